@@ -3,16 +3,16 @@
     python benchmarks/list_stall.py [--entries 1000000] [--octets 16]
 
 Run by ``make bench-lists``. Real daemons on loopback; a web server here gives the list, whose download is approved. In
-each daemon a timer fires every 5 ms and notes when it was late: by the clock, and by the CPU time that the process used
-meanwhile, in whichever thread. The first counts what other programs took from a busy machine, too; the second does not,
-and is what the stall lasts on a machine that is free. The same goes for the time until the list is in force: the CPU
-time is that of the daemons and of the processes that they started. Goals: no stall longer than 50 ms, in force within
-15 s.
+each daemon a timer fires every 5 ms and notes when it was late. What is judged is the clock without the time in which
+the daemon's threads were ready to run and had no processor (proc(5), schedstat): what other programs took from a busy
+machine is no stall of ours, but a thread that holds Python's lock, a disk and a database are. The same goes for the
+time until the list is in force, from the end of its download on; what the process that reads the list waited for a
+processor is not known, and counts. The clock and the CPU time stand beside. Goals: no stall longer than 50 ms, in force
+within 15 s; it ends with status 1 if one is missed. Run it where ``tests`` can be imported.
 """
 
 import argparse
 import os
-import random
 import sys
 import tempfile
 import time
@@ -20,41 +20,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 from twisted.web.resource import Resource
 from twisted.web.server import Site as WebSite
 from twisted.web.static import Data
 
-from smartproxy.net.tls.der import value, values
+sys.path.insert(0, os.getcwd())
+
 from smartproxy.testing.pki import TestCa
 from smartproxy.testing.programs import Program
 from smartproxy.testing.site import Site
+from tests.large_lists import large_list
+from tests.process.clock import Stopwatch
 
 GOAL_SECONDS: Final = 0.050
 FORCE_SECONDS: Final = 15.0
 NOTED_SECONDS: Final = 0.010
 DAEMONS: Final = ("smartproxy-backend", "smartproxy-client", "smartproxy-server")
 _METER: Final = """
-import sys, time
+import glob, sys, time
 path = sys.argv.pop(1)
 from twisted.internet import reactor
-last = [0.0, 0.0]
+last = [0.0, 0.0, 0.0]
 file = open(path, "w", buffering=1)
+def queued():
+    found = 0.0
+    for name in glob.glob("/proc/self/task/*/schedstat"):
+        try:
+            with open(name) as one:
+                found += int(one.read().split()[1]) / 1e9
+        except OSError:
+            pass
+    return found
+def look():
+    last[:] = time.monotonic(), time.process_time(), queued()
+    reactor.callLater(0.005, tick)
 def tick():
     late = time.monotonic() - last[0] - 0.005
     if late > {noted}:
-        file.write(f"{{last[0]}} {{late}} {{time.process_time() - last[1]}}\\n")
-    last[:] = time.monotonic(), time.process_time()
-    reactor.callLater(0.005, tick)
-def begin():
-    last[:] = time.monotonic(), time.process_time()
-    tick()
-reactor.callWhenRunning(begin)
+        own = max(0.0, late - (queued() - last[2]))
+        file.write(f"{{last[0]}} {{late}} {{own}} {{time.process_time() - last[1]}}\\n")
+    look()
+reactor.callWhenRunning(look)
 from twisted.scripts.twistd import run
 run()
 """
@@ -74,32 +82,11 @@ class MeteredSite(Site):
         """Their processes."""
         return [each.pid for each in (self.backend, self.client, self.server) if each is not None]
 
-    def stalls(self, name: str, since: float) -> list[tuple[float, float]]:
-        """The stalls of a daemon since a time: by the clock, and by the CPU time."""
+    def stalls(self, name: str, since: float) -> list[tuple[float, float, float]]:
+        """The stalls of a daemon since a time: without its waiting for a processor, by the clock, and its CPU time."""
         lines = (self.folder / f"{name}.stalls").read_text().splitlines()
         found = [tuple(map(float, line.split())) for line in lines]
-        return [(late, cpu) for at, late, cpu in found if at + late >= since]
-
-
-def large_list(ca: TestCa, count: int, octets: int) -> bytes:
-    """A list of so many random serial numbers of so many octets each, signed by a CA's key."""
-    small = x509.load_pem_x509_crl(ca.crl([ca.issue("revoked")]))
-    ((_, whole),) = values(small.public_bytes(Encoding.DER))
-    (_, signed), (_, algorithm), _ = values(whole)
-    chance = random.Random(1)
-    rest = value(0x17, b"261101120000Z") + bytes.fromhex("300c300a0603551d1504030a0101")
-    entries = b"".join(
-        value(0x30, value(0x02, bytes([0x40 | chance.randrange(64)]) + chance.randbytes(octets - 1)) + rest)
-        for _ in range(count)
-    )
-    fields = list(values(signed))
-    # Version, algorithm, issuer, thisUpdate and nextUpdate come before the entries.
-    fields[5] = (0x30, entries)
-    body = value(0x30, b"".join(value(tag, content) for tag, content in fields))
-    key = ca.credential.key
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    signature = key.sign(body, ec.ECDSA(hashes.SHA256()))
-    return value(0x30, body + value(0x30, algorithm) + value(0x03, b"\0" + signature))
+        return [(own, late, cpu) for at, late, own, cpu in found if at + late >= since]
 
 
 class Given(Data):
@@ -120,7 +107,7 @@ class Given(Data):
         self.at = time.monotonic()
 
 
-async def measure(reactor: Any, folder: Path, entries: int, octets: int) -> int:
+async def measure(reactor: Any, folder: Path, entries: int, octets: int) -> None:
     """Start the site, approve the list, wait until it is in force at the server, and tell the figures."""
     ca = TestCa.root("Large CA")
     octets_of_list = large_list(ca, entries, octets)
@@ -143,22 +130,27 @@ async def measure(reactor: Any, folder: Path, entries: int, octets: int) -> int:
         await site.smartproxy("crl", "approve", "large", f"http://127.0.0.1:{web.getHost().port}/ca.crl")
         while not given.at:
             await deferLater(reactor, 0.01)
-        used = sum(map(cpu, site.daemons))
-        taken, used = await in_force(site, before + 2) - given.at, sum(map(cpu, site.daemons)) - used
-        goal = "ok" if min(taken, used) <= FORCE_SECONDS else "TOO LATE"
-        print(f"the list: in force {taken:.1f} s after it was downloaded, {used:.1f} s of CPU  {goal}")
+        used, watch = sum(map(cpu, site.daemons)), Stopwatch(site.backend, site.client, site.server)
+        taken, own = await in_force(site, before + 2) - given.at, watch.seconds()
+        used = sum(map(cpu, site.daemons)) - used
+        goal = "ok" if own <= FORCE_SECONDS else "TOO LATE"
+        print(
+            f"the list: in force {own:.1f} s after it was downloaded, without waiting for a processor; {taken:.1f} s "
+            f"by the clock, {used:.1f} s of CPU  {goal}"
+        )
         await deferLater(reactor, 3)
-        tell(site, since)
+        missed = tell(site, since) or own > FORCE_SECONDS
         since = time.monotonic()
         await site.smartproxy("settings", "set", "server.deadlines.ssid", "45")
         taken = await in_force(site, before + 3) - since
         print(f"another change: in force {taken:.1f} s after the command began", flush=True)
         await deferLater(reactor, 3)
-        tell(site, since)
+        missed = tell(site, since) or missed
     finally:
         await site.stop()
         await web.stopListening()
-    return 0
+    if missed:
+        raise SystemExit(1)
 
 
 def cpu(pid: int) -> float:
@@ -181,13 +173,18 @@ async def in_force(site: Site, count: int) -> float:
     return time.monotonic()
 
 
-def tell(site: MeteredSite, since: float) -> None:
-    """Print the longest stalls of each daemon since a time."""
+def tell(site: MeteredSite, since: float) -> bool:
+    """Print the longest stall of each daemon since a time; whether one is too long."""
+    missed = False
     for name in DAEMONS:
-        found = site.stalls(name, since)
-        by_clock, by_cpu = max((late for late, _ in found), default=0.0), max((cpu for _, cpu in found), default=0.0)
-        goal = "ok" if by_cpu <= GOAL_SECONDS else "TOO LONG"
-        print(f"  {name:20} longest stall {by_clock * 1000:6.1f} ms by the clock, {by_cpu * 1000:6.1f} ms CPU  {goal}")
+        own, late, used = max(site.stalls(name, since), default=(0.0, 0.0, 0.0))
+        goal = "ok" if own <= GOAL_SECONDS else "TOO LONG"
+        missed = missed or own > GOAL_SECONDS
+        print(
+            f"  {name:20} longest stall {own * 1000:6.1f} ms; {late * 1000:6.1f} ms by the clock, "
+            f"{used * 1000:6.1f} ms of CPU  {goal}"
+        )
+    return missed
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -198,7 +195,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="list-stall-") as folder:
 
-        def run(reactor: Any) -> Deferred[int]:
+        def run(reactor: Any) -> Deferred[None]:
             return Deferred.fromCoroutine(measure(reactor, Path(folder), given.entries, given.octets))
 
         react(run)

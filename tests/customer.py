@@ -16,7 +16,18 @@ from sqlalchemy import update
 from smartproxy.backend import authority, journal, proposals, session_rows, sightings
 from smartproxy.backend.change import Channel
 from smartproxy.backend.generations import changing
-from smartproxy.backend.operations import admin_token, alerts, ca, client, crl, identity, licence, partner, settings
+from smartproxy.backend.operations import (
+    admin_token,
+    alerts,
+    ca,
+    client,
+    crl,
+    identity,
+    licence,
+    list_files,
+    partner,
+    settings,
+)
 from smartproxy.backend.operations.operation import Caller, Operation
 from smartproxy.backend.operations.performing import Terms, perform
 from smartproxy.backend.operations.shapes import GivenFile
@@ -190,8 +201,10 @@ class CustomerSite:
         """What was done in the month."""
         week = self.now - timedelta(days=7)
         octets = self.authority.crl(this_update=self.now - timedelta(days=2), next_update=self.now + timedelta(days=5))
-        listed = crl.ListFile(name="automotive-ca-3.crl", octets=octets)
-        self._do(crl.load, crl.ListsGiven(files=(listed,)), "m.berger", self.now - timedelta(days=2), "Weekly list")
+        listed = list_files.ListFile(name="automotive-ca-3.crl", octets=octets)
+        self._do(
+            crl.load, list_files.ListsGiven(files=(listed,)), "m.berger", self.now - timedelta(days=2), "Weekly list"
+        )
         for name, role in (("erp-export", AdminRole.VIEWER), ("monitoring", AdminRole.VIEWER)):
             token = admin_token.TokenAddition(name=name, role=role, until=self.now + timedelta(days=330))
             self._do(admin_token.create, token, "k.lang", week, "For the monitoring of the data centre")

@@ -100,6 +100,12 @@ class PostgresServer:
             subprocess.run(["sleep", "0.05"], check=True)
         raise AssertionError(f"PostgreSQL does not start:\n{(self.folder / 'log').read_text()}")
 
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """End the server: at once, or as the signal says."""
         process, self._process = self._process, None

@@ -17,6 +17,7 @@ from unittest import SkipTest
 
 PACKAGES = {
     "chromium": "chromium",
+    "haproxy": "haproxy",
     "initdb": "postgresql",
     "openssl": "openssl",
     "pg_isready": "postgresql",

@@ -16,6 +16,7 @@ LAYERS = {
     "tunnel": 3,
     "logs": 3,
     "ctl": 3,
+    "workers": 3,
     "server": 4,
     "client": 4,
     "backend": 4,
@@ -31,6 +32,10 @@ SIDEWAYS = {
     ("tunnel", "logs"): ("smartproxy.logs",),
     ("tunnel", "ctl"): ("smartproxy.ctl.statuses",),
     ("ctl", "logs"): ("smartproxy.logs",),
+    ("workers", "ctl"): ("smartproxy.ctl.statuses",),
+    ("workers", "logs"): ("smartproxy.logs",),
+    ("workers", "net"): ("smartproxy.net",),
+    ("workers", "tunnel"): ("smartproxy.tunnel",),
     ("ctl", "net"): ("smartproxy.net.deadline",),
     ("tunnel", "net"): (
         "smartproxy.net.leg",

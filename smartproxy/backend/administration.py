@@ -8,6 +8,7 @@ names, and answer with its answer, its tag and its generation. It takes its call
 import functools
 import hashlib
 import json
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from smartproxy.backend import administrators, journal
-from smartproxy.backend.called import OperationPlaces, call_read, parts_of, tags_of
+from smartproxy.backend.called import OperationPlaces, call_read, file_call_read, parts_of, tags_of
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import (
     AlreadyThere,
@@ -37,11 +38,23 @@ from smartproxy.backend.errors import (
 )
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.openapi import described
+from smartproxy.backend.operations import crl
+from smartproxy.backend.operations.list_files import ListsGiven
 from smartproxy.backend.operations.operation import Caller, Operation
 from smartproxy.backend.operations.performing import TAG_DIGITS, Performed, Rehearsed, Terms, check_permission, perform
 from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.port import guest_of
-from smartproxy.backend.requests import CallRefused, address_of, json_answer, token_of
+from smartproxy.backend.requests import (
+    BODY_OCTETS_MOST,
+    LIST_MEDIA,
+    CallRefused,
+    address_of,
+    json_answer,
+    kept_body,
+    media_of,
+    token_of,
+    too_large,
+)
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.watch import GenerationWatch
 from smartproxy.logs.clock import now
@@ -50,6 +63,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.permissions import stands_for
 from smartproxy.policy.schema import write_object
 
 WAITING_PER_ADMINISTRATOR_MOST = 8
@@ -57,6 +71,7 @@ WAITING_PER_ADMINISTRATOR_MOST = 8
 WAITING_ADMINISTRATORS_MOST = 64
 """Such calls of all."""
 
+_IN_A_MINUTE = ((b"retry-after", b"60"),)
 _STATUS: dict[type[BackendError], tuple[int, Cause, str]] = {
     SecondAwaited: (409, Cause.API_SECOND, "have another administrator make the same call"),
     ScopeMissing: (403, Cause.API_SCOPE, "use a token that has the scope"),
@@ -167,7 +182,11 @@ class Administration:
             # Before its input is read: nobody learns more than the scopes allow.
             if not caller.may(operation.scope):
                 await self._runner.run(check_permission, self._store, operation, operation.words, caller, self._now())
-            wanted, terms = call_read(request, operation, placed)
+            if operation is crl.load and media_of(request) in LIST_MEDIA:
+                name, terms = file_call_read(request, operation)
+                wanted = await self._lists(request, name)
+            else:
+                wanted, terms = call_read(request, operation, placed)
 
             def work() -> Deferred[tuple[Performed[Any], bytes]]:
                 return self._runner.run(self._work, operation, wanted, caller, terms)
@@ -182,6 +201,22 @@ class Administration:
         except BackendError as error:
             raise _refusal(error) from error
         return _write(request, operation, done, octets)
+
+    async def _lists(self, request: IRequest, name: str) -> ListsGiven:
+        """The lists in the file that is the body of a call.
+
+        :raises CallRefused: when it was not kept, or is too large.
+        """
+        if getattr(request, "body_refused", False):
+            again = "send the call again in a minute"
+            raise CallRefused(503, Cause.STORE_BUSY, "other lists are being read", again, headers=_IN_A_MINUTE)
+        content = kept_body(request, on_disk=True)
+        try:
+            if content.seek(0, os.SEEK_END) > limits.DOWNLOAD_OCTETS_MOST:
+                raise too_large(limits.DOWNLOAD_OCTETS_MOST)
+            return await self._runner.run(ListsGiven.of_file, self._store, name, content, self._now())
+        finally:
+            content.close()
 
     async def description(self, request: IRequest, facts: dict[str, object]) -> bytes:
         """What can be called, for every administrator.
@@ -209,10 +244,13 @@ class Administration:
             guest.proved()
         return Caller(name=found.name, scopes=found.scopes, channel=Channel.API)
 
-    async def admits(self, request: IRequest) -> bool:
-        """Whether the body of a call is worth reading."""
+    async def admits(self, request: IRequest) -> int:
+        """How many octets the body of a call may have: a file with revocation lists many."""
         found = await self._find(request)
-        return found is not None and not found.ended
+        if found is None or found.ended:
+            return 0
+        is_list = media_of(request) in LIST_MEDIA and stands_for(found.scopes, crl.load.scope)
+        return limits.DOWNLOAD_OCTETS_MOST if is_list else BODY_OCTETS_MOST
 
     async def _find(self, request: IRequest) -> KnownAdministrator | None:
         token = token_of(request)

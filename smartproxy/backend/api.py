@@ -31,6 +31,7 @@ from smartproxy.backend.health import Readiness
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     API,
+    BODY_OCTETS_MOST,
     CallRefused,
     CarriedEvents,
     CarriedRecords,
@@ -295,19 +296,19 @@ class Api:
         error = CallRefused(500, Cause.API_INTERNAL, "the backend has a fault", "look for internal.error in its log")
         return self._answer_refused(request, error)
 
-    def admits(self, request: IRequest) -> Deferred[bool]:
-        """Whether the body of a request is worth reading: its caller is known. The call itself is judged anew."""
+    def admits(self, request: IRequest) -> Deferred[int]:
+        """How large a body may be: nothing is read of a stranger. The call itself is judged anew."""
         return Deferred.fromCoroutine(self._admits(request))
 
-    async def _admits(self, request: IRequest) -> bool:
+    async def _admits(self, request: IRequest) -> int:
         try:
             # The path is not known yet, but the two kinds of tokens begin differently.
             if token_of(request).startswith(PREFIX):
                 return await self._administration.admits(request)
             await self._caller(request)
         except CallRefused:
-            return False
-        return True
+            return 0
+        return BODY_OCTETS_MOST
 
     async def _caller(self, request: IRequest) -> CallingClient:
         """The client that calls.

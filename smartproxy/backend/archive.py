@@ -65,6 +65,7 @@ from smartproxy.policy.values import NAME, SHA256, Fixed, Flag, Instant, Line, L
 
 FORMAT: Final = 1
 _CONFIGURATION = "configuration"
+_CHAIN = Pem(label="CERTIFICATE", most=20)
 _CERTIFICATE, _KEY = Pem(label="CERTIFICATE", most=1), Pem(label="PRIVATE KEY", most=1)
 
 
@@ -80,13 +81,15 @@ class IssuerNote:
 
 @attrs.frozen(kw_only=True)
 class ArchivedSite:
-    """The site's authority and https identity, with their keys."""
+    """The site's authority and https identity, and what was uploaded for the page, with their keys."""
 
     created: datetime = attrs.field(metadata=kind(Instant()))
     authority_certificate: str = attrs.field(metadata=kind(_CERTIFICATE))
     authority_key: str = attrs.field(repr=False, metadata=kind(_KEY))
     https_certificate: str = attrs.field(metadata=kind(_CERTIFICATE))
     https_key: str = attrs.field(repr=False, metadata=kind(_KEY))
+    page_certificate: str | None = attrs.field(default=None, metadata=kind(Optional(_CHAIN)))
+    page_key: str | None = attrs.field(default=None, repr=False, metadata=kind(Optional(_KEY)))
 
 
 @attrs.frozen(kw_only=True)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.certificates import certificates_to_pem, first_line, key_pin, key_to_pem
+from smartproxy.backend.certificates import PrivateKey, certificates_to_pem, first_line, key_pin, key_to_pem
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import SiteRow
@@ -28,10 +28,14 @@ from smartproxy.policy.credential import PlainCredential
 
 @attrs.frozen(kw_only=True)
 class HttpsIdentity:
-    """What the backend's port shows."""
+    """What a port of the backend shows.
+
+    :ivar chain: the certificates between its own and that of a CA.
+    """
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
+    key: PrivateKey = attrs.field(repr=False)
+    chain: tuple[x509.Certificate, ...] = ()
 
     @property
     def fingerprint(self) -> str:

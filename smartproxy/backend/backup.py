@@ -32,6 +32,8 @@ from smartproxy.logs.fields import isotime, utc_of
 FORMAT = 1
 AT_ONCE = 500
 """Rows that are read or written together."""
+PACKED = 4
+"""How hard gzip tries: the highest makes a file a tenth smaller in three times the time."""
 LINE_OCTETS_MOST = 128 * 1024 * 1024
 """A row is no longer: the largest revocation list is one."""
 
@@ -57,7 +59,7 @@ class BackupFacts:
 
 def write(store: Store, now: datetime, out: IO[bytes]) -> BackupFacts:
     """Write one state of the store."""
-    with store.reading() as session, gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as file:
+    with store.reading() as session, gzip.GzipFile(fileobj=out, mode="wb", compresslevel=PACKED, mtime=0) as file:
         site = session.scalar(select(SiteRow.name))
         head: dict[str, Any] = {
             "smartproxy_backup": FORMAT,

@@ -15,13 +15,15 @@ import attrs
 from twisted.web.iweb import IRequest
 
 from smartproxy.backend.change import COMMENT
+from smartproxy.backend.operations import crl
+from smartproxy.backend.operations.list_files import ListFile
 from smartproxy.backend.operations.operation import Effect, Operation
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.requests import API, BODY_OCTETS_MOST, CallRefused, header_of, method_refused, too_large
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, declared, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import Flag, Member, ValueKind, Whole
+from smartproxy.policy.values import Flag, Line, Member, ValueKind, Whole
 
 ROOT = f"/api/v{API}/admin/"
 """Below which the operations are."""
@@ -31,6 +33,10 @@ _TAGS_MOST = 1000
 _TAG = re.compile(r'(?:W/)?"([!#-~]{1,64})"')
 _KEY = re.compile(r"[!-~]{1,255}")
 _DIGITS_MOST = 19
+
+
+class TooLarge(Exception):
+    """What is to be sent does not go into one call; the text says what does."""
 
 
 @attrs.frozen
@@ -95,6 +101,18 @@ class ChangeTerms:
     )
 
 
+@attrs.frozen(kw_only=True)
+class FileTerms(ChangeTerms):
+    """What the query says of a call whose body is a file.
+
+    :ivar name: what it is called in messages and in the history.
+    """
+
+    name: str = attrs.field(
+        default="the list", metadata=kind(Line(most=4096), people=ForPeople(help="what it is called in messages"))
+    )
+
+
 def call_read(request: IRequest, operation: Operation[Any, Any], placed: Mapping[str, str]) -> tuple[Any, Terms]:
     """The input of an operation, as a call says it, and the conditions of the call.
 
@@ -115,10 +133,26 @@ def call_read(request: IRequest, operation: Operation[Any, Any], placed: Mapping
         in_path = {key: _plain(kinds[key], text) for key, text in placed.items()}
         return read_object(operation.takes, {**said, **in_path}), _terms(request, operation, terms)
     except DocumentRefused as refused:
-        faults = tuple((each.where, each.message) for each in (refused, *refused.others))
-        raise CallRefused(
-            400, Cause.API_INPUT, f"the call is not right: {refused}", "send what the API's description says", faults
-        ) from refused
+        raise _input_refused(refused) from refused
+
+
+def _input_refused(refused: DocumentRefused) -> CallRefused:
+    faults = tuple((each.where, each.message) for each in (refused, *refused.others))
+    return CallRefused(
+        400, Cause.API_INPUT, f"the call is not right: {refused}", "send what the API's description says", faults
+    )
+
+
+def file_call_read(request: IRequest, operation: Operation[Any, Any]) -> tuple[str, Terms]:
+    """What the file is called that is the body of a call, and the conditions of the call.
+
+    :raises CallRefused: naming everything that is wrong.
+    """
+    try:
+        said = read_object(FileTerms, _query(request, declared(FileTerms)))
+    except DocumentRefused as refused:
+        raise _input_refused(refused) from refused
+    return said.name, _terms(request, operation, ChangeTerms(dry_run=said.dry_run, comment=said.comment))
 
 
 WITHOUT_BODY = frozenset({"GET", "DELETE"})
@@ -192,6 +226,26 @@ def call_of(operation: Operation[Any, Any], wanted: Any, terms: Terms) -> tuple[
         for each in (value if isinstance(value, list) else [value])
     ]
     return operation.method, path + ("?" + "&".join(pairs) if pairs else ""), body
+
+
+def large_file(operation: Operation[Any, Any], wanted: Any) -> ListFile | None:
+    """The file with revocation lists that is a call's body because it is too large to stand in a document.
+
+    :raises TooLarge: when it is one of several.
+    """
+    if operation is not crl.load or sum(len(each.octets) for each in wanted.files) * 4 // 3 < BODY_OCTETS_MOST // 2:
+        return None
+    if len(wanted.files) != 1:
+        raise TooLarge("together these files are too large for one call; load them one by one")
+    file: ListFile = wanted.files[0]
+    return file
+
+
+def file_path(operation: Operation[Any, Any], name: str, terms: Terms) -> str:
+    """Path with query below the root of a call whose body is a file."""
+    said = write_object(FileTerms(name=name, dry_run=terms.dry_run, comment=terms.comment))
+    pairs = [f"{key}={quote(_in_query(each), safe='')}" for key, each in said.items() if each]
+    return "/".join(operation.path) + "?" + "&".join(pairs)
 
 
 def _in_query(value: object) -> str:

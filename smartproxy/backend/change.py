@@ -1,19 +1,20 @@
 """A change that an operator is making: its transaction, its author, the events that tell of it, and its entries."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.states import Difference
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import EVERYTHING
-from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.schema import declarations, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Line
 
@@ -44,6 +45,7 @@ class Change:
     :ivar channel: how it comes in.
     :ivar comment: why it is made, if its author said so.
     :ivar allowed: the scopes of who makes it.
+    :ivar differences: what it changed, once it is made.
     :ivar last_word: called when the change is found valid and before it is kept; what it raises undoes the change.
     """
 
@@ -55,6 +57,7 @@ class Change:
     channel: Channel = Channel.COMMAND
     comment: str | None = None
     allowed: frozenset[str] = frozenset({EVERYTHING})
+    differences: Sequence[Difference] = ()
     last_word: Callable[[], None] | None = None
     _records: list[Record] = attrs.field(factory=list)
 
@@ -71,10 +74,16 @@ class Change:
 def judged(entry: _Entry, what: str) -> _Entry:
     """An entry as it is read from the document that is written of it: what it would not take is refused.
 
+    A field that is in no document stays as it is.
+
     :param what: whose it is, such as ``partner ACME``.
     :raises ChangeRefused: with the place in the entry.
     """
     try:
-        return read_object(type(entry), write_object(entry))
+        read = read_object(type(entry), write_object(entry))
     except DocumentRefused as refused:
         raise ChangeRefused(f"{what}, {refused.where}: {refused.message}; nothing is changed") from refused
+    told = {each.name for each in declarations(type(entry))}
+    kept = {each.name: getattr(entry, each.name) for each in attrs.fields(type(entry)) if each.name not in told}
+    whole: Any = read
+    return cast(_Entry, attrs.evolve(whole, **kept)) if kept else read

@@ -84,6 +84,7 @@ class BackendCondition:
             version=__version__,
             site=None if service.site is None else service.site.site,
             listener=None if at is None else host_port(*at),
+            page=next((host_port(*place) for place in service.reach.listens_at), None) if service.reach else None,
             store=service.location.shown,
             on_duty=service.duty is not None and service.duty.here,
             clients=() if stored is None else tuple(map(_client, stored.clients)),
@@ -96,6 +97,9 @@ class BackendCondition:
         if site is not None:
             ends.append(Expiry("the certificate of the site's authority", site.certificate.not_valid_after_utc))
             ends.append(Expiry("the https certificate of the backend", site.https_certificate.not_valid_after_utc))
+        reach = self._service.reach
+        if reach is not None and reach.until is not None:
+            ends.append(Expiry("the certificate of the page's own address", reach.until))
         if stored is not None:
             ends += [Expiry(f"the licence of {name[:12]}...", until) for name, until in stored.licences.items()]
             ends += expiries(stored.server)
@@ -112,6 +116,10 @@ class BackendCondition:
             words = "the site is not set up: open the link that smartproxy-backend wrote into its log at its start"
             yield Finding("no-site", Health.DOWN, words)
             return
+        reach = self._service.reach
+        if reach is not None and reach.apart and not reach.listens_at:
+            words = "the page's own port is not open: see listener.failed in the log, and 'smartproxy settings show"
+            yield Finding("page-closed", Health.DEGRADED, f"{words} backend.page'")
         if not any(until > self._now() for until in stored.licences.values()):
             words = "no licence is in force: smartproxy licence extend PROXY-ID, or licence issue PROXY-ID"
             yield Finding("unlicensed", Health.DOWN, words)

@@ -6,6 +6,7 @@ what was told, so that neither a restart nor another backend on the same store t
 are more than half of the whole life do not count: a list of a week would be warned of from its first day.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,9 +15,21 @@ import attrs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import administrators, authority, cas, clients, forecasts, identities, licences
+from smartproxy.backend import (
+    administrators,
+    authority,
+    cas,
+    clients,
+    forecasts,
+    identities,
+    licences,
+    page_certificate,
+)
 from smartproxy.backend.alert_tables import ToldEndingRow
+from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.certificates import key_pin, subject_text
+from smartproxy.backend.errors import Unusable
+from smartproxy.backend.page_certificate import CertificateSource
 from smartproxy.backend.schema import RevocationRow
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import LICENCE_WARNING_DAYS
@@ -99,6 +112,7 @@ def known(session: Session) -> Iterator[WatchedEnd]:
     """Everything with an end."""
     yield from _licences(session)
     yield from _ours(session)
+    yield from _page(session)
     yield from _cas(session)
     yield from _lists(session)
     yield from _partners(session)
@@ -138,6 +152,27 @@ def _ours(session: Session) -> Iterator[WatchedEnd]:
         advice="set up a store with a new authority, import the configuration there (smartproxy export, smartproxy "
         "import), and issue all licences anew",
     )
+
+
+def _page(session: Session) -> Iterator[WatchedEnd]:
+    """The page's own certificate; the one of the authority ends with the authority."""
+    access = backend_settings(session).page
+    if access.address is None:
+        return
+    # A file that cannot be used is told where it is looked at: page.certificate_failed.
+    with contextlib.suppress(Unusable):
+        found = page_certificate.in_force(session, access)
+        if found.source is not CertificateSource.AUTHORITY:
+            leaf = found.shown.certificate
+            yield WatchedEnd(
+                cause=Cause.ENDING_PAGE,
+                what="the certificate of the page's own address",
+                begins=leaf.not_valid_before_utc,
+                until=leaf.not_valid_after_utc,
+                advice="put another one in the place of the file"
+                if found.source is CertificateSource.FILE
+                else "upload another one on the page, or: smartproxy authority page-import FILE",
+            )
 
 
 def _cas(session: Session) -> Iterator[WatchedEnd]:

@@ -1,5 +1,7 @@
 """What can be refused in the backend, said so that the operator knows what to do."""
 
+from datetime import datetime
+
 
 class BackendError(Exception):
     """The base of all refusals; its text is one sentence for the operator, usually followed by what to do."""
@@ -41,7 +43,18 @@ class AlreadyThere(BackendError):
 
 
 class ChangedMeanwhile(BackendError):
-    """What a change is about is not as its caller has seen it."""
+    """What a change is about is not as its caller has seen it.
+
+    :ivar by: who changed it last; ``None``, as all of these, where the history does not tell.
+    :ivar made: when.
+    :ivar generation: the generation that this made.
+    """
+
+    def __init__(
+        self, text: str, *, by: str | None = None, made: datetime | None = None, generation: int | None = None
+    ) -> None:
+        super().__init__(text)
+        self.by, self.made, self.generation = by, made, generation
 
 
 class KeyUnusable(BackendError):

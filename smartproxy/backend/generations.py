@@ -101,7 +101,8 @@ def changing(
                 digest=digest,
             )
         )
-        history.keep(session, change.generation, states.differences(before, states.present(session)))
+        change.differences = states.differences(before, states.present(session))
+        history.keep(session, change.generation, change.differences)
         session.flush()
         audit.record_change(session, history.find(session, change.generation), digest)
         told = {} if comment is None else {"comment": comment}

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import states
 from smartproxy.backend.change import Channel
-from smartproxy.backend.errors import NotFound
+from smartproxy.backend.errors import ChangedMeanwhile, NotFound
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.backend.states import Difference, EntryKind, EntryPlace
 from smartproxy.backend.trail_tables import DifferenceRow
+from smartproxy.logs.fields import isotime
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +73,28 @@ def find(session: Session, number: int) -> HistoryEntry:
             f"there is no generation {number}; the newest is {newest}, and 'smartproxy history -n N' lists the newest N"
         )
     return _entry(*row)
+
+
+def last_of(session: Session, subject: EntryKind, name: str | None) -> HistoryEntry | None:
+    """The newest generation that changed an entry; any entry of this subject, if no name is given."""
+    changed = _ENTRIES.join(DifferenceRow, DifferenceRow.generation == GenerationRow.number)
+    changed = changed.where(DifferenceRow.subject == subject.value)
+    if name is not None:
+        changed = changed.where(DifferenceRow.name == name)
+    row = session.execute(changed.order_by(GenerationRow.number.desc()).limit(1)).one_or_none()
+    return None if row is None else _entry(*row)
+
+
+def changed_meanwhile(what: str, last: HistoryEntry | None, then: str) -> ChangedMeanwhile:
+    """What somebody is told whose change is not made, because another one was.
+
+    :param what: what is not as it was seen, as a sentence without full stop.
+    :param then: what to do.
+    """
+    if last is None:
+        return ChangedMeanwhile(f"{what}: it was changed meanwhile; {then}")
+    who = f"{last.made_by} changed it at {isotime(last.made)} (generation {last.number})"
+    return ChangedMeanwhile(f"{what}: {who}; {then}", by=last.made_by, made=last.made, generation=last.number)
 
 
 def differences_of(session: Session, number: int) -> tuple[Difference, ...]:

@@ -6,12 +6,12 @@ partner and session.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import attrs
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, delete, func, insert, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import session_rows
@@ -19,13 +19,16 @@ from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
 from smartproxy.backend.schema import EventRow
-from smartproxy.logs.catalogue import look_up
+from smartproxy.backend.telling import REFUSALS
+from smartproxy.logs.catalogue import EVENTS, look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
 
 _Row = TypeVar("_Row")
+_TELLING_READ = 100
+_INSIDE = ("backend", COMMAND_SOURCE)
 _COLUMNS = ("session", "partner")
 """Fields that have a column of their own."""
 
@@ -71,6 +74,7 @@ class Filter:
     :ivar name: a whole name, or the beginning of one ending with a full stop: ``session.``.
     :ivar level: this level and those above it.
     :ivar after: only events with a higher number.
+    :ivar before: only events with a lower one; in a span of time those that happened before it.
     """
 
     name: str | None = None
@@ -81,6 +85,12 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     after: int | None = None
+    before: int | None = None
+
+    @property
+    def in_span(self) -> bool:
+        """Whether a span of time is wanted: its events are in the order of their times."""
+        return self.since is not None or self.until is not None
 
 
 def record_of(name: str, now: datetime, sequence: int, **fields: object) -> Record:
@@ -178,41 +188,73 @@ def _insert(
 def find(session: Session, wanted: Filter, most: int | None = None, first: int | None = None) -> Sequence[StoredEvent]:
     """The events that a filter lets through, oldest first.
 
-    :param most: only the newest so many of them.
+    :param most: only the newest so many of them: those that arrived last, or in a span of time those of its end.
     :param first: only the oldest so many of them.
     """
-    query = _apply(select(EventRow), wanted)
-    if first is not None:
-        return [_stored(row) for row in session.scalars(query.order_by(EventRow.id).limit(first))]
-    if most is None:
-        return [_stored(row) for row in session.scalars(query.order_by(EventRow.id))]
-    rows = session.scalars(query.order_by(EventRow.id.desc()).limit(most)).all()
-    return [_stored(row) for row in reversed(rows)]
+    if most is None and first is None:
+        query = _apply(select(EventRow), wanted)
+    elif first is not None:
+        query = _some(wanted, first, EventRow.id.asc())
+    elif not wanted.in_span:
+        query = _some(wanted, most, EventRow.id.desc())
+    else:
+        # An index by time has those of a span in this order; looking through numbers would pass all that came later.
+        query = _some(wanted, most, EventRow.time.desc(), EventRow.id.desc())
+    return [_stored(row) for row in sorted(session.scalars(query), key=lambda row: row.id)]
 
 
-def newest_of(session: Session, names: Sequence[str]) -> Iterator[StoredEvent]:
-    """All events of these names, the newest first, read as they are wanted."""
-    query = select(EventRow).where(EventRow.name.in_(names)).order_by(EventRow.id.desc())
-    for row in session.scalars(query.execution_options(yield_per=100)):
-        yield _stored(row)
+def _some(wanted: Filter, most: int | None, *order: ColumnElement[Any]) -> Select[EventRow]:
+    """The first events in an order: a statement that an index answers in it, however many events there are."""
+    branches = _branches(wanted)
+    if branches is None:
+        return _apply(select(EventRow), wanted).order_by(*order).limit(most)
+    parts = [_apply(select(EventRow.id), wanted).where(each).order_by(*order).limit(most) for each in branches]
+    found = union_all(*(select(each.subquery().c.id) for each in parts))
+    return select(EventRow).where(EventRow.id.in_(found)).order_by(*order).limit(most)
+
+
+def _branches(wanted: Filter) -> list[ColumnElement[bool]] | None:
+    """What would make a statement look through all events, as one condition for each value that an index knows."""
+    if wanted.level is not None and wanted.level > Severity.INFO:
+        labels = {each.label for each in Severity if each >= wanted.level}
+        return [EventRow.level == _literally(label) for label in sorted(labels)]
+    if wanted.source in _INSIDE:
+        return [EventRow.source == _literally(wanted.source)]
+    if wanted.name is not None and wanted.name.endswith("."):
+        names = [name for name in EVENTS if name.startswith(wanted.name)]
+        return [EventRow.name == name for name in names or [wanted.name]]
+    return None
+
+
+def _literally(text: str) -> BindParameter[str]:
+    """A text as it stands in the condition of an index, so that SQLite sees that the index has all that is wanted."""
+    return bindparam(None, text, literal_execute=True)
+
+
+def newest_telling(session: Session, what: str) -> Sequence[StoredEvent]:
+    """The last events that tell of a refusal or an early end of somebody, the newest first.
+
+    :param what: a partner's name, or an address, with a port or without one.
+    """
+    peer = EventRow.fields["peer"].as_string()
+    begins = [peer.startswith(each, autoescape=True) for each in (f"{what}:", f"[{what}]:")]
+    telling = select(EventRow).where(EventRow.telling, EventRow.name.in_(REFUSALS))
+    query = telling.where(or_(EventRow.partner == what, peer == what, *begins)).order_by(EventRow.id.desc())
+    return [_stored(row) for row in session.scalars(query.limit(_TELLING_READ))]
 
 
 def newest_since(
-    session: Session, name: str, since: datetime, most: int, partner: str | None = None, without: str | None = None
+    session: Session, name: str, since: datetime, most: int, partner: str | None = None, *, telling: bool = False
 ) -> tuple[list[StoredEvent], bool]:
     """The newest events of a name, from a time on, and whether these are all of them.
 
-    :param without: leave out those with this outcome.
+    :param telling: only those that tell of a refusal or an early end.
     """
-    newest = _apply(select(EventRow.id), Filter(name=name, partner=partner, since=since))
-    # The number of those that are left out is bounded, too: there can be very many of them.
-    read = newest.order_by(EventRow.time.desc()).limit(most if without is None else most * 20).subquery()
-    query = select(EventRow).join(read, EventRow.id == read.c.id)
-    if without is not None:
-        query = query.where(EventRow.fields["outcome"].as_string().is_distinct_from(without))
-    rows = session.scalars(query.order_by(EventRow.time.desc(), EventRow.id.desc()).limit(most)).all()
-    seen = session.scalar(select(func.count()).select_from(read)) or 0
-    return [_stored(row) for row in rows], len(rows) < most and seen < (most if without is None else most * 20)
+    query = _apply(select(EventRow), Filter(name=name, partner=partner, since=since))
+    if telling:
+        query = query.where(EventRow.telling)
+    rows = session.scalars(query.order_by(EventRow.time.desc(), EventRow.id.desc()).limit(most + 1)).all()
+    return [_stored(row) for row in rows[:most]], len(rows) <= most
 
 
 def newest_number(session: Session) -> int:
@@ -257,7 +299,8 @@ def _apply(query: Select[_Row], wanted: Filter) -> Select[_Row]:
         matches = EventRow.name.startswith(wanted.name, autoescape=True)
         query = query.where(matches if wanted.name.endswith(".") else EventRow.name == wanted.name)
     if wanted.level is not None:
-        query = query.where(EventRow.level.in_([each.label for each in Severity if each >= wanted.level]))
+        # Nearly all events are of the levels from INFO on: no index is to be tried for them.
+        query = query.where(EventRow.level.not_in([each.label for each in Severity if each < wanted.level]))
     for column, value in (
         (EventRow.source, wanted.source),
         (EventRow.partner, wanted.partner),
@@ -271,6 +314,12 @@ def _apply(query: Select[_Row], wanted: Filter) -> Select[_Row]:
         query = query.where(EventRow.time < wanted.until)
     if wanted.after is not None:
         query = query.where(EventRow.id > wanted.after)
+    if wanted.before is not None and wanted.in_span:
+        time = select(EventRow.time).where(EventRow.id == wanted.before).scalar_subquery()
+        is_before = or_(EventRow.time < time, EventRow.id < wanted.before)
+        query = query.where(EventRow.time <= time, is_before)
+    elif wanted.before is not None:
+        query = query.where(EventRow.id < wanted.before)
     return query
 
 

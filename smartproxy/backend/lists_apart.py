@@ -1,19 +1,22 @@
-"""Reading a downloaded revocation list in a process of its own, which may use so much memory and so much time.
+"""Reading a large revocation list in a process of its own, which may use so much memory and so much time.
 
-Whoever answers at a list's address chooses the octets. Reading them holds Python's lock for as long as the list is
-large, and would hold up the backend's reactor. The process is given the CA's certificates and the octets on its
-standard input and answers with what the list says; nothing else of this machine is its business. It dies of what
-exceeds its limits, which is then a list that cannot be read.
+Whoever answers at a list's address, or sends a file, chooses the octets. Reading them holds Python's lock for as long
+as the list is large, and would hold up the backend's reactor. The process is given the octets and the certificates of
+CAs on its standard input and answers with what the lists say; nothing else of this machine is its business. It dies of
+what exceeds its limits, which is then a list that cannot be read.
 """
 
+import functools
+import io
 import json
+import os
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 import attrs
 from cryptography import x509
@@ -35,6 +38,7 @@ _PROGRAM: Final = (
 )
 """Isolated from the folder and the variables that the daemon was started with."""
 _REFUSED: Final = 3
+_OCTETS: Final = limits.Limit(default=0, least=0, most=limits.PARSING_OCTETS_MOST, unit="octets")
 _WIDTH: Final = limits.Limit(default=1, least=1, most=OCTETS_MOST, unit="octets")
 
 
@@ -43,6 +47,7 @@ class _Told:
     """What a list says, as the process tells it.
 
     :ivar width: in how many octets each of the serial numbers is written that follow.
+    :ivar octets: how many octets that are.
     :ivar signers: the certificates whose keys signed it, by their SHA-256.
     """
 
@@ -52,6 +57,7 @@ class _Told:
     next_update: datetime | None = attrs.field(metadata=kind(Optional(Instant())))
     number: str | None = attrs.field(metadata=kind(Optional(Line())))
     width: int = attrs.field(metadata=kind(Whole(_WIDTH)))
+    octets: int = attrs.field(metadata=kind(Whole(_OCTETS)))
     signers: tuple[str, ...] = attrs.field(metadata=kind(ListOf(item=SHA256)))
 
 
@@ -63,58 +69,97 @@ def parse(octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> Pa
     :raises Unusable: when there is none, or several, or it cannot be read within the limits.
     """
     pem = certificates_to_pem(issuers).encode("ascii")
+    found = _answered(_run(source, len(octets), input=octets + pem), source)
+    if len(found) != 1:
+        raise Unusable(f"{source} holds {len(found)} revocation lists; one is expected")
+    return found[0]
+
+
+def parse_file(file: IO[bytes], source: str, issuers: Sequence[x509.Certificate]) -> list[ParsedList]:
+    """All revocation lists in a file, PEM or DER, as :func:`parse` reads one; the file is written behind its end.
+
+    :param file: on the disk: it does not pass through the memory of this process.
+    :raises Unusable: as :func:`parse` does.
+    """
+    length = file.seek(0, os.SEEK_END)
+    file.write(certificates_to_pem(issuers).encode("ascii"))
+    file.flush()
+    file.seek(0)
+    return _answered(_run(source, length, stdin=file), source)
+
+
+def _run(source: str, length: int, **given: Any) -> "subprocess.CompletedProcess[bytes]":
+    """The process, when it has ended.
+
+    :param length: of what is to be read; the certificates follow.
+    :raises Unusable: when it does not end in time.
+    """
     try:
-        done = subprocess.run(  # noqa: S603  Our own program; what comes from outside is its input.
-            [sys.executable, "-I", "-c", _PROGRAM, str(_FOLDER), str(len(pem)), source],
-            input=pem + octets,
+        return subprocess.run(  # noqa: S603  Our own program; what comes from outside is its input.
+            [sys.executable, "-I", "-c", _PROGRAM, str(_FOLDER), str(length), source],
             capture_output=True,
             timeout=limits.PARSING_SECONDS_MOST,
             check=False,
+            **given,
         )
     except (subprocess.TimeoutExpired, OSError) as error:
         raise Unusable(f"{source} cannot be read: {type(error).__name__}") from error
+
+
+def _answered(done: "subprocess.CompletedProcess[bytes]", source: str) -> list[ParsedList]:
+    """What the process has said.
+
+    :raises Unusable: when that is a refusal, or it died.
+    """
     if done.returncode == _REFUSED:
         raise Unusable(done.stdout.decode("utf-8", "replace"))
     if done.returncode != 0:
         raise Unusable(f"{source} cannot be read within the limits of memory and time (status {done.returncode})")
-    head, _, sets = done.stdout.partition(b"\n")
-    told = read_object(_Told, json.loads(head))
-    return ParsedList(
-        signed_by=lambda certificate: certificate_pin(certificate) in told.signers,
-        what=revocation.named(told.issuer, told.scope, source),
-        issuer=told.issuer,
-        scope=told.scope,
-        this_update=told.this_update,
-        next_update=told.next_update,
-        number=None if told.number is None else int(told.number, 16),
-        serials=SerialSet(sets, told.width),
-    )
+    found, rest = [], io.BytesIO(done.stdout)
+    while line := rest.readline():
+        told = read_object(_Told, json.loads(line))
+        found.append(
+            ParsedList(
+                signed_by=functools.partial(_is_named, told.signers),
+                what=revocation.named(told.issuer, told.scope, source),
+                issuer=told.issuer,
+                scope=told.scope,
+                this_update=told.this_update,
+                next_update=told.next_update,
+                number=None if told.number is None else int(told.number, 16),
+                serials=SerialSet(rest.read(told.octets), told.width),
+            )
+        )
+    return found
+
+
+def _is_named(signers: Collection[str], certificate: x509.Certificate) -> bool:
+    return certificate_pin(certificate) in signers
 
 
 def main() -> None:
-    """The process: certificates and list on standard input, what the list says on standard output."""
+    """The process: lists and certificates on standard input, what the lists say on standard output."""
     resource.setrlimit(resource.RLIMIT_AS, (limits.PARSING_OCTETS_MOST, limits.PARSING_OCTETS_MOST))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.PARSING_SECONDS_MOST, limits.PARSING_SECONDS_MOST))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pem = sys.stdin.buffer.read(int(sys.argv[2]))
-    issuers = read_certificates(pem, "the CA")
+    octets = sys.stdin.buffer.read(int(sys.argv[2]))
+    issuers = read_certificates(pem, "the CA") if (pem := sys.stdin.buffer.read()) else []
     try:
-        found = revocation.parse(sys.stdin.buffer.read(), sys.argv[3])
-        if len(found) != 1:
-            raise Unusable(f"{sys.argv[3]} holds {len(found)} revocation lists; one is expected")
+        found = revocation.parse(octets, sys.argv[3])
     except Unusable as unusable:
         sys.stdout.write(str(unusable))
         sys.stdout.flush()
         sys.exit(_REFUSED)
-    (parsed,) = found
-    told = _Told(
-        issuer=parsed.issuer,
-        scope=parsed.scope,
-        this_update=parsed.this_update,
-        next_update=parsed.next_update,
-        number=None if parsed.number is None else f"{parsed.number:x}",
-        width=parsed.serials.width,
-        signers=tuple(certificate_pin(each) for each in issuers if parsed.signed_by(each)),
-    )
-    sys.stdout.buffer.write(json.dumps(write_object(told)).encode("ascii") + b"\n")
-    sys.stdout.buffer.write(parsed.serials.octets)
+    for parsed in found:
+        told = _Told(
+            issuer=parsed.issuer,
+            scope=parsed.scope,
+            this_update=parsed.this_update,
+            next_update=parsed.next_update,
+            number=None if parsed.number is None else f"{parsed.number:x}",
+            width=parsed.serials.width,
+            octets=len(parsed.serials.octets),
+            signers=tuple(certificate_pin(each) for each in issuers if parsed.signed_by(each)),
+        )
+        sys.stdout.buffer.write(json.dumps(write_object(told)).encode("ascii") + b"\n")
+        sys.stdout.buffer.write(parsed.serials.octets)

@@ -15,7 +15,8 @@ nothing is kept.
 from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, ClassVar, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -49,11 +50,14 @@ _HTTP = b"http/1.1"
 _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
 IDLE_SECONDS = 30
 """Without an octet of a request; a request that waits for a change is not idle."""
-THROWN_AWAY_MOST = 16 * BODY_OCTETS_MOST
+THROWN_AWAY_MOST = 80 * BODY_OCTETS_MOST
 """Octets of a known caller's body that is too large: so many are thrown away so that the caller reads the refusal."""
 
-Admits = Callable[[IRequest], Deferred[bool]]
-"""Whether the token of a request is known; asked when its headers are there and its body is not."""
+Admits = Callable[[IRequest], Deferred[int]]
+"""How many octets the body of a request may have, by its token or cookie, 0 for a stranger's; asked when its headers
+are there and its body is not."""
+LARGE_AT_ONCE: Final = 2
+"""Bodies that are larger than others, which are kept on the disk."""
 
 
 def _prefix(address: IAddress | None) -> str:
@@ -106,9 +110,9 @@ class Guest(ProtocolWrapper):
             self.known = True
             self._places.proved(self)
 
-    def await_body(self) -> None:
+    def await_body(self, seconds: float = limits.BACKEND_BODY_SECONDS) -> None:
         """Headers are there; a body is due."""
-        self._await(limits.BACKEND_BODY_SECONDS, "the body of a call")
+        self._await(seconds, "the body of a call")
 
     def answers(self) -> None:
         """A call is whole: its answer is due from us, and may wait for a change."""
@@ -242,10 +246,16 @@ def guest_of(request: IRequest) -> Guest | None:
 class BoundedRequest(Request):
     """A request whose body stays in memory, never grows beyond what the API takes, and is not kept for a stranger.
 
-    :ivar body_refused: whether the body was thrown away because its caller was not known.
+    The body of who may load revocation lists may be large: it is kept in a file without a name.
+
+    :ivar body_refused: whether the body was thrown away because its caller was not known, or others are as large.
     """
 
     body_refused = False
+    large_now: ClassVar[int] = 0
+    _most = BODY_OCTETS_MOST
+    _large = False
+    _is_strangers = False
     _octets = 0
     _whole = False
     _undecided = False
@@ -263,17 +273,17 @@ class BoundedRequest(Request):
             guest.await_body()
         self._undecided = True
         site: ApiSite = self.channel.site  # type: ignore[attr-defined]  # a Site sets it on every channel that it builds
-        site.admits(self).addErrback(lambda failure: False).addCallback(self._decide)
+        site.admits(self).addErrback(lambda failure: 0).addCallback(self._decide)
         if self._undecided and guest is not None:
             guest.hold(True)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Store what the API can take, and one octet more, by which it sees that there was more."""
-        room = 0 if self.body_refused else max(0, BODY_OCTETS_MOST + 1 - self._octets)
+        room = 0 if self.body_refused else max(0, self._most + 1 - self._octets)
         self._octets += len(data)
         if room:
             Request.handleContentChunk(self, data[:room])
-        if self._octets > (BODY_OCTETS_MOST if self.body_refused else THROWN_AWAY_MOST):
+        if self._octets > (BODY_OCTETS_MOST if self._is_strangers else max(THROWN_AWAY_MOST, self._most + 1)):
             transport: Any = self.transport
             transport.abortConnection()
 
@@ -287,20 +297,45 @@ class BoundedRequest(Request):
 
     def finish(self) -> None:
         """The answer is written."""
+        self._leave()
         guest = guest_of(self)
         if guest is not None:
             # First: the next request may be there already, and is begun by this.
             guest.await_next()
         Request.finish(self)
 
-    def _decide(self, admitted: bool) -> None:
+    def connectionLost(self, reason: Failure) -> None:
+        """The caller is gone."""
+        self._leave()
+        Request.connectionLost(self, reason)
+
+    def _leave(self) -> None:
+        """Give the place of a large body back."""
+        if self._large:
+            self._large = False
+            BoundedRequest.large_now -= 1
+
+    def _decide(self, most: int) -> None:
         self._undecided = False
-        if not admitted and not self._whole:
-            self.body_refused = True
-            self.content = BytesIO()
         guest = guest_of(self)
+        if not self._whole and most > BODY_OCTETS_MOST and BoundedRequest.large_now < LARGE_AT_ONCE:
+            BoundedRequest.large_now += 1
+            self._large, self._most = True, most
+            self.content = _moved(self.content)
+        elif not self._whole and not 0 < most <= BODY_OCTETS_MOST:
+            self.body_refused, self._is_strangers = True, most == 0
+            self.content = BytesIO()
+        if not self._whole and most > BODY_OCTETS_MOST and guest is not None:
+            guest.await_body(limits.BACKEND_LARGE_BODY_SECONDS)
         if guest is not None:
             guest.hold(False)
+
+
+def _moved(content: Any) -> Any:
+    """What has come of a large body, in a file without a name on the disk."""
+    file = TemporaryFile()  # noqa: SIM115 - closed when nobody holds it
+    file.write(b"" if content is None else content.getvalue())
+    return file
 
 
 class ApiSite(Site):
@@ -334,7 +369,8 @@ class HttpsTls:
     def show(self, identity: HttpsIdentity) -> None:
         """Show this certificate to connections that begin from now on."""
         context = new_context(server=True)
-        certificate, key = certificates_to_pem([identity.certificate]), key_to_pem(identity.key)
+        certificates = certificates_to_pem([identity.certificate, *identity.chain])
+        certificate, key = certificates, key_to_pem(identity.key)
         show_identity(context, certificate, key, "authority.https")
         choose_protocol(context, lambda offered: _HTTP if _HTTP in offered else None)
         self._context = context

@@ -4,11 +4,10 @@ Knows which events tell of one, and joins what was told of the same connection b
 is said to the partner comes from :mod:`smartproxy.policy.explanations`; what is meant for this site only is kept apart.
 """
 
-import enum
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 from sqlalchemy.orm import Session
@@ -16,28 +15,12 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import journal, proposals
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
+from smartproxy.backend.telling import REFUSALS, member, outcome_of, tells
 from smartproxy.logs.fields import Value
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import HowEnded, explanation
 from smartproxy.policy.faults import EndedBy, Outcome, Step
-
-REFUSALS: Final = (
-    "certificate.refused",
-    "handshake.failed",
-    "connection.refused",
-    "identity.refused",
-    "session.refused",
-    "session.withdrawn",
-    "session.violation",
-    "session.expired",
-    "session.failed",
-    "outbound.failed",
-    "outbound.refused",
-    "session.ended",
-    "session.abandoned",
-)
-"""The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
 _ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
 """The causes whose alert the partner sent."""
@@ -45,22 +28,12 @@ _SELF_SIGNED_ADVICE: Final = (
     "To accept this certificate, pin it: smartproxy partner certificate add NAME --certificate FILE."
 )
 _CALLS: Final = ("outbound.failed", "outbound.refused")
-_DMZ: Final = ("server", "client")
-"""The daemons whose events can be about a partner: the backend has callers of its own."""
-_OUTCOMES: Final[Mapping[str, Outcome]] = {
-    "identity.refused": Outcome.REFUSED,
-    "session.abandoned": Outcome.LOST,
-    "session.failed": Outcome.UNREACHABLE,
-    "session.refused": Outcome.REFUSED,
-    "session.withdrawn": Outcome.STOPPED,
-    "session.violation": Outcome.VIOLATED,
-    "session.expired": Outcome.EXPIRED,
-}
-"""The outcome that an event means by its name, where it does not say it."""
 _SESSION: Final = re.compile("[0-9a-f]{16}")
 _NUMBER: Final = re.compile("[0-9]{1,15}")
 _LOOKED_BACK: Final = timedelta(days=3)
 """A session's certificate was accepted when it began."""
+
+_ACCEPTED_READ: Final = 1000
 
 _CERTIFICATE: Final = {
     "subject": "subject",
@@ -140,7 +113,7 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
     events = journal.find(session, Filter(session=wanted))
     if not events:
         raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
-    telling = [each for each in events if tells(each)]
+    telling = [each for each in events if _tells(each)]
     if not telling:
         ended = next((each for each in events if each.name in ("session.ended", "session.abandoned")), None)
         how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'completed')}"
@@ -154,7 +127,7 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
     if not events or events[0].number != number:
         raise NotFound(f"there is no event {number}; 'smartproxy events' shows the numbers")
     event = events[0]
-    if tells(event):
+    if _tells(event):
         return _refusal(session, event, ())
     if (of := event.fields.get("session")) is not None:
         return _of_session(session, str(of))
@@ -162,10 +135,8 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
 
 
 def _last(session: Session, what: str) -> ExplainedRefusal:
-    for event in journal.newest_of(session, REFUSALS):
+    for event in journal.newest_telling(session, what):
         peer = str(event.fields.get("peer", ""))
-        if not tells(event):
-            continue
         if what in (event.fields.get("partner"), peer, host_of(peer)):
             if (of := event.fields.get("session")) is not None:
                 return _of_session(session, str(of))
@@ -177,17 +148,14 @@ def _last(session: Session, what: str) -> ExplainedRefusal:
     )
 
 
+def _tells(event: StoredEvent) -> bool:
+    return tells(event.name, event.source, event.fields)
+
+
 def telling_order(event: StoredEvent) -> tuple[bool, int, int]:
     """By what the events of one session are sorted, the one that tells most first."""
     # The server stands between us and the partner: what it says is what the partner saw.
     return event.source != "server", REFUSALS.index(event.name), event.number
-
-
-def tells(event: StoredEvent) -> bool:
-    """Whether an event says why somebody could not do what it wanted: a session that completed does not."""
-    if event.name not in REFUSALS or event.source not in _DMZ:
-        return False
-    return _end(event).outcome is not Outcome.COMPLETED
 
 
 def cause_of(event: StoredEvent) -> str:
@@ -247,9 +215,9 @@ def _end(event: StoredEvent) -> HowEnded:
     cause = str(fields.get("cause", ""))
     return HowEnded(
         cause=cause,
-        outcome=_member(Outcome, fields.get("outcome")) or _OUTCOMES.get(event.name),
-        ended_by=_member(EndedBy, fields.get("ended_by")) or _member(EndedBy, fields.get("side")),
-        step=_member(Step, fields.get("step")),
+        outcome=outcome_of(event.name, fields),
+        ended_by=member(EndedBy, fields.get("ended_by")) or member(EndedBy, fields.get("side")),
+        step=member(Step, fields.get("step")),
         outgoing=is_outgoing(event),
     )
 
@@ -257,14 +225,6 @@ def _end(event: StoredEvent) -> HowEnded:
 def is_outgoing(event: StoredEvent) -> bool:
     """Whether this site called the partner."""
     return event.name in _CALLS or event.fields.get("direction") == "outbound"
-
-
-_Member = TypeVar("_Member", bound=enum.StrEnum)
-
-
-def _member(kind: type[_Member], value: object) -> _Member | None:
-    """The member with this value, if there is one: a daemon of another version may know others."""
-    return next((each for each in kind if each == value), None)
 
 
 def _is_self_signed(fields: Mapping[str, Value]) -> bool:
@@ -288,9 +248,9 @@ def accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
     if peer is None or partner is None:
         return {}
     earliest: datetime = event.time - _LOOKED_BACK
-    for each in reversed(
-        journal.find(session, Filter(name="certificate.accepted", partner=str(partner), since=earliest), 1000)
-    ):
-        if each.fields.get("peer") == peer and each.time - event.time <= timedelta(seconds=1):
+    latest = event.time + timedelta(seconds=1)
+    wanted = Filter(name="certificate.accepted", partner=str(partner), since=earliest, until=latest)
+    for each in reversed(journal.find(session, wanted, _ACCEPTED_READ)):
+        if each.fields.get("peer") == peer:
             return each.fields
     return {}

@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal, refusals_explained
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.backend.refusals_explained import REFUSALS
-from smartproxy.policy.faults import Outcome
+from smartproxy.backend.telling import REFUSALS
 
 EVENTS_READ: Final = 1000
 """So many events of one name are looked at, the newest."""
@@ -56,12 +55,11 @@ def grouped(session: Session, since: datetime, partner: str | None = None) -> Gr
 
     :param partner: only of this one.
     """
-    whole, found = True, []
+    whole, found = True, list[StoredEvent]()
     for name in REFUSALS:
-        completed = Outcome.COMPLETED.value if name == "session.ended" else None
-        events, all_read = journal.newest_since(session, name, since, EVENTS_READ, partner, completed)
+        events, all_read = journal.newest_since(session, name, since, EVENTS_READ, partner, telling=True)
         whole = whole and all_read
-        found += [each for each in events if refusals_explained.tells(each)]
+        found += events
     by_group: dict[tuple[str, str | None], list[StoredEvent]] = {}
     for event in _once(found):
         whose = event.fields.get("partner")

@@ -6,10 +6,13 @@ at once and then some a minute; the next one that is written says how many were 
 """
 
 import json
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from io import BytesIO
+from tempfile import TemporaryFile
+from typing import IO, TypeVar
 
 import attrs
 from twisted.web.iweb import IRequest
@@ -93,6 +96,8 @@ class RefusalRate:
 
 
 BODY_OCTETS_MOST = 1024 * 1024
+LIST_MEDIA = frozenset({"application/pkix-crl", "application/x-pem-file", "application/octet-stream"})
+"""Types of a body that is a file with revocation lists."""
 CSR_CHARACTERS_MOST = 16 * 1024
 TOKEN_CHARACTERS_MOST = 200
 WAIT_SECONDS_MOST = 60
@@ -122,6 +127,11 @@ def header_of(request: IRequest, name: bytes) -> str:
 def lines_of(request: IRequest, name: str) -> list[str]:
     """All lines of a header, in their order."""
     return [each.decode("latin-1") for each in request.requestHeaders.getRawHeaders(name.encode("ascii"), [])]
+
+
+def media_of(request: IRequest) -> str:
+    """The type of a body, without its parameters."""
+    return header_of(request, b"content-type").partition(";")[0].strip().lower()
 
 
 def token_of(request: IRequest) -> str:
@@ -274,6 +284,22 @@ def body_of(request: IRequest, cls: type[_Body], *, item_by_item: bool = False) 
         ) from refused
 
 
+def kept_body(request: IRequest, *, on_disk: bool = False) -> IO[bytes]:
+    """What a request carried, as a file that outlives it.
+
+    :param on_disk: whether it has to be one on the disk; what is large always is.
+    """
+    content = request.content
+    if content is not None and not isinstance(content, BytesIO):
+        return os.fdopen(os.dup(content.fileno()), "r+b")
+    octets = b"" if content is None else content.getvalue()
+    if not on_disk:
+        return BytesIO(octets)
+    file = TemporaryFile()  # noqa: SIM115 - closed when nobody holds it
+    file.write(octets)
+    return file
+
+
 def method_refused(methods: Iterable[str]) -> CallRefused:
     """The refusal of a method that a path does not take.
 
@@ -284,9 +310,9 @@ def method_refused(methods: Iterable[str]) -> CallRefused:
     return CallRefused(405, Cause.API_METHOD, "the path does not take this method", f"use {known}", headers=headers)
 
 
-def too_large() -> CallRefused:
+def too_large(most: int = BODY_OCTETS_MOST) -> CallRefused:
     """The refusal of a body that is larger than allowed."""
-    return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {BODY_OCTETS_MOST} octets at most")
+    return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {most} octets at most")
 
 
 def known_tag(request: IRequest) -> Tag | None:

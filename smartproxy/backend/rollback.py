@@ -4,7 +4,7 @@ What makes the site itself stays as it is and is only told: private keys, tokens
 access that was withdrawn is not given back, and an older revocation list never takes the place of a newer one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,6 @@ from smartproxy.backend import cas, consequences, generations, history, partners
 from smartproxy.backend.certificates import read_certificates
 from smartproxy.backend.change import Change
 from smartproxy.backend.consequences import Refusal
-from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.states import Difference, EntryKind
 from smartproxy.policy.partners import Partner, TrustedCa
 from smartproxy.policy.schema import declarations, read_object
@@ -74,17 +73,23 @@ def plan(session: Session, number: int, now: datetime) -> RollBack:
     )
 
 
+def takes_back(differences: Sequence[Difference]) -> bool:
+    """Whether a roll-back brings back all that these differences changed."""
+    return bool(differences) and all(_stays(each) is None for each in differences)
+
+
 def carry_out(change: Change, wanted: RollBack) -> None:
     """Do what was planned.
 
-    :raises ChangeRefused: when another change was made since it was planned, or something that the content needs is
-        not there any more.
+    :raises ChangedMeanwhile: when another change was made since it was planned.
+    :raises BackendError: when something that the content needs is not there any more.
     """
     newest = generations.newest_number(change.session)
     if newest != wanted.newest:
-        raise ChangeRefused(
-            f"the configuration was changed meanwhile: generation {newest} is in force, and not {wanted.newest}; look "
-            "again at what the roll-back would change"
+        raise history.changed_meanwhile(
+            f"generation {newest} of the configuration is in force, and not {wanted.newest}",
+            history.find(change.session, newest),
+            "look again at what the roll-back would change",
         )
     _put_cas(change, wanted.differences)
     for each in wanted.differences:

@@ -10,13 +10,15 @@ beside this one, ``*_tables.py``; :mod:`smartproxy.backend.tables` has all of th
 
 import secrets
 from datetime import datetime
+from typing import Any
 
 import attrs
 import sqlalchemy
-from sqlalchemy import JSON, Index, LargeBinary, MetaData, String, UniqueConstraint
+from sqlalchemy import JSON, Index, LargeBinary, MetaData, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime, sealed_entry, sealed_octets, sealed_text
+from smartproxy.backend.telling import tells
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
@@ -73,7 +75,8 @@ class SiteRow(Base):
     """The site: its name, its authority and the https identity of its backend. Exactly one row, number 1.
 
     ``store`` is the id of this store: part of what a generation is called, and not of the site. Another store of the
-    same site has another one, and so has a store that was set back to a copy.
+    same site has another one, and so has a store that was set back to a copy. ``page_certificate`` was uploaded for the
+    page's own address, with its chain.
     """
 
     __tablename__ = "site"
@@ -84,6 +87,8 @@ class SiteRow(Base):
     authority_key: Mapped[str] = mapped_column(sealed_text("site.authority_key"))
     https_certificate: Mapped[str]
     https_key: Mapped[str] = mapped_column(sealed_text("site.https_key"))
+    page_certificate: Mapped[str | None]
+    page_key: Mapped[str | None] = mapped_column(sealed_text("site.page_key"))
     created: Mapped[datetime]
     store: Mapped[str] = mapped_column(String(16), default=new_store_id)
 
@@ -225,8 +230,22 @@ class SettingRow(Base):
     value: Mapped[object] = mapped_column(JSON)
 
 
+PRESSING = "level = 'warning' OR level = 'error' OR level = 'critical'"
+"""Of the index of events by level: those that are rare."""
+INSIDE = "source = 'backend' OR source = 'command'"
+"""Of the index of events by source: those that are rare."""
+
+
+def _is_telling(context: Any) -> bool:
+    """Of an event that is being stored."""
+    said = context.get_current_parameters()
+    return tells(said["name"], said["source"], said["fields"])
+
+
 class EventRow(Base):
     """An event of any daemon, as it was told. ``fields`` holds what is not a column of its own.
+
+    ``telling``: whether it tells of a refusal or an early end.
 
     ``key`` is the same for the same event, which comes again if its sender did not learn that it was stored.
     """
@@ -235,6 +254,11 @@ class EventRow(Base):
     __table_args__ = (
         Index("ix_events_time", "time"),
         Index("ix_events_name_time", "name", "time"),
+        Index("ix_events_name_id", "name", "id"),
+        Index("ix_events_partner_id", "partner", "id"),
+        Index("ix_events_telling", "name", "time", sqlite_where=text("telling = 1"), postgresql_where=text("telling")),
+        Index("ix_events_pressing", "level", "id", sqlite_where=text(PRESSING), postgresql_where=text(PRESSING)),
+        Index("ix_events_inside", "source", "id", sqlite_where=text(INSIDE), postgresql_where=text(INSIDE)),
         Index("ix_events_received", "received"),
     )
 
@@ -245,7 +269,8 @@ class EventRow(Base):
     name: Mapped[str]
     level: Mapped[str] = mapped_column(String(16))
     session: Mapped[str | None] = mapped_column(index=True)
-    partner: Mapped[str | None] = mapped_column(index=True)
+    partner: Mapped[str | None]
+    telling: Mapped[bool] = mapped_column(default=_is_telling)
     fields: Mapped[dict[str, object]] = mapped_column(JSON)
     key: Mapped[str | None] = mapped_column(String(32), unique=True)
 

@@ -69,6 +69,7 @@ class BackendService(Service):
     :ivar threads: where its work is done.
     :ivar site: the site's authority, once it is there.
     :ivar duty: what runs by itself, once the site is there.
+    :ivar reach: how the page is reached.
     :ivar invitation: what is said on the console at the start: how to set the site up.
     :ivar condition: tells the page how the backend is, as the control socket does.
     """
@@ -83,7 +84,7 @@ class BackendService(Service):
         self._port = port
         self._log = log
         self._log_settings: LogSettings | None = None
-        self._reach: PageReach | None = None
+        self.reach: PageReach | None = None
         self.threads = StoreThreads(reactor)
         self._started_at = 0.0
         self.store: Store | None = None
@@ -118,8 +119,9 @@ class BackendService(Service):
         identity = temporary_identity(name, now(self._reactor)) if site is None else site.https
         self._api = Api(Calls(store), self.threads, self.events, self._reactor)
         self._api.has_site = site is not None
-        self._reach = reach = PageReach(store, self.threads, self.events, self._reactor)
-        front = Front(self._api, PageRoot(self._page(store, reach)))
+        self.reach = reach = PageReach(store, self.threads, self.events, self._reactor)
+        page = PageRoot(self._page(store, reach))
+        front = Front(self._api, page, lambda: reach.apart)
         try:
             factory = HttpsPort(identity, front, front.admits, self._reactor, self.events)
             factory.places.is_proxy = lambda host: reach.proxies.has(host)
@@ -130,7 +132,7 @@ class BackendService(Service):
         self._listening = port
         self.threads.start()
         self._password_threads.start()
-        reach.start()
+        reach.serve(page)
         self._ledger = Ledger(store, self.threads, self._reactor)
         self.events.forward = self._ledger
         if self._log is not None:
@@ -234,7 +236,7 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        for work in (self._log_settings, self._reach, self._hearing, self._awaited):
+        for work in (self._log_settings, self.reach, self._hearing, self._awaited):
             if work is not None:
                 work.stop()
         if self.duty is not None:

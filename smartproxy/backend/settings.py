@@ -109,8 +109,16 @@ def reset(change: Change, name: str) -> None:
     change.note("settings.changed", names=[name], command=change.what)
 
 
-_HERE_ONLY = frozenset({"backend.event_script.program", "backend.mail.password_file", FOUR_EYES})
-"""A program that the backend starts, a file whose first line it sends away, and what one administrator may not do.
+_HERE_ONLY = frozenset(
+    {
+        "backend.event_script.program",
+        "backend.mail.password_file",
+        "backend.page.certificate_file",
+        "backend.page.key_file",
+        FOUR_EYES,
+    }
+)
+"""A program that the backend starts, files that it reads, and what one administrator may not do.
 
 With them a token that was stolen would be worth the backend's machine, and not the site's configuration alone.
 """

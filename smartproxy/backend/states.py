@@ -39,6 +39,10 @@ from smartproxy.policy.values import ValueKind
 Json: TypeAlias = Any
 
 
+_SHOWN_BY_SITE = ("authority", "https", "page")
+"""Whose certificates and keys the site has."""
+
+
 class EntryKind(enum.StrEnum):
     """What an entry is about, in the order in which differences are told."""
 
@@ -85,7 +89,8 @@ def present(session: Session) -> State:
     found: dict[EntryPlace, Json] = {}
     site = session.get(SiteRow, 1)
     if site is not None:
-        names = ("name", "store", "authority_certificate", "authority_key", "https_certificate", "https_key")
+        pairs = [f"{whose}_{what}" for whose in _SHOWN_BY_SITE for what in ("certificate", "key")]
+        names = ("name", "store", *pairs)
         found[EntryPlace(EntryKind.SITE, "")] = {name: getattr(site, name) for name in names}
     for setting in session.execute(select(SettingRow.name, SettingRow.value)):
         # That a setting is set to nothing is not that it is not set.
@@ -154,9 +159,10 @@ def _parted(place: EntryPlace, entry: Json) -> tuple[Json, Json]:
         return None, None
     match place.subject:
         case EntryKind.SITE:
-            certificates = {name: _certificate(entry[f"{name}_certificate"]) for name in ("authority", "https")}
+            pems = {name: entry[f"{name}_certificate"] for name in _SHOWN_BY_SITE}
+            certificates = {name: _certificate(pem) for name, pem in pems.items() if pem is not None}
             shown = {"name": entry["name"], "store": entry["store"], **certificates}
-            return shown, (entry["authority_key"], entry["https_key"])
+            return shown, tuple(entry[f"{name}_key"] for name in _SHOWN_BY_SITE)
         case EntryKind.IDENTITY:
             identity, request = entry["entry"], entry["request"]
             shown = {"certificate": None if identity is None else _certificate(identity["certificate"])}

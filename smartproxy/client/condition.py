@@ -49,6 +49,7 @@ class ClientCondition:
                 name or ANY: None if port is None else host_port(*port) for name, port in service.calls.ports.items()
             },
             tunnels=tuple(map(tunnel_told, service.tunnels)),
+            workers=service.workers,
         )
 
     def _verdict(self) -> Diagnosis:
@@ -84,7 +85,7 @@ class ClientCondition:
         if down := [name or ANY for name, port in service.calls.ports.items() if port is None]:
             words = f"nobody can call {', '.join(down)}: see listener.failed in the log"
             yield Finding("listener-down", Health.DEGRADED, words)
-        if (failed := service.sessions.station_failure) is not None:
+        if (failed := service.desk.station_failure) is not None:
             words = f"the station failed when it was last called, at {instant(failed.time)}: {failed.message}"
             yield Finding("station-down", Health.DOWN, f"{words}; check it with: smartproxy test-station")
 

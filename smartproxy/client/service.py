@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -18,22 +18,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
+from smartproxy.client.backend import Backend
+from smartproxy.client.carrying import carrier_to
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.deliveries import Deliveries
+from smartproxy.client.desk import SessionDesk
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
-from smartproxy.client.station import StationSessions
+from smartproxy.client.house import House, Lodgers, Questions, SessionHouse
 from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
-from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document, is_urgent
+from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
-from smartproxy.net.leg import ILeg
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
@@ -44,8 +45,8 @@ from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
+from smartproxy.tunnel.lane import Inbound
 
-_SET_ASIDE = "events.set_aside"
 FLUSH_SECONDS = 2.0
 """How long the end of the daemon waits for its last events to be stored."""
 
@@ -60,6 +61,7 @@ class ClientService(Service):
     :param server_lost: told why, when a tunnel that was up is down and it was not the client that ended it.
     :param copy: where a copy for the next start is kept, if there is to be one; made with the events.
     :param endpoint: makes the endpoint of a server from the reactor, its host and its port.
+    :param house: makes the place where sessions live; without it, that is this process.
     :ivar drain_seconds: the given ``drain``; may be changed until the client stops.
     :ivar draining: whether the client stops.
     :ivar stop_reason: why it stops; may be changed until then.
@@ -79,6 +81,7 @@ class ClientService(Service):
         server_lost: Callable[[Closing], object] = lambda why: None,
         copy: Callable[[Events], CopyFile] | None = None,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
+        house: Callable[[Events, Questions], House] | None = None,
     ) -> None:
         self._reactor = reactor
         self._servers = servers
@@ -97,15 +100,7 @@ class ClientService(Service):
         self._copy = None if copy is None else copy(self.events)
         self._backend = backend
         self._endpoint = endpoint
-        self._carrier = Carrier(
-            self._store_events,
-            reactor,
-            self._events_dropped,
-            set_aside=self._event_set_aside,
-            urgent=is_urgent,
-            batch=EVENTS_A_CALL,
-        )
-        self.events.forward = self._carrier.add
+        self._carrier = carrier_to(backend, reactor, self.events)
         self._upkeep = BackendWatch(
             backend,
             reactor,
@@ -123,26 +118,36 @@ class ClientService(Service):
             licence=lambda proxy_id: self.licences.get(proxy_id),
             backend_fault=lambda: self.backend_fault,
         )
-        self._told = ToldSessions(reactor, self.events, backend, lambda: self.sessions)
-        self.sessions = StationSessions(
-            reactor=reactor, events=self.events, configuration=self._client_part, recorded=self._told.keep
+        self.desk = SessionDesk(reactor, self._client_part)
+        self._distrust = ServerDistrust(self.events, reactor, self.desk.sessions_of)
+        questions = Questions(
+            call=lambda session, wanted: self.calls.call(session, wanted),
+            over=self._over,
+            tried=self.desk.station_tried,
+            recorded=lambda packed: self._told.keep(packed),
         )
-        self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
+        self._house = (
+            house(self.events, questions)
+            if house is not None
+            else SessionHouse(reactor=reactor, events=self.events, questions=questions, endpoint=endpoint)
+        )
+        self._told = ToldSessions(reactor, self.events, backend, self._house)
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
             configuration=lambda: self._configuration,
             controls=self._controls,
-            sessions=self.sessions,
+            desk=self.desk,
+            factory=self._house.factory,
         )
         self._trials = Trials(
             reactor=reactor,
             events=self.events,
             backend=backend,
-            calls=self.calls,
+            try_partner=self._house.try_partner,
             configuration=self._client_part,
             wished=self._told.wished,
-            tried=self.sessions.station_tried,
+            tried=self.desk.station_tried,
         )
 
     # The life of the daemon.
@@ -151,6 +156,7 @@ class ClientService(Service):
         """Ask the backend; the tunnels are dialled once there is a certificate for them."""
         Service.startService(self)
         self.events.emit("client.started", version=__version__, names=list(self.servers))
+        self._house.start()
         self._upkeep.start()
         self._trials.start()
         self._told.start()
@@ -175,10 +181,11 @@ class ClientService(Service):
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
-        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls()])
+        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls().values()])
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
+        await self._house.stop()
         self.events.tell_counted()
         self.events.emit("client.stopped")
         if self._copy is not None:
@@ -198,6 +205,20 @@ class ClientService(Service):
         self.sessions.hurry()
 
     # For smartproxy ctl.
+
+    @property
+    def sessions(self) -> Lodgers:
+        """The sessions that are not over."""
+        return self._house.sessions
+
+    @property
+    def workers(self) -> tuple[ToldWorker, ...]:
+        """The processes that carry sessions, where these are not this one."""
+        return self._house.workers
+
+    async def look(self) -> None:
+        """Find out how sessions and data connections are, before that is told."""
+        await self._house.look()
 
     @property
     def configuration(self) -> ClientConfiguration | None:
@@ -261,8 +282,7 @@ class ClientService(Service):
         if self._tunnels:
             self._renew()
             return
-        for host, port in self._servers:
-            pool = self._client_part().pool
+        for number, (host, port) in enumerate(self._servers):
             tunnel = ClientTunnel(
                 self._reactor,
                 self._endpoint(dialling(self._reactor), host, port),
@@ -271,8 +291,7 @@ class ClientService(Service):
                 proxy_ids=self._proxy_ids,
                 user=self,
                 events=self.events,
-                ready=pool.ready,
-                most=pool.most,
+                lane=self._house.lane(number, host, port, self._client_part().pool),
             )
             self._tunnels.append(tunnel)
             tunnel.startService()
@@ -315,8 +334,7 @@ class ClientService(Service):
         self._configuration, self.licences = configuration, licences
         self._proxy_ids = frozenset(licences)
         self._renew()
-        for tunnel in self._tunnels:
-            tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
+        self._house.adopt(configuration.client)
         self.calls.adopt(configuration)
 
     def _put_back(self, before: Configuration | None, licences: Mapping[str, str]) -> None:
@@ -328,18 +346,19 @@ class ClientService(Service):
         except Exception:
             self.events.failure("smartproxy.client.service", Failure())
         self._configuration, self.held, self.copied = None, None, None
+        self._house.adopt(self._client_part())
         self.calls.close("no configuration is in force")
 
-    def _controls(self) -> list[ClientControl]:
-        """The servers that are connected."""
-        return [tunnel.control for tunnel in self._tunnels if tunnel.control is not None]
+    def _controls(self) -> dict[int, ClientControl]:
+        """The servers that are connected, by their numbers."""
+        return {number: each.control for number, each in enumerate(self._tunnels) if each.control is not None}
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring_all(self) -> None:
         """Deliver it to all servers."""
-        for control in self._controls():
+        for control in self._controls().values():
             self.deliveries.bring(control)
 
     # ClientUser
@@ -354,18 +373,29 @@ class ClientService(Service):
         if not self.draining:
             self._server_lost(why)
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Open a session of a partner with the station."""
-        if self._configuration is None:
-            return fail(
-                StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
-            )
-        return self.sessions.open(session, facts, leg)
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """Open a session of a partner with the station, unless the configuration does not allow it.
 
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Refuse what the configuration does not allow, before anything is done for it."""
-        if self._configuration is not None:
-            self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+        :raises StationUnreachable: before anything is done for it.
+        """
+        self.judge_opening(control, inbound.facts)
+        self.desk.admit(inbound.session, inbound.facts.partner or "")
+        number = next((number for number, each in self._controls().items() if each is control), -1)
+        return Deferred.fromCoroutine(self._house.open_inbound(number, inbound))
+
+    def judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:
+        """Judge a session that a server asks for.
+
+        :raises StationUnreachable: if the configuration does not allow it, or there is none.
+        """
+        if self._configuration is None:
+            raise StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
+        self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+
+    def _over(self, session: str) -> None:
+        """A session is over, or did not begin."""
+        self.desk.over(session)
+        self.calls.over(session)
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Pass an event of the server on to the backend if the catalogue has it; else report that it was refused."""
@@ -382,29 +412,3 @@ class ClientService(Service):
     def crl_url_seen(self, url: str, ca: str) -> None:
         """Report that a verified certificate names a revocation list that is not configured."""
         self.events.emit("crl.url_seen", url=url, ca=ca)
-
-    # Events.
-
-    async def _store_events(self, events: Sequence[Document]) -> None:
-        try:
-            await self._backend.events(events)
-        except BackendRefused as refused:
-            # A malformed batch will never be accepted; a wrong token or version can be corrected.
-            if refused.status in (400, 413):
-                raise BatchRefused(str(refused)) from refused
-            if refused.status == 500:
-                raise BatchFailed(str(refused)) from refused
-            raise
-
-    def _event_set_aside(self, event: Document) -> None:
-        name = str(event.get("name"))
-        if name != _SET_ASIDE:
-            cause = Cause.EVENTS_SET_ASIDE
-            daemon = str(event.get("source"))
-            self.events.emit(_SET_ASIDE, event=name, cause=cause, message=cause.meaning, daemon=daemon)
-
-    def _events_dropped(self, count: int) -> None:
-        message = "the backend was unreachable for too long"
-        self.events.emit(
-            "events.dropped", count=count, cause=Cause.BACKEND_UNAVAILABLE, message=message, daemon="client"
-        )

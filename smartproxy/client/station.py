@@ -5,7 +5,6 @@ the station; the address never comes from outside. Standards: RFC 5024 section 2
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import attrs
@@ -23,7 +22,6 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
-from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
@@ -75,25 +73,13 @@ def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
     return HostnameEndpoint(reactor, host.encode("ascii"), station.port, station.timeout)
 
 
-@attrs.frozen
-class StationFailure:
-    """The station failed when it was called.
-
-    :ivar time: when, aware, in UTC.
-    :ivar message: how.
-    """
-
-    station: Station
-    time: datetime
-    message: str
-
-
 class StationSessions(LiveSessions):
     """All sessions of the client: those that partners began, and those that the station began.
 
     :param reactor: connects to the station and runs every deadline.
     :param events: where everything is told.
     :param configuration: tells the configuration in force; a session keeps the one that it began with.
+    :param tried: told how the station failed when it was called, or ``None`` if it answered.
     :param finished: told of every session that is over.
     :param recorded: given the record of each.
     """
@@ -104,31 +90,14 @@ class StationSessions(LiveSessions):
         reactor: Any,
         events: Events,
         configuration: Callable[[], ClientConfiguration],
+        tried: Callable[[Station, str | None], None] = lambda station, message: None,
         finished: Callable[[Summary], None] = lambda summary: None,
         recorded: Callable[[dict[str, object]], object] | None = None,
     ) -> None:
         super().__init__(reactor, events, finished, recorded)
         self._reactor = reactor
         self._configuration = configuration
-        self._partners: dict[str, int] = {}
-        self._failure: StationFailure | None = None
-
-    @property
-    def station_failure(self) -> StationFailure | None:
-        """How the station that is configured failed when it was last called; ``None`` if it answered, or never was."""
-        failure = self._failure
-        return failure if failure is not None and failure.station == self._configuration().station else None
-
-    def station_tried(self, station: Station, message: str | None) -> None:
-        """Note whether the station answered.
-
-        :param message: how it failed; ``None`` if it did not.
-        """
-        self._failure = None if message is None else StationFailure(station, now(self._reactor), message)
-
-    def sessions_of(self, partner: str) -> int:
-        """How many sessions there are that this partner began."""
-        return self._partners.get(partner, 0)
+        self._tried = tried
 
     def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:
         """Open a session with the station.
@@ -140,16 +109,12 @@ class StationSessions(LiveSessions):
             towards the server is given back.
         """
         configuration = self._configuration()
-        most = configuration.limits.sessions
-        if self.count >= most:
-            return _refused(data, Cause.QUOTA_SESSIONS, f"the client's limit of {most} sessions is reached")
         if session in self.live:
             return _refused(data, Cause.SESSION_OPEN, "a session with this id is open already")
         if facts.partner is None or facts.level is None:
             return _refused(data, Cause.SESSION_FACTS, "the server did not say which partner and level the session has")
         station, deadlines = configuration.station, configuration.deadlines
-        partner, ready = facts.partner, Deferred[None]()
-        self._partners[partner] = self.sessions_of(partner) + 1
+        ready = Deferred[None]()
         self.prepare(
             session,
             client_inbound(facts, station.profile),
@@ -158,20 +123,17 @@ class StationSessions(LiveSessions):
             command_octets=configuration.limits.command_octets,
             open_leg=lambda facts: dial_station(self._reactor, station, deadlines.closing),
             ready=ready,
-            over=lambda summary: self._ended(partner, station, summary),
+            over=lambda summary: self._ended(station, summary),
         ).begin()
 
         def answered(result: None) -> None:
-            self.station_tried(station, None)
+            self._tried(station, None)
 
         return ready.addCallback(answered)
 
-    def _ended(self, partner: str, station: Station, summary: Summary) -> None:
+    def _ended(self, station: Station, summary: Summary) -> None:
         if summary.ending.outcome is Outcome.UNREACHABLE and not summary.started:
-            self.station_tried(station, summary.ending.message)
-        self._partners[partner] -= 1
-        if not self._partners[partner]:
-            del self._partners[partner]
+            self._tried(station, summary.ending.message)
 
 
 def _refused(data: ILeg, cause: Cause, message: str) -> Deferred[None]:

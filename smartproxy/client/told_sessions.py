@@ -6,13 +6,14 @@ session's end, live sessions are looked at by the clock. Holds no secret: a reco
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
+from smartproxy.client.house import House
 from smartproxy.ctl.daemon import killed
 from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier
 from smartproxy.logs.clock import moment
@@ -20,9 +21,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.severity import Severity
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.sessions import LiveSessions
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.packed_record import pack
 
 RECORDS_MOST: Final = 5_000
 """Records kept while the backend is away."""
@@ -37,14 +36,14 @@ TOLD_MOST: Final = 200
 class ToldSessions:
     """Brings records, and tells of live sessions between :meth:`start` and :meth:`stop`.
 
-    :param live: tells the sessions of the client.
+    :param house: where the client's sessions live.
     """
 
-    def __init__(self, clock: Any, events: Events, backend: Backend, live: Callable[[], LiveSessions]) -> None:
+    def __init__(self, clock: Any, events: Events, backend: Backend, house: House) -> None:
         self._clock = clock
         self._events = events
         self._backend = backend
-        self._live = live
+        self._house = house
         self._next = Deadline(clock, self._tell)
         self._telling: Deferred[None] | None = None
         self._carried: dict[object, tuple[float, int, int]] = {}
@@ -62,9 +61,9 @@ class ToldSessions:
             self._telling.cancel()
         return self._carrier.flush(seconds).addCallback(lambda _: self._carrier.stop())
 
-    def keep(self, document: dict[str, object]) -> None:
-        """Bring the record of a session that is over."""
-        self._carrier.add(pack(document))
+    def keep(self, packed: bytes) -> None:
+        """Bring the packed record of a session that is over."""
+        self._carrier.add(packed)
 
     async def _bring(self, packed: Sequence[bytes]) -> int:
         octets, count = 0, 0
@@ -93,13 +92,13 @@ class ToldSessions:
 
     def _tell(self) -> None:
         self._next.start(TELL_SECONDS)
-        sessions = self._live()
-        if self._telling is None and (sessions.live or not self._told_none):
-            self._telling = Deferred.fromCoroutine(self._tell_once(sessions))
+        if self._telling is None and (self._house.sessions.live or not self._told_none):
+            self._telling = Deferred.fromCoroutine(self._tell_once())
             self._telling.addBoth(self._told)
 
-    async def _tell_once(self, sessions: LiveSessions) -> None:
-        portraits = sessions.portraits()
+    async def _tell_once(self) -> None:
+        await self._house.look()
+        portraits = self._house.sessions.portraits()
         await self._backend.live([self._measured(each) for each in portraits[:TOLD_MOST]], len(portraits))
         self._told_none = not portraits
         known = {each["session"] for each in portraits}
@@ -119,7 +118,8 @@ class ToldSessions:
         self._carried[session] = present, came, went
         seconds = max(present - before, 1.0)
         return {
-            **portrait,
+            # In which process it runs is a matter of this machine.
+            **{name: value for name, value in portrait.items() if name != "pid"},
             "since": isotime(moment(self._clock, portrait["since"])),
             "rate_in": round((came - came_before) / seconds),
             "rate_out": round((went - went_before) / seconds),
@@ -127,7 +127,7 @@ class ToldSessions:
 
     def wished(self, wish: Trial) -> None:
         """An operator wants something of a live session; one that is not of this client is another's."""
-        sessions = self._live()
+        sessions = self._house.sessions
         if wish.session not in sessions.live:
             return
         if wish.wish == "end":

@@ -6,7 +6,7 @@ connection that ends with its SSRM. Another module reports that the backend is u
 5.3.1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
-from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import dial_station
 from smartproxy.client.upkeep import POLL_SECONDS_LEAST
 from smartproxy.logs.emit import Events
@@ -37,6 +36,7 @@ class Trials:
     """Runs trials as long as the client runs.
 
     :param reactor: connects and runs every deadline.
+    :param try_partner: calls a partner, by the id of the trial and its name.
     :param configuration: tells the configuration in force.
     :param wished: told what an operator wants of a live session.
     :param tried: told how the station failed when it was tried, or ``None`` if it answered.
@@ -48,7 +48,7 @@ class Trials:
         reactor: Any,
         events: Events,
         backend: Backend,
-        calls: StationCalls,
+        try_partner: Callable[[str, str], Coroutine[Any, Any, None]],
         configuration: Callable[[], ClientConfiguration],
         wished: Callable[[Trial], None] = lambda wish: None,
         tried: Callable[[Station, str | None], None] = lambda station, message: None,
@@ -56,7 +56,7 @@ class Trials:
         self._reactor = reactor
         self._events = events
         self._backend = backend
-        self._calls = calls
+        self._try_partner = try_partner
         self._configuration = configuration
         self._tried = tried
         self._wished = wished
@@ -102,7 +102,7 @@ class Trials:
         elif trial.partner is None:
             await self._try_station(trial.session)
         else:
-            await self._calls.try_partner(trial.session, trial.partner)
+            await self._try_partner(trial.session, trial.partner)
 
     async def _try_station(self, session: str) -> None:
         configuration = self._configuration()

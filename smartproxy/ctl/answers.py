@@ -62,6 +62,7 @@ class ToldFile:
 class ListedSession:
     """A session; what a plain pair has not is nothing.
 
+    :ivar pid: the worker that carries it; nothing where the daemon does.
     :ivar seconds: its age.
     :ivar rate_in: octets a second since its begin.
     """
@@ -82,6 +83,7 @@ class ListedSession:
     files_in: int = attrs.field(metadata=NUMBER)
     files_out: int = attrs.field(metadata=NUMBER)
     client: str | None = attrs.field(default=None, metadata=TEXT_OR_NONE)
+    pid: int | None = attrs.field(default=None, metadata=NUMBER_OR_NONE)
     since: datetime = attrs.field(metadata=TIME)
     seconds: float = attrs.field(metadata=PARTS)
     rate_in: int = attrs.field(metadata=NUMBER)

@@ -112,15 +112,29 @@ def fields_of(held: InForce) -> dict[str, Any]:
 
 
 @attrs.frozen(kw_only=True)
+class ToldWorker:
+    """A process that carries sessions for a daemon.
+
+    :ivar seconds: its age.
+    """
+
+    pid: int = attrs.field(metadata=NUMBER)
+    sessions: int = attrs.field(metadata=NUMBER)
+    seconds: int = attrs.field(metadata=NUMBER)
+
+
+@attrs.frozen(kw_only=True)
 class _Carrying(Status):
     """A daemon that has sessions.
 
     :ivar load: the share of the sessions that may be, in per cent.
+    :ivar workers: none where the daemon carries them itself.
     """
 
     sessions: int = attrs.field(metadata=NUMBER)
     sessions_most: int | None = attrs.field(metadata=NUMBER_OR_NONE)
     load: float | None = attrs.field(metadata=PARTS_OR_NONE)
+    workers: tuple[ToldWorker, ...] = attrs.field(default=(), metadata=many(ToldWorker))
 
 
 @attrs.frozen(kw_only=True)
@@ -240,6 +254,7 @@ class ToldDownload:
 class BackendStatus(Status):
     """How a backend is.
 
+    :ivar page: where the page is, if it has an address of its own.
     :ivar on_duty: whether the hourly work is done here.
     """
 
@@ -247,6 +262,7 @@ class BackendStatus(Status):
 
     site: str | None = attrs.field(metadata=TEXT_OR_NONE)
     listener: str | None = attrs.field(metadata=TEXT_OR_NONE)
+    page: str | None = attrs.field(metadata=TEXT_OR_NONE)
     store: str = attrs.field(metadata=TEXT)
     on_duty: bool = attrs.field(metadata=FLAG)
     clients: tuple[ToldClient, ...] = attrs.field(metadata=many(ToldClient))

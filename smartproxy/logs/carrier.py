@@ -139,7 +139,7 @@ class Carrier(Generic[_T]):
         if self._away:
             return
         self._hurry = self._hurry or self._urgent(event)
-        if not self._sending:
+        if not self._sending and (self._timer is None or self._hurry or len(self._waiting) >= self._size):
             self._schedule()
 
     def resume(self) -> None:

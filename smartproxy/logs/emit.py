@@ -99,6 +99,7 @@ class Events:
     :param source: the daemon's name in its records: ``server``, ``client``, ``backend``.
     :param carried: the lowest level that is carried.
     :ivar callers_unknown: whether nobody finds out who has a session, as in the plain pair: its events are strangers'.
+    :ivar releveled: called whenever it was told that the levels have changed.
     :ivar levels: what is logged; what is neither logged nor carried is not even worded.
     """
 
@@ -113,6 +114,7 @@ class Events:
     ) -> None:
         self.forward = forward
         self.callers_unknown = False
+        self.releveled: Callable[[], object] = lambda: None
         self.levels = Levels({EVERYTHING: Severity.TRACE})
         self._log = log
         self._clock = clock
@@ -188,10 +190,24 @@ class Events:
         record = self._record(event, checked)
         self._write(record)
         self._carry(record)
+        if name == LEVEL_CHANGED:
+            self.releveled()
+
+    def relay(self, told: Record) -> None:
+        """Say that an event happened in another process of this daemon: it counts, is written and carried as ours."""
+        if told.name in STRANGERS and not self._affords(told.name, told.fields):
+            return
+        number = next(self._numbers) if told.level >= self._carried else None
+        record = Record(told.name, told.time, self._source, number, told.fields)
+        self._write(record)
+        self._carry(record)
 
     def wants(self, name: str, session: object = None, partner: object = None) -> bool:
         """Tell whether an event of the catalogue would be logged, for those whose words cost something."""
-        return self.levels.wants(name, EVENTS[name].level, session, partner)
+        level, levels = EVENTS[name].level, self.levels
+        if level < levels.lowest and name != LEVEL_CHANGED:
+            return False
+        return levels.wants(name, level, session, partner)
 
     def set_level(
         self,

@@ -16,6 +16,8 @@ FOREIGN = "log"
 """The category of entries that are no records of the catalogue."""
 LEVEL_CHANGED = "level.changed"
 """The one event that is logged whatever the level is."""
+_OF_SESSION = "session "
+_OF_PARTNER = "partner "
 PARTICULAR_MOST = 1000
 """Sessions, and partners, that may have a level of their own; the oldest give way."""
 
@@ -39,6 +41,7 @@ class Levels:
     """The levels of one daemon's log.
 
     :param configured: the levels of categories; ``*`` is INFO if it is not among them.
+    :ivar lowest: below this level nothing is logged but a change of the level, whatever it is about.
     """
 
     def __init__(self, configured: Mapping[str, Severity] | None = None) -> None:
@@ -47,6 +50,7 @@ class Levels:
         self._sessions: dict[str, Severity] = {}
         self._partners: dict[str, Severity] = {}
         self._known: dict[str, Severity] = {}
+        self.lowest = self._lowest()
 
     def set(
         self,
@@ -77,11 +81,16 @@ class Levels:
             self._categories = dict(self._configured) if severity is None else {EVERYTHING: severity}
             self._sessions, self._partners = {}, {}
         self._known = {}
+        self.lowest = self._lowest()
         return severity or self._categories.get(category or EVERYTHING, self._categories[EVERYTHING])
 
     def forget(self, session: str) -> None:
         """Keep no level for a session that is over."""
-        self._sessions.pop(session, None)
+        if self._sessions.pop(session, None) is not None:
+            self.lowest = self._lowest()
+
+    def _lowest(self) -> Severity:
+        return min((*self._categories.values(), *self._sessions.values(), *self._partners.values()))
 
     def _set_category(self, category: str, severity: Severity | None) -> None:
         if category not in CATEGORIES:
@@ -116,12 +125,23 @@ class Levels:
                 return self._categories[category]
         return self._categories[EVERYTHING]
 
+    def adopt(self, described: Mapping[str, str]) -> None:
+        """Log as another process does: what :meth:`described` tells there.
+
+        :raises ValueError: for a level that does not exist.
+        """
+        severities = {name: Severity.named(label) for name, label in described.items()}
+        self._sessions = {n.removeprefix(_OF_SESSION): s for n, s in severities.items() if n.startswith(_OF_SESSION)}
+        self._partners = {n.removeprefix(_OF_PARTNER): s for n, s in severities.items() if n.startswith(_OF_PARTNER)}
+        self._categories = {name: s for name, s in severities.items() if " " not in name}
+        self._known = {}
+
     def described(self) -> dict[str, str]:
         """All that is in force, for people: ``*``, categories, ``session ID`` and ``partner NAME``."""
         return {
             **{category: severity.label for category, severity in sorted(self._categories.items())},
-            **{f"session {name}": severity.label for name, severity in self._sessions.items()},
-            **{f"partner {name}": severity.label for name, severity in self._partners.items()},
+            **{f"{_OF_SESSION}{name}": severity.label for name, severity in self._sessions.items()},
+            **{f"{_OF_PARTNER}{name}": severity.label for name, severity in self._partners.items()},
         }
 
 

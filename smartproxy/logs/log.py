@@ -119,6 +119,10 @@ class Log:
         """Log an entry."""
         self._observer(event)
 
+    def divert(self, observer: ILogObserver) -> None:
+        """Hand entries to *observer* and write none: in a process that has no log of its own."""
+        self._observer = observer
+
     def start(self, reactor: Any, events: Events) -> None:
         """Use the network, and tell trouble as events; the daemon runs."""
         self.events = events

@@ -30,6 +30,7 @@ from smartproxy.policy.causes import Cause
 
 _LEGACY_FAILURE = "failure"
 _LEVEL_WIDTH = max(len(severity.label) for severity in Severity)
+_SHOWN_LEVELS = {severity: f"{severity.label.upper():{_LEVEL_WIDTH}}" for severity in Severity}
 
 
 class Stream(Protocol):
@@ -131,7 +132,7 @@ def text_of(event: LogEvent) -> str:
     """An entry as a line: ``time LEVEL name key=value ...``, ``time LEVEL [namespace] words`` if it is no record."""
     record = event.get(RECORD_KEY)
     if isinstance(record, Record):
-        return f"{record.stamp} {record.level.label.upper():{_LEVEL_WIDTH}} {record}"
+        return f"{record.stamp} {_SHOWN_LEVELS[record.level]} {line(record.name, record.shown)}"
     severity = severity_of(event).label.upper()
     return f"{isotime(_moment(event))} {severity:{_LEVEL_WIDTH}} {_foreign_text(event)}"
 

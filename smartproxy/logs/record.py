@@ -90,5 +90,7 @@ def read(document: Mapping[str, object], sources: Collection[str] | None = None)
         raise CatalogueError(f"{name}: time {error}") from None
     if moment.year not in _YEARS:
         raise CatalogueError(f"{name}: time is out of range")
-    fields = {key: value for key, value in document.items() if key not in _OWN_KEYS}
+    fields = dict(document)
+    for key in _OWN_KEYS:
+        fields.pop(key, None)
     return Record(name, moment, source, sequence, event.check(fields))

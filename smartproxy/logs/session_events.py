@@ -46,7 +46,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "connection.refused",
             _WARNING,
-            "A connection was refused because of a limit or a ban.",
+            "A connection was refused because of a limit or a ban, or because its balancer did not say whose it is.",
             "peer cause",
             "limit value most network advice",
         ),

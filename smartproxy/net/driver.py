@@ -59,7 +59,7 @@ class SessionDriver:
         ready: Deferred[None] | None = None,
     ) -> None:
         self._session = session
-        session.reporter.wants = events.wants
+        session.reporter.ask(events.wants)
         self._initiator = initiator
         self._legs: dict[Role, ILeg] = {Role.INITIATOR: initiator}
         self._clock = clock

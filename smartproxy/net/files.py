@@ -14,9 +14,12 @@ import os
 import secrets
 import select
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, TypeAlias
 
+Content: TypeAlias = bytes | Callable[[IO[bytes]], object]
+"""What is written: the octets, or what writes them as it makes them."""
 PRIVATE = 0o600
 PUBLIC = 0o644
 READ_SECONDS = 5.0
@@ -60,7 +63,7 @@ def read(path: Path, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def drafted(path: Path, octets: bytes, mode: int) -> Iterator[Path]:
+def drafted(path: Path, content: Content, mode: int) -> Iterator[Path]:
     """A complete file beside *path*, on the disk, until the context is left; give it its name before.
 
     It has a name that nobody foresees and is opened only if no file or link has that name: a user who may write to the
@@ -75,7 +78,7 @@ def drafted(path: Path, octets: bytes, mode: int) -> Iterator[Path]:
     descriptor = os.open(draft, flags, PRIVATE)
     try:
         with open(descriptor, "wb") as file:
-            file.write(octets)
+            _fill(file, content)
             file.flush()
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
@@ -85,7 +88,7 @@ def drafted(path: Path, octets: bytes, mode: int) -> Iterator[Path]:
             draft.unlink()
 
 
-def replace(path: Path, octets: bytes, *, private: bool = False, new: bool = False) -> None:
+def replace(path: Path, content: Content, *, private: bool = False, new: bool = False) -> None:
     """Put a file in the place of the old one, or of a link that stands there.
 
     A plain file that was there leaves its mode and its owner to the new one, unless this one is private: then it has
@@ -104,7 +107,7 @@ def replace(path: Path, octets: bytes, *, private: bool = False, new: bool = Fal
     kept = before if before is not None and stat.S_ISREG(before.st_mode) and not private else None
     if kept is not None:
         mode = stat.S_IMODE(kept.st_mode) & 0o777
-    with drafted(path, octets, mode) as draft:
+    with drafted(path, content, mode) as draft:
         if kept is not None and os.geteuid() == 0:
             os.chown(draft, kept.st_uid, kept.st_gid)
         _name(draft, path, new=new)
@@ -126,7 +129,7 @@ def _name(draft: Path, path: Path, *, new: bool) -> None:
     draft.replace(path)
 
 
-def write(path: Path, octets: bytes, *, private: bool = False, new: bool = False) -> None:
+def write(path: Path, content: Content, *, private: bool = False, new: bool = False) -> None:
     """Write where an operator says: a plain file is replaced; a link leads to what is written.
 
     A device or a pipe is written to, and so is what the program holds open: ``/dev/null``, ``/dev/stdout``, a named
@@ -138,9 +141,9 @@ def write(path: Path, octets: bytes, *, private: bool = False, new: bool = False
     """
     target = _resolved(path)
     if target is None:
-        _write_into(path, octets)
+        _write_into(path, content)
     else:
-        replace(target, octets, private=private, new=new)
+        replace(target, content, private=private, new=new)
 
 
 def reserve(path: Path, *, new: bool) -> None:
@@ -194,12 +197,19 @@ def _see_owner(path: Path, found: os.stat_result) -> None:
         raise PermissionError(0, "another user put it into a folder that is open to all", str(path))
 
 
-def _write_into(path: Path, octets: bytes) -> None:
+def _write_into(path: Path, content: Content) -> None:
     # Not waiting: a pipe that nobody reads would hold the program for ever.
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(descriptor, "wb") as file:
         os.set_blocking(descriptor, True)
-        file.write(octets)
+        _fill(file, content)
+
+
+def _fill(file: IO[bytes], content: Content) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        content(file)
 
 
 def settle(folder: Path) -> None:

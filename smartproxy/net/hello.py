@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text
 from smartproxy.net.transport.sockets import IViewReceiver
+from smartproxy.policy.balancers import V1, V2
 
 _HANDSHAKE: Final = 22
 _HEADER: Final = 5
@@ -31,6 +32,7 @@ _STREAM_HEADER: Final = 0x10
 _READY: Final = b"IODETTE"
 _HTTP: Final = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"PRI ", b"DELE", b"TRAC", b"PATC")
 _WORD: Final = 4
+_BALANCER: Final = (V1[:_WORD], V2[:_WORD])
 
 
 class Spoken(enum.Enum):
@@ -42,6 +44,7 @@ class Spoken(enum.Enum):
     OFTP = "OFTP without TLS"
     HTTP = "HTTP"
     SSH = "SSH"
+    BALANCER = "a header of the PROXY protocol"
     OTHER = "something that is not TLS"
 
 
@@ -58,7 +61,9 @@ def judge_hello(octets: bytes) -> Spoken:
         return Spoken.SSH
     if word in _HTTP:
         return Spoken.HTTP
-    if any(each.startswith(word) for each in (*_HTTP, b"SSH-", _READY)):
+    if word in _BALANCER:
+        return Spoken.BALANCER
+    if any(each.startswith(word) for each in (*_HTTP, *_BALANCER, b"SSH-", _READY)):
         return Spoken.PART
     return Spoken.OTHER
 
@@ -150,6 +155,11 @@ class HelloFirst(Protocol):
             self._kept = b""
             if self.transport is not None:
                 typing.cast(ITCPTransport, self.transport).abortConnection()
+
+    def hand_on(self) -> None:
+        """The connection goes on in another process; nothing is told of its end."""
+        self._over = True
+        self._release()
 
     def begin(self) -> None:
         """Let what stands behind take over, once the first record is there and unless the connection has ended."""

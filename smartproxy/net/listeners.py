@@ -16,7 +16,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.transport.sockets import listen_tcp
+from smartproxy.net.transport.inherited import INHERITED
+from smartproxy.net.transport.sockets import AcceptedStream, listen_tcp
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
@@ -29,6 +30,11 @@ One that it cannot hold tries again after a second, then after two and four: hal
 
 RETRY_SECONDS: Final = 3.0
 """Seconds until a port that could not be opened is tried again."""
+
+_IDLE_ADVICE: Final = (
+    "callers at this port wait for ever: name the same address and port in the socket unit (ListenStream=) and in the "
+    "configuration"
+)
 
 _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or stop the program that uses it"),
@@ -47,28 +53,31 @@ def bound(port: IListeningPort) -> tuple[str, int]:
     return host.host, host.port
 
 
-def listen_for_clients(reactor: Any, factory: Any, host: str, port: int, events: Events) -> IListeningPort:
+def listen_for_clients(
+    reactor: Any, factory: Any, host: str, port: int, events: Events, stream: type[AcceptedStream] = AcceptedStream
+) -> IListeningPort:
     """Open the tunnel's port.
 
+    :param stream: what its connections are.
     :raises CannotListenError: after the event that says so.
     """
     try:
-        return _listen_at(reactor, factory, host, port)
+        return _listen_at(reactor, factory, host, port, stream)
     except CannotListenError as error:
         tell_failed(events, host, port, error)
         raise
 
 
-def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPort:
+def _listen_at(reactor: Any, factory: Any, host: str, port: int, stream: type[AcceptedStream]) -> IListeningPort:
     """Open a port; on all addresses of both families where none is named and the system has IPv6."""
     listening: IListeningPort
     if host:
-        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface=host)
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface=host, stream=stream)
         return listening
     try:
-        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface="::")
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface="::", stream=stream)
     except CannotListenError:
-        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG)
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, stream=stream)
     return listening
 
 
@@ -109,11 +118,19 @@ class Listeners:
     :param reactor: opens ports.
     :param factory: makes the factory that a port listens with.
     :param mode: who connects to these ports, for the event.
+    :param stream: what their connections are.
     """
 
     def __init__(
-        self, reactor: Any, factory: Callable[[], IProtocolFactory], events: Events, *, mode: str = "partners"
+        self,
+        reactor: Any,
+        factory: Callable[[], IProtocolFactory],
+        events: Events,
+        *,
+        mode: str = "partners",
+        stream: type[AcceptedStream] = AcceptedStream,
     ) -> None:
+        self._stream = stream
         self._reactor = reactor
         self._factory = factory
         self._events = events
@@ -158,10 +175,13 @@ class Listeners:
                 self._listen(listener)
         if len(self._open) < len(set(self._wanted)):
             self._retry.start(RETRY_SECONDS)
+        elif self._wanted:
+            for place in INHERITED.idle():
+                self._events.emit("listener.idle", address=place.host, port=place.port, advice=_IDLE_ADVICE)
 
     def _listen(self, listener: Listener) -> None:
         try:
-            port = _listen_at(self._reactor, self._factory(), listener.address, listener.port)
+            port = _listen_at(self._reactor, self._factory(), listener.address, listener.port, self._stream)
         except CannotListenError as error:
             cause, _ = _cause(error)
             if self._told.get(listener) is not cause:

@@ -1,7 +1,7 @@
 """The live sessions of one daemon, by their ids, and the one place where sessions are made.
 
-Duty: give each session its monitor and its driver, know it until it is over (and its log level with it), count sessions
-for the limits, and end them when the daemon, an operator or the other daemon asks for it. Decides nothing about a
+Duty: give each session its monitor and its driver, know it until it is over (and its log level with it), and
+end them when the daemon, an operator or the other daemon asks for it. Decides nothing about a
 session: its opening and its legs are given.
 """
 
@@ -35,7 +35,6 @@ class LiveSessions:
     :param finished: called for every session that is over, once it is not live any more.
     :param recorded: given the record of every session that is over; without it, none is kept.
     :ivar live: the sessions that are not over, by id.
-    :ivar coming: the ids of sessions that hold a place while what they need is opened; see :attr:`count`.
     """
 
     def __init__(
@@ -46,18 +45,12 @@ class LiveSessions:
         recorded: Callable[[dict[str, object]], object] | None = None,
     ) -> None:
         self.live: dict[str, SessionDriver] = {}
-        self.coming: set[str] = set()
         self._clock = clock
         self._events = events
         self._finished = finished
         self._recorded = recorded
         self._wait = DrainWait(clock, self)
         self._efforts = EffortWatch(clock, events, self.live, self._end_costly)
-
-    @property
-    def count(self) -> int:
-        """How many sessions there are for a limit, whoever began them: the live ones and those that are coming."""
-        return len(self.live) + len(self.coming)
 
     def prepare(
         self,
@@ -92,7 +85,6 @@ class LiveSessions:
                 self._recorded(relayed.recorder.document(summary, began))
             self._wait.finished()
 
-        self.coming.discard(session)
         monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
         relayed = Session(session, opening, monitor, deadlines)
         began = ""

@@ -58,14 +58,6 @@ class Command:
     LENGTHS: ClassVar[tuple[tuple[str, str], ...]]
     SHOWN: ClassVar[tuple[tuple[str, str, bool], ...]]
 
-    def __attrs_post_init__(self) -> None:
-        """Fill in the lengths of the variable fields."""
-        for name, counted in self.LENGTHS:
-            value = getattr(self, counted)
-            if value is not None:
-                octets = value.encode("utf-8") if isinstance(value, str) else value
-                object.__setattr__(self, name, len(octets))
-
     def shown(self) -> dict[str, object]:
         """Return what it holds by the RFC's field names, secrets masked."""
         return {
@@ -73,6 +65,20 @@ class Command:
             for name, shown, secret in self.SHOWN
             if getattr(self, name) is not None
         }
+
+
+class CountingCommand(Command):
+    """A command with fields that hold the length of the field behind."""
+
+    __slots__ = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Fill in the lengths of the variable fields."""
+        for name, counted in self.LENGTHS:
+            value = getattr(self, counted)
+            if value is not None:
+                octets = value.encode("utf-8") if isinstance(value, str) else value
+                object.__setattr__(self, name, len(octets))
 
 
 def declared(command: type[Command]) -> Iterable[tuple[str, Declaration]]:
@@ -101,6 +107,8 @@ def command(octet: bytes, section: str, *, since: int = 1, short: tuple[str, int
         made.NAME, made.OCTET, made.SECTION = cls.__name__, octet, section
         made.GIVEN = tuple(name for name, line in declared(made) if line.counts is None)
         made.LENGTHS = tuple((name, line.counts) for name, line in declared(made) if line.counts is not None)
+        if made.LENGTHS and not issubclass(made, CountingCommand):
+            raise TypeError(f"{cls.__name__} counts octets of its fields, and nobody fills the numbers in")
         made.SHOWN = tuple((name, cls.__name__ + name.upper(), line.secret) for name, line in declared(made))
         made.LAYOUTS = {level: layout(cls.__name__, octet, declared(made), level) for level in Level if level >= since}
         made.TOLERATED = {
@@ -213,7 +221,7 @@ class SSID(Command):
 
 
 @command(b"H", "5.3.3")
-class SFID(Command):
+class SFID(CountingCommand):
     """Start File."""
 
     dsn: str = V_X(26, 1, DATASET_NAME)
@@ -245,7 +253,7 @@ class SFPA(Command):
 
 
 @command(b"3", "5.3.5")
-class SFNA(Command):
+class SFNA(CountingCommand):
     """Start File Negative Answer."""
 
     reas: int = F_9(2, 1, START_REFUSALS)
@@ -284,7 +292,7 @@ class EFPA(Command):
 
 
 @command(b"5", "5.3.10")
-class EFNA(Command):
+class EFNA(CountingCommand):
     """End File Negative Answer."""
 
     reas: int = F_9(2, 1, END_REFUSALS)
@@ -293,7 +301,7 @@ class EFNA(Command):
 
 
 @command(b"F", "5.3.11")
-class ESID(Command):
+class ESID(CountingCommand):
     """End Session. The default profile tolerates the layout of any level, and that of 1.x without its last octet."""
 
     reas: int = F_9(2, 1, Rule(grammar=ESID_REASONS))
@@ -317,7 +325,7 @@ class CD(Command):
 
 
 @command(b"E", "5.3.13", short=("hshl", 15))
-class EERP(Command):
+class EERP(CountingCommand):
     """End to End Response."""
 
     dsn: str = V_X(26, 1, DATASET_NAME)
@@ -334,7 +342,7 @@ class EERP(Command):
 
 
 @command(b"N", "5.3.14", since=4, short=("hshl", 15))
-class NERP(Command):
+class NERP(CountingCommand):
     """Negative End Response."""
 
     dsn: str = V_X(26, 1, DATASET_NAME)
@@ -364,7 +372,7 @@ class SECD(Command):
 
 
 @command(b"A", "5.3.17", since=5)
-class AUCH(Command):
+class AUCH(CountingCommand):
     """Authentication Challenge."""
 
     chll: int | None = L_U("chal", 1, since=5)

@@ -71,6 +71,7 @@ class Judgement:
     :ivar observations: the commands in them; DATA only if asked for.
     :ivar error: what is wrong with what follows them.
     :ivar discarded: octets after the end of the session.
+    :ivar held: octets of a started, unfinished buffer behind them.
     :ivar excerpt: the octets at fault in hex (:func:`excerpt`), where this call has found the error.
     """
 
@@ -79,6 +80,7 @@ class Judgement:
     error: ProtocolError | None = None
     discarded: int = 0
     excerpt: str = ""
+    held: int = attrs.field(default=0, eq=False)
 
 
 #: The most octets of a wrong buffer that are shown.

@@ -189,8 +189,11 @@ class Monitor:
         # What was observed is not needed here any more: the next octets may come in hours.
         observations = tuple(self._observations)
         self._observations.clear()
+        held = len(direction.partial)
         if begin == 0 and position == len(octets):
-            return Judgement(octets=bytes(octets), observations=observations, error=self.error, excerpt=wrong)
+            return Judgement(
+                octets=bytes(octets), observations=observations, error=self.error, excerpt=wrong, held=held
+            )
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
@@ -199,6 +202,7 @@ class Monitor:
             error=self.error,
             discarded=discarded,
             excerpt=wrong,
+            held=held,
         )
 
     def _resume(self, direction: _Direction, octets: bytes) -> tuple[int, bool]:
@@ -249,11 +253,12 @@ class Monitor:
         :raise ProtocolError: at the first octet that makes it wrong.
         """
         if direction.length == 0:
-            header = octets[start : start + stream.HEADER_LENGTH if start + stream.HEADER_LENGTH < have else have]
-            stream.judge_header(header, direction.longest)
-            if have - start < stream.SHORTEST:
+            length = int.from_bytes(octets[start + 1 : start + stream.HEADER_LENGTH], "big")
+            complete = have - start >= stream.SHORTEST and octets[start] == stream.VERSION_AND_FLAGS
+            if not complete or not stream.SHORTEST <= length <= direction.longest:
+                stream.judge_header(octets[start : min(start + stream.HEADER_LENGTH, have)], direction.longest)
                 return None
-            direction.length = int.from_bytes(header[1:], "big")
+            direction.length = length
             self._begin(direction, octets[start + stream.HEADER_LENGTH])
         end = start + direction.length
         arrived = have if have < end else end

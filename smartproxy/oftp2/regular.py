@@ -113,7 +113,10 @@ def read(
     found = shape.pattern.fullmatch(front.decode("latin-1"))
     if found is None:
         return None
-    values = {name: value(text) for (name, value), text in zip(shape.front, found.groups(), strict=True)}
+    values: dict[str, Any] = {}
+    # No comprehension: that would be a call of its own for each command.
+    for (name, value), text in zip(shape.front, found.groups(), strict=True):
+        values[name] = value(text)
     for field in shape.depending:
         assert field.depends is not None
         begin, end = shape.places[field.attribute]
@@ -125,7 +128,7 @@ def read(
         width = values[before] if field.width is None else field.width
         text = octets[position : position + width]
         position += width
-        if len(text) != width or not _is_right(field, values, text, width):
+        if len(text) != width or (width and not _is_right(field, values, text)):
             return None
         values[field.attribute] = field.decode(text)
     if position != len(octets):
@@ -139,10 +142,8 @@ def read(
     return kind(**values, **shape.absent)
 
 
-def _is_right(field: Field, values: Mapping[str, Any], octets: bytes, width: int) -> bool:
-    if not width:
-        return True
-    if field.rule.grammar.fault(octets, width) is not None:
+def _is_right(field: Field, values: Mapping[str, Any], octets: bytes) -> bool:
+    if field.rule.grammar.fault(octets, len(octets)) is not None:
         return False
     rule = None if field.depends is None else field.depends(values)
-    return rule is None or rule.grammar.fault(octets, width) is None
+    return rule is None or rule.grammar.fault(octets, len(octets)) is None

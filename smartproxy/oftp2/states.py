@@ -201,8 +201,9 @@ def open_file(witness: Witness, command: SFID) -> Iterable[Anomaly]:
 
 def start_sending(witness: Witness, command: SFPA) -> Iterable[Anomaly]:
     """Give the Speaker its first credit (9.10.3 action 12)."""
-    witness.file.restart = command.acnt
-    witness.file.credit = witness.terms.credit
+    file = witness.file
+    file.restart = command.acnt
+    file.credit = witness.terms.credit
     return ()
 
 

@@ -42,6 +42,7 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.kinds import plain
+from smartproxy.tunnel.lane import DataLane, Inbound
 
 TARGET_SECONDS = 10
 """Seconds that the target has to accept a connection."""
@@ -62,6 +63,7 @@ class PlainClientService(Service):
     :param drain: how many seconds sessions may go on when the daemon is to end.
     :param endpoint: how to dial a host and a port.
     :ivar sessions: the sessions that are not over.
+    :ivar lane: the data connections.
     :ivar target_failure: why the target could not be reached when it was last dialled; ``None`` if it was reached.
     """
 
@@ -90,16 +92,18 @@ class PlainClientService(Service):
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
         self.events.callers_unknown = True
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
+        kind, dialled = plain(seconds), endpoint(dialling(reactor), server.host, server.port)
+        self.lane = DataLane(reactor, dialled, self.events, most=most, kind=kind)
         self.tunnel = ClientTunnel(
             reactor,
-            endpoint(dialling(reactor), server.host, server.port),
+            dialled,
             str(server),
             credential=ClientCredential(certificate=credential.certificate, key=credential.key),
             proxy_ids=credential.proxy_ids,
             user=self,
             events=self.events,
-            most=most,
-            kind=plain(seconds),
+            lane=self.lane,
+            kind=kind,
         )
 
     # The life of the daemon.
@@ -158,8 +162,11 @@ class PlainClientService(Service):
     def tunnel_down(self, why: Closing) -> None:
         """The tunnel is down; its sessions end with their legs, and it dials again."""
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """A connection came from outside: dial the target."""
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """A connection came from outside: dial the target. Any may: the one target is this client's own."""
+        return Deferred.fromCoroutine(self.lane.carry(inbound, self._open_target))
+
+    def _open_target(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         outline = Outline(session=session, peer=facts.peer, direction="inbound")
         return Deferred.fromCoroutine(self._open_inbound(outline, leg))
 
@@ -185,9 +192,6 @@ class PlainClientService(Service):
         self.target_failure = None
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Any session may begin: the one target is this client's own."""
-
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""
 
@@ -209,7 +213,7 @@ class PlainClientService(Service):
         wish = CallWish(way=Way(local.way), caller=local.peer, host=destination.host, port=destination.port)
         self.sessions.expect(outline.session)
         try:
-            leg = await control.open_outbound(outline.session, "", wish)
+            leg = await self.lane.attach(await control.call(outline.session, "", wish))
         finally:
             self.sessions.forget(outline.session)
         if local.connected:

@@ -7,6 +7,7 @@ section 2.5.5.2 (IPv4 addresses in IPv6 form). Trusts no text. Resolves no name.
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Self
 
@@ -160,3 +161,18 @@ def prefix_of(text: str) -> str:
     if (found := _IPV4.fullmatch(text)) is not None:
         return f"{found[1]}/32"
     return _parse(text.partition("%")[0])[1]
+
+
+class Networks:
+    """Networks that addresses lie in or not.
+
+    :param networks: each as it is configured.
+    """
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = tuple(ipaddress.ip_network(network, strict=False) for network in networks)
+
+    def hold(self, host: str) -> bool:
+        """Whether an address lies in one of them."""
+        address: Address = address_of(host)
+        return any(address in network for network in self._networks)

@@ -17,7 +17,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import NAME, Instant, Line, Member, Whole
+from smartproxy.policy.values import FILE, NAME, Instant, Line, Member, Whole
 
 
 class AlertLevel(enum.StrEnum):
@@ -32,7 +32,6 @@ class AlertLevel(enum.StrEnum):
 _EVENT: Final = Line(
     pattern=r"[a-z_]+\.(?:[a-z_]+)?", form="an event's name, or a subject with its full stop: certificate."
 )
-_PATH: Final = Line(most=limits.PATH_CHARACTERS_MOST, pattern=r"/.*[^/]", form="the absolute path of a file")
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +71,7 @@ class EventScript(AlertSelection):
     :ivar waiting: how many events may wait for it.
     """
 
-    program: str | None = attrs.field(default=None, metadata=kind(Optional(_PATH)))
+    program: str | None = attrs.field(default=None, metadata=kind(Optional(FILE)))
     seconds: int = attrs.field(default=limits.SCRIPT_SECONDS.default, metadata=kind(Whole(limits.SCRIPT_SECONDS)))
     at_once: int = attrs.field(default=limits.SCRIPTS.default, metadata=kind(Whole(limits.SCRIPTS)))
     waiting: int = attrs.field(default=limits.SCRIPT_WAITING.default, metadata=kind(Whole(limits.SCRIPT_WAITING)))
@@ -117,9 +116,9 @@ class Mail(AlertSelection):
     host: str | None = attrs.field(default=None, metadata=kind(Optional(_HOST)))
     port: int = attrs.field(default=limits.MAIL_PORT.default, metadata=kind(Whole(limits.MAIL_PORT)))
     security: MailSecurity = attrs.field(default=MailSecurity.STARTTLS, metadata=kind(Member(MailSecurity)))
-    ca_file: str | None = attrs.field(default=None, metadata=kind(Optional(_PATH)))
+    ca_file: str | None = attrs.field(default=None, metadata=kind(Optional(FILE)))
     user: str | None = attrs.field(default=None, metadata=kind(Optional(Line())))
-    password_file: str | None = attrs.field(default=None, metadata=kind(Optional(_PATH)))
+    password_file: str | None = attrs.field(default=None, metadata=kind(Optional(FILE)))
     sender: str | None = attrs.field(default=None, metadata=kind(Optional(_MAIL_ADDRESS), key="from"))
     to: tuple[str, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=_MAIL_ADDRESS, most=limits.MAIL_ADDRESSES_MOST))

@@ -45,6 +45,16 @@ class Cause(enum.StrEnum):
     DEADLINE_CLOSING = "deadline.closing", "The connections were not closed in time."
     INTERNAL_ERROR = "internal.error", "A bug in SmartProxy."
 
+    # workers
+
+    WORKER_LOST = "worker.lost", "The worker process that carried the session has died."
+    WORKER_HANGS = "worker.hangs", "A worker process gave no sign of life in time, and was ended."
+    WORKER_VIOLATION = "worker.violation", "A worker process said what it may not say, and was ended."
+    WORKER_SIGNAL = "worker.signal", "A signal ended a worker process."
+    WORKER_EXIT = "worker.exit", "A worker process ended by itself."
+    WORKER_ZYGOTE = "worker.zygote", "The process that makes workers has died, and all workers with it."
+    WORKER_START = "worker.start", "A worker process could not be made ready."
+
     # the tunnel
 
     TUNNEL_LOST = "tunnel.lost", "The tunnel between server and client was lost."
@@ -130,12 +140,20 @@ class Cause(enum.StrEnum):
     PENALTY_PROTOCOL = "penalty.protocol", "The address is banned: it repeatedly violated the protocol."
     PENALTY_EFFORT = "penalty.effort", "The address is banned: its sessions took far too much computing time."
     PENALTY_IDENTITY = "penalty.identity", "The address is banned: it used SSIDCODEs of other partners."
+    BALANCER_NO_HEADER = "balancer.no_header", "A balancer's connection began without a PROXY protocol header."
+    BALANCER_BAD_HEADER = "balancer.bad_header", "The PROXY protocol header of a balancer is malformed."
+    BALANCER_LATE = "balancer.late", "The PROXY protocol header of a balancer was not completed in time."
+    BALANCER_CROWDED = "balancer.crowded", "Too many connections of balancers wait for their PROXY protocol header."
     CONNECTION_SILENT = "connection.silent", "The connection was closed before any data arrived: a port scan or check."
     HANDSHAKE_TIMEOUT = "handshake.timeout", "The TLS handshake was not completed in time."
     HANDSHAKE_SILENT = "handshake.silent", "The peer sent nothing: a program without TLS waits for our greeting."
     HANDSHAKE_PLAIN_OFTP = "handshake.plain_oftp", "The peer speaks OFTP without TLS."
     HANDSHAKE_PLAIN_HTTP = "handshake.plain_http", "The peer speaks HTTP."
     HANDSHAKE_PLAIN_SSH = "handshake.plain_ssh", "The peer speaks SSH."
+    HANDSHAKE_BALANCER = (
+        "handshake.balancer",
+        "A PROXY protocol header came from an address that is no configured balancer.",
+    )
     HANDSHAKE_NOT_TLS = "handshake.not_tls", "The peer sent something other than TLS."
     HANDSHAKE_ALERT = "handshake.alert", "The peer ended the TLS handshake with an alert."
     HANDSHAKE_DISTRUSTED = "handshake.distrusted", "The peer does not accept our certificate, and said so by an alert."
@@ -323,9 +341,11 @@ class Cause(enum.StrEnum):
     PAGE_PASSWORD = "page.password", "User and password of a login do not fit together."
     PAGE_CROWDED = "page.crowded", "Too many logins are waiting already, or too many failed."
     PAGE_FOREIGN = "page.foreign", "A change did not come from a form of the page."
+    PAGE_CERTIFICATE = "page.certificate", "The files with the certificate of the page's own address cannot be used."
     PAGE_PLAIN = "page.plain", "A reverse proxy was called by http; the page is for https alone."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     ENDING_AUTHORITY = "ending.authority", "The certificate of the site's authority ends soon."
+    ENDING_PAGE = "ending.page", "The certificate of the page's own address ends soon."
     ENDING_CA = "ending.ca", "A certificate of a CA ends soon."
     ENDING_IDENTITY = "ending.identity", "The certificate that the server shows to partners ends soon."
     ENDING_LIST = "ending.list", "A revocation list ends soon, and no newer one was loaded."

@@ -18,7 +18,13 @@ from smartproxy.oftp2.roles import Profile
 from smartproxy.policy.alerts import check_mail
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
-from smartproxy.policy.limits import COPY_HOURS, GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
+from smartproxy.policy.limits import (
+    BALANCER_NETWORKS_MOST,
+    COPY_HOURS,
+    GENERATION,
+    LICENCE_OCTETS_MOST,
+    PARTNERS_MOST,
+)
 from smartproxy.policy.outbound import check_listeners, check_outbound
 from smartproxy.policy.packing import pack, unpack
 from smartproxy.policy.partners import (
@@ -47,7 +53,7 @@ from smartproxy.policy.settings import (
     Station,
 )
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import NAME, Address, Fixed, Line, Lines, Member, Whole
+from smartproxy.policy.values import NAME, Address, Fixed, Line, Lines, Member, Network, Whole
 from smartproxy.policy.watching import PartnerWatching
 
 #: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
@@ -89,6 +95,8 @@ class ServerConfiguration:
     """What the server in the DMZ is told.
 
     :ivar listeners: where partners are awaited.
+    :ivar balancers: networks of load balancers; a connection from there begins with a header of the PROXY protocol,
+        which says whose it is.
     :ivar identities: certificates and keys that are shown to partners; the first is shown unless asked for another.
     :ivar cas: the CAs that partners' certificates may come from.
     :ivar revocation: what those and their intermediate CAs have revoked.
@@ -99,6 +107,9 @@ class ServerConfiguration:
     """
 
     listeners: tuple[Listener, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Listener))))
+    balancers: tuple[str, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=Network(), most=BALANCER_NETWORKS_MOST))
+    )
     deadlines: Deadlines = attrs.field(default=Deadlines(), metadata=kind(ObjectOf(Deadlines)))
     limits: ServerLimits = attrs.field(default=ServerLimits(), metadata=kind(ObjectOf(ServerLimits)))
     penalties: PenaltySettings = attrs.field(default=PenaltySettings(), metadata=kind(ObjectOf(PenaltySettings)))

@@ -100,6 +100,14 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your system sent SSH to our port for OFTP2 over TLS.",
         "Please check which program of yours connects to this port; it has to speak OFTP2 over TLS.",
     ),
+    "handshake.balancer": Explanation(
+        "Your system, or a load balancer in front of it, sent a header of the PROXY protocol before its TLS.",
+        "Please switch the PROXY protocol off for the connection to us.",
+    ),
+    "balancer": Explanation(
+        "A load balancer of ours did not say which system the connection came from.",
+        "Please try again later: the fault is ours.",
+    ),
     "handshake.not_tls": Explanation(
         "Your system sent something other than TLS to our port for OFTP2 over TLS.",
         "Please switch TLS on for the connection to us.",

@@ -100,6 +100,14 @@ VERIFIED_LATELY_MOST: Final = 10_000
 ACCEPTS_MOST: Final = 64
 #: Connections that a port drops in such a turn beside these, because their callers have reset them already.
 RESETS_MOST: Final = 512
+#: Networks of balancers that a configuration may list.
+BALANCER_NETWORKS_MOST: Final = 100
+#: From a balancer's connection to the end of its header: a lost segment has time to come again.
+BALANCER_HEADER_SECONDS: Final = 5.0
+#: A header of the PROXY protocol, version 2, with everything that is told beside the addresses.
+BALANCER_HEADER_OCTETS_MOST: Final = 4096
+#: Connections of balancers whose header is not complete; one more replaces the oldest of the most crowded address.
+BALANCER_WAITING_MOST: Final = 512
 #: What a port spends on answering TLS hellos in one turn of the reactor; the others wait.
 HANDSHAKES_SECONDS: Final = 0.003
 #: Who waits for that goes behind those whose address came less often: in so long a time, and half of that before.
@@ -123,6 +131,8 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
+#: Where the page is at its own address; 0 is any free port.
+PAGE_PORT: Final = Limit(default=8444, least=0, most=65_535, unit="(a port)")
 #: The port that partners are told, if it is not the server's own; 0: it is.
 SHEET_PORT: Final = Limit(default=0, least=0, most=65_535, unit="(a port)")
 #: The station's Exchange Buffer size that partners are told (SSIDSDEB); 0: they are told none.
@@ -211,6 +221,8 @@ BACKEND_ADDRESSES_SPARED_MOST: Final = 256
 BACKEND_HEADERS_SECONDS: Final = 10.0
 #: From the end of a call's headers to the end of its body.
 BACKEND_BODY_SECONDS: Final = 20.0
+#: For a file with revocation lists.
+BACKEND_LARGE_BODY_SECONDS: Final = 120.0
 #: Networks of the reverse proxies in front of the page.
 PAGE_PROXIES_MOST: Final = 100
 #: So long the link works by which a site is set up.
@@ -486,3 +498,15 @@ LICENCE_OCTETS_MOST: Final = 64 * 1024
 WITHDRAWN_MOST: Final = 300
 #: A licence's end is announced so many days before.
 LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
+
+# Workers.
+
+#: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
+WORKERS_MOST: Final = 1_024
+WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")
+#: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
+WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
+#: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.
+WORKER_LIVED_SECONDS: Final = 10.0
+WORKER_WAIT_SECONDS_FIRST: Final = 0.25
+WORKER_WAIT_SECONDS_MOST: Final = 30.0

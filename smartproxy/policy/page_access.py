@@ -17,8 +17,8 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import address_of
-from smartproxy.policy.schema import ListOf, kind
-from smartproxy.policy.values import Member, Network
+from smartproxy.policy.schema import ListOf, Optional, kind
+from smartproxy.policy.values import FILE, Address, Member, Network, Whole
 
 
 class ProxyHeader(enum.StrEnum):
@@ -32,10 +32,19 @@ class ProxyHeader(enum.StrEnum):
 class PageAccess:
     """How the page is reached.
 
+    :ivar address: an address of the backend's where the page is, apart from the API; ``None``: it is at the API's port.
+    :ivar port: the port there; 0 for any free one.
+    :ivar certificate_file: a file with the certificate that is shown there, and its chain; ``None``: the one that was
+        uploaded, or the authority's.
+    :ivar key_file: a file with its key; ``None``: the key stands in the same file.
     :ivar proxies: the networks of the reverse proxies in front of it; nobody else's headers are believed.
     :ivar proxy_header: by which headers these say who called them.
     """
 
+    address: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
+    port: int = attrs.field(default=limits.PAGE_PORT.default, metadata=kind(Whole(limits.PAGE_PORT)))
+    certificate_file: str | None = attrs.field(default=None, metadata=kind(Optional(FILE)))
+    key_file: str | None = attrs.field(default=None, metadata=kind(Optional(FILE)))
     proxies: tuple[str, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=Network(), most=limits.PAGE_PROXIES_MOST))
     )

@@ -8,12 +8,11 @@ memory. Reads no clock: every call brings the time, in seconds of a monotonic cl
 
 import enum
 import heapq
-import ipaddress
 
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import Address, address_of, prefix_of
+from smartproxy.policy.addresses import Networks, prefix_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import PenaltySettings
 
@@ -120,7 +119,7 @@ class Penalties:
     @settings.setter
     def settings(self, settings: PenaltySettings) -> None:
         self._settings = settings
-        self._exempt = tuple(ipaddress.ip_network(network, strict=False) for network in settings.exempt)
+        self._exempt = Networks(settings.exempt)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -130,13 +129,13 @@ class Penalties:
         if not self._records or not self._settings.enabled:
             return 0.0
         record = self._records.get(prefix_of(address))
-        if record is None or now >= record.until or self._is_exempt(address_of(address)):
+        if record is None or now >= record.until or self._exempt.hold(address):
             return 0.0
         return record.until - now
 
     def fault(self, address: str, fault: Fault, now: float) -> Ban | None:
         """Count a fault of *address*; return the ban that begins with it, if any."""
-        if not self._settings.enabled or self._is_exempt(address_of(address)):
+        if not self._settings.enabled or self._exempt.hold(address):
             return None
         prefix = prefix_of(address)
         record = self._record(prefix, now)
@@ -181,9 +180,6 @@ class Penalties:
     def next_end(self) -> float | None:
         """The time at which the next ban ends; ``None`` without bans."""
         return self._ends[0][0] if self._ends else None
-
-    def _is_exempt(self, address: Address) -> bool:
-        return any(address in network for network in self._exempt)
 
     def _record(self, prefix: str, now: float) -> _Record | None:
         """The record of *prefix*, if need be a new one; ``None`` if the table is full."""

@@ -47,7 +47,7 @@ class AdminRole(enum.StrEnum):
 _SCOPES = {
     AdminRole.VIEWER: frozenset({"*:read"}),
     AdminRole.AUDITOR: frozenset({"*:read", "*:audit"}),
-    AdminRole.OPERATOR: frozenset({"*:read", "partner:*", "ca:*", "crl:*", "trial:*", "session:*"}),
+    AdminRole.OPERATOR: frozenset({"*:read", "partner:*", "ca:*", "crl:*", "trial:*", "session:*", "history:undo"}),
     AdminRole.ADMINISTRATOR: frozenset({EVERYTHING}),
 }
 

@@ -154,12 +154,15 @@ def _constant(word: str) -> _Flaw:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | _Flaw:
-    members: dict[str, object] = {}
-    for key, value in pairs:
-        if key in members:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
             return _Flaw(f"the key {key[:64]!a} appears twice")
-        members[key] = value
-    return members
+        seen.add(key)
+    raise AssertionError("fewer members than keys, and no key twice")
 
 
 def _too_deep(where: str) -> DocumentRefused:
@@ -187,6 +190,9 @@ def _fault(value: object, where: str, depth: int) -> DocumentRefused | None:
 
     :param depth: how many lists and objects of the document hold the value.
     """
+    if not depth and value.__class__ is dict and _WORTH_A_LOOK.isdisjoint(map(type, value.values())):
+        # Most documents are events, which are flat.
+        return None
     level: list[tuple[str, object]] = [(where, value)]
     while level:
         for at, item in level:

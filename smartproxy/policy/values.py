@@ -156,6 +156,10 @@ class Line(_SameInJson):
 NAME: Final = Line()
 
 
+#: A file that a daemon reads.
+FILE: Final = Line(most=limits.PATH_CHARACTERS_MOST, pattern=r"/.*[^/]", form="the absolute path of a file")
+
+
 #: A certificate or a key, by the SHA-256 of its DER octets.
 SHA256: Final = Line(pattern="[0-9a-f]{64}", form="a SHA-256: 64 digits of lower case hex")
 

@@ -7,6 +7,7 @@ Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError
@@ -30,11 +31,11 @@ class Reporter:
 
     :param session: the session's id.
     :param opening: who is who.
-    :ivar wants: tells whether an event of this name, session and partner is worth being worded; asked for each command.
+    :ivar traced: tells whether every command is to be told now, DATA included.
     """
 
     def __init__(self, session: str, opening: Opening) -> None:
-        self.wants: Callable[[str, object, object], bool] = lambda name, session, partner: False
+        self.traced: Callable[[], bool] = lambda: False
         self._opening = opening
         self._facts = opening.facts
         self._always = {
@@ -44,10 +45,9 @@ class Reporter:
             "direction": opening.direction,
         }
 
-    @property
-    def traced(self) -> bool:
-        """Whether every command is to be told now, DATA included."""
-        return self.wants(_COMMAND, self._always["session"], self._always["partner"])
+    def ask(self, wants: Callable[[str, object, object], bool]) -> None:
+        """Learn from this whether an event of a name, a session and a partner is worth being worded."""
+        self.traced = partial(wants, _COMMAND, self._always["session"], self._always["partner"])
 
     def identified(self, facts: SessionFacts) -> Tell:
         """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
@@ -128,7 +128,7 @@ class Reporter:
 
     def file(self, report: Tell) -> Tell:
         """A file's event, with who the session is."""
-        return self._report(report.name, **report.fields)
+        return Tell(report.name, {**self._always, **report.fields})
 
     def violated(self, error: ProtocolError, excerpt: str, ending: Ending, told: Mapping[str, str]) -> Tell:
         """One side broke the protocol; the excerpt is what the monitor shows of the octets at fault."""
@@ -222,7 +222,7 @@ class FileLedger:
         self.unconfirmed = 0
         self._partner = partner
         self._offer: SFID | None = None
-        self._sender = Role.INITIATOR
+        self._named: dict[str, object] = {}
         self._octets = 0
         self._records: int | None = None
 
@@ -237,11 +237,11 @@ class FileLedger:
             self._octets = observation.transfer.octets
         match observation.value:
             case SFID() as offer:
-                self._offer, self._sender, self._records = offer, observation.sender, None
+                self._offer, self._named, self._records = offer, self._names(offer, observation.sender), None
             case SFPA() as accepted if self._offer is not None:
                 offer = self._offer
                 facts = {"size": offer.fsiz, "position": accepted.acnt, "restart": offer.rest > 0}
-                return (Tell("file.started", {**self._named(offer), **facts}),)
+                return (Tell("file.started", {**self._named, **facts}),)
             case EFID() as end:
                 self._records = end.rcnt
             case EFPA():
@@ -268,14 +268,15 @@ class FileLedger:
         if offer is None:
             return ()
         sent = {"size": offer.fsiz, "octets": self._octets, "records": self._records}
-        told = Tell("file.ended", {"outcome": outcome, **self._named(offer), **sent, **answer})
+        told = Tell("file.ended", {"outcome": outcome, **self._named, **sent, **answer})
         self._offer, self._octets = None, 0
         return (told,)
 
-    def _named(self, offer: SFID) -> dict[str, object]:
+    def _names(self, offer: SFID, sender: Role) -> dict[str, object]:
+        """What both events of a file say of it."""
         return {
-            "link": self._link(self._sender),
-            "sender": self._sender.word,
+            "link": self._link(sender),
+            "sender": sender.word,
             "dataset": offer.dsn,
             "stamp": stamp(offer.date, offer.time),
             "originator": offer.orig,

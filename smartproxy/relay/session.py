@@ -122,7 +122,7 @@ class Session(SessionEnds):
 
     def _judge(self, event: events.Arrived) -> None:
         leg = event.leg
-        self._monitor.observe_data = self.reporter.traced
+        self._monitor.observe_data = self.reporter.traced()
         relaying = self.stage is Stage.RELAYING
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets
@@ -141,11 +141,11 @@ class Session(SessionEnds):
             self._relay(leg.other, relayed)
         if judgement.error is not None:
             self._violated(judgement.error, judgement.excerpt, leg)
-        elif self._monitor.ended:
+        elif judgement.observations and judgement.observations[-1].state is State.ENDING:
             self._discarded += judgement.discarded
             self._released(judgement.observations[-1])
         else:
-            self._watch(leg, progress=bool(judgement.octets))
+            self._watch(leg, judgement.held, progress=bool(judgement.octets))
             if self.stage is Stage.LEAVING and self._monitor.state is State.IDLE:
                 self._leave()
 
@@ -155,10 +155,10 @@ class Session(SessionEnds):
         else:
             self._held += octets
 
-    def _watch(self, leg: Role, *, progress: bool) -> None:
-        """Keep the deadlines of a started Exchange Buffer and of inactivity."""
+    def _watch(self, leg: Role, held: int, *, progress: bool) -> None:
+        """Keep the deadlines of a started Exchange Buffer, of which so many octets are held, and of inactivity."""
         timer = BUFFER_TIMERS[leg]
-        if not self._monitor.held(leg) or leg.other in self._full:
+        if not held or leg.other in self._full:
             if timer in self._armed:
                 self._disarm(timer)
         elif progress or timer not in self._armed:
@@ -274,7 +274,7 @@ class Session(SessionEnds):
         other = event.leg.other
         self._full.discard(event.leg)
         self._intents.append(Resume(other))
-        self._watch(other, progress=False)
+        self._watch(other, self._monitor.held(other), progress=False)
 
 
 _REACTIONS: Final[dict[Reaction, Callable[..., None]]] = {

@@ -47,6 +47,11 @@ _WITHOUT_TLS: Final = {
         "the caller speaks SSH: a scanner, or a program with the wrong port",
         "if it is the partner, have it call with OFTP2 over TLS",
     ),
+    Spoken.BALANCER: _Plain(
+        Cause.HANDSHAKE_BALANCER,
+        "the caller sends a header of the PROXY protocol, and is no balancer of this site",
+        "if it is your balancer: smartproxy settings set server.balancers NETWORK",
+    ),
     Spoken.OTHER: _Plain(
         Cause.HANDSHAKE_NOT_TLS, "what the peer sent is not TLS", "The partner has to connect with TLS."
     ),
@@ -100,15 +105,21 @@ class Gate:
             return None
 
     def turn_away(
-        self, host: str, peer: str, cause: str, message: str, limit: str | None = None, most: int | None = None
+        self,
+        host: str,
+        peer: str,
+        cause: str,
+        message: str,
+        limit: str | None = None,
+        most: int | None = None,
+        advice: str | None = None,
     ) -> None:
         """Report that a connection is refused, unless that was reported for its address a moment ago."""
         left_out = self._sparing.tell(host, limit or cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
-            self._events.emit(
-                "connection.refused", peer=peer, cause=cause, message=message, limit=limit, most=most, facts=facts
-            )
+            told = {"limit": limit, "most": most, "advice": advice}
+            self._events.emit("connection.refused", peer=peer, cause=cause, message=message, facts=facts, **told)
 
     def displaced(self, peer: str) -> None:
         """Report now and then that connections that had proved nothing made room for others."""

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -46,6 +47,7 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import SessionFacts, server_inbound
 from smartproxy.server.accept import Gate
+from smartproxy.server.balancers import Balancers
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.partner import PartnerLeg
 from smartproxy.server.proof import verified_facts
@@ -68,6 +70,7 @@ class PartnerSessions(LiveSessions):
         name.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     :param new_id: makes the id of a session.
+    :ivar balancers: those in front of the server, if there are any.
     :ivar withdrawals: judges the running sessions by every new generation, whichever side began them.
     """
 
@@ -93,6 +96,7 @@ class PartnerSessions(LiveSessions):
         self._new_id = new_id
         self.generation: ServerGeneration | None = None
         self.withdrawals = Withdrawals(clock, events, now)
+        self.balancers: Balancers | None = None
 
     # The configuration.
 
@@ -104,7 +108,9 @@ class PartnerSessions(LiveSessions):
         self._crl_urls.keep({ca.name for ca in server.cas})
         self._gate.admission.limits = server.limits
         self._events.allow_strangers(server.limits.strangers_events)
-        self._gate.penalties.settings = server.penalties
+        exempt = (*server.penalties.exempt, *server.balancers)
+        self._gate.penalties.settings = attrs.evolve(server.penalties, exempt=exempt)
+        self.balancers = Balancers(self._clock, self._gate, server.balancers) if server.balancers else None
         self._gate.pardon_certificates()
 
     def forget(self) -> None:
@@ -254,4 +260,11 @@ class PartnerFactory(ServerFactory):
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
         """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
-        return self._sessions.accept(address, lambda leg: TlsTransport(self._create, leg))
+        sessions = self._sessions
+
+        def secure(leg: PartnerLeg) -> TlsTransport:
+            return TlsTransport(self._create, leg)
+
+        if sessions.balancers is None:
+            return sessions.accept(address, secure)
+        return sessions.balancers.accept(address, lambda caller: sessions.accept(caller, secure))

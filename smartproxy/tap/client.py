@@ -4,7 +4,7 @@ NAME
     smartproxy-client - the daemon inside
 
 SYNOPSIS
-    twistd [twistd's options] smartproxy-client -U URL -S host[:port] [--token-file FILE]
+    twistd [twistd's options] smartproxy-client -U URL -S host[:port] [--token-file FILE] [--workers N]
 
 SECURITY
     Its token is read once from a file, a systemd credential or the environment, and never logged.
@@ -28,17 +28,23 @@ from smartproxy.client.backend import Backend
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.copy import NAME as COPY_NAME
 from smartproxy.client.copy import CopyFile
+from smartproxy.client.craft import ClientCraft
+from smartproxy.client.crew import CrewHouse
 from smartproxy.client.service import ClientService
+from smartproxy.client.words import ClientLink
+from smartproxy.logs.log import Log
 from smartproxy.net import files
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
-from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.daemon import WORKERS_SWITCH, DaemonOptions, workers_wanted
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
+from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.worker import work
 
 _FILE_OCTETS_MOST = 1024 * 1024
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
@@ -67,6 +73,7 @@ class ClientSwitches(DaemonOptions):
         ["backend-ca", None, None, "PEM file of the CA that signed the backend's certificate [the system's store]"],
         ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],
         ["source", "o", None, "IP address of this machine from which servers are dialled"],
+        WORKERS_SWITCH,
         SWITCH,
     ]
 
@@ -104,6 +111,7 @@ class ClientSwitches(DaemonOptions):
         for option, given in (("--token", self["token"]), ("--backend", self.basic)):
             if given:
                 self.notices.append(("secret.on_command_line", {"option": option, "advice": _EXPOSED}))
+        self.workers = self.judged("--workers", workers_wanted, self["workers"])
         self.source = None if self["source"] is None else self.judged("--source", _ip_address, self["source"])
         if self.source is not None and not _is_here(self.source):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
@@ -184,6 +192,23 @@ def end_with_server(signals: Signals, why: Closing) -> None:
     signals.drain(StopReason(why.cause, f"the server is gone: {why.message}", status=NOT_STARTED if lost else 0))
 
 
+def client_zygote(log: Log) -> Zygote:
+    """What makes the client's workers.
+
+    :param log: the daemon's, which a worker inherits and does not write.
+    """
+
+    def run(end: socket.socket, reactor: object) -> None:
+        work(end, reactor, log, source="client", kind=ClientLink, craft=ClientCraft)
+
+    return Zygote(run, "smartproxy-cli")
+
+
+def _ruined() -> StopReason:
+    """Why the client ends that can have no workers any more."""
+    return StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, status=NOT_STARTED)
+
+
 Options = ClientSwitches
 """The name under which twistd looks for the switches."""
 
@@ -191,6 +216,7 @@ Options = ClientSwitches
 def makeService(options: ClientSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
+    zygote = client_zygote(options.log) if options.workers else None
     service = ClientService(
         reactor,
         backend=Backend(
@@ -203,6 +229,17 @@ def makeService(options: ClientSwitches) -> IService:
             options.state_directory / COPY_NAME, options.secret, options.address.url, events, in_thread=deferToThread
         ),
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
+        house=None
+        if zygote is None
+        else partial(
+            CrewHouse,
+            reactor,
+            zygote=zygote,
+            count=options.workers,
+            source=options.source,
+            ruined=partial(options.signals.drain, _ruined()),
+        ),
     )
-    control = control_socket(reactor, ClientCondition(service), service, options)
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
+    control = control_socket(reactor, ClientCondition(service), service, options, service.look)
+    notices = tuple(options.notices)
+    return Life(reactor, service, options.signals, options.log, options.launch, notices, control=control, zygote=zygote)

@@ -22,7 +22,8 @@ from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneF
 from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
-from smartproxy.policy.limits import DRAIN
+from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
+from smartproxy.policy.limits import DRAIN, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
 from smartproxy.tap.signals import Signals
@@ -33,6 +34,15 @@ WRONG_USE = 2
 """Exit status for a command line that cannot be understood."""
 _TWISTD_PID_FILE = "twistd.pid"
 """What twistd calls its PID file unless it is told."""
+
+
+WORKERS_SWITCH = [
+    "workers",
+    None,
+    str(WORKERS.default),
+    f"processes that carry the sessions, at most {WORKERS.most}; 0: the daemon itself",
+]
+"""The switch of the daemons that can have workers."""
 
 
 class DaemonOptions(usage.Options):
@@ -118,6 +128,10 @@ class DaemonOptions(usage.Options):
         self.signals = Signals(self.set_level)
         self.signals.listen_for_levels()
         self.notices: list[tuple[str, Mapping[str, object]]] = []
+        try:
+            INHERITED.keep(given_by_manager(os.environ))
+        except NotListening as error:
+            self.end(WRONG_USE, str(error))
         self.state_directory = Path(
             self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
         ).absolute()
@@ -243,6 +257,16 @@ def _seconds(text: str) -> int:
     if not DRAIN.least <= seconds <= DRAIN.most:
         raise ValueError(f"{text!r} is not a number of seconds from {DRAIN.least} to {DRAIN.most}")
     return seconds
+
+
+def workers_wanted(text: str) -> int:
+    """How many workers there are to be.
+
+    :raises ValueError: when it is no number, or out of range.
+    """
+    if not text.isdecimal() or not WORKERS.admits(int(text)):
+        raise ValueError(f"{text!r} is not a number of {WORKERS.unit} from {WORKERS.least} to {WORKERS.most}")
+    return int(text)
 
 
 _chosen: list[DaemonOptions] = []

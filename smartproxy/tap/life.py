@@ -7,12 +7,9 @@ environment names its socket; a missing manager stops nothing.
 """
 
 import contextlib
-import ctypes
-import gc
 import os
-import resource
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +25,7 @@ from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
+from smartproxy.net.process import collect_seldom, harden, keep_memory, take_descriptors
 from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.policy.causes import Cause
@@ -37,6 +35,7 @@ from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.signals import Daemon, Signals
+from smartproxy.workers.spawning import Zygote
 
 
 class Life(MultiService):
@@ -50,6 +49,7 @@ class Life(MultiService):
     :param notices: events that are reported at the start: findings from reading the command line.
     :param environment: names the service manager.
     :param control: the daemon's control socket, if it has one; it is there until the daemon has ended.
+    :param zygote: makes the daemon's workers; forked before the daemon starts.
     :param words: what the daemon has to say on the console once it serves.
     """
 
@@ -64,6 +64,7 @@ class Life(MultiService):
         environment: Mapping[str, str] = os.environ,
         control: ControlSocket | None = None,
         words: Callable[[], Sequence[str]] = tuple,
+        zygote: Zygote | None = None,
     ) -> None:
         super().__init__()
         self.daemon: Daemon = daemon
@@ -75,6 +76,7 @@ class Life(MultiService):
         self._notices = notices
         self._control = control
         self._words = words
+        self._zygote = zygote
         self._tell = manager(environment)
         self._environment = environment
         self._watchdog: TimerService | None = None
@@ -107,6 +109,9 @@ class Life(MultiService):
         refused = harden()
         descriptors = take_descriptors()
         keep_memory()
+        if self._zygote is not None:
+            # The user is the daemon's by now, and there are no threads yet.
+            self._zygote.fork()
         self._log.start(self._reactor, self.daemon.events)
         super().startService()
         self._signals.attach(self._reactor, self.daemon, self._launch.over)
@@ -198,80 +203,6 @@ def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdT
     timer = TimerService(int(microseconds) / 1_000_000 / 2, tell, "WATCHDOG=1")
     timer.clock = clock
     return timer
-
-
-COLLECTED_FROM = 10_000
-"""Objects that are made before garbage among them is looked for; they take one or two megabytes."""
-
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-PR_SET_DUMPABLE = 4
-PR_SET_NO_NEW_PRIVS = 38
-ENDLESS = 2**31
-"""Stands for "no limit"."""
-
-
-def harden() -> dict[str, str]:
-    """Take every hardening step; return those that failed, each with its cause."""
-    return dict(_failures())
-
-
-def take_descriptors() -> int:
-    """Raise the limit of open files and connections as far as the system allows; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return ENDLESS if soft == resource.RLIM_INFINITY else soft
-
-
-def keep_memory() -> None:
-    """Have the C library keep freed memory of a read's size for the next read.
-
-    It would give such memory back to the kernel at once, and have it come again page by page with each read: several
-    copies of up to 256 KiB are made for each. Does nothing where there is no ``mallopt(3)``.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-        library.mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
-
-
-def collect_seldom() -> None:
-    """Have Python look for garbage less often, and never among what is there when the daemon has started.
-
-    A session makes some thousand objects and leaves three hundred in cycles, none of them OpenSSL's: with Python's own
-    thresholds they are looked for with every second session, together with what lives as long as the process.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECTED_FROM, 20, 20)
-
-
-def _failures() -> Iterator[tuple[str, str]]:
-    for name, step in _STEPS.items():
-        try:
-            step()
-        except (OSError, ValueError, AttributeError) as error:
-            yield name, str(error)
-
-
-def _no_core_dumps() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _prctl(option: int, value: int) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, value, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-_STEPS: dict[str, Callable[[], None]] = {
-    "core dumps": _no_core_dumps,
-    "tracing": lambda: _prctl(PR_SET_DUMPABLE, 0),
-    "new privileges": lambda: _prctl(PR_SET_NO_NEW_PRIVS, 1),
-}
 
 
 SWITCH = ["ctl-socket", None, None, "UNIX socket for `smartproxy ctl` [PROGRAM.sock in the state folder]"]

@@ -117,7 +117,7 @@ class BoundedBoxes(Protocol):
         self.violated(violation)
 
 
-class _Value(Argument):
+class BoxValue(Argument):
     """A field of a command.
 
     :param optional: whether it may be missing; it is ``None`` then.
@@ -127,7 +127,7 @@ class _Value(Argument):
         Argument.__init__(self, optional=optional)
 
 
-class Number(_Value):
+class Number(BoxValue):
     """A whole number from 0, in decimal digits.
 
     :param most: the largest; the highest generation if not given.
@@ -153,7 +153,7 @@ class Number(_Value):
         return number
 
 
-class Octets(_Value):
+class Octets(BoxValue):
     """Octets, as many as said.
 
     :param most: the largest number of them.
@@ -176,7 +176,7 @@ class Octets(_Value):
         return inString
 
 
-class PrintableText(_Value):
+class PrintableText(BoxValue):
     """Printable text in UTF-8.
 
     :param most: the largest number of characters.
@@ -200,7 +200,7 @@ class PrintableText(_Value):
         return text
 
 
-class Choice(_Value, Generic[_E]):
+class Choice(BoxValue, Generic[_E]):
     """A member of an enumeration, by its value.
 
     :param members: the enumeration.
@@ -239,7 +239,7 @@ class Code(PrintableText):
         return text
 
 
-class Records(_Value):
+class Records(BoxValue):
     """Several JSON objects, one a line: events. Travels as it is made by :func:`line`, joined."""
 
     def toString(self, inObject: list[bytes]) -> bytes:

@@ -8,11 +8,11 @@ IDs.
 
 import random
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
@@ -24,45 +24,11 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
-from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.entrance import Entrance, secured_client
+from smartproxy.tunnel.dialling import STOPPED, dial
+from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.kinds import SMART, TunnelKind
-from smartproxy.tunnel.pool import DataPool
-from smartproxy.tunnel.vocabulary import Side
-
-_STOPPED = Closing(Cause.TUNNEL_STOPPED, "the client is stopping")
-_P = TypeVar("_P", bound=IProtocol)
-
-
-class _Dial:
-    """One connection being made: fires with its protocol when the server has proved its identity."""
-
-    def __init__(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], IProtocol]) -> None:
-        self.made: Deferred[IProtocol] = Deferred()
-        self._context = context
-        self._build = build
-
-    def admit(self, entrance: Entrance) -> IProtocol:
-        """Part of ``Doorkeeper``: check the server's identity once more before the first octet."""
-        return self._build(entrance, self._context.verified(entrance.connection))
-
-    def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
-        """Part of ``Doorkeeper``."""
-        self._settle(protocol)
-
-    def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
-        """Part of ``Doorkeeper``."""
-        self._settle(Failure(self._context.refusal(entrance.connection) or refusal))
-
-    def vanished(self, entrance: Entrance, why: str) -> None:
-        """Part of ``Doorkeeper``."""
-        message = f"the server closed the connection: {why}"
-        self._settle(Failure(PeerRefused(cause=Cause.TUNNEL_CLOSED, message=message)))
-
-    def _settle(self, result: IProtocol | Failure) -> None:
-        if not self.made.called:
-            self.made.callback(result)
+from smartproxy.tunnel.lane import Lane
 
 
 class ClientTunnel(Service):
@@ -75,12 +41,12 @@ class ClientTunnel(Service):
     :param proxy_ids: the servers that may be spoken to.
     :param user: the daemon.
     :param events: where everything is told.
-    :param ready: data connections kept ready.
-    :param most: data connections at most.
+    :param lane: the data connections to the server.
     :param version: this program's version.
     :param jitter: a random number from 0 to 1.
     :param kind: which kind of tunnel it is.
     :ivar control: the control connection while the tunnel is up.
+    :ivar lane: the data connections.
     """
 
     def __init__(
@@ -93,8 +59,7 @@ class ClientTunnel(Service):
         proxy_ids: Collection[str],
         user: ClientUser,
         events: Events,
-        ready: int = limits.POOL_READY.default,
-        most: int = limits.POOL_MOST.default,
+        lane: Lane,
         version: str = __version__,
         jitter: Callable[[], float] = random.random,
         kind: TunnelKind = SMART,
@@ -102,8 +67,7 @@ class ClientTunnel(Service):
         self._kind = kind
         self.control: ClientControl | None = None
         self.server = server
-        self.ready = ready
-        self.most = most
+        self.lane = lane
         self._clock = clock
         self._endpoint = endpoint
         self._user = user
@@ -118,7 +82,7 @@ class ClientTunnel(Service):
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Use this credential and these Proxy IDs for connections dialled from now on."""
         self._control_context = ClientContext(credential, proxy_ids, self._kind.control)
-        self._data_context = ClientContext(credential, proxy_ids, self._kind.data)
+        self.lane.renew(credential, proxy_ids)
 
     def startService(self) -> None:
         """Dial."""
@@ -126,7 +90,7 @@ class ClientTunnel(Service):
         self._task = Deferred.fromCoroutine(self._keep_up())
         self._task.addErrback(self._stopped)
 
-    def stopService(self, why: Closing = _STOPPED) -> Deferred[None]:
+    def stopService(self, why: Closing = STOPPED) -> Deferred[None]:
         """Close the tunnel and dial no more."""
         Service.stopService(self)
         if self.control is not None:
@@ -157,10 +121,9 @@ class ClientTunnel(Service):
             wait = min(wait * 2, limits.RECONNECT_SECONDS_MOST)
 
     async def _bring_up(self) -> None:
-        control = await self._dial(self._control_context, self._build_control)
-        pool = DataPool(self._dial_data, self._clock, self._events, ready=self.ready, most=self.most)
+        control = await dial(self._clock, self._endpoint, self._control_context, self._build_control)
         try:
-            await control.greet(self._part, self._kind.server, pool)
+            await control.greet(self._part, self._kind.server, self.lane)
         except Exception:
             control.close(Closing(Cause.TUNNEL_HELLO, "the tunnel did not come up"))
             raise
@@ -194,28 +157,6 @@ class ClientTunnel(Service):
         down, self._down = self._down, None
         if down is not None:
             down.callback(why)
-
-    # Data connections.
-
-    def _dial_data(self, pool: DataPool) -> Deferred[DataConnection]:
-        def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
-            return self._kind.connection(pool, Side.CLIENT, self._clock, self._events, entrance.peer)
-
-        return Deferred.fromCoroutine(self._dial(self._data_context, build))
-
-    async def _dial(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], _P]) -> _P:
-        dial = _Dial(context, build)
-        entrance = Entrance(dial, self._clock)
-        factory = secured_client(context, lambda: entrance)
-        connecting = self._endpoint.connect(factory)
-        await connecting
-        try:
-            protocol: Any = await dial.made
-        except Exception:
-            entrance.drop(PeerRefused(cause=_STOPPED.cause, message=_STOPPED.message))
-            raise
-        made: _P = protocol
-        return made
 
     # Trouble is told once, and again when it changes or lasts.
 

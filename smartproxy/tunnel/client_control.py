@@ -5,31 +5,29 @@ nothing else: the direction table has no question for keys, tokens or files. Tru
 was pinned.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Shape
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
-from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
+from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
-from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
-from smartproxy.tunnel.pool import DataPool
+from smartproxy.tunnel.lane import Inbound, Lane
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
@@ -45,6 +43,7 @@ from smartproxy.tunnel.vocabulary import (
     Side,
     TunnelCommand,
     TunnelPhase,
+    Workers,
 )
 
 
@@ -73,17 +72,11 @@ class ClientUser(Shape):
     def tunnel_down(self, why: Closing) -> None:
         """The tunnel is down; its sessions' legs are lost. It dials again by itself."""
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """A partner connected: call the station.
+    def open_inbound(self, control: "ClientControl", inbound: Inbound) -> Deferred[None]:
+        """A partner connected: judge what the server asks for, attach a data connection, and call the station.
 
-        Fires when the station is ready; fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why not,
-        and the tunnel ends the leg. Cancelled when the server waits no longer.
-        """
-
-    def judge_opening(self, control: "ClientControl", session: str, facts: SessionFacts) -> None:
-        """A server asks for a session; nothing was done for it yet.
-
-        :raises SessionFault: if the server may not open it.
+        Fires when the station is ready; fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why not.
+        Cancelled when the tunnel is down.
         """
 
     def event(self, control: "ClientControl", fields: Mapping[str, Plain]) -> None:
@@ -114,15 +107,16 @@ class ClientControl(BoundedAMP):
         super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
         self.held = GenerationId()
-        self.pool: DataPool | None = None
+        self.lane: Lane | None = None
         self._down_told = down
         self._user = user
         self._configuring = DeferredLock()
 
-    async def greet(self, ours: Part, server: str, pool: DataPool) -> None:
+    async def greet(self, ours: Part, server: str, lane: Lane) -> None:
         """Say Hello; afterwards the tunnel is ready.
 
         :param server: the name of the program that serves such a tunnel.
+        :param lane: the data connections, which are kept ready from then on.
         :raises VersionsIncompatible: when the two cannot work together.
         :raises NameTaken: when another client of this name is connected.
         """
@@ -140,9 +134,9 @@ class ClientControl(BoundedAMP):
         except PartsApart as apart:
             raise VersionsIncompatible(str(apart)) from apart
         self.held = GenerationId(answer["generation"])
-        self.pool = pool
+        self.lane = lane
         self.made_ready()
-        pool.start()
+        lane.start()
 
     # For the daemon.
 
@@ -168,17 +162,17 @@ class ClientControl(BoundedAMP):
         """Change what the server logs."""
         return self.ask(SetLevel, level=level).addCallback(lambda _: None)
 
-    def open_outbound(
+    def call(
         self, session: str, partner: str, wish: CallWish, *, seconds: float = limits.OPENING.default
-    ) -> Deferred[ILeg]:
+    ) -> Deferred[bytes]:
         """Have the server call a partner.
 
-        Fires with the leg towards the partner when the partner is ready. Fails with the
+        Fires with the ticket of the leg towards the partner when the partner is ready. Fails with the
         :class:`~smartproxy.oftp2.errors.SessionFault` that the server raised, with
         :class:`~smartproxy.policy.faults.TunnelLost`, or with :class:`~smartproxy.policy.faults.PartnerUnreachable`
         where the server says nothing of use in time.
         """
-        return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, seconds))
+        return Deferred.fromCoroutine(self._call(session, partner, wish, seconds))
 
     async def _configure(self, generation: GenerationId, octets: bytes) -> Configured:
         chunks = cut(generation, octets, await self._digest_of(octets))
@@ -226,7 +220,7 @@ class ClientControl(BoundedAMP):
     def _draining(self, _: Answer) -> None:
         self.answering = TunnelPhase.DRAINING
 
-    async def _open_outbound(self, session: str, partner: str, wish: CallWish, seconds: float) -> ILeg:
+    async def _call(self, session: str, partner: str, wish: CallWish, seconds: float) -> bytes:
         told = attrs.asdict(wish, recurse=False)
         try:
             answer = await self.ask(
@@ -238,23 +232,8 @@ class ClientControl(BoundedAMP):
             raise PartnerUnreachable.at(Step.CONNECT, str(fault), Cause.TUNNEL_SILENT) from fault
         except TunnelFault as fault:
             raise PartnerUnreachable.at(Step.CONNECT, str(fault), Cause.TUNNEL_QUESTION) from fault
-        return (await self._take()).attach(answer["ticket"])
-
-    async def _take(self) -> DataConnection:
-        """A data connection, while a ticket is good.
-
-        :raises OwnFault: if none is available in time.
-        """
-        assert self.pool is not None
-        idle = self.pool.take_idle()
-        if idle is not None:
-            return idle
-        taking = Deferred.fromCoroutine(self.pool.take())
-        try:
-            return await taking.addTimeout(limits.TICKET_SECONDS / 2, self._clock)
-        except TimeoutError as fault:
-            message = "the client could not make a data connection in time"
-            raise OwnFault(rule=Cause.TUNNEL_POOL, message=message) from fault
+        ticket: bytes = answer["ticket"]
+        return ticket
 
     # Answering.
 
@@ -264,6 +243,7 @@ class ClientControl(BoundedAMP):
             OpenInbound: self._answer_open_inbound,
             Report: self._answer_report,
             SeenCrlUrl: self._user.crl_url_seen,
+            Workers: self._answer_workers,
             Ping: lambda: None,
         }
 
@@ -271,24 +251,16 @@ class ClientControl(BoundedAMP):
         return Deferred.fromCoroutine(self._open_inbound(session, ticket, deadline, SessionFacts(**facts)))
 
     async def _open_inbound(self, session: str, ticket: bytes, deadline: int, facts: SessionFacts) -> Answer:
+        inbound = Inbound(session=session, ticket=ticket, seconds=deadline, facts=facts)
         try:
-            self._user.judge_opening(self, session, facts)
-            leg = (await self._take()).attach(ticket)
+            await maybeDeferred(self._user.open_inbound, self, inbound)
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
-        try:
-            await maybeDeferred(self._user.open_inbound, session, facts, leg).addTimeout(deadline, self._clock)
-        except SessionFault as fault:
-            leg.finish()
-            raise OpeningFailed(fault) from fault
-        except TimeoutError as fault:
-            leg.finish()
-            message = f"the station was not ready within {deadline} s"
-            raise OpeningFailed(StationUnreachable(rule=Cause.DEADLINE_OPENING, message=message)) from fault
-        except Exception:
-            leg.finish()
-            raise
         return {}
+
+    def _answer_workers(self, workers: Sequence[int]) -> None:
+        assert self.lane is not None, "a server asks after Hello"
+        self.lane.serve(workers)
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""
@@ -305,6 +277,6 @@ class ClientControl(BoundedAMP):
 
     def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
-        if self.pool is not None:
-            self.pool.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
+        if self.lane is not None:
+            self.lane.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
         self._down_told(self, why)

@@ -66,5 +66,5 @@ def tunnel_told(tunnel: ClientTunnel) -> TunnelToServer:
         since=control.since,
         proxy_id=control.proxy_id,
         generation=control.held.number,
-        data_connections=0 if control.pool is None else len(control.pool),
+        data_connections=len(tunnel.lane),
     )

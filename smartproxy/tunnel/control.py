@@ -41,7 +41,8 @@ reason, everything that belongs to it ends: questions, tickets, data connections
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
+from typing import Protocol as Shape
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -56,17 +57,31 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import TunnelLost
+from smartproxy.policy.faults import OwnFault, TunnelLost
 from smartproxy.tunnel.boxes import BoundedBoxes, IStream
 from smartproxy.tunnel.contexts import closing_of
 from smartproxy.tunnel.faults import Closing, NotNow, QuestionExpired, QuestionFailed, TunnelFault, Violation
-from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Ping, Side, TunnelCommand, TunnelPhase
+from smartproxy.tunnel.heartbeat import Heartbeat
+from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Ping, TunnelCommand, TunnelPhase
 
 Answer: TypeAlias = dict[str, Any]
 Responder: TypeAlias = Callable[..., Answer | Deferred[Answer] | None]
+Directions: TypeAlias = Mapping[tuple[Any, TunnelPhase], frozenset[type[TunnelCommand]]]
 
 _TAG_OCTETS_MOST = 16
 _TOLD_MOST = 500
+
+
+class AskingSide(Shape):
+    """One of the two ends of a control connection: a member of an enumeration of both."""
+
+    @property
+    def value(self) -> Any:
+        """What it is called in events."""
+
+    @property
+    def other(self) -> "AskingSide":
+        """The opposite end."""
 
 
 @attrs.define(eq=False)
@@ -93,9 +108,18 @@ class BoundedAMP(BoundedBoxes):
     :ivar version: the version of the peer's program; empty before Hello.
     :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     :ivar lost: why the tunnel is down, ``None`` while it is not.
+    :cvar allowed: which commands a side may ask in which phase; absent means forbidden.
+    :cvar commands: every command of the table by its name on the wire.
+    :cvar questions_most: the questions of each side that may be unanswered.
+    :cvar place: where a bug in a responder is said to be.
     """
 
-    def __init__(self, side: Side, peer: str, clock: IReactorTime, events: Events) -> None:
+    allowed: ClassVar[Directions] = ALLOWED
+    commands: ClassVar[Mapping[bytes, type[TunnelCommand]]] = COMMANDS
+    questions_most: ClassVar[int] = limits.QUESTIONS_MOST
+    place: ClassVar[str] = "smartproxy.tunnel"
+
+    def __init__(self, side: AskingSide, peer: str, clock: IReactorTime, events: Events) -> None:
         super().__init__()
         self.asking = TunnelPhase.BEFORE_HELLO
         self.answering = TunnelPhase.BEFORE_HELLO
@@ -112,7 +136,7 @@ class BoundedAMP(BoundedBoxes):
         self._responding: dict[bytes, Deferred[amp.AmpBox]] = {}
         self._unread: int | None = None
         self._abort = Deadline(clock, self._abort_now)
-        self._heartbeat = Heartbeat(clock, self.ping, self._silent)
+        self._heartbeat = self.heartbeat()
 
     # For subclasses.
 
@@ -122,6 +146,10 @@ class BoundedAMP(BoundedBoxes):
         Every exception that is not one of the command's own errors is a bug.
         """
         raise NotImplementedError
+
+    def heartbeat(self) -> Heartbeat:
+        """What finds out that the other end is silent."""
+        return Heartbeat(self._clock, self.ping, self._silent)
 
     def made_ready(self) -> None:
         """Hello was answered: both ends may ask what the table names, and this one pings."""
@@ -146,24 +174,33 @@ class BoundedAMP(BoundedBoxes):
         :class:`QuestionExpired` after *seconds*, :class:`NotNow`, or :class:`smartproxy.policy.faults.TunnelLost`.
         May be cancelled.
         """
-        if self.lost is not None:
-            return fail(self.gone())
-        if command not in ALLOWED[self._side, self.asking]:
-            return fail(
-                NotNow(f"{command.__name__} may not be asked by the {self._side.value} while {self.asking.value}")
-            )
-        if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
-            return fail(QuestionFailed(f"{len(self._waiting)} questions are waiting already"))
+        fault = self.not_now(command)
+        if fault is not None:
+            return fail(fault)
         try:
             box = command.makeArguments(arguments, self)
         except ValueError:
             return fail()
+        return self.ask_box(command, box, seconds)
+
+    def not_now(self, command: type[TunnelCommand]) -> Exception | None:
+        """Why a question cannot be asked now, if it cannot."""
+        if self.lost is not None:
+            return self.gone()
+        if command not in self.allowed[self._side, self.asking]:
+            return NotNow(f"{command.__name__} may not be asked by the {self._side.value} while {self.asking.value}")
+        if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
+            return QuestionFailed(f"{len(self._waiting)} questions are waiting already")
+        return None
+
+    def ask_box(self, command: type[TunnelCommand], box: amp.AmpBox, seconds: float) -> Deferred[Answer]:
+        """Ask a question that may be asked now, and whose values are in its box."""
         question = _Question(command, box, Deferred(self._nobody_waits))
         assert question.answer is not None
         question.expiry = self._clock.callLater(seconds, self._expire, question, seconds)
         answer = question.answer
         # The last place is always the heartbeat's.
-        if command is Ping or len(self._asked) < limits.QUESTIONS_MOST - 1:
+        if command is Ping or len(self._asked) < self.questions_most - 1:
             self._send(question)
         else:
             self._waiting.append(question)
@@ -204,7 +241,7 @@ class BoundedAMP(BoundedBoxes):
         return answer
 
     def _next_question(self) -> None:
-        while self._waiting and len(self._asked) < limits.QUESTIONS_MOST - 1:
+        while self._waiting and len(self._asked) < self.questions_most - 1:
             self._send(self._waiting.popleft())
 
     # Receiving.
@@ -251,10 +288,10 @@ class BoundedAMP(BoundedBoxes):
 
     def _asked_by_peer(self, box: dict[bytes, bytes]) -> None:
         name, tag = box[amp.COMMAND], box.get(amp.ASK)
-        command = COMMANDS.get(name)
+        command = self.commands.get(name)
         if command is None:
             raise Violation(Cause.COMMAND_UNKNOWN, f"no command is named {name[:64]!a}")
-        if command not in ALLOWED[self._side.other, self.answering]:
+        if command not in self.allowed[self._side.other, self.answering]:
             raise Violation(
                 Cause.COMMAND_FORBIDDEN,
                 f"{command.__name__} may not be asked by the {self._side.other.value} while {self.answering.value}",
@@ -262,8 +299,8 @@ class BoundedAMP(BoundedBoxes):
             )
         if tag is None or not 0 < len(tag) <= _TAG_OCTETS_MOST or tag in self._responding:
             raise Violation(Cause.QUESTION_TAG, "a question without a tag of its own", command.__name__)
-        if len(self._responding) >= limits.QUESTIONS_MOST:
-            raise Violation(Cause.QUESTION_MANY, f"more than {limits.QUESTIONS_MOST} unanswered questions")
+        if len(self._responding) >= self.questions_most:
+            raise Violation(Cause.QUESTION_MANY, f"more than {self.questions_most} unanswered questions")
         try:
             arguments: Answer = command.parseArguments(box, self)
         except Exception as error:
@@ -319,7 +356,7 @@ class BoundedAMP(BoundedBoxes):
             self.answered(command)
 
     def _bug(self, failure: Failure, command: type[TunnelCommand]) -> None:
-        self._events.failure(f"smartproxy.tunnel.{self._side.value}.{command.__name__}", failure)
+        self._events.failure(f"{self.place}.{self._side.value}.{command.__name__}", failure)
 
     # The connection.
 
@@ -402,49 +439,6 @@ class BoundedAMP(BoundedBoxes):
             answer.cancel()
         self.tunnel_lost(why)
 
-    def gone(self) -> TunnelLost:
+    def gone(self) -> OwnFault:
         """The fault of whatever needs a tunnel that is down."""
         return TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {self.lost}")
-
-
-class Heartbeat:
-    """Pings until it is stopped.
-
-    :param clock: runs the waits.
-    :param ping: asks once; its Deferred fires with whether the answer came in time, and never fails.
-    :param silent: called once, when the other end is not there.
-    """
-
-    def __init__(self, clock: IReactorTime, ping: Callable[[], Deferred[bool]], silent: Callable[[], None]) -> None:
-        self._ping = ping
-        self._silent = silent
-        self._missed = 0
-        self._next = Deadline(clock, self._beat)
-        self._running = False
-
-    def start(self) -> None:
-        """Ping from now on."""
-        self._running = True
-        self._next.start(limits.PING_SECONDS)
-
-    def stop(self) -> None:
-        """Ping no more."""
-        self._running = False
-        self._next.stop()
-
-    def _beat(self) -> None:
-        self._ping().addCallback(self._answered)
-
-    def _answered(self, answered: bool) -> None:
-        if not self._running:
-            return
-        if answered:
-            self._missed = 0
-            self._next.start(limits.PING_SECONDS)
-            return
-        self._missed += 1
-        if self._missed == limits.PINGS_MISSED_MOST:
-            self._running = False
-            self._silent()
-        else:
-            self._beat()

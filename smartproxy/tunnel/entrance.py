@@ -111,13 +111,13 @@ class Entrance(Protocol):
             self._keeper.refused(self, refusal)
             self.transport.abortConnection()
             return
+        # What comes from here on is the protocol's, without a detour.
+        self.dataReceived = self._inner.dataReceived  # type: ignore[method-assign]  # of this one entrance alone
         self._inner.makeConnection(self.transport)
         self._keeper.admitted(self, self._inner)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets for the protocol behind; none come before there is one."""
-        if self._inner is not None:
-            self._inner.dataReceived(data)
+        """Octets before there is a protocol behind: none come from a peer that may stay."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -174,6 +174,11 @@ class EntranceFactory(Factory):
         return self._build()
 
 
-def secured_client(context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance]) -> IProtocolFactory:
-    """A factory of entrances at the client's end."""
-    return TlsFactory(context, True, EntranceFactory(build))
+def secured_client(
+    context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance], first: bytes = b""
+) -> IProtocolFactory:
+    """A factory of entrances at the client's end.
+
+    :param first: what is sent before TLS.
+    """
+    return TlsFactory(context, True, EntranceFactory(build), first)

@@ -24,6 +24,7 @@ class DataPool:
     :param dial: makes a connection that this pool owns; fails with whatever kept it from that.
     :param ready: how many are kept that carry no session.
     :param most: the largest number of connections.
+    :param others: the number of connections beside this pool's that count for ``most``.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class DataPool:
         *,
         ready: int,
         most: int,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._others = others
         self._dial = dial
         self._clock = clock
         self._events = events
@@ -85,7 +88,7 @@ class DataPool:
         if connection is not None:
             return connection
         # A spare that is being dialled does not count against the limit.
-        if len(self) - self._spares >= self._most:
+        if len(self) + self._others() - self._spares >= self._most:
             raise _none(f"all {self._most} data connections of the client are in use (pool.most)")
         try:
             connection = await self._one_more()
@@ -149,7 +152,7 @@ class DataPool:
 
     def _top_up(self) -> None:
         """Dial what is missing from the ready ones; a failure waits for the next look."""
-        while not self._closed and self.idle + self._spares < self._ready and len(self) < self._most:
+        while not self._closed and self.idle + self._spares < self._ready and len(self) + self._others() < self._most:
             self._spares += 1
             Deferred.fromCoroutine(self._spare())
 
@@ -161,7 +164,7 @@ class DataPool:
             return
         finally:
             self._spares -= 1
-        if len(self) > self._most:
+        if len(self) + self._others() > self._most:
             connection.close(Closing(Cause.TUNNEL_IDLE, "not needed"))
         else:
             self._idle.append(connection)

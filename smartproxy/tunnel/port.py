@@ -12,8 +12,10 @@ spoke, and strangers displace no client. How often an unknown address may begin 
 is bounded by a rate.
 """
 
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
@@ -34,6 +36,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.crowd import Crowd
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext
 from smartproxy.tunnel.entrance import Entrance, handshake_late
+from smartproxy.tunnel.places import PlacedStream
 
 
 @attrs.define
@@ -48,12 +51,31 @@ class _Places:
     shaking: Crowd[Entrance] = attrs.field(factory=lambda: Crowd(limits.TUNNEL_STRANGERS_MOST))
 
 
+Move = Callable[[int, socket.socket, tuple[Any, ...]], None]
+"""Takes a connection for a worker: its number, the socket, and the peer's address; closes one for none."""
+
+
+class _Door(HelloFirst):
+    """A connection that may turn out to be for a worker.
+
+    :ivar moved: called then, with the worker's number.
+    """
+
+    moved: Callable[[int, PlacedStream], None]
+
+    def moves(self, worker: int, stream: PlacedStream) -> None:
+        """Part of ``Movable``."""
+        self.moved(worker, stream)
+
+
 class TunnelPort(Factory):
     """Takes connections, and hands on those whose handshake is over.
 
     :param events: where it is told, in rate, who was refused.
     :param context: makes OpenSSL's side of each connection.
     :param admit: the protocol for a connection whose handshake is over; raises :class:`PeerRefused`.
+    :ivar move: takes the connections that are for workers, where the port's are
+        :class:`~smartproxy.tunnel.places.PlacedStream`.
     """
 
     noisy = False
@@ -66,6 +88,7 @@ class TunnelPort(Factory):
         admit: Callable[[Entrance], IProtocol],
     ) -> None:
         self.admit = admit
+        self.move: Move = lambda worker, connection, address: connection.close()
         self._clock = clock
         self._events = events
         self._context = context
@@ -117,7 +140,13 @@ class TunnelPort(Factory):
             self._handshakes.leave(door)
             self._unspoken(door, host, spoken, reason)
 
-        door = HelloFirst(self._clock, limits.HANDSHAKE.default, speaks, ended, spoke)
+        def moved(worker: int, stream: PlacedStream) -> None:
+            places.silent.leave(door)
+            door.hand_on()
+            self.move(worker, stream.detach(), stream.client)
+
+        door = _Door(self._clock, limits.HANDSHAKE.default, speaks, ended, spoke)
+        door.moved = moved
         displaced = places.silent.enter(door, prefix)
         if displaced is not None:
             self._crowded(displaced.peer, limits.TUNNEL_SILENT_MOST)

@@ -6,7 +6,7 @@ slow or of the wrong protocol, and clients that are refused end here, counted an
 licence's authority certificate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,6 +25,7 @@ from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
+from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import (
     Closing,
@@ -38,7 +39,6 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.port import TunnelPort
 from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
-from smartproxy.tunnel.vocabulary import Side
 
 
 class ServerTunnel:
@@ -70,6 +70,7 @@ class ServerTunnel:
     ) -> None:
         self._withdrawn = withdrawn
         self.held = GenerationId()
+        self._workers: tuple[int, ...] = ()
         self._kind = kind
         self._clock = clock
         self._user = user
@@ -99,6 +100,16 @@ class ServerTunnel:
     def least_loaded(self) -> ServerControl | None:
         """The client that the next session goes to, if there is one."""
         return min(self.controls, key=lambda control: control.load, default=None)
+
+    def tell_workers(self, workers: Iterable[int]) -> None:
+        """Tell the clients of the server's workers, which data connections are for."""
+        self._workers = tuple(workers)
+        for control in self._up:
+            control.tell_workers(self._workers)
+
+    def named(self, name: str) -> ServerControl | None:
+        """The client of a name, if it is connected."""
+        return self._named.get(name)
 
     def report(self, event: Document) -> None:
         """Carry an event to the backend, soon or when a client is there."""
@@ -154,20 +165,8 @@ class ServerTunnel:
     def _admit_data(self, client: VerifiedClient, entrance: Entrance) -> DataConnection:
         control = self._named.get(client.name)
         if control is None:
-            raise PeerRefused(
-                cause=Cause.TUNNEL_NO_CONTROL,
-                message="the client has no control connection",
-                subject=client.subject,
-            )
-        if control.idle >= limits.DATA_IDLE_MOST:
-            raise PeerRefused(
-                cause=Cause.TUNNEL_TOO_MANY,
-                message=f"{control.idle} idle data connections are too many",
-                subject=client.subject,
-            )
-        connection = self._kind.connection(control, Side.SERVER, self._clock, self._events, entrance.peer)
-        control.adopt(connection, client)
-        return connection
+            raise no_control(client)
+        return control.desk.admit(client, entrance, self._kind)
 
     # For control connections.
 
@@ -204,6 +203,8 @@ class ServerTunnel:
             subject=control.client.subject,
             not_after=control.client.not_after,
         )
+        if self._workers:
+            control.tell_workers(self._workers)
         self._call(self._user.tunnel_up, control)
         self._reports.resume()
 

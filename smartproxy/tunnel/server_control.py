@@ -6,15 +6,13 @@ connection: questions, tickets, and the sessions on its data connections. Trusts
 certificate names, and nothing more.
 """
 
-import hashlib
-import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 from typing import Protocol as Shape
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -22,17 +20,16 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
-from smartproxy.policy.faults import PartnerUnreachable, StationUnreachable, Step, TunnelLost
+from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
 from smartproxy.tunnel.contexts import VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
-from smartproxy.tunnel.data import DataConnection, DataLeg
+from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (
     Closing,
     NotNow,
@@ -42,7 +39,6 @@ from smartproxy.tunnel.faults import (
     TunnelFault,
     Violation,
 )
-from smartproxy.tunnel.marks import TICKET_OCTETS
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
@@ -58,6 +54,7 @@ from smartproxy.tunnel.vocabulary import (
     Side,
     TunnelCommand,
     TunnelPhase,
+    Workers,
 )
 
 
@@ -127,6 +124,8 @@ class ServerControl(BoundedAMP):
     :param clock: ``callLater``'s owner; with :func:`~smartproxy.logs.clock.make_steady` in a daemon.
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
+    :ivar desk: its data connections, where they are of this process.
+    :ivar elsewhere: the sessions that workers carry or open through this client.
     """
 
     def __init__(
@@ -144,13 +143,11 @@ class ServerControl(BoundedAMP):
         self._registry = registry
         self._user = user
         self._assembly = Assembly()
-        self._office = TicketOffice()
+        self.desk = Desk(client.name, clock, events, self.renewed)
+        self.elsewhere: set[str] = set()
         self._hello = Deadline(clock, self._no_hello)
         self._expiry = Deadline(clock, self._look)
         self._greeted = False
-        self._arrivals: dict[str, Deferred[DataLeg]] = {}
-        self._connections: set[DataConnection] = set()
-        self._sessions: dict[DataConnection, str] = {}
 
     @property
     def ready(self) -> bool:
@@ -160,7 +157,7 @@ class ServerControl(BoundedAMP):
     @property
     def load(self) -> int:
         """The number of sessions that it carries or opens."""
-        return len(self._arrivals) + len(self._sessions)
+        return self.desk.load + len(self.elsewhere)
 
     def names(self) -> dict[str, object]:
         """The client's name, as fields of events."""
@@ -178,11 +175,18 @@ class ServerControl(BoundedAMP):
         :class:`~smartproxy.policy.faults.TunnelLost`, or with :class:`~smartproxy.policy.faults.StationUnreachable`
         where the client says nothing of use in time. Cancelling it ends what was begun.
         """
-        return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))
+        opening = self.desk.open_inbound(
+            session, seconds, lambda ticket: self.ask_inside(session, ticket, facts, seconds)
+        )
+        return Deferred.fromCoroutine(opening)
 
     def seen_crl_url(self, url: str, ca: str) -> None:
         """Tell the client of a revocation list that a verified certificate names; its answer is ignored."""
         self.ask(SeenCrlUrl, url=url, ca=ca).addErrback(self._unheard)
+
+    def tell_workers(self, workers: Sequence[int]) -> None:
+        """Tell the client which workers data connections are for; its answer is ignored."""
+        self.ask(Workers, workers=workers).addErrback(self._unheard)
 
     def report(self, events: list[bytes]) -> Deferred[Answer]:
         """Send events, each made by :func:`smartproxy.tunnel.boxes.line`; fires when they arrived."""
@@ -191,46 +195,22 @@ class ServerControl(BoundedAMP):
     def _unheard(self, failure: Failure) -> None:
         failure.trap(TunnelFault, TunnelLost, CancelledError, ValueError)
 
-    async def _open_inbound(self, session: str, facts: SessionFacts, seconds: float) -> ILeg:
-        if self._carries(session):
-            raise StationUnreachable(rule=Cause.SESSION_OPEN, message=f"session {session} is open already")
-        arrival = self._expect(session)
-        ticket = self._office.issue(session, self._clock.seconds())
+    async def ask_inside(self, session: str, ticket: bytes, facts: SessionFacts, seconds: float) -> None:
+        """Ask the client to open its side of a session.
+
+        :raises SessionFault: that says why it does not.
+        """
         told = attrs.asdict(facts, recurse=False)
         try:
             await self.ask(
                 OpenInbound, seconds=seconds, session=session, ticket=ticket, deadline=round(seconds), **told
             )
-            return await (arrival if arrival.called else arrival.addTimeout(limits.TICKET_SECONDS, self._clock))
         except OpeningFailed as failed:
-            self._give_up(session)
             raise failed.fault from failed
         except (QuestionFailed, NotNow) as fault:
-            self._give_up(session)
             raise StationUnreachable(rule=Cause.TUNNEL_QUESTION, message=str(fault)) from fault
-        except (QuestionExpired, TimeoutError) as fault:
-            self._give_up(session)
-            message = f"not opened within {seconds:g} s"
-            raise StationUnreachable(rule=Cause.DEADLINE_OPENING, message=message) from fault
-        except Exception:
-            self._give_up(session)
-            raise
-
-    def _carries(self, session: str) -> bool:
-        return session in self._arrivals or session in self._sessions.values()
-
-    def _expect(self, session: str) -> Deferred[DataLeg]:
-        arrival: Deferred[DataLeg] = Deferred()
-        self._arrivals[session] = arrival
-        return arrival
-
-    def _give_up(self, session: str) -> None:
-        """Give up opening this session; its ticket stays valid, so that the session can be ended when it arrives."""
-        self._arrivals.pop(session, None)
-        for connection, carried in self._sessions.items():
-            if carried == session:
-                connection.finish()
-                return
+        except QuestionExpired as fault:
+            raise not_opened(seconds) from fault
 
     # Answering.
 
@@ -291,21 +271,10 @@ class ServerControl(BoundedAMP):
         return Deferred.fromCoroutine(self._open_outbound(session, partner, deadline, CallWish(**wish)))
 
     async def _open_outbound(self, session: str, partner: str, deadline: int, wish: CallWish) -> Answer:
-        if self._carries(session):
-            message = f"session {session} is open already"
-            raise OpeningFailed(PartnerUnreachable.at(Step.POLICY, message, Cause.SESSION_OPEN))
-        calling = maybeDeferred(self._user.open_outbound, self, session, partner, wish)
-        try:
-            take = await calling.addTimeout(deadline, self._clock)
-        except SessionFault as fault:
-            raise OpeningFailed(fault) from fault
-        except TimeoutError as fault:
-            message = f"the partner was not ready within {deadline} s"
-            raise OpeningFailed(PartnerUnreachable.at(Step.CONNECT, message, Cause.DEADLINE_OPENING)) from fault
-        arrival = self._expect(session).addTimeout(limits.TICKET_SECONDS, self._clock)
-        arrival.addErrback(lambda failure: self._give_up(session)).addCallback(take)
-        arrival.addErrback(self._bug, OpenOutbound)
-        return {"ticket": self._office.issue(session, self._clock.seconds())}
+        ticket = await self.desk.open_outbound(
+            session, deadline, lambda: maybeDeferred(self._user.open_outbound, self, session, partner, wish)
+        )
+        return {"ticket": ticket}
 
     def _answer_drain(self) -> None:
         self.asking = self.answering = TunnelPhase.DRAINING
@@ -334,110 +303,19 @@ class ServerControl(BoundedAMP):
         message = "the client's tunnel certificate expired and was not renewed"
         self.close(Closing(Cause.CERTIFICATE_EXPIRED, message))
 
-    def adopt(self, connection: DataConnection, client: VerifiedClient) -> None:
-        """A data connection of this client is there; its certificate may be newer than this connection's."""
-        self._connections.add(connection)
+    def renewed(self, client: VerifiedClient) -> None:
+        """A data connection of this client shows a certificate, which may be newer than this connection's."""
         if client.not_after > self.client.not_after:
             self.client = client
             self._watch_certificate()
-
-    @property
-    def idle(self) -> int:
-        """The number of its data connections that carry no session."""
-        return len(self._connections) - len(self._sessions)
 
     def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
         self._hello.stop()
         self._expiry.stop()
         self._assembly.clear()
-        arrivals, self._arrivals = self._arrivals, {}
-        for arrival in arrivals.values():
-            arrival.errback(self.gone())
-        for connection in list(self._connections):
-            connection.abort(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
+        self.desk.stop(why, self.gone())
         self._registry.down(self, why)
-
-    def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
-        """A client's data connection shows a ticket."""
-        session = self._office.redeem(ticket, self._clock.seconds())
-        if session is None:
-            raise Violation(Cause.TICKET_UNKNOWN, "the ticket is not valid: never issued, used before, or expired")
-        arrival = self._arrivals.pop(session, None)
-        if arrival is None:
-            # The opening was given up, which the client could not know when it sent the ticket.
-            connection.begin().finish()
-            return
-        self._sessions[connection] = session
-        arrival.callback(connection.begin())
-
-    def data_idle(self, connection: DataConnection) -> None:
-        """A session is over, and its connection can carry the next."""
-        self._sessions.pop(connection, None)
-
-    def data_gone(self, connection: DataConnection) -> None:
-        """A data connection is gone."""
-        self._connections.discard(connection)
-        self._sessions.pop(connection, None)
-
-    def data_violated(self, connection: DataConnection, violation: Violation) -> None:
-        """A data connection broke a rule."""
-        self._events.emit(
-            "tunnel.violation",
-            cause=violation.cause,
-            message=violation.cause.meaning,
-            detail=violation.detail,
-            session=self._sessions.get(connection),
-            peer=connection.peer,
-            **self.names(),
-        )
 
     def _no_hello(self) -> None:
         self.close(Closing(Cause.TUNNEL_HELLO, f"no Hello within {limits.HELLO_SECONDS:g} s"))
-
-
-@attrs.frozen
-class _Issued:
-    session: str
-    until: float
-
-
-class TicketOffice:
-    """Issues and redeems the tickets of one control connection, which name the sessions of its data connections.
-
-    A ticket is 256 random bits, good for one use within seconds. The office keeps only digests: looking one up tells
-    nothing about tickets by its timing, since a digest cannot be chosen, and the peer cannot tell a wrong ticket from a
-    used or a late one.
-    """
-
-    def __init__(self) -> None:
-        self._issued: dict[bytes, _Issued] = {}
-
-    def __len__(self) -> int:
-        """The number of tickets that are issued and not redeemed."""
-        return len(self._issued)
-
-    def issue(self, session: str, now: float) -> bytes:
-        """A new ticket for *session*."""
-        self._forget_late(now)
-        ticket = secrets.token_bytes(TICKET_OCTETS)
-        self._issued[_digest(ticket)] = _Issued(session, now + limits.TICKET_SECONDS)
-        return ticket
-
-    def redeem(self, ticket: bytes, now: float) -> str | None:
-        """The session that *ticket* was issued for, once; nothing for any other."""
-        issued = self._issued.pop(_digest(ticket), None)
-        if issued is None or now > issued.until:
-            return None
-        return issued.session
-
-    def _forget_late(self, now: float) -> None:
-        # Issued in the order of their ends, so that the late ones are the first.
-        for digest, issued in list(self._issued.items()):
-            if now <= issued.until:
-                break
-            del self._issued[digest]
-
-
-def _digest(ticket: bytes) -> bytes:
-    return hashlib.sha256(ticket).digest()

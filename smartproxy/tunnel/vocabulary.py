@@ -29,7 +29,7 @@ from smartproxy.tunnel.faults import (
     TunnelFault,
     VersionsIncompatible,
 )
-from smartproxy.tunnel.marks import TICKET_OCTETS
+from smartproxy.tunnel.places import PlacedTicket, WorkerNumbers
 
 Fields: TypeAlias = list[tuple[bytes, Argument]]
 
@@ -188,7 +188,7 @@ class Configure(TunnelCommand):
 class OpenInbound(TunnelCommand):
     """A partner connected: attach a data connection by this ticket and call the station; answered when it is ready."""
 
-    arguments = [(b"session", _SESSION), (b"ticket", Octets(TICKET_OCTETS)), (b"deadline", Number()), *_FACTS]
+    arguments = [(b"session", _SESSION), (b"ticket", PlacedTicket()), (b"deadline", Number()), *_FACTS]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
 
@@ -196,7 +196,7 @@ class OpenOutbound(TunnelCommand):
     """The station calls a partner; answered, when the partner is ready, with the ticket to attach by."""
 
     arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"deadline", Number()), *_WISH]
-    response = [(b"ticket", Octets(TICKET_OCTETS))]
+    response = [(b"ticket", PlacedTicket())]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
 
@@ -214,6 +214,12 @@ class SetLevel(TunnelCommand):
 
 class Drain(TunnelCommand):
     """The client is about to stop: no new sessions over this tunnel."""
+
+
+class Workers(TunnelCommand):
+    """The server's workers, which data connections are for; none where it is one process."""
+
+    arguments = [(b"workers", WorkerNumbers())]
 
 
 class Ping(TunnelCommand):
@@ -240,8 +246,8 @@ ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]
     (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
     (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
-    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Ping}),
-    (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Ping}),
+    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Ping}),
+    (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Workers, Ping}),
 }
 
 #: Every command by its name on the wire.

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from smartproxy.client.desk import SessionDesk
 from smartproxy.client.station import StationSessions
 from smartproxy.net.leg import ILeg
 from smartproxy.policy.causes import Cause
@@ -37,10 +38,12 @@ class ClientRig:
         self.journal = Journal(self.reactor)
         self.configuration = ClientConfiguration(station=Station(host="192.0.2.99", port=3305, timeout=10))
         self.finished: list[Summary] = []
+        self.desk = SessionDesk(self.reactor, lambda: self.configuration)
         self.sessions = StationSessions(
             reactor=self.reactor,
             events=self.journal.events,
             configuration=lambda: self.configuration,
+            tried=self.desk.station_tried,
             finished=self.finished.append,
         )
 

@@ -15,8 +15,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
+from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
@@ -53,6 +55,10 @@ class Journal:
     def of(self, name: str) -> list[Mapping[str, Value]]:
         """The fields of the events of a name."""
         return [fields for found, fields in self.records if found == name]
+
+    def levels(self) -> set[Severity]:
+        """The levels of all events so far."""
+        return {look_up(name).level for name, _ in self.records}
 
     def the(self, name: str) -> Mapping[str, Value]:
         """The fields of the one event of a name."""

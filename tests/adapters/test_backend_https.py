@@ -21,7 +21,16 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from smartproxy.backend import authority, port
-from smartproxy.backend.port import IDLE_SECONDS, THROWN_AWAY_MOST, ApiSite, Guest, HttpsPort, Places
+from smartproxy.backend.port import (
+    IDLE_SECONDS,
+    LARGE_AT_ONCE,
+    THROWN_AWAY_MOST,
+    ApiSite,
+    BoundedRequest,
+    Guest,
+    HttpsPort,
+    Places,
+)
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
@@ -32,7 +41,7 @@ from tests.unit.sites import SiteCase
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 40000)
 
 
-def admits(request: IRequest) -> Deferred[bool]:
+def admits(request: IRequest) -> Deferred[int]:
     """Every caller is known."""
     return succeed(True)
 
@@ -143,6 +152,26 @@ class Bodies(SiteCase):
         self.assertTrue(self.transport.value().endswith(b"\r\n\r\n200000"), self.transport.value())
         self.assertEqual(type(self.resource.content).__name__, "BytesIO")
 
+    def test_on_the_disk(self) -> None:
+        """The body of who may send a large one is kept in a file, up to its bound; of three at once one is refused."""
+        most = 3 * BODY_OCTETS_MOST
+        site = ApiSite(self.resource, lambda request: succeed(most), Clock())
+        begun = []
+        for _ in range(LARGE_AT_ONCE + 1):
+            protocol, transport = site.buildProtocol(ADDRESS), Tcp()
+            protocol.makeConnection(transport)
+            length = 2 * BODY_OCTETS_MOST
+            protocol.dataReceived(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+            begun.append((protocol, transport, bytes(length)))
+        for protocol, transport, body in begun[:-1]:
+            protocol.dataReceived(body)
+            self.assertTrue(transport.value().endswith(str(len(body)).encode()), transport.value())
+            self.assertNotEqual(type(self.resource.content).__name__, "BytesIO")
+        protocol, transport, body = begun[-1]
+        protocol.dataReceived(body)
+        self.assertTrue(transport.value().endswith(b"\r\n\r\n0"), "nothing is kept of it, and it is answered")
+        self.assertEqual(BoundedRequest.large_now, 0)
+
     def test_too_large(self) -> None:
         """Of a larger body one octet more than allowed is kept, announced or chunked; the rest is thrown away."""
         most = BODY_OCTETS_MOST
@@ -183,14 +212,14 @@ class Strangers(SiteCase):
         super().setUp()
         self.clock = Clock()
         self.told: list[dict[str, Value]] = []
-        self.judging: list[Deferred[bool]] = []
+        self.judging: list[Deferred[int]] = []
         events = Events(Logger(), self.told.append, self.clock, source="backend")
         self.resource = Reading()
         self.places = Places(ApiSite(self.resource, self.judge, self.clock), self.clock, events)
 
-    def judge(self, request: IRequest) -> Deferred[bool]:
+    def judge(self, request: IRequest) -> Deferred[int]:
         """Let the test say who is known."""
-        judging: Deferred[bool] = Deferred()
+        judging: Deferred[int] = Deferred()
         self.judging.append(judging)
         return judging
 

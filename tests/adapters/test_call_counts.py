@@ -33,7 +33,7 @@ CALLS_FOR_A_BUFFER: Final = 2
 SYSTEM_CALLS_FOR_A_MEGABYTE: Final = 34
 """The most calls of its sockets by one daemon for each 10**6 octets, in windows of 131,328 octets."""
 
-CALLS_FOR_A_FILE: Final = 305
+CALLS_FOR_A_FILE: Final = 255
 """The most Python calls of one daemon for each small file, without what carries and writes the events."""
 
 SYSTEM_CALLS_FOR_A_FILE: Final = 8

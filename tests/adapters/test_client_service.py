@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
+from smartproxy.client.station import StationSessions
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
@@ -28,6 +29,7 @@ from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import QuestionExpired
+from smartproxy.tunnel.lane import DataLane
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
 DAYS = 9
@@ -174,8 +176,18 @@ class ClientTestCase(SynchronousTestCase):
 
     def control(self) -> ClientControl:
         """The client's end of the tunnel."""
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         return control
+
+    @property
+    def sessions(self) -> StationSessions:
+        """The client's sessions, which live in its own process."""
+        return cast(StationSessions, self.service.sessions)
+
+    @property
+    def lane(self) -> DataLane:
+        """The data connections to the server."""
+        return cast(DataLane, self.service.tunnels[0].lane)
 
     def brought(self) -> list[dict[str, Any]]:
         """The documents that the server was brought."""
@@ -266,8 +278,7 @@ class Configuring(ClientTestCase):
         configuration = self.service.configuration
         assert configuration is not None
         self.assertEqual(configuration.station.host, "one")
-        (tunnel,) = self.service.tunnels
-        self.assertEqual((tunnel.ready, tunnel.most), (1, 10))
+        self.assertEqual((self.lane.ready, self.lane.most), (1, 10))
         self.assertEqual(len(self.brought()), 1)
         self.backend.proxy_ids = dict(licences)
         self.backend.change(generation(3))
@@ -373,7 +384,7 @@ class Undelivered(ClientTestCase):
     def test_server_that_does_not_answer(self) -> None:
         """A question that is not answered in time is told of, and asked again with the newest generation."""
         self.start()
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         asked: list[GenerationId] = []
         configure = control.configure
 
@@ -392,7 +403,7 @@ class Undelivered(ClientTestCase):
     def test_server_that_takes_and_does_not_hold(self) -> None:
         """A server that answers and holds nothing is not asked without end."""
         self.start()
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         asked: list[GenerationId] = []
 
         def forgetful(generation: GenerationId, octets: bytes) -> Deferred[Any]:
@@ -421,7 +432,7 @@ class Undelivered(ClientTestCase):
     def test_end_meanwhile(self) -> None:
         """The end of the daemon waits for no delivery."""
         self.start()
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         self.patch(control, "configure", lambda generation, octets: defer_fail(QuestionExpired("no answer")))
         self.backend.change(generation(2))
         self.successResultOf(self.stop())
@@ -517,7 +528,7 @@ class WithoutBackend(ClientTestCase):
         self.backend.change(generation(2))
         self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
         self.network.advance(RETRY_SECONDS_MOST * 3)
-        self.assertEqual((self.service._controls(), len(self.backend.requests)), ([], 1))
+        self.assertEqual((self.service._controls(), len(self.backend.requests)), ({}, 1))
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual(len(self.backend.requests), 2)
@@ -561,7 +572,7 @@ class Sessions(ClientTestCase):
 
     def test_no_session_without_a_configuration(self) -> None:
         """A server that is faster than the backend is told that there is no station yet."""
-        self.failureResultOf(self.service.open_inbound("0123456789abcdef", FACTS, cast(Any, None)), StationUnreachable)
+        self.assertRaises(StationUnreachable, self.service.judge_opening, cast(Any, None), FACTS)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
         """They arrive as they were; what is no event of ours is refused, and said to be."""
@@ -667,7 +678,7 @@ class HostileServer(ClientTestCase):
     def ask(self, facts: SessionFacts) -> Cause | None:
         """Have the server ask for a session; why it may not begin, if it may not."""
         try:
-            self.service.judge_opening(self.control(), "0123456789abcdef", facts)
+            self.service.judge_opening(self.control(), facts)
         except StationUnreachable as refused:
             return Cause(refused.rule)
         self.opened.append(facts)
@@ -693,9 +704,9 @@ class HostileServer(ClientTestCase):
 
     def test_sessions_of_a_partner(self) -> None:
         """A partner has no more sessions than the server was told to allow."""
-        self.service.sessions._partners["ACME"] = 2
+        self.service.desk._partners["ACME"] = 2
         self.assertIsNone(self.ask(FACTS))
-        self.service.sessions._partners["ACME"] = 3
+        self.service.desk._partners["ACME"] = 3
         self.assertEqual(self.ask(FACTS), Cause.TUNNEL_NOT_CONFIGURED)
 
     def test_forged_openings(self) -> None:
@@ -715,6 +726,16 @@ class HostileServer(ClientTestCase):
         self.network.settle()
         refused = self.failureResultOf(asked, StationUnreachable)
         self.assertEqual(refused.value.rule, Cause.TUNNEL_NOT_CONFIGURED)
+
+    def test_limit(self) -> None:
+        """More sessions than the client may have are told to the server; no data connection is taken for them."""
+        for number in range(self.service.configuration.limits.sessions):  # type: ignore[union-attr]  # it is in force
+            self.service.desk.hold(f"{number}")
+        ready = self.lane.pool.idle  # type: ignore[union-attr]  # the tunnel is up
+        asked = self.server.control.open_inbound("0123456789abcdef", FACTS)
+        self.network.settle()
+        self.assertEqual(self.failureResultOf(asked, StationUnreachable).value.rule, Cause.QUOTA_SESSIONS)
+        self.assertEqual(self.lane.pool.idle, ready)  # type: ignore[union-attr]  # as before
 
     def test_flood_of_reports(self) -> None:
         """Of 118,720 events in 15 seconds so many are passed on as the rate allows; one event tells of the others."""
@@ -767,15 +788,13 @@ class Stopping(ClientTestCase):
         """A session that runs is waited for; the tunnel stays up for it."""
         self.backend.document = generation(1, deadlines={"drain": 100})
         self.start()
-        self.service.sessions.live["s"] = Mock(
-            portrait=lambda: {"session": "s", "since": 0.0, "octets_in": 0, "octets_out": 0}
-        )
+        self.sessions.live["s"] = Mock(portrait=lambda: {"session": "s", "since": 0.0, "octets_in": 0, "octets_out": 0})
         stopped = self.service.stopService()
         self.network.advance(50)
         self.assertNoResult(stopped)
         self.assertEqual(len(self.server.tunnel._controls), 1)
-        self.service.sessions.live.clear()
-        self.service.sessions._wait.finished()
+        self.sessions.live.clear()
+        self.sessions._wait.finished()
         self.network.advance(1)
         self.successResultOf(stopped)
 

@@ -337,7 +337,7 @@ class ClientConditions(ClientTestCase):
             (declined, ("degraded", "generation-refused", 1), "dmz.example:2878 could not put generation 2 in force"),
             (accepted, ("ok", "ok", 0), ""),
             (
-                lambda: self.service.sessions.station_tried(station, "it does not answer"),
+                lambda: self.service.desk.station_tried(station, "it does not answer"),
                 ("down", "station-down", 2),
                 "it does not answer; check it with: smartproxy test-station",
             ),

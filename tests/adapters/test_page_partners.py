@@ -15,6 +15,7 @@ from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.partners import pinned
 from smartproxy.backend.schema import EventRow, PartnerRow
 from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
+from smartproxy.policy import limits
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.schema import write_object
 from smartproxy.testing.pki import self_signed
@@ -223,7 +224,8 @@ class Alterations(PartnerCase):
             answer = self.alice.post("/partners/ACME/change", {**mine, "step": step})
             self.assertEqual(answer.status, 409)
             text = answer.body.decode()
-            self.assertIn("Somebody else changed ACME meanwhile.", text)
+            self.assertIn("olga changed ACME meanwhile.", text)
+            self.assertRegex(text, r"<time[^>]*>2026-11-20 12:00 UTC</time> · <a href=\"/history/[0-9]+\">Generation")
             self.assertIn(f"<ins>{CODE}\n{CODE}2</ins>", text)
             # What was typed is still chosen, on top of what the other did.
             self.assertRegex(text, r'value="required" selected')
@@ -242,8 +244,45 @@ class Alterations(PartnerCase):
             return await call_as(visit, caller, operation, wanted, terms)
 
         self.patch(PageVisit, "call_as", late)
-        self.assertEqual(self.alice.post("/partners/ACME/change", fields).status, 409)
+        answer = self.alice.post("/partners/ACME/change", fields)
+        self.assertEqual(answer.status, 409)
+        self.assertIn(f"{ROOT.name} changed ACME meanwhile.", self.text(answer))
         self.assertEqual(self.entry().authentication, base.authentication)
+
+    def test_conflict_with_oneself(self) -> None:
+        """Whoever has two windows open is told so, and not that somebody else was there."""
+        old = self.form(self.alice) | {"authentication": "required"}
+        self.alice.post("/partners/ACME/change", {**self.form(self.alice), "codes": f"{CODE}\n{CODE}2", "step": "do"})
+        told = self.text(self.alice.post("/partners/ACME/change", {**old, "step": "do"}))
+        self.assertIn("You changed ACME meanwhile, in another window or in another way.", told)
+
+    def test_overlong_reason(self) -> None:
+        """A reason that is longer than the history takes is refused with the bound, as on every page; never cut."""
+        fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
+        answer = self.alice.post(
+            "/partners/ACME/change", {**fields, "comment": "why " * limits.COMMENT_CHARACTERS_MOST}
+        )
+        self.assertEqual(answer.status, 422)
+        self.assertIn(f"has to have between 1 and {limits.COMMENT_CHARACTERS_MOST}", self.text(answer))
+        self.assertEqual(self.entry().authentication.value, "either")
+
+    def test_undo(self) -> None:
+        """What was just changed is taken back by one button, by whoever may change it, until something comes after."""
+        fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
+        olga = self.browser("olga")
+        olga.get("/")
+        self.assertEqual(olga.post("/partners/ACME/change", fields).status, 303)
+        offered = re.search(r'action="(/history/[0-9]+/undo)"', olga.get("/partners/ACME").body.decode())
+        assert offered is not None
+        self.assertNotIn("/undo", olga.get("/partners/ACME").body.decode())
+        self.assertEqual(self.browser("vera").post(offered[1]).status, 403)
+        done = olga.post(offered[1], {"next": "/partners/ACME"})
+        self.assertEqual((done.status, done.headers["location"]), (303, "/partners"))
+        self.assertEqual(self.entry().authentication.value, "either")
+        self.assertIn("Undone: all is as it was in generation", self.text(olga.get("/partners")))
+        late = self.alice.post(offered[1], {"next": "/partners/ACME"})
+        self.assertEqual(late.status, 409)
+        self.assertIn("olga changed it at", self.text(late))
 
     def test_tampered(self) -> None:
         """A form whose entry was tampered with changes nothing."""

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import update
 
-from smartproxy.backend import cas, identities, licences, settings, sightings, users
+from smartproxy.backend import cas, identities, journal, licences, settings, sightings, users
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.page import events
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
 from smartproxy.policy.partners import RevocationMode
@@ -107,8 +108,10 @@ class Settings(SitePageCase):
         with self.change() as change:
             settings.put(change, self.NAME, 900)
         answer = self.alice.post(f"/settings/{self.NAME}", {"value": "700", "sure": "on", "seen": seen})
-        self.assertEqual(answer.status, 422)
-        self.assertIn("changed meanwhile", words(answer))
+        self.assertEqual(answer.status, 409)
+        self.assertIn("You changed the settings meanwhile", words(answer))
+        self.assertIn("2026-11-20 12:00 UTC · Generation", words(answer))
+        self.assertIn('value="700"', answer.body.decode())
         self.assertEqual(self.value(), 900)
 
     def test_wrong(self) -> None:
@@ -141,7 +144,9 @@ class Generations(SitePageCase):
         self.assertIn("700", words(plan))
         back = {"newest": str(number), "typed": str(number - 1), "comment": "too early"}
         self.assertEqual(self.alice.post(place, {**back, "typed": "1"}).status, 422)
-        self.assertEqual(self.alice.post(place, {**back, "newest": str(number - 1)}).status, 422)
+        late = self.alice.post(place, {**back, "newest": str(number - 1)})
+        self.assertEqual(late.status, 409)
+        self.assertIn("You changed the configuration meanwhile", words(late))
         self.reads_only(place, place)
         self.assertEqual(self.alice.post(place, back).status, 303)
         with self.store.reading() as session:
@@ -151,6 +156,28 @@ class Generations(SitePageCase):
         for wrong in ("/history/0", "/history/99999", "/history/x", "/history/x/roll-back"):
             self.assertEqual(self.alice.get(wrong).status, 404, wrong)
         self.assertEqual(self.browser("vera").get("/history").status, 403)
+
+    def test_undo(self) -> None:
+        """Nobody undoes what it could not change, or alone where two decide; what cannot be brought back stays."""
+
+        def made(name: str, value: object) -> int:
+            with self.change() as change:
+                settings.put(change, name, value)
+                return change.generation
+
+        number = made("server.limits.sessions", 700)
+        refused = self.browser("olga").post(f"/history/{number}/undo")
+        self.assertEqual((refused.status, "settings:change" in words(refused)), (403, True))
+        two = made("backend.four_eyes", ["partner.accept"])
+        self.assertIn("two administrators decide here", words(self.alice.post(f"/history/{two}/undo")))
+        change = {"value": "800", "sure": "on"}
+        self.assertEqual(self.alice.post("/settings/server.limits.sessions", change).status, 303)
+        self.assertNotIn("/undo", self.alice.get("/settings").body.decode())
+        made("backend.four_eyes", [])
+        with self.change() as change_of_users:
+            users.add(change_of_users, "carl", AdminRole.VIEWER, PASSWORD)
+        kept = self.alice.post(f"/history/{change_of_users.generation}/undo")
+        self.assertEqual((kept.status, "cannot be brought back" in words(kept)), (422, True))
 
 
 class Trail(SitePageCase):
@@ -280,6 +307,22 @@ class Events(SitePageCase):
         self.assertIn("\\u202eevil", words(page))
         self.assertNotIn("\u202e", page.body.decode())
         self.assertIn("hx-get", self.alice.get("/events?live=1").body.decode())
+
+    def test_older_events(self) -> None:
+        """The link to older events leads through all of them, each once, also through those of one second."""
+        self.patch(events, "EVENTS_SHOWN", 2)
+        for place in ("/events?", "/events?since=2026-11-01T00:00"):
+            with self.subTest(place=place):
+                seen: list[str] = []
+                link: str | None = place
+                while link is not None:
+                    page = html.unescape(self.alice.get(link).body.decode())
+                    seen += re.findall(r'<tr id="e([0-9]+)"', page)
+                    older = re.search(r'href="(/events\?[^"]*before=[^"]*)">Older events', page)
+                    link = None if older is None else older[1]
+                with self.store.reading() as session:
+                    everything = [str(each.number) for each in journal.find(session, journal.Filter())]
+                self.assertEqual(sorted(seen, key=int), everything)
         self.assertNotIn("<html", self.alice.get("/events/live?name=session.").body.decode())
 
     def test_one(self) -> None:

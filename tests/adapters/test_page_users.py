@@ -1,7 +1,10 @@
 """Users and tokens on the page, and one's own account with its second factor."""
 
+import html
 import re
 from datetime import datetime, timedelta
+
+import segno
 
 from smartproxy.backend import administrators, second_factors, users
 from smartproxy.policy.permissions import AdminRole
@@ -188,6 +191,23 @@ class OwnAccount(PageCase):
             self.assertEqual(self.log_in(given)[1], status, given)
             self.clock.advance(1)
             self.patch(self.backstage.door, "_guesses", type(self.backstage.door._guesses)())
+
+    def test_qr_code(self) -> None:
+        """The same key is shown as a QR code of the address that authenticators take, with a quiet zone and a name."""
+        shown = self.vera.post("/account/second-factor", {"old": PASSWORD}).body.decode()
+        (address,) = re.findall(r'href="(otpauth://[^"]*)"', shown)
+        self.assertIn("SmartProxy", address)
+        ((name, box, path),) = re.findall(
+            r'<svg class="qr"[^>]*aria-label="([^"]+)" viewBox="([^"]+)".*?d="([^"]+)"', shown
+        )
+        dark = {
+            (int(x) + each, int(y))
+            for x, y, width in re.findall(r"M([0-9]+) ([0-9]+)h([0-9]+)v1h-\3z", path)
+            for each in range(int(width))
+        }
+        rows = segno.make(html.unescape(address), error="m", micro=False, boost_error=False).matrix
+        self.assertEqual(dark, {(x, y) for y, row in enumerate(rows) for x, module in enumerate(row) if module})
+        self.assertEqual((name[:7], box), ("QR code", f"-4 -4 {len(rows) + 8} {len(rows) + 8}"))
 
     def test_confirm(self) -> None:
         """A wrong first code changes nothing, and the same key is shown again."""

@@ -489,18 +489,21 @@ class PairTests(SynchronousTestCase):
         """A client of the smart pair does not get in, though it has a certificate of the same authority."""
         from smartproxy.tunnel.client import ClientTunnel
         from smartproxy.tunnel.contexts import ClientCredential
+        from smartproxy.tunnel.lane import DataLane
         from tests.adapters.tunnel_kit import ClientUser, Events
 
         self.server()
         issued = self.authority.issue("smart", purposes=[CLIENT_AUTH])
+        endpoint, events = Dial(self.network, self.service.tunnel.factory), Events()
         smart = ClientTunnel(
             self.reactor,
-            Dial(self.network, self.service.tunnel.factory),
+            endpoint,
             "dmz.example:65432",
             credential=ClientCredential(certificate=issued.chain_pem.decode(), key=issued.key_pem.decode()),
             proxy_ids=[identity().proxy_id],
             user=ClientUser(),
-            events=Events(),
+            events=events,
+            lane=DataLane(self.reactor, endpoint, events),
         )
         smart.startService()
         self.network.advance(0.5)

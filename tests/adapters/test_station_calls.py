@@ -1,31 +1,36 @@
 """The client's side of calls: which partner is meant, who carries the call, and what the station is told."""
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.egress import StationCalls, connect_failure
+from smartproxy.client.callers import connect_failure
+from smartproxy.client.desk import SessionDesk
+from smartproxy.client.egress import StationCalls
+from smartproxy.client.house import Questions, SessionHouse
 from smartproxy.net.proxying.ways import ConnectFailure
-from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, ServerConfiguration
-from smartproxy.policy.faults import PartnerUnreachable, Step, TunnelLost, Unlicensed
+from smartproxy.policy.faults import OwnFault, PartnerUnreachable, Step, TunnelLost, Unlicensed
 from smartproxy.policy.partners import CertificatePin, Outbound, Partner, Verify
 from smartproxy.policy.settings import ClientLimits, OutboundListener
-from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import CallWish, Way
+from smartproxy.tunnel.client_control import ClientControl
+from smartproxy.tunnel.lane import DataLane
+from smartproxy.tunnel.marks import TICKET_OCTETS
 from tests.adapters.ports import PortsReactor
 from tests.adapters.rig import Caller, FakeLeg, Journal
 from tests.adapters.wires import Network
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID
 
 PIN = CertificatePin(sha256="00" * 32)
+TICKET = bytes(TICKET_OCTETS)
 
 
 class Control:
@@ -38,7 +43,7 @@ class Control:
         self.asked: list[tuple[str, str, CallWish, float, Deferred[Any]]] = []
         self.canceled = 0
 
-    def open_outbound(self, session: str, partner: str, wish: CallWish, *, seconds: float) -> Deferred[Any]:
+    def call(self, session: str, partner: str, wish: CallWish, *, seconds: float) -> Deferred[Any]:
         """Keep the question."""
         answer: Deferred[Any] = Deferred(self._cancel)
         self.asked.append((session, partner, wish, seconds, answer))
@@ -54,28 +59,71 @@ def partner(name: str, host: str, *, listener: int | None = None, **changes: Any
     return Partner(**{"name": name, "codes": (name,), "certificates": (PIN,), "outbound": outbound, **changes})
 
 
+class Lane:
+    """The data connections to a server: whoever shows the ticket gets the leg that the test made last."""
+
+    def __init__(self, case: "StationCallsTestCase") -> None:
+        self.case = case
+
+    async def attach(self, ticket: bytes) -> FakeLeg:
+        """Give it the leg."""
+        if ticket != TICKET:
+            raise AssertionError(ticket)
+        if isinstance(self.case.leg, Exception):
+            raise self.case.leg
+        return self.case.leg
+
+
 class StationCallsTestCase(SynchronousTestCase):
-    """A client with two servers, and callers on a network in memory."""
+    """A client with two servers, and callers on a network in memory.
+
+    :ivar leg: what the next ticket is good for; or why there is no data connection for it.
+    """
+
+    leg: FakeLeg | Exception
 
     def setUp(self) -> None:
         """Two partners, one with a port of its own."""
         self.reactor = PortsReactor()
         self.network = Network(self.reactor)
         self.journal = Journal(self.reactor)
-        self.finished: list[Summary] = []
-        self.sessions = LiveSessions(self.reactor, self.journal.events, self.finished.append)
+        self.over: list[str] = []
         self.controls = [Control(), Control()]
         self.configuration: Configuration | None = None
         self.numbers = iter(range(1, 100))
+        self.desk = SessionDesk(self.reactor, self.client_part)
+        self.house = SessionHouse(
+            reactor=self.reactor,
+            events=self.journal.events,
+            questions=Questions(
+                call=lambda session, wanted: self.calls.call(session, wanted),
+                over=self.is_over,
+                tried=self.desk.station_tried,
+                recorded=lambda packed: None,
+            ),
+            new_id=lambda: f"{next(self.numbers):016x}",
+        )
+        self.house.lanes = {number: cast(DataLane, Lane(self)) for number in (0, 1)}
+        self.sessions = self.house.sessions
         self.calls = StationCalls(
             reactor=self.reactor,
             events=self.journal.events,
             configuration=lambda: self.configuration,
-            controls=lambda: self.controls,  # type: ignore[arg-type, return-value]  # stand-ins
-            sessions=self.sessions,
-            new_id=lambda: f"{next(self.numbers):016x}",
+            controls=lambda: cast(dict[int, ClientControl], dict(enumerate(self.controls))),
+            desk=self.desk,
+            factory=self.house.callers.factory,
         )
         self.configure(partner("ACME", "oftp.acme.example", listener=3307), partner("BOLT", "192.0.2.8"))
+
+    def client_part(self) -> ClientConfiguration:
+        """The client's part of what is in force."""
+        return ClientConfiguration() if self.configuration is None else self.configuration.client
+
+    def is_over(self, session: str) -> None:
+        """A session needs its place no more."""
+        self.over.append(session)
+        self.desk.over(session)
+        self.calls.over(session)
 
     def configure(self, *partners: Partner, **client: Any) -> None:
         """Put a configuration in force."""
@@ -85,6 +133,7 @@ class StationCallsTestCase(SynchronousTestCase):
             server=ServerConfiguration(partners=partners),
             client=ClientConfiguration(**client),
         )
+        self.house.configuration = self.client_part()
         self.calls.adopt(self.configuration)
 
     def caller(self, octets: bytes = b"", *, port: int = 65433) -> Caller:
@@ -109,7 +158,8 @@ class StationCallsTestCase(SynchronousTestCase):
         if isinstance(result, Exception):
             deferred.errback(Failure(result))
         else:
-            deferred.callback(result)
+            self.leg = result
+            deferred.callback(TICKET)
         self.network.settle()
         return result
 
@@ -190,9 +240,9 @@ class Carried(StationCallsTestCase):
     def test_session(self) -> None:
         """The partner's SSRM and everything else cross; the session has the id that the server was told."""
         caller = self.caller(port=3307)
-        self.assertEqual((self.sessions.live, self.sessions.count), ({}, 1))
+        self.assertEqual((self.sessions.live, self.desk.count), ({}, 1))
         leg = self.answer(FakeLeg())
-        self.assertEqual((len(self.sessions.live), self.sessions.count), (1, 1))
+        self.assertEqual((len(self.sessions.live), self.desk.count), (1, 1))
         self.assertEqual(list(self.sessions.live), [self.controls[0].asked[0][0]])
         leg.receive(SSRM_BUFFER)
         self.network.settle()
@@ -209,7 +259,7 @@ class Carried(StationCallsTestCase):
         transport.loseConnection()
         self.reactor.advance(10)
         self.network.settle()
-        self.assertEqual((self.sessions.live, len(self.finished)), ({}, 1))
+        self.assertEqual((self.sessions.live, len(self.over)), ({}, 1))
 
     def test_by_connect(self) -> None:
         """The answer comes first; octets that came early follow to the partner."""
@@ -227,7 +277,7 @@ class Carried(StationCallsTestCase):
         transport.abortConnection()
         self.network.settle()
         self.assertEqual(self.controls[0].canceled, 1)
-        self.assertEqual((self.journal.of("outbound.refused"), self.sessions.count), ([], 0))
+        self.assertEqual((self.journal.of("outbound.refused"), self.desk.count), ([], 0))
         self.caller(port=3307)
         self.assertEqual(len(self.controls[0].asked), 2)
 
@@ -298,6 +348,16 @@ class Refused(StationCallsTestCase):
         self.configuration = None
         self.assertIn(b"no configuration", self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n").received)
 
+    def test_no_data_connection(self) -> None:
+        """A partner that is ready in vain: the station is told why, and the place is given back."""
+        self.leg = OwnFault(rule=Cause.TUNNEL_POOL, message="none left")
+        caller = self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n")
+        self.controls[0].asked[-1][4].callback(TICKET)
+        self.network.settle()
+        self.assertIn(b"none left", caller.received)
+        self.assertEqual(self.journal.of("outbound.refused")[-1]["partner"], "ACME")
+        self.assertEqual(self.desk.count, 0)
+
     def test_a_bug(self) -> None:
         """A bug ends this call only, and is reported as one."""
         caller = self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n")
@@ -311,7 +371,7 @@ class Trials(StationCallsTestCase):
 
     def test_answered(self) -> None:
         """The server is told that it is a trial; the leg is given back."""
-        trial = Deferred.fromCoroutine(self.calls.try_partner("ab" * 8, "BOLT"))
+        trial = Deferred.fromCoroutine(self.house.callers.try_partner("ab" * 8, "BOLT"))
         session, name, wish, _, _ = self.controls[0].asked[0]
         self.assertEqual((session, name, wish), ("ab" * 8, "BOLT", CallWish(way=Way.TRIAL)))
         leg = self.answer(FakeLeg())
@@ -320,13 +380,13 @@ class Trials(StationCallsTestCase):
 
     def test_refused(self) -> None:
         """What the client knows already is told by itself; what the server says, too, for whoever waits."""
-        self.successResultOf(Deferred.fromCoroutine(self.calls.try_partner("ab" * 8, "NOBODY")))
+        self.successResultOf(Deferred.fromCoroutine(self.house.callers.try_partner("ab" * 8, "NOBODY")))
         self.assertEqual(self.journal.the("outbound.refused")["step"], "policy")
-        trial = Deferred.fromCoroutine(self.calls.try_partner("cd" * 8, "ACME"))
+        trial = Deferred.fromCoroutine(self.house.callers.try_partner("cd" * 8, "ACME"))
         self.answer(TunnelLost(rule="tunnel.lost", message="the tunnel is down"))
         self.successResultOf(trial)
         told = self.journal.of("outbound.refused")[-1]
         self.assertEqual((told["session"], told["way"], told["step"]), ("cd" * 8, "trial", "connect"))
         self.configuration = None
-        self.successResultOf(Deferred.fromCoroutine(self.calls.try_partner("ef" * 8, "ACME")))
+        self.successResultOf(Deferred.fromCoroutine(self.house.callers.try_partner("ef" * 8, "ACME")))
         self.assertIn("no configuration", str(self.journal.of("outbound.refused")[-1]["message"]))

@@ -12,9 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.station import dial_station
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, LegLost, StationUnreachable
-from smartproxy.policy.settings import ClientLimits, Deadlines, Station
+from smartproxy.policy.settings import Deadlines, Station
 from tests.adapters.chain import ClientRig
 from tests.adapters.rig import Caller, FakeLeg
 from tests.adapters.wires import Network
@@ -77,20 +76,6 @@ class Dialled(SynchronousTestCase):
             reactor.advance(0)
             dialled, port, _, timeout, _ = reactor.tcpClients[0]
             self.assertEqual((dialled, port, timeout), ("127.0.0.1" if host == "station" else host, 3305, 7))
-
-
-class Counted(SynchronousTestCase):
-    """The limit of sessions."""
-
-    def test_calls_of_the_station_count(self) -> None:
-        """A call that the station waits for holds a place of the one limit."""
-        rig = ClientRig()
-        rig.configuration = attrs.evolve(rig.configuration, limits=ClientLimits(sessions=1))
-        rig.sessions.coming.add("a call")
-        refused = self.failureResultOf(rig.sessions.open(SESSION, INBOUND, FakeLeg()), StationUnreachable)
-        self.assertEqual(refused.value.rule, Cause.QUOTA_SESSIONS)
-        rig.sessions.coming.clear()
-        self.assertNoResult(rig.sessions.open(SESSION, INBOUND, FakeLeg()))
 
 
 class Greeted(SynchronousTestCase):
@@ -169,18 +154,18 @@ class Greeted(SynchronousTestCase):
         self.rig.refuse()
         self.failureResultOf(self.ready, StationUnreachable)
         self.data.lose()
-        failure = self.rig.sessions.station_failure
+        failure = self.rig.desk.station_failure
         assert failure is not None
         self.assertEqual(failure.message, "no connection to the station 192.0.2.99:3305: it refuses the connection")
         before = self.rig.configuration
         self.rig.configuration = attrs.evolve(before, station=Station(host="192.0.2.98"))
-        self.assertIsNone(self.rig.sessions.station_failure)
+        self.assertIsNone(self.rig.desk.station_failure)
         self.rig.configuration = before
-        self.assertIs(self.rig.sessions.station_failure, failure)
+        self.assertIs(self.rig.desk.station_failure, failure)
         self.ready = self.rig.sessions.open(SESSION, INBOUND, FakeLeg())
         self.say(self.accept(), SSRM_BUFFER)
         self.successResultOf(self.ready)
-        self.assertIsNone(self.rig.sessions.station_failure)
+        self.assertIsNone(self.rig.desk.station_failure)
 
     def test_partner_that_leaves(self) -> None:
         """A partner that leaves before the station has greeted says nothing of the station."""
@@ -188,7 +173,7 @@ class Greeted(SynchronousTestCase):
         self.data.lose()
         self.network.settle()
         self.failureResultOf(self.ready, LegLost)
-        self.assertIsNone(self.rig.sessions.station_failure)
+        self.assertIsNone(self.rig.desk.station_failure)
 
     def test_silent(self) -> None:
         """A station that accepts and does not greet within its time is unreachable."""
@@ -223,17 +208,6 @@ class Greeted(SynchronousTestCase):
         self.rig.sessions.stop(Draining(rule="drain", message="the client stops"))
         self.network.settle()
         self.assertEqual(station.received, esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN))
-
-    def test_limit(self) -> None:
-        """More sessions than allowed are told to the server; nothing is dialled for them."""
-        self.rig.configuration = attrs.evolve(self.rig.configuration, limits=ClientLimits(sessions=1))
-        more = FakeLeg()
-        fault = self.failureResultOf(
-            self.rig.sessions.open("fedcba9876543210", INBOUND, more), StationUnreachable
-        ).value
-        self.assertEqual(fault.rule, "quota.sessions")
-        self.assertEqual(more.calls, ["finish"])
-        self.assertEqual(len(self.rig.reactor.tcpClients), 1)
 
     def test_what_the_server_may_not_say(self) -> None:
         """A session that is live already, and facts that are none: told to the server, nothing is dialled."""

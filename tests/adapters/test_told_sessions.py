@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend import trials
 from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
+from smartproxy.client.house import House
 from smartproxy.client.told_sessions import CALL_OCTETS_MOST, TELL_SECONDS, TOLD_MOST, ToldSessions
 from smartproxy.logs.severity import Severity
-from smartproxy.net.sessions import LiveSessions
 from smartproxy.policy.faults import Killed
 from smartproxy.policy.packed_record import pack, unpack
 from tests.adapters.api_site import ApiCase
@@ -40,6 +40,21 @@ class Running:
         """End one."""
         self.closed.append((session, fault))
         return True
+
+
+class Place:
+    """Where they live.
+
+    :ivar looked: how often somebody wanted to know how they are.
+    """
+
+    def __init__(self, sessions: Running) -> None:
+        self.sessions = sessions
+        self.looked = 0
+
+    async def look(self) -> None:
+        """Part of the interface."""
+        self.looked += 1
 
 
 class Taking:
@@ -75,7 +90,7 @@ class Told(SynchronousTestCase):
             self.clock,
             self.journal.events,
             cast(Backend, self.backend),
-            lambda: cast(LiveSessions, self.sessions),
+            cast(House, Place(self.sessions)),
         )
         self.told.start()
 
@@ -86,10 +101,10 @@ class Told(SynchronousTestCase):
     def test_records(self) -> None:
         """A record comes within a second; nothing is lost while the backend is away."""
         self.backend.failure = BackendUnavailable("away")
-        self.told.keep(record_document())
+        self.told.keep(pack(record_document()))
         self.pass_time(20)
         self.backend.failure = None
-        self.told.keep(record_document(SECOND))
+        self.told.keep(pack(record_document(SECOND)))
         self.pass_time(40)
         taken = [unpack(each).session for batch in self.backend.records_taken for each in batch]
         self.assertEqual(taken, [FIRST, SECOND])
@@ -99,7 +114,7 @@ class Told(SynchronousTestCase):
         text = "".join(f"{number:06x}" for number in range(9000))
         steps = [{"at": 1, "by": "partner", "command": "SFID", "fields": {"SFIDDSN": text}}]
         for number in range(60):
-            self.told.keep(record_document(f"{number:016x}", steps=steps))
+            self.told.keep(pack(record_document(f"{number:016x}", steps=steps)))
         self.pass_time(10)
         sizes = [sum(len(b64encode(each)) for each in batch) for batch in self.backend.records_taken]
         self.assertGreater(len(sizes), 1)
@@ -109,17 +124,17 @@ class Told(SynchronousTestCase):
     def test_refused_record(self) -> None:
         """A record that the backend never takes is left out; what comes behind it is not held up."""
         self.backend.failure = BackendRefused(400, "body", "no")
-        self.told.keep(record_document())
+        self.told.keep(pack(record_document()))
         self.pass_time(2)
         self.backend.failure = None
-        self.told.keep(record_document(SECOND))
+        self.told.keep(pack(record_document(SECOND)))
         self.pass_time(60)
         self.assertEqual([unpack(each).session for each in self.backend.records_taken[-1]], [SECOND])
         self.assertEqual(len(self.journal.of("events.dropped")), 1)
 
     def test_end_of_the_client(self) -> None:
         """What waits is sent before the client ends, and nothing runs afterwards."""
-        self.told.keep(record_document())
+        self.told.keep(pack(record_document()))
         self.successResultOf(self.told.stop(2.0))
         self.assertEqual(len(self.backend.records_taken), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import trials
 from smartproxy.client.backend import Backend, BackendUnavailable, HttpCalls, Trial
-from smartproxy.client.egress import StationCalls
 from smartproxy.client.trials import RETRY_SECONDS, Trials
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ClientConfiguration
@@ -150,7 +149,7 @@ class CarriedOut(SynchronousTestCase):
             reactor=self.reactor,
             events=self.journal.events,
             backend=cast(Backend, self.backend),
-            calls=cast(StationCalls, self.calls),
+            try_partner=self.calls.try_partner,
             configuration=lambda: ClientConfiguration(station=Station(host="192.0.2.99", port=3305, timeout=10)),
             tried=lambda station, message: self.tried.append((station.host, message)),
         )

@@ -126,9 +126,7 @@ class PoolTests(SynchronousTestCase):
     @property
     def pool(self) -> DataPool:
         """The client's pool."""
-        pool = self.client.control.pool
-        assert pool is not None
-        return pool
+        return self.client.pool
 
     def open(self) -> Receiver:
         """Open a session."""
@@ -156,7 +154,7 @@ class PoolTests(SynchronousTestCase):
         self.network.advance(limits.DATA_SURPLUS_SECONDS + limits.POOL_UPKEEP_SECONDS)
         self.assertEqual((self.pool.idle, len(self.pool)), (2, 3))
         self.assertEqual(sessions[0].said, [])
-        self.assertEqual(self.server.control.idle, 2)
+        self.assertEqual(self.server.control.desk.idle, 2)
 
     def test_unused_are_replaced(self) -> None:
         """Ready connections that nobody used for minutes are made anew."""

@@ -278,7 +278,7 @@ class SessionTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(here.said, ["ended", "lost: the session is over"])
         self.assertEqual(there.said, ["ended", "lost: the session is over"])
-        self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
+        self.assertEqual(self.client.pool.idle, len(self.client.pool))
 
     def test_what_comes_after_the_end_is_dropped(self) -> None:
         """Octets that were on their way when this end had finished reach nobody, and the next session is clean."""
@@ -354,7 +354,7 @@ class SessionTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(self.server.control.load, 0)
         self.assertEqual(self.server.events.named("tunnel.violation"), [])
-        self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
+        self.assertEqual(self.client.pool.idle, len(self.client.pool))
 
     def test_limit_of_the_client(self) -> None:
         """A limit on sessions that the client keeps is a limit for the server's daemon too, and no dead station."""
@@ -446,7 +446,7 @@ class SessionTests(SynchronousTestCase):
         ready: Deferred[Callable[[ILeg | None], None]] = Deferred()
         self.server.user.outbound = ready
         legs: list[ILeg | None] = []
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         self.assertEqual(self.server.user.notes[-1], ("outbound", SESSION, "ACME", WISH))
         ready.callback(legs.append)
@@ -459,7 +459,7 @@ class SessionTests(SynchronousTestCase):
     def test_outbound_partner_that_is_down(self) -> None:
         """The cause that the server found reaches the client's daemon."""
         self.server.user.outbound = fail(StationUnreachable(rule="partner.unreachable", message="refused by the peer"))
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         self.assertIn("refused by the peer", str(self.failureResultOf(opening, StationUnreachable).value))
 
@@ -469,7 +469,7 @@ class SessionTests(SynchronousTestCase):
             rule=Cause.CALL_TLS, message="name: a sentence", step=Step.TLS, cause=Cause.CERTIFICATE_REVOKED
         )
         self.server.user.outbound = fail(fault)
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         came = self.failureResultOf(opening, PartnerUnreachable).value
         self.assertEqual((came.step, came.cause, came.rule), (Step.TLS, Cause.CERTIFICATE_REVOKED, Cause.CALL_TLS))
@@ -478,7 +478,7 @@ class SessionTests(SynchronousTestCase):
         """A partner that is not ready in time fails the opening, and the server's daemon is told to stop."""
         given_up: list[object] = []
         self.server.user.outbound = Deferred(given_up.append)
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH, seconds=4)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH, seconds=4)
         self.network.advance(3.9)
         self.assertNoResult(opening)
         self.network.advance(1)
@@ -488,7 +488,7 @@ class SessionTests(SynchronousTestCase):
     def test_outbound_of_an_open_session(self) -> None:
         """A session that is open cannot be opened again from the other side."""
         self.open()
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         self.assertEqual(self.failureResultOf(opening, PartnerUnreachable).value.cause, Cause.SESSION_OPEN)
 
@@ -499,7 +499,7 @@ class SessionTests(SynchronousTestCase):
             raise ZeroDivisionError
 
         self.server.user.outbound = succeed(bug)
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         self.successResultOf(opening)
         self.assertEqual(len(self.server.events.named("internal.error")), 1)
@@ -509,8 +509,8 @@ class SessionTests(SynchronousTestCase):
         """A tunnel that is lost before the leg came tells the server's daemon that there will be none."""
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
-        self.client.control.pool.stop(WHY)  # type: ignore[union-attr]  # up
-        self.client.control.open_outbound(SESSION, "ACME", WISH).addErrback(lambda _: None)
+        self.client.pool.stop(WHY)
+        self.client.open_outbound(SESSION, "ACME", WISH).addErrback(lambda _: None)
         self.network.settle()
         self.server.control.abort(WHY)
         self.assertEqual(legs, [None])
@@ -519,8 +519,8 @@ class SessionTests(SynchronousTestCase):
         """When the client does not attach, the server's daemon is told that there will be no leg."""
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
-        self.client.control.pool.stop(WHY)  # type: ignore[union-attr]  # up
-        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        self.client.pool.stop(WHY)
+        opening = self.client.open_outbound(SESSION, "ACME", WISH)
         self.network.advance(limits.TICKET_SECONDS + 1)
         self.assertEqual(self.failureResultOf(opening, OwnFault).value.rule, Cause.TUNNEL_POOL)
         self.assertEqual(legs, [None])

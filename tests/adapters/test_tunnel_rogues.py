@@ -446,14 +446,14 @@ class RogueClientTests(SynchronousTestCase):
     def test_replayed_ticket(self) -> None:
         """A ticket is good once: a second connection with it is closed, and the session is not disturbed."""
         tickets: list[bytes] = []
-        issue = self.server.control._office.issue
+        issue = self.server.control.desk.office.issue
 
         def remember(session: str, now: float) -> bytes:
             ticket: bytes = issue(session, now)
             tickets.append(ticket)
             return ticket
 
-        self.patch(self.server.control._office, "issue", remember)
+        self.patch(self.server.control.desk.office, "issue", remember)
         opening = self.server.control.open_inbound(SESSION, FACTS)
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
@@ -463,7 +463,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_late_ticket(self) -> None:
         """A ticket is good for ten seconds."""
-        ticket = self.server.control._office.issue(SESSION, self.network.clock.seconds())
+        ticket = self.server.control.desk.office.issue(SESSION, self.network.clock.seconds())
         self.network.advance(limits.TICKET_SECONDS + 0.5)
         self.assertTrue(self.data(Attach(ticket).encode()).lost)
         self.assertEqual(self.server.events.causes("tunnel.violation"), ["ticket.unknown"])
@@ -474,13 +474,13 @@ class RogueClientTests(SynchronousTestCase):
         other.tunnel.startService()
         self.network.settle()
         first, _ = sorted(self.server.tunnel.controls, key=lambda control: control.client_name)
-        ticket = first._office.issue(SESSION, self.network.clock.seconds())
+        ticket = first.desk.office.issue(SESSION, self.network.clock.seconds())
         self.assertTrue(self.shows(inner("inner-2"), DATA_PROTOCOL, Attach(ticket).encode()).lost)
         self.assertEqual(self.server.events.causes("tunnel.violation"), ["ticket.unknown"])
 
     def test_ticket_of_an_older_tunnel(self) -> None:
         """A ticket dies with its control connection."""
-        ticket = self.server.control._office.issue(SESSION, self.network.clock.seconds())
+        ticket = self.server.control.desk.office.issue(SESSION, self.network.clock.seconds())
         self.client.control.abort(WHY)
         self.network.advance(3)
         self.assertTrue(self.data(Attach(ticket).encode()).lost)
@@ -503,12 +503,11 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_ticket_within_a_session(self) -> None:
         """A second ATTACH within a session costs the connection, however good its ticket."""
-        office = self.server.control._office
+        office = self.server.control.desk.office
         opening = self.server.control.open_inbound("1" * 16, FACTS)
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
-        pool = self.client.control.pool
-        assert pool is not None
+        pool = self.client.pool
         (connection,) = pool._all - set(pool._idle)
         assert connection.transport is not None
         connection.transport.write(Attach(office.issue(SESSION, self.network.clock.seconds())).encode())
@@ -714,12 +713,12 @@ class RogueServerTests(SynchronousTestCase):
     def test_server_that_attaches(self) -> None:
         """ATTACH never goes from server to client, within a session or outside of one."""
         server, client = pair(self.network)
-        for connection in list(server.control._connections):
+        for connection in list(server.control.desk._connections):
             assert connection.transport is not None
             connection.transport.write(Attach(bytes(32)).encode())
         self.network.settle()
         self.assertEqual(client.events.causes("tunnel.violation"), ["data.attach"] * 2)
-        self.assertEqual(client.control.pool.idle, 0)  # type: ignore[union-attr]  # up
+        self.assertEqual(client.pool.idle, 0)
 
     def test_certificate_without_a_purpose(self) -> None:
         """A certificate that our own check refuses is refused within the handshake: the client gets an alert."""

@@ -1,6 +1,7 @@
 """The turns that a daemon's reactor gives: directly, and whatever a connection does in its turn."""
 
 import socket
+import threading
 from unittest.mock import patch
 
 from twisted.internet.abstract import FileDescriptor
@@ -124,6 +125,33 @@ class Turns(SynchronousTestCase):
         self.reactor.run(installSignalHandlers=False)
         self.assertEqual(connection.read, b"a")
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
+    def test_main_loop_with_a_call_that_is_far_off(self) -> None:
+        """What another thread, a delayed call or a connection asks for meanwhile does not wait for that call."""
+        connection, far = self.connect()
+        asked: list[str] = []
+
+        def from_a_turn() -> None:
+            Connection.doRead(connection)
+            connection.doRead = stop  # type: ignore[method-assign]  # the next turn ends the reactor
+            self.reactor.callLater(0, far.send, b"b")
+
+        def stop() -> None:
+            asked.append("turn")
+            self.reactor.stop()
+
+        def in_the_reactor() -> None:
+            asked.append("thread")
+            connection.doRead = from_a_turn  # type: ignore[method-assign]  # the next turn asks for a call
+            self.reactor.callLater(0, far.send, b"a")
+
+        thread = threading.Thread(target=self.reactor.callFromThread, args=(in_the_reactor,))
+        self.addCleanup(thread.join)
+        self.reactor.callLater(0.01, thread.start)
+        far_off = self.reactor.callLater(20, self.reactor.stop)
+        self.reactor.run(installSignalHandlers=False)
+        self.assertEqual(asked, ["thread", "turn"])
+        self.assertTrue(far_off.active())
 
     def test_another_kind_of_reactor(self) -> None:
         """It is left as it is."""

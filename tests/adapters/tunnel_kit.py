@@ -30,6 +30,9 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
+from smartproxy.tunnel.kinds import SMART
+from smartproxy.tunnel.lane import DataLane, Inbound
+from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 
@@ -266,14 +269,15 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("down", why))
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Part of the interface."""
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """Part of the interface: every session may begin."""
+        assert isinstance(control.lane, DataLane), "it said Hello"
+        return Deferred.fromCoroutine(control.lane.carry(inbound, self._open))
+
+    def _open(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         self.notes.append(("inbound", session, facts))
         self.legs.append(leg)
         return self.opening()
-
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Part of the tunnel's interface: every session may begin."""
 
     def event(self, control: ClientControl, fields: Mapping[str, Any]) -> None:
         """Part of the interface."""
@@ -320,6 +324,9 @@ class ClientSide:
         self.events = Events()
         self.endpoint = Endpoint(network, factory)
         self.shows = shows or inner()
+        lane = {name: options.pop(name) for name in ("ready", "most") if name in options}
+        kind = options.get("kind", SMART)
+        self.lane = DataLane(network.clock, self.endpoint, self.events, kind=kind, **lane)
         self.tunnel = ClientTunnel(
             network.clock,
             self.endpoint,
@@ -328,9 +335,23 @@ class ClientSide:
             proxy_ids=[identity().proxy_id],
             user=self.user,
             events=self.events,
+            lane=self.lane,
             jitter=lambda: 1.0,
             **options,
         )
+
+    @property
+    def pool(self) -> DataPool:
+        """The data connections."""
+        assert self.lane.pool is not None, "the tunnel is up"
+        return self.lane.pool
+
+    def open_outbound(self, session: str, partner: str, wish: CallWish, **options: float) -> Deferred[ILeg]:
+        """Have the server call a partner, and attach the leg towards it."""
+        return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, **options))
+
+    async def _open_outbound(self, session: str, partner: str, wish: CallWish, **options: float) -> ILeg:
+        return await self.lane.attach(await self.control.call(session, partner, wish, **options))
 
     @property
     def control(self) -> ClientControl:

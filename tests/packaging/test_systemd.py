@@ -7,7 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.places import STATE_DIRECTORY, TOKEN_CREDENTIAL
+from smartproxy.policy import limits
+from smartproxy.policy.places import STATE_DIRECTORY, TOKEN_CREDENTIAL, TUNNEL_PORT
 from smartproxy.tap import backend, client, plain_client, plain_server, server
 from tests.packaging.wheel import ROOT
 from tests.programs import program
@@ -24,12 +25,22 @@ DAEMONS = {
     "plain-client": plain_client,
 }
 DRAIN_SECONDS = 300
+ACTIVATED = {
+    "server": {f"[::]:{TUNNEL_PORT}", f"[::]:{limits.LISTENER_PORT.default}"},
+    "client": {f"127.0.0.1:{limits.OUTBOUND_PORT.default}"},
+}
+"""The addresses of the units for sockets."""
 
 
 def settings(daemon: str) -> dict[str, list[str]]:
     """The settings of a unit, with all values of each."""
+    return settings_of(f"smartproxy-{daemon}.service")
+
+
+def settings_of(unit: str) -> dict[str, list[str]]:
+    """The settings of a unit's file, with all values of each."""
     found: dict[str, list[str]] = {}
-    for line in (UNITS / f"smartproxy-{daemon}.service").read_text(encoding="utf-8").splitlines():
+    for line in (UNITS / unit).read_text(encoding="utf-8").splitlines():
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
             found.setdefault(name, []).append(value)
@@ -71,6 +82,10 @@ class Units(SynchronousTestCase):
             program = Path(shlex.split(settings(daemon)["ExecStart"][0])[0]).name
             path.write_text(text.replace(f"{INSTALLED}/{program}", self.existing(programs / program)), encoding="utf-8")
             paths.append(str(path))
+        for daemon in ACTIVATED:
+            path = folder / f"smartproxy-{daemon}.socket"
+            path.write_text((UNITS / path.name).read_text(encoding="utf-8"), encoding="utf-8")
+            paths.append(str(path))
         self.assertEqual("", self.analyze("verify", "--man=no", "--recursive-errors=no", *paths))
 
     def existing(self, program: Path) -> str:
@@ -105,6 +120,12 @@ class Units(SynchronousTestCase):
             given = {word.partition("=")[0] for word in words if word.startswith("--")}
             self.assertEqual(set(), given - known, daemon)
             self.assertIn("--foreground", given, daemon)
+
+    def test_sockets(self) -> None:
+        """The units for sockets have the daemons' usual ports, and leave accepting to the daemon."""
+        for daemon, addresses in ACTIVATED.items():
+            found = settings_of(f"smartproxy-{daemon}.socket")
+            self.assertEqual((set(found["ListenStream"]), found["Accept"]), (addresses, ["no"]))
 
     def test_life(self) -> None:
         """The daemons tell systemd that they are ready and alive, and have time to drain."""

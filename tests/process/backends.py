@@ -64,13 +64,13 @@ class BackendProcess:
         with self._there:
             return [line for line in self._lines if words in line]
 
-    def line(self, words: str, seconds: float = PATIENCE_SECONDS) -> str:
-        """Wait for a line with these words."""
+    def line(self, words: str, seconds: float = PATIENCE_SECONDS, *, number: int = 1) -> str:
+        """Wait for a line with these words, or for the second or a later one."""
         with self._there:
-            self._there.wait_for(lambda: self._over or any(words in line for line in self._lines), seconds)
-            for line in self._lines:
-                if words in line:
-                    return line
+            self._there.wait_for(lambda: self._over or len(self.lines(words)) >= number, seconds)
+            found = self.lines(words)
+            if len(found) >= number:
+                return found[number - 1]
         raise AssertionError(f"no {words} in:\n{''.join(self._lines)}")
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:

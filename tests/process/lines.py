@@ -158,6 +158,7 @@ class Caller:
 
     :ivar context: his TLS; his own certificate by default.
     :ivar host: where he calls.
+    :ivar source: his own address, if it is not for the system to choose.
     """
 
     reactor: Any
@@ -165,6 +166,7 @@ class Caller:
     files: CredentialFiles
     version: TlsVersion | None = None
     host: str = "127.0.0.1"
+    source: str = ""
     credit: int = 99
     authorities: tuple[Path, ...] = ()
 
@@ -179,7 +181,8 @@ class Caller:
             certificate=self.files.certificate, key=self.files.key, version=self.version, authorities=self.authorities
         )
         host = self.host.replace(":", "\\:")
-        endpoint = wrapClientTLS(context, clientFromString(self.reactor, f"tcp:{host}:{port}"))
+        source = f":bindAddress={self.source}" if self.source else ""
+        endpoint = wrapClientTLS(context, clientFromString(self.reactor, f"tcp:{host}:{port}{source}"))
         factory = Factory.forProtocol(lambda: Line(self.reactor))
         factory.noisy = False
         return cast(Line, await endpoint.connect(factory))

@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from secrets import token_hex
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -74,12 +75,13 @@ class PageCaller:
     """Somebody who calls the page, with a cookie or without one.
 
     :param cookie: of a login; empty for somebody who has none.
+    :param source: the address to call from.
     """
 
-    def __init__(self, port: int, ca: str, cookie: str = "", *, host: str = "localhost") -> None:
+    def __init__(self, port: int, ca: str, cookie: str = "", *, host: str = "localhost", source: str = "") -> None:
         self.origin = f"https://{host}:{port}"
         self.cookie = cookie
-        self._host, self._port = host, port
+        self._host, self._port, self._source = host, port, (source, 0)
         self._context = ssl.create_default_context(cafile=ca)
         self._line: http.client.HTTPSConnection | None = None
 
@@ -104,13 +106,23 @@ class PageCaller:
         usual = {"Content-Type": FORM, "Origin": self.origin, "Sec-Fetch-Site": "same-origin"}
         return self._call("POST", path, urlencode(form, doseq=True), {**usual, **headers})
 
-    def _call(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> PageAnswer:
+    def send_file(self, path: str, name: str, octets: bytes) -> PageAnswer:
+        """Send a form with a file in it, as a browser does for one that was dropped."""
+        bound, form = "-" * 8 + token_hex(8), 'Content-Disposition: form-data; name="{}"{}\r\n\r\n'
+        head = f"--{bound}\r\n{form.format('csrf', '')}{self.token}\r\n--{bound}\r\n"
+        head += form.format("file", f'; filename="{name}"')
+        body = head.encode() + octets + f"\r\n--{bound}--\r\n".encode()
+        media = f"multipart/form-data; boundary={bound}"
+        usual = {"Content-Type": media, "Origin": self.origin, "Sec-Fetch-Site": "same-origin"}
+        return self._call("POST", path, body, usual)
+
+    def _call(self, method: str, path: str, body: str | bytes | None, headers: Mapping[str, str]) -> PageAnswer:
         sent = {key.replace("_", "-"): value for key, value in headers.items() if value}
         if self.cookie:
             sent["Cookie"] = f"{COOKIE.decode()}={self.cookie}"
         if self._line is None:
             self._line = http.client.HTTPSConnection(
-                self._host, self._port, timeout=PATIENCE_SECONDS, context=self._context
+                self._host, self._port, timeout=PATIENCE_SECONDS, context=self._context, source_address=self._source
             )
         self._line.request(method, path, body, sent)
         answer = self._line.getresponse()

@@ -129,3 +129,19 @@ def drop(page: Page, field: str, file: Path) -> None:
     page.wait_for_load_state("load")
     place = page.locator(f"[data-drop]:has([name={field}])")
     page.evaluate(_DROP, [place.element_handle(), file.name, list(file.read_bytes())])
+
+
+def press(page: Page, name: str) -> None:
+    """Go to what has this name by the tabulator key, and press Enter on it."""
+    page.wait_for_load_state("load")
+    tab(page, f":text-is('{name}')")
+    page.keyboard.press("Enter")
+
+
+def tab(page: Page, what: str) -> None:
+    """Go there by the tabulator key."""
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.locator(f"{what}:focus").count():
+            return
+    raise AssertionError(f"the keyboard does not lead to {what}")

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from smartproxy.backend.operations import partner
 from smartproxy.backend.operations.operation import Caller
@@ -16,7 +16,7 @@ from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import CredentialFiles, self_signed
 from tests.process.browsers import Window
 from tests.process.lines import Caller as CallingPartner
-from tests.process.page_sites import PageSiteCase, drop
+from tests.process.page_sites import PageSiteCase, drop, press, tab
 from tests.process.sites import Log, reactor
 
 CODE = "O0013000002BOLT"
@@ -69,7 +69,7 @@ class Partners(PageSiteCase):
         await alice.does(partial(_changes, "codes", f"{CODE}\n{CODE}2"))
         await alice.does(partial(_confirms, "BOLT is changed."))
         await olga.does(partial(_changes, "originators", CODE))
-        await olga.does(partial(_reads, "Somebody else changed BOLT meanwhile."))
+        await olga.does(partial(_reads, "alice changed BOLT meanwhile."))
         await olga.does(partial(_reads, f"{CODE}2"))
         self.assertEqual([], await olga.does(Window.obstacles))
         typed = await olga.does(lambda window: window.page.locator("[name=originators]").input_value())
@@ -86,37 +86,21 @@ class Partners(PageSiteCase):
 
         def add(window: Window) -> None:
             page = window.go("/partners")
-            _press(page, "Add a partner")
+            press(page, "Add a partner")
             page.get_by_role("heading", name="Add a partner").wait_for()
             page.wait_for_load_state("load")
-            _tab(page, "[type=file]")
+            tab(page, "[type=file]")
             # The system's own window, in which a file is chosen, is not the page's.
             page.locator(":focus").set_input_files(Path(files.certificate))
             for name, text in (("name", "DYNAMO"), ("codes", "O0013000004DYNAMO")):
-                _tab(page, f"[name={name}]")
+                tab(page, f"[name={name}]")
                 page.keyboard.type(text)
-            _press(page, "Check")
+            press(page, "Check")
             page.get_by_role("heading", name="Add DYNAMO?").wait_for()
-            _press(page, "Add the partner")
+            press(page, "Add the partner")
             _reads("DYNAMO is added and may connect.", window)
 
         await reader.does(add)
-
-
-def _press(page: Page, name: str) -> None:
-    """Go to what has this name by the tabulator key, and press Enter on it."""
-    page.wait_for_load_state("load")
-    _tab(page, f":text-is('{name}')")
-    page.keyboard.press("Enter")
-
-
-def _tab(page: Page, what: str) -> None:
-    """Go there by the tabulator key."""
-    for _ in range(100):
-        page.keyboard.press("Tab")
-        if page.locator(f"{what}:focus").count():
-            return
-    raise AssertionError(f"the keyboard does not lead to {what}")
 
 
 def _reads(words: str, window: Window) -> None:

@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "site": "Muster GmbH",
     "server": {
         "listeners": [{"address": "192.0.2.1", "port": 6619}, {"address": "::", "port": 0}],
+        "balancers": ["192.0.2.32/28", "2001:db8:1::/64"],
         "deadlines": {
             "handshake": 11,
             "ssid": 31,
@@ -199,7 +200,14 @@ FULL: dict[str, Any] = {
         },
         "watching": {"silent_hours": 48, "no_files_days": 0, "eerp_hours": 12},
         "four_eyes": ["partner.accept"],
-        "page": {"proxies": ["192.0.2.80/32"], "proxy_header": "forwarded"},
+        "page": {
+            "address": "192.0.2.9",
+            "port": 443,
+            "certificate_file": "/etc/smartproxy/page.pem",
+            "key_file": "/etc/smartproxy/page.key",
+            "proxies": ["192.0.2.80/32"],
+            "proxy_header": "forwarded",
+        },
     },
 }
 """A document in which nothing is as it is by default."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from tempfile import TemporaryFile
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -491,6 +492,20 @@ class Apart(DownloadsCase):
         for name in ("what", "issuer", "scope", "this_update", "next_update", "number", "serials"):
             self.assertEqual(getattr(found, name), getattr(expected, name))
         self.assertEqual([found.signed_by(each) for each in issuers], [False, True])
+
+    def test_file(self) -> None:
+        """A file may hold several, which are read from the disk; what is none in it is refused."""
+        lists = [self.ca.crl([self.ca.issue("bad")]), TestCa.root("Odette").crl()]
+        with TemporaryFile() as file:
+            file.write(b"".join(lists))
+            found = lists_apart.parse_file(file, "both.pem", [self.ca.credential.certificate])
+        expected = revocation.parse(b"".join(lists), "both.pem")
+        self.assertEqual([each.serials for each in found], [each.serials for each in expected])
+        self.assertEqual([each.issuer for each in found], [each.issuer for each in expected])
+        self.assertEqual([each.signed_by(self.ca.credential.certificate) for each in found], [True, False])
+        with TemporaryFile() as file:
+            file.write(b"<html>")
+            self.assertRaises(Unusable, lists_apart.parse_file, file, "both.pem", [])
 
     def test_refused(self) -> None:
         """What is none, or two, is refused in the same words."""

@@ -20,7 +20,7 @@ from smartproxy.backend import (
 )
 from smartproxy.backend.change import Channel
 from smartproxy.backend.consequences import Refusal
-from smartproxy.backend.errors import ChangeRefused, NotFound
+from smartproxy.backend.errors import ChangedMeanwhile, ChangeRefused, NotFound
 from smartproxy.backend.schema import PinNote
 from smartproxy.backend.states import Difference, EntryKind, EntryPlace
 from smartproxy.backend.trail_tables import DifferenceRow
@@ -255,7 +255,8 @@ class RollingBack(HistoryCase):
             with self.change() as change:
                 rollback.carry_out(change, plan)
 
-        self.assertIn("changed meanwhile", str(self.assertRaises(ChangeRefused, late)))
+        refused = self.assertRaises(ChangedMeanwhile, late)
+        self.assertEqual(("alice", NOW, 4), (refused.by, refused.made, refused.generation))
         with self.store.reading() as session:
             self.assertEqual(settings.value_of(session, SSID), 50)
 

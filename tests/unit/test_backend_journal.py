@@ -85,6 +85,28 @@ class Journal(SiteCase):
         self.assertEqual(self.found(since=NOW + HOUR, until=NOW + 2 * HOUR), ["session.ended"])
         self.assertEqual(self.found(after=3), ["tunnel.down"])
 
+    def test_filters_of_the_newest(self) -> None:
+        """A bound finds the same by each filter, whichever index serves it; of a span of time it keeps the end."""
+        for wanted in (
+            {"name": "session."},
+            {"name": "%."},
+            {"level": Severity.WARNING},
+            {"level": Severity.WARNING, "name": "tunnel."},
+            {"level": Severity.INFO},
+            {"source": "command"},
+            {"partner": "ACME", "until": NOW + HOUR},
+            {"before": 3},
+            {"after": 1, "name": "session."},
+        ):
+            with self.subTest(wanted=wanted):
+                self.assertEqual(self.found(9, **wanted), self.found(**wanted))
+        self.assertEqual(self.found(1, level=Severity.WARNING), ["tunnel.down"])
+        self.assertEqual(self.found(1, name="session."), ["session.ended"])
+        self.assertEqual(self.found(before=3), ["session.started", "session.ended"])
+        self.keep(event("tunnel.up", NOW, "client"), received=NOW + 9 * HOUR)
+        self.assertEqual(self.found(1), ["tunnel.up"])
+        self.assertEqual(self.found(1, until=NOW + 2 * HOUR), ["session.ended"])
+
     def test_newest(self) -> None:
         """A bound keeps the newest events, and they come oldest first."""
         self.assertEqual(self.found(most=2), ["certificate.refused", "tunnel.down"])

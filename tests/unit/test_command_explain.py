@@ -136,6 +136,7 @@ class Explained(CommandCase):
             ("handshake.plain_oftp", "sent OFTP without TLS"),
             ("handshake.plain_http", "sent HTTP"),
             ("handshake.plain_ssh", "sent SSH"),
+            ("handshake.balancer", "sent a header of the PROXY protocol"),
             ("handshake.silent", "sent nothing"),
             ("handshake.not_tls", "sent something other than TLS"),
             ("handshake.timeout", "did not complete it in time"),

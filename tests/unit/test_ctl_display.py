@@ -50,6 +50,7 @@ SERVER: dict[str, Any] = {
     "connections_most": 4000,
     "bans": 0,
     "banned": {},
+    "workers": [],
 }
 CLIENT: dict[str, Any] = {
     **{name: SERVER[name] for name in ("health", "verdict", "advice", "findings", "version")},
@@ -75,6 +76,7 @@ CLIENT: dict[str, Any] = {
     **{name: SERVER[name] for name in ("generation", "generation_since", "generation_from", "sessions")},
     "sessions_most": 2000,
     "load": 0.1,
+    "workers": [{"pid": 4712, "sessions": 2, "seconds": 61}],
 }
 SESSION: dict[str, Any] = {
     "session": "0123456789abcdef",
@@ -152,6 +154,7 @@ class Status(SynchronousTestCase):
         self.assertEqual(shown["generation"], "17 since 2026-11-20T10:00:00Z, from inner")
         self.assertEqual(shown["sessions"], "2 live of 2000 (0.1 %)")
         self.assertEqual((shown["connections"], shown["banned"]), ("3 of 4000", "none"))
+        self.assertNotIn("workers", shown)
 
     def test_server_in_trouble(self) -> None:
         """What is wrong can be seen where it is, and the verdict says what to do."""
@@ -190,6 +193,7 @@ class Status(SynchronousTestCase):
         self.assertIn("198.51.100.2:2878 since 2026-11-20T09:00:00Z, generation 17", shown["tunnels"])
         self.assertEqual((shown["backend"], shown["station"]), (CLIENT["backend"], CLIENT["station"]))
         self.assertEqual((shown["calls at"], shown[""]), ("127.0.0.1:65433 to any partner", "NOT OPEN to ACME"))
+        self.assertEqual(shown["workers"], "process 4712: 2 sessions, up 1m01s")
         down = {**CLIENT, "tunnels": [{"server": "dmz.example:2878", "up": False}], "pid_file": None}
         shown = lines(display.status(status_of(down)))
         self.assertEqual((shown["tunnels"], shown["PID file"]), ("dmz.example:2878 (DOWN)", "none"))
@@ -228,7 +232,7 @@ class SessionTables(SynchronousTestCase):
         """What is not known yet is a hyphen."""
         young = {**SESSION, "code": None, "speaker": None, "agreed": None, "file": None, "client": None}
         row = display.SessionsTable(wide=True).show(sessions(young)).splitlines()[1]
-        self.assertEqual(row.split().count("-"), 9)
+        self.assertEqual(row.split().count("-"), 10)
 
     def test_rates_between_two_looks(self) -> None:
         """From the second look on, the rate is that since the look before; a session in its place begins anew."""

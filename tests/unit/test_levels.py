@@ -87,6 +87,20 @@ class Setting(SynchronousTestCase):
         self.assertFalse(levels.wants(COMMAND, Severity.TRACE, session="4"))
         self.assertTrue(levels.wants(COMMAND, Severity.TRACE, session="5"))
 
+    def test_lowest(self) -> None:
+        """Below one level nothing is logged: the lowest of all that were named, while that counts."""
+        levels = Levels({"tunnel": Severity.WARNING})
+        self.assertIs(levels.lowest, Severity.INFO)
+        levels.set(Severity.TRACE, session="1")
+        levels.set(Severity.DEBUG, partner="ACME")
+        self.assertIs(levels.lowest, Severity.TRACE)
+        levels.forget("1")
+        self.assertIs(levels.lowest, Severity.DEBUG)
+        levels.set(Severity.ERROR)
+        self.assertIs(levels.lowest, Severity.ERROR)
+        levels.set(None)
+        self.assertIs(levels.lowest, Severity.INFO)
+
     def test_categories_of_the_catalogue(self) -> None:
         """Every subject and every heading is one."""
         self.assertLessEqual({"*", "log", "session", "sessions", "tunnel", "faults-of-the-program"}, CATEGORIES)

@@ -21,13 +21,15 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
+from smartproxy.net import process
+from smartproxy.net.process import COLLECTED_FROM, ENDLESS, harden, take_descriptors
 from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.tap import life
 from smartproxy.tap.launch import Launch, Occupied, PidFile
-from smartproxy.tap.life import COLLECTED_FROM, ENDLESS, Life, harden, manager, take_descriptors, watchdog
+from smartproxy.tap.life import Life, manager, watchdog
 from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
 
 ROOT = Path(__file__).parents[2]
@@ -310,7 +312,7 @@ class GivenUp(SynchronousTestCase):
         """Note what the system is asked for."""
         self.asked: list[tuple[object, ...]] = []
         self.patch(resource, "setrlimit", lambda *words: self.asked.append(words))
-        self.patch(life, "_prctl", lambda *words: self.asked.append(words))
+        self.patch(process, "prctl", lambda *words: self.asked.append(words))
 
     def test_all_is_given_up(self) -> None:
         """Core dumps, being traced and new privileges."""
@@ -319,8 +321,8 @@ class GivenUp(SynchronousTestCase):
             self.asked,
             [
                 (resource.RLIMIT_CORE, (0, 0)),
-                (life.PR_SET_DUMPABLE, 0),
-                (life.PR_SET_NO_NEW_PRIVS, 1),
+                (process.PR_SET_DUMPABLE, 0),
+                (process.PR_SET_NO_NEW_PRIVS, 1),
             ],
         )
 
@@ -342,7 +344,7 @@ class GivenUp(SynchronousTestCase):
     def test_memory_is_kept(self) -> None:
         """Buffers of a read's size do not come anew from the kernel, page by page, each time that one is made."""
         program = (
-            "import resource, sys; from smartproxy.tap.life import keep_memory\n"
+            "import resource, sys; from smartproxy.net.process import keep_memory\n"
             "if sys.argv[1:]: keep_memory()\n"
             "room = bytes(262144)\n"
             "def work():\n"
@@ -364,7 +366,7 @@ class GivenUp(SynchronousTestCase):
     def test_garbage_is_looked_for_seldom(self) -> None:
         """What is there at the start is never looked through again, and new objects not with every second session."""
         program = (
-            "import gc; from smartproxy.tap.life import collect_seldom\n"
+            "import gc, smartproxy.tap.life; from smartproxy.net.process import collect_seldom\n"
             "collect_seldom(); print(gc.get_threshold()[0], gc.get_freeze_count(), len(gc.get_objects()))"
         )
         told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT).stdout
@@ -387,7 +389,7 @@ class GivenUp(SynchronousTestCase):
 _HARDENED = """
 import ctypes, os, resource
 resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
-from smartproxy.tap.life import harden
+from smartproxy.net.process import harden
 assert harden() == {}
 system = ctypes.CDLL(None)
 limit = [line.split()[4:6] for line in open("/proc/self/limits") if line.startswith("Max core file size")]

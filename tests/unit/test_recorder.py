@@ -132,7 +132,7 @@ class Recorded(SynchronousTestCase):
 
     def test_traced(self) -> None:
         """Where each DATA is told to the log, it is counted once all the same."""
-        self.session.reporter.wants = lambda name, session, partner: True
+        self.session.reporter.ask(lambda name, session, partner: True)
         self.file()
         self.say((0, RESPONDER, EFPA_N))
         record = self.end(EsidReason.UNSPECIFIED_ABORT)

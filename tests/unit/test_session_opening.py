@@ -65,7 +65,7 @@ class Greeting(SynchronousTestCase):
     def test_password_is_in_no_report(self) -> None:
         """What is told of the SSID does not hold SSIDPSWD."""
         session = server()
-        session.reporter.wants = lambda name, session, partner: True
+        session.reporter.ask(lambda name, session, partner: True)
         session.start()
         told = repr(session.receive(Arrived(INITIATOR, PARTNER_SSID)))
         self.assertIn("SSIDPSWD", told)

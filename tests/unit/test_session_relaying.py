@@ -64,7 +64,7 @@ class Relayed(SynchronousTestCase):
         book = relaying_server()
         self.assertEqual(book.session.receive(Arrived(INITIATOR, sfid())), [Send(RESPONDER, sfid()), QUIET])
         book = relaying_server()
-        book.session.reporter.wants = lambda name, session, partner: (name, partner) == ("session.command", "ACME")
+        book.session.reporter.ask(lambda name, session, partner: (name, partner) == ("session.command", "ACME"))
         intents = book.session.receive(Arrived(INITIATOR, sfid()))
         (told,) = [intent for intent in intents if isinstance(intent, Tell)]
         self.assertEqual(told, Told("session.command", command="SFID", sender="initiator", side="partner"))
@@ -76,7 +76,7 @@ class Relayed(SynchronousTestCase):
         """Each DATA is told by its length, from the moment at which somebody wants to know until he does not."""
         book = relaying_server().after(Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0))
         wanted = True
-        book.session.reporter.wants = lambda name, session, partner: wanted
+        book.session.reporter.ask(lambda name, session, partner: wanted)
         length = len(data())
         told = Told("session.command", command="DATA", length=length, fields={})
         book.when(Arrived(INITIATOR, data() * 2), Send(RESPONDER, data() * 2), told, told, QUIET)
@@ -86,7 +86,7 @@ class Relayed(SynchronousTestCase):
     def test_octets_are_told_by_their_number(self) -> None:
         """Fields of octets, such as an authentication challenge's, appear in the log by their length only."""
         book = relaying_server().after(Arrived(INITIATOR, CD_))
-        book.session.reporter.wants = lambda name, session, partner: True
+        book.session.reporter.ask(lambda name, session, partner: True)
         intents = book.session.receive(Arrived(RESPONDER, EERP_))
         fields = next(intent.fields["fields"] for intent in intents if isinstance(intent, Tell))
         assert isinstance(fields, dict)

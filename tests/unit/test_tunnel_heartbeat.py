@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.control import Heartbeat
+from smartproxy.tunnel.heartbeat import Heartbeat
 
 
 class HeartbeatTests(SynchronousTestCase):

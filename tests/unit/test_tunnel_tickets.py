@@ -5,7 +5,7 @@ import secrets
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.server_control import TicketOffice
+from smartproxy.tunnel.desk import TicketOffice
 
 
 class TicketTests(SynchronousTestCase):

@@ -27,8 +27,8 @@ client/before Hello: Hello
 client/ready: Configure OpenOutbound CloseSession SetLevel Drain Ping
 client/draining: CloseSession Ping
 server/before Hello:
-server/ready: OpenInbound Report SeenCrlUrl Ping
-server/draining: Report Ping
+server/ready: OpenInbound Report SeenCrlUrl Workers Ping
+server/draining: Report Workers Ping
 """
 
 

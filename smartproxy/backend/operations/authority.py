@@ -3,16 +3,22 @@
 from datetime import datetime, timedelta
 
 import attrs
+from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, licences, settings
+from smartproxy.backend import authority, licences, page_certificate, settings
+from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.change import Change
+from smartproxy.backend.errors import Unusable
+from smartproxy.backend.operations.identity import GivenPair
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, KnownCertificate, Named, Nothing
+from smartproxy.backend.page_certificate import CertificateSource
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import dump
-from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, kind, masked
-from smartproxy.policy.values import NAME, Instant, Line, Lines, Whole
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
+from smartproxy.policy.values import NAME, Instant, Line, Lines, Member, Whole
 
 AUTHORITY = Family("authority", "authority", key="")
 
@@ -123,6 +129,24 @@ class PlainClient(Named):
         return self.name
 
 
+@attrs.frozen(kw_only=True)
+class KnownPageCertificate:
+    """What the page shows at its own address, without its key.
+
+    :ivar at: where that is; ``None``: the page is at the API's port, with the backend's certificate.
+    :ivar source: where the certificate is from.
+    :ivar path: the file that it is from.
+    :ivar certificate: what stands in it; ``None`` if the file cannot be used.
+    :ivar fault: why not.
+    """
+
+    at: str | None = attrs.field(metadata=kind(Optional(AnyText())))
+    source: CertificateSource = attrs.field(metadata=kind(Member(CertificateSource)))
+    path: str | None = attrs.field(metadata=kind(Optional(AnyText())))
+    certificate: KnownCertificate | None = attrs.field(metadata=kind(Optional(ObjectOf(KnownCertificate))))
+    fault: str | None = attrs.field(metadata=kind(Optional(AnyText())))
+
+
 @AUTHORITY.reading("show", "Show the authority and what clients need to trust the backend.", path="GET ")
 def show(look: Transaction, wanted: Nothing) -> KnownAuthority:
     """The authority."""
@@ -141,6 +165,26 @@ def create(change: Change, wanted: SiteAddition) -> KnownAuthority:
 def rename(change: Change, wanted: HttpsNames) -> KnownAuthority:
     """Issue it; the backend uses it after a restart."""
     return _known(authority.rename_https(change, wanted.names))
+
+
+@AUTHORITY.reading("page", "Show the certificate that the page shows at its own address.", path="GET page")
+def page(look: Transaction, wanted: Nothing) -> KnownPageCertificate:
+    """What is shown there, or would be."""
+    return _page(look.session)
+
+
+@AUTHORITY.changing("page-import", "Have the page show this certificate at its own address.", path="POST page")
+def page_import(change: Change, wanted: GivenPair) -> KnownPageCertificate:
+    """Keep it with its key; it is shown within seconds."""
+    page_certificate.keep(change, wanted.prepared)
+    return _page(change.session)
+
+
+@AUTHORITY.changing("page-reset", "Have the page show the authority's certificate again.", path="POST page:reset")
+def page_reset(change: Change, wanted: Nothing) -> KnownPageCertificate:
+    """Forget what was uploaded."""
+    page_certificate.forget(change)
+    return _page(change.session)
 
 
 @AUTHORITY.exporting("issue-client", "Make the credential of a plain client, with its key and the licensed servers.")
@@ -163,6 +207,23 @@ def withdraw_client(change: Change, wanted: PlainClient) -> WithdrawnCredentials
     count = licences.shut_out(change, wanted.name, timedelta(days=limits.CREDENTIAL_DAYS.most))
     change.note("client.changed", command=change.what, names=[wanted.name])
     return WithdrawnCredentials(name=wanted.name, licences=count)
+
+
+def _page(session: Session) -> KnownPageCertificate:
+    access = backend_settings(session).page
+    source, certificate, fault = CertificateSource.FILE, None, None
+    try:
+        found = page_certificate.in_force(session, access)
+        source, certificate = found.source, KnownCertificate.of(found.shown.certificate)
+    except Unusable as unusable:
+        fault = str(unusable)
+    return KnownPageCertificate(
+        at=None if access.address is None else str(HostPort(access.address, access.port)),
+        source=source,
+        path=access.certificate_file,
+        certificate=certificate,
+        fault=fault,
+    )
 
 
 def _known(found: SiteAuthority) -> KnownAuthority:

@@ -1,19 +1,17 @@
 """Operations on revocation lists: those that are in force, and where they are downloaded from."""
 
-import functools
 from datetime import datetime
 from typing import TypedDict
 
 import attrs
-from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, downloads, forecasts, revocation, sightings
 from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.change import Change
 from smartproxy.backend.downloads import Decided, DownloadStatus
+from smartproxy.backend.operations.list_files import ListsGiven
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import FILES_MOST, AnyText, InBase64, Nothing, Word
-from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.operations.shapes import AnyText, Nothing, Word
 from smartproxy.backend.schema import RevocationRow
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import Covered, ListScope
@@ -23,52 +21,10 @@ from smartproxy.policy.values import NAME, Flag, Instant, Line, Member, Whole
 CRL = Family("crl", "crls", key="list")
 
 STATES = ("fresh", "out of date", "not yet valid")
-_OCTETS_MOST = 64 * 1024 * 1024
 _COUNT = Whole(limits.EVENT_NUMBER)
 _TIME = Optional(Instant())
 _TEXTS = ListOf(item=AnyText())
 _ADDRESSES = ListOf(item=Line(most=10_000), most=limits.LISTS_PER_CA_MOST)
-
-
-@attrs.frozen(kw_only=True)
-class ListFile:
-    """A file with revocation lists.
-
-    :ivar name: what it is called in messages.
-    :ivar octets: PEM or DER.
-    """
-
-    name: str = attrs.field(metadata=kind(Line(most=4096), people=ForPeople(help="what it is called in messages")))
-    octets: bytes = attrs.field(
-        repr=False, metadata=kind(InBase64(_OCTETS_MOST), people=ForPeople(help="PEM or DER, in base64"))
-    )
-
-
-@attrs.frozen(kw_only=True)
-class ListsGiven:
-    """Revocation lists to load, all or none.
-
-    :ivar files: the files that they are in.
-    """
-
-    files: tuple[ListFile, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ListFile), least=1, most=FILES_MOST)))
-
-    @property
-    def spoken(self) -> str:
-        """What the history says after the operation's name."""
-        return " ".join(each.name for each in self.files)
-
-    @functools.cached_property
-    def prepared(self) -> list[ParsedList]:
-        """What the lists say.
-
-        :raises Unusable: when one cannot be read.
-        """
-        return [each for file in self.files for each in revocation.parse(file.octets, file.name)]
-
-    def note_refusal(self, session: Session, message: str, now: datetime) -> None:
-        """Keep that a list was refused."""
-        revocation.refused(session, self.spoken, message, now)
 
 
 @attrs.frozen(kw_only=True)
@@ -317,7 +273,11 @@ def listed(look: Transaction, wanted: Nothing) -> KnownLists:
     )
 
 
-@CRL.changing("load", "Load revocation lists, each signed by a configured CA and not older than the one in force.")
+@CRL.changing(
+    "load",
+    "Load revocation lists, each signed by a configured CA and not older than the one in force; one file of 64 MiB at "
+    "most may be the body itself, as application/pkix-crl.",
+)
 def load(change: Change, wanted: ListsGiven) -> TakenLists:
     """Load all of them, or none."""
     taken = revocation.load(change, wanted.prepared)

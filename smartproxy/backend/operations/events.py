@@ -27,6 +27,7 @@ class EventsWanted:
     :ivar name: an event's name, or the beginning of names with its full stop: ``session.``.
     :ivar level: this level and those above it.
     :ivar after: only events that arrived after the one of this number: the cursor.
+    :ivar before: only events that arrived before the one of this number; in a span of time those that happened before.
     :ivar limit: how many: without a cursor the newest, else the next.
     :ivar wait: how long the API waits for the first one, where there is none after the cursor.
     """
@@ -51,6 +52,13 @@ class EventsWanted:
         default=None,
         metadata=kind(
             Optional(Whole(limits.EVENT_NUMBER)), people=ForPeople(help="the cursor 'next' of the answer before")
+        ),
+    )
+    before: int | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(Whole(limits.EVENT_NUMBER)),
+            people=ForPeople(help="only older events than the one of this number"),
         ),
     )
     limit: int = attrs.field(
@@ -151,6 +159,7 @@ def listed(look: Transaction, wanted: EventsWanted) -> EventPart:
         since=wanted.since,
         until=wanted.until,
         after=wanted.after,
+        before=wanted.before,
     )
     newest = journal.newest_number(look.session)
     if wanted.after is None:

@@ -5,12 +5,16 @@ from datetime import datetime
 import attrs
 
 from smartproxy.backend import history, rollback
+from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.change import Change, Channel
+from smartproxy.backend.errors import ChangeRefused, ScopeMissing
 from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, EntryDifference, ForeseenRefusal
 from smartproxy.backend.rollback import RollBack
+from smartproxy.backend.states import EntryKind
 from smartproxy.policy import limits
+from smartproxy.policy.permissions import stands_for
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import Instant, Lines, Member, Whole
 
@@ -180,6 +184,30 @@ def roll_back(change: Change, wanted: RollBackWanted) -> DoneRollBack:
     found = attrs.evolve(rollback.plan(change.session, wanted.number, change.now), newest=wanted.newest)
     rollback.carry_out(change, found)
     return DoneRollBack(generation=change.generation, plan=_planned(found))
+
+
+@HISTORY.changing("undo", "Take the newest generation back as a whole, if nothing came after it.", scope="history:undo")
+def undo(change: Change, wanted: GenerationWanted) -> DoneRollBack:
+    """Have the generation before again: what its caller may change, and one administrator alone may decide."""
+    done = history.differences_of(change.session, wanted.number)
+    if not rollback.takes_back(done):
+        raise ChangeRefused(f"generation {wanted.number} holds what cannot be brought back; change it by hand")
+    if backend_settings(change.session).four_eyes:
+        raise ChangeRefused("two administrators decide here (backend.four_eyes): make the change that undoes it")
+    for scope in sorted({_SCOPE_OF[each.place.subject] for each in done}):
+        if not stands_for(change.allowed, scope):
+            raise ScopeMissing(f"{change.by} may not undo generation {wanted.number}: it needs the scope {scope}")
+    found = attrs.evolve(rollback.plan(change.session, wanted.number - 1, change.now), newest=wanted.number)
+    rollback.carry_out(change, found)
+    return DoneRollBack(generation=change.generation, plan=_planned(found))
+
+
+_SCOPE_OF = {
+    EntryKind.SETTING: "settings:change",
+    EntryKind.CA: "ca:change",
+    EntryKind.PARTNER: "partner:change",
+}
+"""What somebody needs who changes such an entry."""
 
 
 def _planned(found: RollBack) -> PlannedRollBack:

@@ -37,14 +37,13 @@ _PART = Optional(Line(most=256))
 
 
 @attrs.frozen(kw_only=True)
-class IdentityImport:
+class GivenPair:
     """A key and its certificates.
 
     :ivar files: one PKCS#12 file, or PEM files with the key and the certificates.
     :ivar password: of the key or of the PKCS#12 file; ``None`` for none.
     """
 
-    name: str = attrs.field(metadata=kind(NAME))
     files: tuple[GivenFile, ...] = attrs.field(
         repr=masked,
         metadata=kind(GIVEN_FILES, people=ForPeople(help="one PKCS#12 file, or key and certificates in PEM")),
@@ -71,6 +70,13 @@ class IdentityImport:
             for each in read_certificates(file.octets, file.name)
         ]
         return fitting(key, certificates, source)
+
+
+@attrs.frozen(kw_only=True)
+class IdentityImport(GivenPair):
+    """A key and its certificates, for an identity."""
+
+    name: str = attrs.field(metadata=kind(NAME))
 
 
 @attrs.frozen(kw_only=True)

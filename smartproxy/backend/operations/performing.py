@@ -15,22 +15,26 @@ import attrs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import audit, consequences, states
+from smartproxy.backend import audit, consequences, history, rollback, states
+from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.audit import Deed
 from smartproxy.backend.caller_tables import AnsweredCallRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing, SecondAwaited, Unusable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.operations import second
-from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation, Transaction
+from smartproxy.backend.operations.operation import Answer, Caller, Effect, Family, Input, Operation, Transaction
 from smartproxy.backend.operations.shapes import Foreseen
 from smartproxy.backend.schema import SiteRow
+from smartproxy.backend.states import EntryKind
 from smartproxy.backend.store import Store
 from smartproxy.policy.schema import declarations, read_object, write_object
 
 KEY_LIFE = timedelta(hours=24)
 """So long a call is answered again by its idempotency key."""
 TAG_DIGITS = 16
+_SUBJECTS = {each.value: each for each in EntryKind} | {"settings": EntryKind.SETTING}
+"""What the entries of a family are in the history, by the family's name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,12 +63,14 @@ class Performed(Generic[Answer]):
 
     :ivar tag: what the state of the thing that it is about is known by; ``None`` where it is about no such thing.
     :ivar generation: the generation that was made, if one was.
+    :ivar undoable: whether ``history.undo`` takes it back as a whole.
     :ivar repeated: whether it was done by an earlier call, and is only answered again.
     """
 
     answer: Answer
     tag: str | None = None
     generation: int | None = None
+    undoable: bool = False
     repeated: bool = False
 
 
@@ -172,14 +178,24 @@ def _change(
             change.last_word = lambda: _see_second(change, operation, wanted)
         _answered(change, operation, wanted, terms)
         if terms.seen is not None and _tag(change.session, operation, wanted) not in terms.seen:
-            about = f"{operation.family.name} {operation.family.member(wanted)}".rstrip()
-            raise ChangedMeanwhile(f"{about} is not as you have seen it: it was changed meanwhile; read it again")
+            raise _changed_meanwhile(change.session, operation.family, operation.family.member(wanted))
         answer = operation.work(change, wanted)
         change.session.flush()
         _keep(change, operation, wanted, terms, answer)
         left = operation.method != "DELETE"
         tag = _tag(change.session, operation, wanted) if left else None
-        return Performed(answer=answer, tag=tag, generation=change.generation)
+        alone = not backend_settings(change.session).four_eyes
+    undoable = alone and rollback.takes_back(change.differences)
+    return Performed(answer=answer, tag=tag, generation=change.generation, undoable=undoable)
+
+
+def _changed_meanwhile(session: Session, family: Family, member: str | None) -> ChangedMeanwhile:
+    """What tells whose change came first."""
+    subject = _SUBJECTS.get(family.name)
+    last = None if subject is None else history.last_of(session, subject, member or None)
+    return history.changed_meanwhile(
+        f"{family.name} {member}".rstrip() + " is not as you have seen it", last, "read it again"
+    )
 
 
 def _rehearsal(change: Change) -> Callable[[], None]:

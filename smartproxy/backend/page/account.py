@@ -1,6 +1,9 @@
 """One's own account: password, second factor, and where one is logged in."""
 
+import itertools
 from typing import Any
+
+import attrs
 
 from smartproxy.backend import users
 from smartproxy.backend.errors import BackendError
@@ -74,6 +77,34 @@ async def login_ended(visit: PageVisit) -> Shown:
     return visit.redirect("/account", visit.text("The login is ended."))
 
 
+@attrs.frozen
+class Drawing:
+    """A QR code as a path.
+
+    :ivar side: how many modules it has in a row, without the quiet zone.
+    :ivar path: its dark modules, as the data of a path in SVG.
+    """
+
+    side: int
+    path: str
+
+
+def qr_code(text: str) -> Drawing:
+    """The QR code (ISO/IEC 18004, error correction M) of a text."""
+    # Here: the daemon loads what a user needs once in its life when that comes.
+    import segno
+
+    rows = segno.make_qr(text, error="m", boost_error=False).matrix
+    runs = []
+    for y, row in enumerate(rows):
+        x = 0
+        for dark, modules in itertools.groupby(row):
+            width = len(list(modules))
+            runs += [f"M{x} {y}h{width}v1h-{width}z"] if dark else []
+            x += width
+    return Drawing(len(rows), "".join(runs))
+
+
 async def _page(
     visit: PageVisit, password_fault: str = "", factor_fault: str = "", begun: Any = None, codes: Any = ()
 ) -> Shown:
@@ -83,6 +114,7 @@ async def _page(
         found=await _call(visit, account.show, Nothing()),
         this=None if visit.user is None else visit.user.login,
         begun=begun,
+        picture=None if begun is None else qr_code(begun.address),
         codes=codes,
         password_fault=password_fault,
         factor_fault=factor_fault,

@@ -5,10 +5,17 @@ from datetime import timedelta
 from smartproxy.backend.certificates import certificates_to_pem, read_certificates
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.identities import KEY_TYPES
-from smartproxy.backend.operations import ca, crl, identity
+from smartproxy.backend.operations import authority, ca, crl, identity
 from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
-from smartproxy.backend.operations.crl import Approval, ListFile, ListNamed, ListsGiven, OfOneCa, Rejection
-from smartproxy.backend.operations.identity import IdentityImport, IdentityRemoval, RequestAnswer, RequestWanted
+from smartproxy.backend.operations.crl import Approval, ListNamed, OfOneCa, Rejection
+from smartproxy.backend.operations.identity import (
+    GivenPair,
+    IdentityImport,
+    IdentityRemoval,
+    RequestAnswer,
+    RequestWanted,
+)
+from smartproxy.backend.operations.list_files import ListFile, ListsGiven
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
@@ -94,6 +101,27 @@ async def removed(visit: PageVisit) -> Shown:
     return visit.redirect("/certificates", visit.text("The identity %(name)s is removed.", name=name))
 
 
+async def page_imported(visit: PageVisit) -> Shown:
+    """Have the page show a certificate at its own address."""
+    file = visit.form.file("file")
+    if file is None:
+        return await _page(visit, visit.text("Choose the file with the key and the certificate."))
+    wanted = GivenPair(
+        files=(GivenFile(name=file.name, octets=file.octets),), password=visit.form.secret("password") or None
+    )
+    try:
+        await visit.call(authority.page_import, wanted, visit.terms)
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates#page", visit.text("The page shows this certificate within seconds."))
+
+
+async def page_reset(visit: PageVisit) -> Shown:
+    """Have the page show the authority's certificate again."""
+    await visit.call(authority.page_reset, Nothing(), visit.terms)
+    return visit.redirect("/certificates#page", visit.text("The page shows the authority's certificate again."))
+
+
 async def ca_added(visit: PageVisit) -> Shown:
     """Add a CA by its certificates."""
     file, name = visit.form.file("file"), visit.form.one("name")
@@ -135,8 +163,13 @@ async def loaded(visit: PageVisit) -> Shown:
     file = visit.form.file("file")
     if file is None:
         return await _page(visit, visit.text("Choose the file with the revocation list."))
-    given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
     try:
+        if file.large is None:
+            given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
+        else:
+            given = await visit.backstage.runner.run(
+                ListsGiven.of_file, visit.backstage.store, file.name, file.large, visit.now
+            )
         taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:
         return await _page(visit, str(error))
@@ -176,6 +209,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
     cas = (await visit.call(ca.listed, Page(limit=limits.PAGE.most))).answer.items
     lists = (await visit.call(crl.listed, Nothing())).answer
     addresses = (await visit.call(crl.proposals, OfOneCa())).answer.items
+    own = (await visit.call(authority.page, Nothing())).answer
     now = visit.now
     waiting = [each for each in addresses if each.configured and not each.approved and each.rejected is None]
     ends = [each.certificates[0].not_after for each in identities if each.certificates]
@@ -199,6 +233,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         soon=SOON,
         modes=MODES,
         words={each: worded(each.value, visit.text) for each in RevocationMode},
+        own=own,
         mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
         key_choices=[(each, each) for each in KEY_TYPES],
     )
@@ -220,11 +255,13 @@ ROUTES = (
     Route("POST", "/certificates/requests", identity.request, asked),
     Route("POST", "/certificates/identities/<name>/complete", identity.complete, answered),
     Route("POST", "/certificates/identities/<name>/remove", identity.remove, removed),
+    Route("POST", "/certificates/page", authority.page_import, page_imported),
+    Route("POST", "/certificates/page/reset", authority.page_reset, page_reset),
     Route("POST", "/certificates/cas", ca.add, ca_added),
     Route("POST", "/certificates/cas/<name>", ca.alter, ca_changed),
     Route("POST", "/certificates/cas/<name>/remove", ca.remove, ca_removed),
     Route("POST", "/certificates/cas/<name>/addresses", crl.approve, decided),
     Route("POST", "/certificates/cas/<name>/fetch", crl.fetch, fetched),
-    Route("POST", "/certificates/lists", crl.load, loaded),
+    Route("POST", "/certificates/lists", crl.load, loaded, large=True),
     Route("POST", "/certificates/lists/<number>/remove", crl.remove, list_removed),
 )

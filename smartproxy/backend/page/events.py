@@ -14,7 +14,7 @@ from smartproxy.backend.operations.events import EventsWanted, KnownEvent
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
-from smartproxy.backend.refusals_explained import REFUSALS
+from smartproxy.backend.telling import REFUSALS
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
@@ -22,7 +22,7 @@ from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 
 EVENTS_SHOWN = 100
-FILTERS = ("name", "level", "source", "partner", "session", "since", "until")
+FILTERS = ("name", "level", "source", "partner", "session", "since", "until", "before")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """With these a text would be a formula in a spreadsheet."""
 
@@ -94,13 +94,15 @@ async def _page(visit: PageVisit, template: str) -> Shown:
     wanted, fault = _wanted(visit)
     found = (await visit.call(events.listed, wanted)).answer.items[::-1]
     given = {name: visit.argument(name) for name in FILTERS if visit.argument(name)}
-    older = {**given, "until": f"{found[-1].time.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"} if found else {}
+    spans = wanted.since is not None or wanted.until is not None
+    last = min(((each.time if spans else visit.now, each.number) for each in found), default=None)
+    older = {} if last is None else {**given, "before": last[1]}
     return visit.render(
         template,
         events=found,
         given={name: given.get(name, "") for name in FILTERS},
         fault=fault,
-        query=urlencode(given),
+        query=urlencode({name: text for name, text in given.items() if name != "before"}),
         older=urlencode(older) if len(found) == EVENTS_SHOWN else "",
         live=visit.argument("live") == "1",
         about=EVENTS,
@@ -123,6 +125,8 @@ def _wanted(visit: PageVisit) -> tuple[EventsWanted, str]:
                 fault = visit.text(
                     "%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said.pop(name)
                 )
+    if str(said.get("before", "")).isdecimal():
+        said["before"] = int(str(said["before"]))
     try:
         return read_object(EventsWanted, {**said, "limit": EVENTS_SHOWN}), fault
     except DocumentRefused as refused:

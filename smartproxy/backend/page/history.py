@@ -1,6 +1,6 @@
 """The history: who changed what, when and why, what it made different, and a way back to any generation."""
 
-from smartproxy.backend.errors import BackendError
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile
 from smartproxy.backend.operations import history
 from smartproxy.backend.operations.history import GenerationsWanted, GenerationWanted, PlannedRollBack, RollBackWanted
 from smartproxy.backend.page.differences import rows_of
@@ -44,6 +44,8 @@ async def rolled_back(visit: PageVisit) -> Shown:
     wanted = RollBackWanted(number=number, newest=newest)
     try:
         done = (await visit.call(history.roll_back, wanted, visit.terms)).answer
+    except ChangedMeanwhile as meanwhile:
+        return await _plan(visit, meanwhile=meanwhile)
     except BackendError as error:
         return await _plan(visit, str(error))
     told = visit.text(
@@ -52,16 +54,25 @@ async def rolled_back(visit: PageVisit) -> Shown:
     return visit.redirect(f"/history/{done.generation}", told)
 
 
-async def _plan(visit: PageVisit, fault: str = "") -> Shown:
+async def undone(visit: PageVisit) -> Shown:
+    """Take a change back that was just made, and go to the list of what it was about: that is there in any case."""
+    number = _wanted(visit)
+    await visit.call(history.undo, GenerationWanted(number=number))
+    told = visit.text("Undone: all is as it was in generation %(number)s.", number=number - 1)
+    return visit.redirect("/" + visit.form.one("next").lstrip("/").partition("/")[0], told)
+
+
+async def _plan(visit: PageVisit, fault: str = "", meanwhile: ChangedMeanwhile | None = None) -> Shown:
     plan: PlannedRollBack = (await visit.call(history.plan, GenerationWanted(number=_wanted(visit)))).answer
     kept = [(f"{each.difference.subject.value} {each.difference.name}".rstrip(), each.why) for each in plan.kept]
     return visit.render(
         "roll_back.html",
-        status=422 if fault else 200,
+        status=409 if meanwhile else 422 if fault else 200,
         plan=plan,
         rows=rows_of(plan.differences, translate=visit.text),
         kept=kept,
         fault=fault,
+        meanwhile=meanwhile,
         comment=visit.form.one("comment"),
     )
 
@@ -89,4 +100,5 @@ ROUTES = (
     Route("GET", "/history/<number>", history.show, shown),
     Route("GET", "/history/<number>/roll-back", history.plan, planned),
     Route("POST", "/history/<number>/roll-back", history.roll_back, rolled_back),
+    Route("POST", "/history/<number>/undo", history.undo, undone),
 )

@@ -10,12 +10,11 @@ from typing import Any
 
 import attrs
 
-from smartproxy.backend.change import COMMENT
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations.operation import Operation
-from smartproxy.backend.operations.performing import Rehearsed, Terms, tag_of
+from smartproxy.backend.operations.performing import ANYHOW, Rehearsed, Terms, tag_of
 from smartproxy.backend.operations.shapes import Foreseen, Named, Page
 from smartproxy.backend.page.differences import compared, rows_of
 from smartproxy.backend.page.dropped_certificates import DroppedCertificate, facts_in
@@ -70,9 +69,9 @@ async def added(visit: PageVisit) -> Shown:
     wanted = operations.PartnerAddition(partner=entry, pinned=given, force=form.checked("force"))
     try:
         if form.one("step") == "do":
-            await visit.call(operations.add, wanted, Terms(comment=_comment(visit)))
+            await visit.call(operations.add, wanted, visit.terms)
             return visit.redirect(at(name), visit.text("%(name)s is added and may connect.", name=name))
-        foreseen = await _rehearsed(visit, operations.add, wanted)
+        foreseen = await _rehearsed(visit, operations.add, wanted, ANYHOW)
     except BackendError as error:
         return await _new(visit, facts=facts, faults={}, fault=str(error))
     return visit.render(
@@ -148,19 +147,17 @@ class EntryForm:
         now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
         if faults:
             return self._shown(visit, base, before, faults=faults, fault="", typed=True)
-        if now_there != base:
-            return self._conflict(visit, base, now_there, changed)
-        if not changed:
+        if not changed and now_there == base:
             return visit.redirect(at(name), visit.text("Nothing was changed: it is as it was."), "warn")
-        wanted = self.wanted(name, changed)
+        wanted, terms = self.wanted(name, changed), attrs.evolve(visit.terms, seen=[tag_of(base)])
         try:
             if visit.form.one("step") == "do":
-                await visit.call(self.operation, wanted, Terms(seen=[tag_of(base)], comment=_comment(visit)))
+                await visit.call(self.operation, wanted, terms)
                 return visit.redirect(at(name), visit.text("%(name)s is changed.", name=name))
-            foreseen = await _rehearsed(visit, self.operation, wanted)
-        except ChangedMeanwhile:
+            foreseen = await _rehearsed(visit, self.operation, wanted, terms)
+        except ChangedMeanwhile as meanwhile:
             now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
-            return self._conflict(visit, base, now_there, changed)
+            return self._conflict(visit, base, now_there, changed, meanwhile)
         except BackendError as error:
             return self._shown(visit, base, before, faults={}, fault=str(error), typed=True)
         return visit.render(
@@ -176,12 +173,14 @@ class EntryForm:
             now=visit.now,
         )
 
-    def _conflict(self, visit: PageVisit, base: Partner, there: Partner, changed: dict[str, Any]) -> bytes:
+    def _conflict(
+        self, visit: PageVisit, base: Partner, there: Partner, changed: dict[str, Any], meanwhile: ChangedMeanwhile
+    ) -> bytes:
         """Show what another administrator did, and what was typed on top of it."""
         others = [(visit.text(what), *both) for what, *both in compared(write_object(base), write_object(there))]
         part = self.part(there)
         merged = self.cls(**changed) if part is None else attrs.evolve(part, **changed)
-        return self._shown(visit, there, merged, faults={}, fault="", others=others)
+        return self._shown(visit, there, merged, faults={}, fault="", others=others, meanwhile=meanwhile)
 
     def _shown(
         self,
@@ -193,10 +192,11 @@ class EntryForm:
         fault: str,
         typed: bool = False,
         others: Any = (),
+        meanwhile: ChangedMeanwhile | None = None,
     ) -> bytes:
         return visit.render(
             "partner_form.html",
-            409 if others else 422 if faults or fault else 200,
+            409 if meanwhile else 422 if faults or fault else 200,
             name=base.name,
             title=visit.text(self.title, name=base.name),
             path=self.path,
@@ -204,6 +204,7 @@ class EntryForm:
             base=json.dumps(write_object(base)),
             fault=fault,
             others=others,
+            meanwhile=meanwhile,
             called=base.outbound is not None,
         )
 
@@ -215,13 +216,13 @@ async def never_called(visit: PageVisit) -> Shown:
     return visit.redirect(at(name), visit.text("%(name)s is not called any more.", name=name))
 
 
-async def _rehearsed(visit: PageVisit, operation: Operation[Any, Any], wanted: Any) -> Foreseen:
+async def _rehearsed(visit: PageVisit, operation: Operation[Any, Any], wanted: Any, terms: Terms) -> Foreseen:
     """What a change would do.
 
     :raises BackendError: when it cannot be made.
     """
     try:
-        await visit.call(operation, wanted, Terms(dry_run=True))
+        await visit.call(operation, wanted, attrs.evolve(terms, dry_run=True))
     except Rehearsed as rehearsed:
         return rehearsed.foreseen
     raise AssertionError
@@ -235,15 +236,6 @@ def _base(visit: PageVisit) -> Partner:
         raise PageRefused(
             400, visit.text("The form cannot be read"), visit.text("Go back to the partner, and open the form again.")
         ) from error
-
-
-def _comment(visit: PageVisit) -> str | None:
-    """Why, if it is said."""
-    text = " ".join(visit.form.one("comment").split())[: limits.COMMENT_CHARACTERS_MOST]
-    try:
-        return COMMENT.read(text, "comment") if text else None
-    except DocumentRefused:
-        return None
 
 
 def _altered(name: str, values: dict[str, Any]) -> operations.PartnerAlteration:

@@ -27,6 +27,7 @@ from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.refusals_explained import key_of
 from smartproxy.logs.render import escape as made_visible
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
@@ -234,7 +235,9 @@ async def _refusal(visit: PageVisit) -> KnownRefusal:
     number = visit.named["number"]
     if not number.isdecimal() or not number.isascii():
         raise _not_here(visit)
-    return (await visit.call(operations.explain, operations.RefusalWanted(what=number))).answer
+    found = (await visit.call(operations.explain, operations.RefusalWanted(what=number))).answer
+    # As the list names it: of a certificate that nobody else issued, no CA is to be found out.
+    return attrs.evolve(found, key=key_of(found.event.stored()))
 
 
 async def _names(visit: PageVisit, subject: str) -> list[str]:

@@ -3,11 +3,15 @@
 Parsed where it does not hold the reactor. Trusts nothing in it.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from tempfile import TemporaryFile
+from typing import IO, Any
 from urllib.parse import parse_qsl
 
 import attrs
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
@@ -17,7 +21,7 @@ from smartproxy.policy import limits
 
 TOKEN_FIELD = "csrf"
 URLENCODED = "application/x-www-form-urlencoded"
-_MULTIPART = "multipart/form-data"
+MULTIPART = "multipart/form-data"
 
 
 class FormUnreadable(Exception):
@@ -26,10 +30,14 @@ class FormUnreadable(Exception):
 
 @attrs.frozen
 class SentFile:
-    """A file that was dropped or chosen; ``name`` is what the browser says."""
+    """A file that was dropped or chosen; ``name`` is what the browser says.
+
+    :ivar large: the file on the disk, in the place of its octets, where it has more than other forms may have.
+    """
 
     name: str
     octets: bytes
+    large: IO[bytes] | None = None
 
 
 @attrs.frozen
@@ -69,35 +77,50 @@ class SentForm:
         return found[0] if found else None
 
 
-def parse(content_type: str, octets: bytes) -> SentForm:
+def parse(content_type: str, body: IO[bytes], most: int = BODY_OCTETS_MOST) -> SentForm:
     """The form of a body.
 
+    :param most: how many octets it may have.
     :raises FormUnreadable: when it is none, or has too many fields.
     """
-    if len(octets) > BODY_OCTETS_MOST:
-        raise FormUnreadable(f"it is larger than {BODY_OCTETS_MOST} octets")
+    length = body.seek(0, os.SEEK_END)
+    body.seek(0)
+    if length > most:
+        raise FormUnreadable(f"it is larger than {most} octets")
     media, options = parse_options_header(content_type)
-    if media == URLENCODED or not octets:
-        return _urlencoded(octets)
-    if media != _MULTIPART:
+    if media == URLENCODED or not length:
+        if length > BODY_OCTETS_MOST:
+            raise FormUnreadable(f"it is larger than {BODY_OCTETS_MOST} octets")
+        return _urlencoded(body.read())
+    if media != MULTIPART:
         raise FormUnreadable(f"it is of another type than a form: {media[:64]!a}")
+
+    def room(*about: Any, **more: Any) -> IO[bytes]:
+        # What is large is no field: a file is kept on the disk, as the body is.
+        return TemporaryFile() if length > BODY_OCTETS_MOST else BytesIO()
+
     parser = FormDataParser(
+        stream_factory=room,
         max_form_memory_size=BODY_OCTETS_MOST,
-        max_content_length=BODY_OCTETS_MOST,
+        max_content_length=most,
         max_form_parts=limits.FORM_FIELDS_MOST,
         silent=False,
     )
     try:
-        _, fields, files = parser.parse(BytesIO(octets), media, len(octets), options)
+        _, fields, files = parser.parse(body, media, length, options)
     except (HTTPException, ValueError) as error:
         raise FormUnreadable("it is malformed") from error
     return SentForm(
         {name: tuple(values) for name, values in fields.lists()},
-        {
-            name: tuple(SentFile(each.filename, each.read()) for each in sent if each.filename)
-            for name, sent in files.lists()
-        },
+        {name: tuple(_file(each) for each in sent if each.filename) for name, sent in files.lists()},
     )
+
+
+def _file(sent: FileStorage) -> SentFile:
+    name = sent.filename or ""
+    if isinstance(sent.stream, BytesIO):
+        return SentFile(name, sent.stream.getvalue())
+    return SentFile(name, b"", sent.stream)
 
 
 def _urlencoded(octets: bytes) -> SentForm:

@@ -21,8 +21,9 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from smartproxy.backend import users
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, ScopeMissing, StoreUnavailable
+from smartproxy.backend.operations import crl
 from smartproxy.backend.page.routes import Anyone, Route, Shown, Unrouted, scopes_of
-from smartproxy.backend.page.sent_forms import TOKEN_FIELD, URLENCODED, FormUnreadable, SentForm, parse
+from smartproxy.backend.page.sent_forms import MULTIPART, TOKEN_FIELD, URLENCODED, FormUnreadable, SentForm, parse
 from smartproxy.backend.page.static_files import ROOT
 from smartproxy.backend.page.texts import language_of
 from smartproxy.backend.page.visit import (
@@ -36,11 +37,12 @@ from smartproxy.backend.page.visit import (
     told_of,
 )
 from smartproxy.backend.port import guest_of
-from smartproxy.backend.requests import BODY_OCTETS_MOST, RefusalRate, address_of, header_of, lines_of
+from smartproxy.backend.requests import BODY_OCTETS_MOST, RefusalRate, address_of, header_of, kept_body, lines_of
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.permissions import stands_for
 
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
@@ -60,6 +62,10 @@ HEADERS = (
 """What every answer says."""
 _FOR_A_YEAR = b"public, max-age=31536000, immutable"
 _COOKIE_MOST = 2000
+LIST_FORM_OCTETS_MOST = limits.DOWNLOAD_OCTETS_MOST + 64 * 1024
+"""Octets of a form with a file of revocation lists."""
+_DIGITS_OF_OTHERS = 6
+"""Digits of the length of a form that is surely no larger than others."""
 _TOKEN_HEADER = b"x-csrf-token"
 
 
@@ -85,17 +91,18 @@ class PageRoot(Resource):
         work.addErrback(answering.at_a_loss, self._parts.events)
         return NOT_DONE_YET
 
-    def admits(self, request: IRequest) -> "Deferred[bool]":
-        """Whether the body of a request is worth reading: its browser is logged in, or it is as small as a login."""
+    def admits(self, request: IRequest) -> "Deferred[int]":
+        """How many octets the body of a request may have: as a login of a stranger, as a list of who may load one."""
         length = header_of(request, b"content-length")
         is_form = header_of(request, b"content-type").startswith(URLENCODED)
         if is_form and re.fullmatch("[0-9]{1,7}", length) and int(length) <= limits.FORM_OF_STRANGER_OCTETS_MOST:
-            return succeed(True)
+            return succeed(BODY_OCTETS_MOST)
         cookie = _cookie(request, COOKIE)
         if not cookie:
-            return succeed(False)
+            return succeed(0)
         known = self._parts.runner.run(users.logged_in, self._parts.store, cookie, now(self._parts.clock), active=False)
-        return known.addCallback(lambda user: user is not None)
+        is_large = header_of(request, b"content-type").startswith(MULTIPART) and len(length) > _DIGITS_OF_OTHERS
+        return known.addCallback(_most_of, is_large=is_large)
 
     def _file(self, request: Request) -> bytes:
         found = self._parts.renderer.files.find(request.path.decode("ascii", "replace"))
@@ -231,11 +238,17 @@ class PageRoot(Resource):
         request = visit.request
         if getattr(request, "body_refused", False):
             raise PageRefused(
-                413, visit.text("This is too large"), visit.text("Log in again, and send one megabyte at most.")
+                413,
+                visit.text("This is too large"),
+                visit.text(
+                    "Log in again, and send one megabyte at most. A revocation list may have 64; if others are just "
+                    "being read, send it again in a minute."
+                ),
             )
-        octets = b"" if request.content is None else request.content.read(BODY_OCTETS_MOST + 1)
+        most = LIST_FORM_OCTETS_MOST if visit.route is not None and visit.route.large else BODY_OCTETS_MOST
+        body = kept_body(request)
         try:
-            return await self._parts.runner.run(parse, header_of(request, b"content-type"), octets)
+            return await self._parts.runner.run(parse, header_of(request, b"content-type"), body, most)
         except FormUnreadable as unreadable:
             raise PageRefused(
                 400,
@@ -306,6 +319,13 @@ class _Answering:
         if not self._gone and not self._request.finished:
             self._request.setResponseCode(500)
             self._request.finish()
+
+
+def _most_of(user: users.LoggedIn | None, *, is_large: bool) -> int:
+    """How many octets a user may send."""
+    if user is None:
+        return 0
+    return LIST_FORM_OCTETS_MOST if is_large and stands_for(user.role.scopes, crl.load.scope) else BODY_OCTETS_MOST
 
 
 def _cookie(request: IRequest, name: bytes) -> str:

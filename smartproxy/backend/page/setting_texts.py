@@ -34,7 +34,13 @@ BLOCKS: Final = (
     SettingBlock(
         "tcp",
         later("TCP/IP"),
-        ("server.listeners", "server.source_address", "server.source_address_missing", "client.station."),
+        (
+            "server.listeners",
+            "server.balancers",
+            "server.source_address",
+            "server.source_address_missing",
+            "client.station.",
+        ),
         later("In force within seconds, without a restart: ports are opened and closed, running sessions go on."),
     ),
     SettingBlock(
@@ -124,6 +130,10 @@ _SELECTION: Final = {
 }
 _TEXTS: Final = {
     "server.listeners": later("Addresses and ports where the server listens for partners, such as 0.0.0.0:6619."),
+    "server.balancers": later(
+        "Networks of load balancers. Each connection from there has to begin with a header of the PROXY protocol, "
+        "version 1 or 2, and counts for the address that it names."
+    ),
     "server.source_address": later("The server's own address from which partners are called, where it has several."),
     "server.source_address_missing": later(
         "What happens if that address is not there: calls are refused, or the server stops."
@@ -169,6 +179,14 @@ _TEXTS: Final = {
     ),
     "backend.watching.eerp_hours": later("Hours after which an EERP that did not come is told; 0: never."),
     "backend.four_eyes": later("Operations that are done only when a second administrator wants them, too."),
+    "backend.page.address": later(
+        "An address of the backend's machine where this page is, apart from the API; not set: at the API's port."
+    ),
+    "backend.page.port": later("The port of this page there."),
+    "backend.page.certificate_file": later(
+        "A PEM file with the certificate that is shown there, and its chain; it is set on the backend's machine only."
+    ),
+    "backend.page.key_file": later("A PEM file with its key, if that stands apart; set on the backend's machine only."),
     "backend.page.proxies": later(
         "Networks of the reverse proxies in front of this page; from others their headers are ignored."
     ),

@@ -2,7 +2,7 @@
 
 import attrs
 
-from smartproxy.backend.errors import BackendError
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile
 from smartproxy.backend.operations import settings
 from smartproxy.backend.operations.performing import Rehearsed
 from smartproxy.backend.operations.settings import (
@@ -87,6 +87,8 @@ async def changed(visit: PageVisit) -> Shown:
     wanted = SettingValues(items=(SettingValue(name=name, value=value),))
     try:
         return await _carry_out(visit, text, value, wanted=wanted)
+    except ChangedMeanwhile as meanwhile:
+        return await _form(visit, text=text, meanwhile=meanwhile)
     except BackendError as error:
         return await _form(visit, text=text, fault=str(error))
 
@@ -97,6 +99,8 @@ async def reset(visit: PageVisit) -> Shown:
     try:
         default = (await _known(visit))[0].default
         return await _carry_out(visit, value_text(default), default, names=SettingNames(names=(name,)))
+    except ChangedMeanwhile as meanwhile:
+        return await _form(visit, meanwhile=meanwhile)
     except BackendError as error:
         return await _form(visit, fault=str(error))
 
@@ -133,19 +137,25 @@ async def _known(visit: PageVisit) -> tuple[KnownSetting, str]:
 
 
 async def _form(
-    visit: PageVisit, text: str | None = None, fault: str = "", foreseen: Foreseen | None = None, after: str = ""
+    visit: PageVisit,
+    text: str | None = None,
+    fault: str = "",
+    foreseen: Foreseen | None = None,
+    after: str = "",
+    meanwhile: ChangedMeanwhile | None = None,
 ) -> Shown:
     known, tag = await _known(visit)
     block = block_of(known.name)
     found = _shown(visit, known)
     return visit.render(
         "setting.html",
-        status=422 if fault else 200,
+        status=409 if meanwhile else 422 if fault else 200,
         found=found,
         choices=[(each, each) for each in found.choices],
         block=block,
         value=found.value if text is None and known.value is not None else text or "",
         fault=fault,
+        meanwhile=meanwhile,
         foreseen=foreseen,
         after=after,
         tag=tag,

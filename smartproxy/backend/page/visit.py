@@ -5,6 +5,7 @@ rendered template, or a redirect with something to tell.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote, urlsplit
@@ -94,6 +95,7 @@ class PageVisit:
     :ivar language: the code of the reader's language.
     :ivar theme: the theme that the reader chose.
     :ivar told: what the page before left to tell.
+    :ivar undoable: the generation that this request made, if it can be undone.
     """
 
     request: Request
@@ -107,6 +109,7 @@ class PageVisit:
     language: str
     theme: str = "system"
     told: Mapping[str, str] | None = None
+    undoable: int | None = None
 
     @property
     def path(self) -> str:
@@ -192,7 +195,10 @@ class PageVisit:
         def work() -> Performed[Answer]:
             return perform(parts.store, operation, judged(wanted, operation.words), caller, self.now, terms)
 
-        return await parts.runner.run(work)
+        done = await parts.runner.run(work)
+        if done.generation is not None:
+            self.undoable = done.generation if done.undoable else None
+        return done
 
     def text(self, message: str, **values: object) -> str:
         """A text in the reader's language."""
@@ -218,7 +224,8 @@ class PageVisit:
         :param kind: ``good``, ``warn`` or ``bad``.
         """
         if told:
-            self._set_cookie(TOLD_COOKIE, quote(json.dumps({"kind": kind, "text": told[:_TOLD_MOST]}), safe=""))
+            left = {"kind": kind, "text": told[:_TOLD_MOST], "undo": str(self.undoable or "")}
+            self._set_cookie(TOLD_COOKIE, quote(json.dumps(left), safe=""))
         where = local(place).encode("ascii")
         if self.partial:
             self.request.setHeader(b"hx-redirect", where)
@@ -264,9 +271,9 @@ def told_of(cookie: str) -> Mapping[str, str] | None:
     """What the page before left to tell; nothing for what it cannot have left."""
     try:
         found = json.loads(unquote(cookie, errors="strict"))
-        kind, text = found["kind"], found["text"]
+        kind, text, undo = found["kind"], found["text"], found["undo"]
     except (ValueError, TypeError, KeyError):
         return None
-    if kind in ("good", "warn", "bad") and isinstance(text, str) and len(text) <= _TOLD_MOST:
-        return {"kind": kind, "text": text}
-    return None
+    if kind not in ("good", "warn", "bad") or not isinstance(text, str) or len(text) > _TOLD_MOST:
+        return None
+    return {"kind": kind, "text": text, "undo": undo} if re.fullmatch("[0-9]{0,18}", str(undo)) else None

@@ -28,6 +28,7 @@ class TlsFactory:
     :param context: gives each connection OpenSSL's side of it.
     :param client: whether the connections are dialled; otherwise they are accepted.
     :param behind: makes the protocols.
+    :param first: what is sent before TLS.
     """
 
     noisy = False
@@ -37,7 +38,9 @@ class TlsFactory:
         context: IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator,
         client: bool,
         behind: Any,
+        first: bytes = b"",
     ) -> None:
+        self._first = first
         self._create = connections(context, client=client)
         self._behind = behind
 
@@ -52,7 +55,24 @@ class TlsFactory:
     def buildProtocol(self, addr: IAddress | None) -> TlsTransport | None:
         """Part of ``IProtocolFactory``."""
         inner = self._behind.buildProtocol(addr)
-        return None if inner is None else TlsTransport(self._create, inner)
+        if inner is None:
+            return None
+        return _Late(self._create, inner, self._first) if self._first else TlsTransport(self._create, inner)
+
+
+class _Late(TlsTransport):
+    """TLS that begins after some octets without it."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, create: Callable[[TlsTransport], SSL.Connection], inner: Any, first: bytes) -> None:
+        super().__init__(create, inner)
+        self._first = first
+
+    def makeConnection(self, transport: Any) -> None:
+        """Send them, and begin the handshake."""
+        transport.write(self._first)
+        super().makeConnection(transport)
 
 
 @implementer(IStreamClientEndpoint)

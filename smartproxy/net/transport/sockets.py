@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet import main, tcp
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConnector, IListeningPort
@@ -31,6 +32,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, providedBy
 
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.policy import limits
 
 READ_MOST: Final = 256 * 1024
@@ -63,6 +65,7 @@ class _Work:
 
 
 WORK: Final = _Work()
+_IPV4_PARTS: Final = 2
 
 
 class IViewReceiver(Interface):
@@ -99,10 +102,9 @@ class DataStream(tcp.Connection):
             return main.CONNECTION_DONE
         protocol: Any = self.protocol
         begun = time.perf_counter()
+        # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
+        protocol = getattr(protocol, "_wrappedProtocol", protocol)
         receive = getattr(protocol, "view_received", None)
-        if receive is None:
-            # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
-            receive = getattr(getattr(protocol, "_wrappedProtocol", None), "view_received", None)
         if receive is None:
             protocol.dataReceived(bytes(_ROOM[:count]))
         else:
@@ -169,6 +171,45 @@ class DataStream(tcp.Connection):
 class AcceptedStream(DataStream, tcp.Server):
     """A connection that was accepted."""
 
+    def detach(self) -> socket.socket:
+        """Give the socket up, as it is: this process has nothing to do with it any more."""
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        self.connected = False
+        self.disconnected = True
+        taken: socket.socket = self.socket
+        # What is asked to close now closes nothing.
+        self.socket = socket.socket()
+        self.socket.close()
+        return taken
+
+
+class HeldStream(AcceptedStream):
+    """A connection of which nothing is read here: its protocol's ``readable`` is called when there would be."""
+
+    def doRead(self) -> None:
+        """Something came, or the peer is gone: whoever reads will see."""
+        protocol: Any = self.protocol
+        protocol.readable(self)
+
+
+def adopt(reactor: Any, accepted: socket.socket, address: tuple[Any, ...], factory: Any) -> AcceptedStream | None:
+    """Carry on a connection that another process accepted.
+
+    :param address: the peer's address and port; of IPv6, with the two further numbers.
+    :param factory: makes the protocol, as that of a listening port does.
+    """
+    accepted.setblocking(False)
+    kind = IPv6Address if len(address) > _IPV4_PARTS else IPv4Address
+    protocol = factory.buildProtocol(kind("TCP", *address))
+    if protocol is None:
+        accepted.close()
+        return None
+    stream = AcceptedStream(accepted, protocol, address, None, accepted.fileno(), reactor)  # type: ignore[arg-type]  # Twisted allows no port for connections that it adopts
+    stream.repstr = f"<{type(protocol).__name__} of another process>"
+    protocol.makeConnection(stream)
+    return stream
+
 
 class DialledStream(DataStream, tcp.Client):
     """A connection that was dialled."""
@@ -206,6 +247,11 @@ class StreamPort(tcp.Port):
         listening = ListeningSocket(fileno=made.detach())
         listening.setblocking(False)
         return listening
+
+    def adopt(self, given: ListeningSocket) -> None:
+        """Listen with a socket that listens already, and goes on when this port is closed."""
+        given.setblocking(False)
+        self._preexistingSocket = given
 
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
@@ -253,15 +299,32 @@ def dialling(reactor: Any) -> Any:
     return _Dialling(reactor) if isinstance(reactor, PosixReactorBase) else reactor
 
 
-def listen_tcp(reactor: Any, port: int, factory: Any, *, backlog: int = 50, interface: str = "") -> IListeningPort:
-    """Listen with connections of this module; the same as ``IReactorTCP.listenTCP`` otherwise.
+def listen_tcp(
+    reactor: Any,
+    port: int,
+    factory: Any,
+    *,
+    backlog: int = 50,
+    interface: str = "",
+    stream: type[AcceptedStream] = AcceptedStream,
+) -> IListeningPort:
+    """Listen with connections of this module, and with the socket that the process was given for it, if it was.
 
+    The same as ``IReactorTCP.listenTCP`` otherwise.
+
+    :param stream: what connections are; on a reactor in memory, they are its own.
     :raises CannotListenError: if the port cannot be opened.
     """
     if not isinstance(reactor, PosixReactorBase):
         in_memory: IListeningPort = reactor.listenTCP(port, factory, backlog=backlog, interface=interface)
         return in_memory
+    given = INHERITED.lend(interface, port)
+    if given is not None:
+        interface = given.getsockname()[0]
     listening = StreamPort(port, factory, backlog, interface, reactor)
+    listening.transport = stream
+    if given is not None:
+        listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
     return listening
 
@@ -280,14 +343,26 @@ def call_directly(reactor: Any) -> None:
         reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
 
 
+_WAIT_MOST: Final = 3600.0
+"""Seconds that :func:`_run` waits without Twisted's own look at its calls."""
+
+
 def _run(reactor: Any) -> None:
-    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does."""
+    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does.
+
+    Twisted looks through its calls twice around each wait. Here it does so only where there can be something to do: a
+    call is new or due, another thread wants one, or the reactor stops.
+    """
     while reactor._started:
         try:
             while reactor._started:
-                reactor.runUntilCurrent()
-                timeout = reactor.timeout()
-                _turn(reactor, reactor.running and timeout)
+                calls = reactor._pendingTimedCalls
+                wait = calls[0].time - reactor.seconds() if calls else 0.0
+                idle = 0.0 < wait < _WAIT_MOST and not (reactor._newTimedCalls or reactor.threadCallQueue)
+                if not idle or reactor._justStopped:
+                    reactor.runUntilCurrent()
+                    wait = reactor.timeout()
+                _turn(reactor, reactor.running and wait)
         except Exception:
             _LOG.failure("in the main loop")
 

@@ -137,7 +137,9 @@ class TlsTransport(TlsFacts):
                 self._shake()
                 if self._stage is TlsStage.SHAKING:
                     continue
-            gathered = self._decrypt(gathered)
+            gathered, ending = self._records.decrypt(self._tls, gathered)
+            if ending is not None or gathered > PLAIN_FULL:
+                gathered = self._pass_on(gathered, ending)
         if self._stage is not TlsStage.OVER:
             sealed = self._records.take(self._tls)
             if sealed:
@@ -149,9 +151,10 @@ class TlsTransport(TlsFacts):
         """The carrier is gone."""
         if self._stage is not TlsStage.OVER:
             self._tls.bio_shutdown()
-            gathered = 0 if self._stage is TlsStage.SHAKING else self._decrypt(0)
-            if gathered:
-                self._deliver(gathered)
+            if self._stage is not TlsStage.SHAKING:
+                gathered = self._pass_on(*self._records.decrypt(self._tls, 0))
+                if gathered:
+                    self._deliver(gathered)
             self._truncated()
         reason, self._reason = self._reason or reason, None
         self.connected = False
@@ -202,22 +205,20 @@ class TlsTransport(TlsFacts):
 
     # Reading.
 
-    def _decrypt(self, gathered: int) -> int:
-        """Gather what OpenSSL can decrypt; at the end of the stream deliver it, and end.
+    def _pass_on(self, gathered: int, ending: SSL.Error | None) -> int:
+        """Deliver what there is no room behind, and gather the rest; at the end of the stream deliver all, and end.
 
         :param gathered: octets that are gathered already.
+        :param ending: why OpenSSL stopped.
         :return: octets that are gathered and not delivered.
         """
-        while True:
-            gathered, ending = self._records.decrypt(self._tls, gathered)
-            if ending is not None:
-                break
+        while ending is None:
             if gathered <= PLAIN_FULL:
                 return gathered
             self._deliver(gathered)
-            gathered = 0
             if self._stage is TlsStage.OVER:
                 return 0
+            gathered, ending = self._records.decrypt(self._tls, 0)
         if gathered:
             self._deliver(gathered)
         if self._stage is not TlsStage.OVER:

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject, writes
+from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import Console, WrongUse, listing, when
+from smartproxy.tap.commands.identity import given_pair, pair_arguments
 
 if TYPE_CHECKING:
-    from smartproxy.backend.operations.authority import KnownAuthority
+    from smartproxy.backend.operations.authority import KnownAuthority, KnownPageCertificate
 
 
 def register(subparsers: Subparsers) -> None:
@@ -44,6 +46,26 @@ def register(subparsers: Subparsers) -> None:
         tried=True,
     )
     _names(https)
+    action(actions, "page", "Show the certificate that the page shows at its own address.", page)
+    take = action(
+        actions,
+        "page-import",
+        "Have the page show this certificate at its own address: PKCS#12, or PEM in one file or several.",
+        page_import,
+        "  smartproxy settings set backend.page.address 192.0.2.9 backend.page.port 443\n"
+        "  smartproxy authority page-import page.key page.pem chain.pem",
+        changes=True,
+        tried=True,
+    )
+    pair_arguments(take)
+    action(
+        actions,
+        "page-reset",
+        "Have the page show the authority's certificate again.",
+        page_reset,
+        changes=True,
+        tried=True,
+    )
     client = action(
         actions,
         "issue-client",
@@ -108,6 +130,31 @@ def rename(console: Console) -> None:
     )
 
 
+def page(console: Console) -> None:
+    """Show the page's certificate."""
+    from smartproxy.backend.operations import authority as operations
+    from smartproxy.backend.operations.shapes import Nothing
+
+    _tell_page(console, console.call(operations.page, Nothing()))
+
+
+def page_import(console: Console) -> None:
+    """Keep a certificate for the page."""
+    from smartproxy.backend.operations import authority as operations
+    from smartproxy.backend.operations.identity import GivenPair
+
+    files, password = given_pair(console)
+    _tell_page(console, console.call(operations.page_import, GivenPair(files=files, password=password)))
+
+
+def page_reset(console: Console) -> None:
+    """Forget the certificate that was kept for the page."""
+    from smartproxy.backend.operations import authority as operations
+    from smartproxy.backend.operations.shapes import Nothing
+
+    _tell_page(console, console.call(operations.page_reset, Nothing()))
+
+
 def issue_client(console: Console) -> None:
     """Make the credential of a plain client."""
     from smartproxy.backend.operations import authority as operations
@@ -135,6 +182,22 @@ def withdraw_client(console: Console) -> None:
         {"name": name, "licences": count},
         f"the credentials of {name} that were issued so far are withdrawn; {count} licence(s) signed anew say so: put "
         "that of each plain server in place (smartproxy licence show PROXY-ID -o FILE), which it sees within seconds",
+    )
+
+
+def _tell_page(console: Console, found: "KnownPageCertificate") -> None:
+    certificates = [] if found.certificate is None else [found.certificate]
+    place = found.at or "the API's port (another one: smartproxy settings set backend.page.address ADDRESS)"
+    source = found.path if found.source == "file" else {"uploaded": "uploaded"}.get(found.source, "the authority")
+    console.answer(
+        {
+            "at": found.at,
+            "source": found.source.value,
+            "path": found.path,
+            "certificates": certificate_documents(certificates),
+            "fault": found.fault,
+        },
+        f"{listing({'page': place, 'certificate of': source})}\n{certificates_text(certificates, found.fault or '')}",
     )
 
 

@@ -1,6 +1,6 @@
 """``smartproxy backup`` and ``restore``: everything in the store as one file, and back."""
 
-import io
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,12 @@ def backup(console: Console) -> None:
     from smartproxy.backend.backup import write
 
     path = console.arguments.file
+    found: list[BackupFacts] = []
+    console.reserve(path)
     with console.store() as store:
-        octets = io.BytesIO()
-        facts = write(store, console.now(), octets)
+        console.write(path, lambda out: found.append(write(store, console.now(), out)), private=True)
         place = store.ring.place
-    console.write(path, octets.getvalue(), private=True)
+    facts = found[0]
     told = f"Wrote {path}: {_told(facts)}."
     if facts.key is not None:
         told += f"\nIts private keys are encrypted with the key {facts.key}, which is not in it: keep {place}, too."
@@ -54,12 +55,12 @@ def restore(console: Console) -> None:
     from smartproxy.backend.backup import restore
 
     path = console.arguments.file
-    try:
-        octets = Path(path).read_bytes()
-    except OSError as error:
-        raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
-    with console.store(make=True) as store:
-        facts = restore(store, io.BytesIO(octets))
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(Path(path).open("rb"))
+        except OSError as error:
+            raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+        facts = restore(stack.enter_context(console.store(make=True)), source)
     console.answer(_document(facts), f"Restored {path}, and compared: {_told(facts)}.")
 
 

@@ -246,7 +246,7 @@ class Console:
             raise CommandFailed(f"{path} is larger than {FILE_OCTETS_MOST // 2**20} MiB; is it the right file?")
         return octets
 
-    def write(self, path: str, content: str | bytes, *, private: bool = False) -> None:
+    def write(self, path: str, content: str | files.Content, *, private: bool = False) -> None:
         """Write a file as a whole or not at all; a private one is readable by its owner only.
 
         A plain file that is there is replaced with ``--force`` only. A device or a pipe is written to, and a link leads
@@ -254,9 +254,9 @@ class Console:
 
         :raises CommandFailed: when it cannot be written.
         """
-        octets = content.encode("utf-8") if isinstance(content, str) else content
+        written = content.encode("utf-8") if isinstance(content, str) else content
         with _writing(path):
-            files.write(Path(path), octets, private=private, new=not self.arguments.force)
+            files.write(Path(path), written, private=private, new=not self.arguments.force)
 
     def reserve(self, path: str) -> None:
         """See that a file can be written, before what stands in it is made; nothing is left there.

@@ -112,9 +112,10 @@ def register(subparsers: Subparsers) -> None:
 def load(console: Console) -> None:
     """Load revocation lists."""
     from smartproxy.backend.operations import crl as operations
+    from smartproxy.backend.operations.list_files import ListFile, ListsGiven
 
-    files = tuple(operations.ListFile(name=path, octets=console.read(path)) for path in console.arguments.files)
-    taken = console.call(operations.load, operations.ListsGiven(files=files)).items
+    files = tuple(ListFile(name=path, octets=console.read(path)) for path in console.arguments.files)
+    taken = console.call(operations.load, ListsGiven(files=files)).items
     documents = [
         {
             "ca": each.list.ca,

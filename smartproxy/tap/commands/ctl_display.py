@@ -29,11 +29,11 @@ from smartproxy.oftp2.roles import Level
 from smartproxy.tap.commands.console import listing, table
 
 _OPTIONS = ("compression", "restart", "authentication")
-_NARROW = ("session", "partner", "dir", "phase", "file", "rate in", "rate out", "age")
+_NARROW = ("session", "partner", "dir", "phase", "file", "rate in", "rate out", "age", "process")
 _WIDE = (
     *("session", "partner", "code", "peer", "dir", "phase", "speaker", "level", "buffer", "credit", "options"),
     *("file", "file octets", "octets in", "octets out", "rate in", "rate out", "files in", "files out"),
-    *("profile", "tls", "client", "since"),
+    *("profile", "tls", "client", "process", "since"),
 )
 
 
@@ -59,8 +59,12 @@ def status(answer: Status) -> str:
         pairs["generation"] = _generation(answer)
     if isinstance(answer, ServerStatus | PlainServerStatus):
         pairs["licence until"] = instant(answer.licence_until)
-    if not isinstance(answer, BackendStatus):
+    if isinstance(answer, ServerStatus | ClientStatus | PlainServerStatus | PlainClientStatus):
         pairs["sessions"] = _sessions(answer)
+        if answer.workers:
+            pairs["workers"] = [
+                f"process {each.pid}: {each.sessions} sessions, up {span(each.seconds)}" for each in answer.workers
+            ]
     if isinstance(answer, ServerStatus):
         pairs["connections"] = f"{answer.connections} of {answer.connections_most}"
         pairs["banned"] = [f"{network} for {span(left)}" for network, left in answer.banned.items()] or "none"
@@ -121,6 +125,7 @@ def _backend(answer: BackendStatus) -> dict[str, object]:
     return {
         "site": answer.site or "not known",
         "clients at": answer.listener or "closed",
+        **({} if answer.page is None else {"page at": answer.page}),
         "store": answer.store,
         "hourly work": "here" if answer.on_duty else "in another backend",
         "clients": [
@@ -229,6 +234,7 @@ class SessionsTable:
             "files out": session.files_out,
             "age": span(session.seconds),
             "since": instant(session.since),
+            "process": session.pid,
         }
         for name in ("session", "partner", "code", "peer", "phase", "speaker", "profile", "tls", "client"):
             row[name] = getattr(session, name)

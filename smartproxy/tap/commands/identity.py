@@ -1,5 +1,6 @@
 """``smartproxy identity``: the certificates and keys that servers show to partners."""
 
+from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
@@ -27,8 +28,7 @@ def register(subparsers: Subparsers) -> None:
         tried=True,
     )
     take.add_argument("name", metavar="NAME")
-    take.add_argument("files", metavar="FILE", nargs="+", help="PKCS#12, or PEM files with key and certificates")
-    take.add_argument("--password-file", metavar="FILE", help="file with the password, in its first line [asked for]")
+    pair_arguments(take)
     ask = action(
         actions,
         "request",
@@ -75,22 +75,27 @@ def take_in(console: Console) -> None:
     """Import a key and its certificates."""
     from smartproxy.backend.operations import identity as operations
 
+    files, password = given_pair(console)
+    wanted = operations.IdentityImport(name=console.arguments.name, files=files, password=password)
+    _tell(console, console.call(operations.take_in, wanted))
+
+
+def given_pair(console: Console) -> "tuple[tuple[GivenFile, ...], str | None]":
+    """The files with a key and its certificates, and the key's password, if it has one."""
+    from smartproxy.backend.operations.identity import is_pem, key_of
+
     wanted, files = console.arguments, _files(console)
-    source = " and ".join(wanted.files)
-    if len(files) == 1 and not operations.is_pem(files[0].octets):
-        encrypted = True
-    else:
-        encrypted = b"ENCRYPTED" in operations.key_of(files).octets
-    password = console.password(wanted.password_file, source) if encrypted else None
-    _tell(
-        console,
-        console.call(
-            operations.take_in,
-            operations.IdentityImport(
-                name=wanted.name, files=files, password=None if password is None else password.decode("utf-8")
-            ),
-        ),
-    )
+    is_p12 = len(files) == 1 and not is_pem(files[0].octets)
+    if not is_p12 and b"ENCRYPTED" not in key_of(files).octets:
+        return files, None
+    password = console.password(wanted.password_file, " and ".join(wanted.files))
+    return files, None if password is None else password.decode("utf-8")
+
+
+def pair_arguments(parser: ArgumentParser) -> None:
+    """Declare what :func:`given_pair` reads."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="PKCS#12, or PEM files with key and certificates")
+    parser.add_argument("--password-file", metavar="FILE", help="file with the password, in its first line [asked for]")
 
 
 def request(console: Console) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from smartproxy.backend.operations.performing import Terms
 
 CALL_SECONDS = 60.0
+LARGE_CALL_SECONDS = 300.0
+"""For a file with revocation lists, which the backend reads before it answers."""
 ANSWER_OCTETS_MOST = 32 * 1024 * 1024
 PORT = 8443
 _SAID_BY_THE_OPERATION = frozenset({403, 404, 409, 412, 422})
@@ -85,20 +87,27 @@ class RemoteSite:
         :raises Rehearsed: for a dry run: it can be done.
         :raises SiteFailed: when it cannot be done, or the backend not be reached.
         """
-        from smartproxy.backend.called import ROOT, call_of
+        from smartproxy.backend.called import ROOT, TooLarge, call_of, file_path, large_file
         from smartproxy.backend.operations.operation import Effect
         from smartproxy.backend.operations.performing import Rehearsed
         from smartproxy.backend.operations.shapes import Foreseen
 
         method, path, document = call_of(operation, wanted, terms)
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
-        body = None
-        if document is not None:
+        body, seconds = None, CALL_SECONDS
+        try:
+            large = large_file(operation, wanted)
+        except TooLarge as too_large:
+            raise SiteFailed(str(too_large)) from too_large
+        if large is not None:
+            path, body, seconds = file_path(operation, large.name, terms), large.octets, LARGE_CALL_SECONDS
+            headers["Content-Type"] = "application/pkix-crl"
+        elif document is not None:
             body, headers["Content-Type"] = json.dumps(document).encode("ascii"), "application/json"
         if operation.conditional:
             # Only the fields that are given change, in one transaction, as on the local store.
             headers["If-Match"] = "*"
-        status, octets = self._call(method, ROOT + path, headers, body)
+        status, octets = self._call(method, ROOT + path, headers, body, seconds)
         try:
             answer = read_json(octets, octets_most=ANSWER_OCTETS_MOST, fractions=True)
             if status in (200, 201):
@@ -112,8 +121,10 @@ class RemoteSite:
             ) from refused
         raise SiteFailed(self._refusal(status, answer))
 
-    def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPSConnection(self.host, self.port, timeout=CALL_SECONDS, context=self.tls)
+    def _call(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, seconds: float
+    ) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=seconds, context=self.tls)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()

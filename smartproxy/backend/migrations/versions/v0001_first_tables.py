@@ -41,13 +41,26 @@ def upgrade() -> None:
         sa.Column("level", sa.String(length=16), nullable=False),
         sa.Column("session", sa.Text(), nullable=True),
         sa.Column("partner", sa.Text(), nullable=True),
+        sa.Column("telling", sa.Boolean(), nullable=False),
         sa.Column("fields", sa.JSON(), nullable=False),
         sa.Column("key", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
         sa.UniqueConstraint("key", name=op.f("uq_events_key")),
     )
     op.create_index("ix_events_name_time", "events", ["name", "time"], unique=False)
-    op.create_index(op.f("ix_events_partner"), "events", ["partner"], unique=False)
+    op.create_index("ix_events_name_id", "events", ["name", "id"], unique=False)
+    op.create_index("ix_events_partner_id", "events", ["partner", "id"], unique=False)
+    op.create_index(
+        "ix_events_telling",
+        "events",
+        ["name", "time"],
+        sqlite_where=sa.text("telling = 1"),
+        postgresql_where=sa.text("telling"),
+    )
+    pressing = sa.text("level = 'warning' OR level = 'error' OR level = 'critical'")
+    op.create_index("ix_events_pressing", "events", ["level", "id"], sqlite_where=pressing, postgresql_where=pressing)
+    inside = sa.text("source = 'backend' OR source = 'command'")
+    op.create_index("ix_events_inside", "events", ["source", "id"], sqlite_where=inside, postgresql_where=inside)
     op.create_index(op.f("ix_events_session"), "events", ["session"], unique=False)
     op.create_index("ix_events_time", "events", ["time"], unique=False)
     op.create_index("ix_events_received", "events", ["received"], unique=False)
@@ -124,6 +137,8 @@ def upgrade() -> None:
         sa.Column("authority_key", sa.LargeBinary(), nullable=False),
         sa.Column("https_certificate", sa.Text(), nullable=False),
         sa.Column("https_key", sa.LargeBinary(), nullable=False),
+        sa.Column("page_certificate", sa.Text(), nullable=True),
+        sa.Column("page_key", sa.LargeBinary(), nullable=True),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.Column("store", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_site")),

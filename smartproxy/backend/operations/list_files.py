@@ -1,0 +1,85 @@
+"""Files with revocation lists, as they are given to be loaded: in a call, or on the disk."""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import IO
+
+import attrs
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import lists_apart, revocation
+from smartproxy.backend.errors import Unusable
+from smartproxy.backend.operations.shapes import FILES_MOST, InBase64
+from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.store import Store
+from smartproxy.policy import limits
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, kind
+from smartproxy.policy.values import Line
+
+
+@attrs.frozen(kw_only=True)
+class ListFile:
+    """A file with revocation lists.
+
+    :ivar name: what it is called in messages.
+    :ivar octets: PEM or DER.
+    """
+
+    name: str = attrs.field(metadata=kind(Line(most=4096), people=ForPeople(help="what it is called in messages")))
+    octets: bytes = attrs.field(
+        repr=False, metadata=kind(InBase64(limits.DOWNLOAD_OCTETS_MOST), people=ForPeople(help="PEM or DER, in base64"))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ListsGiven:
+    """Revocation lists to load, all or none.
+
+    :ivar files: the files that they are in.
+    :ivar lists: what they say, where that was read before.
+    """
+
+    files: tuple[ListFile, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ListFile), least=1, most=FILES_MOST)))
+    lists: tuple[ParsedList, ...] | None = attrs.field(default=None, repr=False)
+
+    @classmethod
+    def of_file(cls, store: Store, name: str, file: IO[bytes], now: datetime) -> "ListsGiven":
+        """The lists of one file on the disk, up to 64 MB, read in a process of its own; blocks until that has ended.
+
+        :param name: what it is called in messages.
+        :param file: it is written behind its end.
+        :raises Unusable: when they cannot be read; that is kept, as it is of every list that is refused.
+        """
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # typeshed wants more of a file
+        with store.reading() as session:
+            issuers = [each for _, each in revocation.issuers_of(session)]
+        try:
+            lists = lists_apart.parse_file(file, name, issuers)
+        except Unusable as unusable:
+            with store.writing() as session:
+                revocation.refused(session, name, str(unusable), now)
+            raise
+        # The digest stands for what is not kept: it makes this call another one than that with another file.
+        return cls(files=(ListFile(name=name, octets=digest),), lists=tuple(lists))
+
+    @property
+    def spoken(self) -> str:
+        """What the history says after the operation's name."""
+        return " ".join(each.name for each in self.files)
+
+    @functools.cached_property
+    def prepared(self) -> Sequence[ParsedList]:
+        """What the lists say.
+
+        :raises Unusable: when one cannot be read.
+        """
+        if self.lists is not None:
+            return self.lists
+        return [each for file in self.files for each in revocation.parse(file.octets, file.name)]
+
+    def note_refusal(self, session: Session, message: str, now: datetime) -> None:
+        """Keep that a list was refused."""
+        revocation.refused(session, self.spoken, message, now)

@@ -1,0 +1,48 @@
+"""Events on their way from a client to its backend.
+
+Duty: bring them in batches that the backend takes, tell which one it never takes, and how many were lost while it was
+away. What waits, and for how long, is the carrier's matter (:mod:`smartproxy.logs.carrier`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
+from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document, is_urgent
+from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
+
+_SET_ASIDE = "events.set_aside"
+
+
+def carrier_to(backend: Backend, clock: Any, events: Events) -> Carrier[Document]:
+    """What carries events to the backend, those of *events* and whatever is added.
+
+    :param events: where trouble is told.
+    """
+
+    async def store(batch: Sequence[Document]) -> None:
+        try:
+            await backend.events(batch)
+        except BackendRefused as refused:
+            # A malformed batch will never be accepted; a wrong token or version can be corrected.
+            if refused.status in (400, 413):
+                raise BatchRefused(str(refused)) from refused
+            if refused.status == 500:
+                raise BatchFailed(str(refused)) from refused
+            raise
+
+    def set_aside(event: Document) -> None:
+        name = str(event.get("name"))
+        if name != _SET_ASIDE:
+            cause = Cause.EVENTS_SET_ASIDE
+            daemon = str(event.get("source"))
+            events.emit(_SET_ASIDE, event=name, cause=cause, message=cause.meaning, daemon=daemon)
+
+    def dropped(count: int) -> None:
+        message = "the backend was unreachable for too long"
+        events.emit("events.dropped", count=count, cause=Cause.BACKEND_UNAVAILABLE, message=message, daemon="client")
+
+    carrier = Carrier(store, clock, dropped, set_aside=set_aside, urgent=is_urgent, batch=EVENTS_A_CALL)
+    events.forward = carrier.add
+    return carrier

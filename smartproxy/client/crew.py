@@ -1,0 +1,397 @@
+"""The client's sessions in worker processes, as the supervisor sees them.
+
+Duty: give each session and each caller to the worker with the least to do, bring every worker what it needs (the
+configuration, and where servers are and what is shown to them), and take back the places of what a worker took along
+when it died. Reads no octet of a session or of a caller. Takes every worker for hostile: what it says about a session
+that it does not carry changes nothing.
+"""
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+
+from smartproxy.client.calls import WantedCall
+from smartproxy.client.house import Questions
+from smartproxy.client.words import (
+    CALL_SECONDS,
+    Adopt,
+    AskCall,
+    ClientLink,
+    CountConnections,
+    KeepRecord,
+    KnowServer,
+    OpenSession,
+    ServerWorkers,
+    StationTried,
+    TakeCaller,
+    TryPartner,
+    TunnelIsDown,
+    TunnelIsUp,
+)
+from smartproxy.ctl.statuses import ToldWorker
+from smartproxy.logs.emit import Events
+from smartproxy.net.drain import DrainWait
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ClientConfiguration
+from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.settings import Pool, Station
+from smartproxy.tunnel.boxes import Plain, line
+from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.control import Answer, Responder
+from smartproxy.tunnel.faults import Closing, OpeningFailed, TunnelFault, Violation
+from smartproxy.tunnel.lane import Inbound
+from smartproxy.tunnel.vocabulary import TunnelCommand
+from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.packets import Closeable
+from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.words import Over
+
+_A = TypeVar("_A", bound=attrs.AttrsInstance)
+_ANSWER_SECONDS = 5.0
+"""Beyond a session's deadline, which the worker keeps itself."""
+
+
+class CrewSessions:
+    """The sessions of all workers; see :class:`~smartproxy.client.house.Lodgers`."""
+
+    def __init__(self, reactor: Any, crew: Crew) -> None:
+        self._crew = crew
+        self._wait = DrainWait(reactor, self)
+        self._portraits: list[dict[str, object]] = []
+
+    @property
+    def live(self) -> Mapping[str, object]:
+        """The worker of each."""
+        return self._crew.live
+
+    def portraits(self) -> list[dict[str, object]]:
+        """Part of ``Lodgers``."""
+        return [dict(each) for each in self._portraits]
+
+    async def look(self) -> None:
+        """Ask the workers."""
+        self._portraits = await self._crew.portraits()
+
+    def close(self, session: str, fault: OwnFault) -> bool:
+        """Part of ``Lodgers``."""
+        return self._crew.end_session(session, fault)
+
+    def stop(self, fault: OwnFault) -> None:
+        """End all of them."""
+        for session in list(self.live):
+            self.close(session, fault)
+
+    async def drain(self, seconds: float, closing: float) -> None:
+        """Part of ``Lodgers``."""
+        await self._wait.run(seconds, closing)
+
+    def hurry(self) -> None:
+        """Part of ``Lodgers``."""
+        self._wait.hurry()
+
+    def finished(self) -> None:
+        """A session is over."""
+        self._wait.finished()
+
+
+class CrewLane:
+    """The data connections of all workers to one server; see :class:`~smartproxy.tunnel.lane.Lane`."""
+
+    def __init__(self, house: "CrewHouse", number: int, host: str, port: int, pool: Pool) -> None:
+        self.pool = pool
+        self.count = 0
+        self.number = number
+        self._house = house
+        self._host = host
+        self._port = port
+        self._shown: dict[str, object] = {}
+        self._up = False
+        self._workers: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        """How many there were when the house was looked at."""
+        return self.count
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Part of ``Lane``."""
+        self._shown = {
+            "certificate": credential.certificate.encode("ascii"),
+            "key": credential.key.encode("ascii"),
+            "proxy_ids": " ".join(sorted(proxy_ids)),
+        }
+        self.bring_all()
+
+    def bring_all(self) -> None:
+        """Tell all workers what is so now."""
+        if self._shown:
+            self._house.tell(KnowServer, **self._known())
+
+    def start(self) -> None:
+        """Part of ``Lane``."""
+        self._up = True
+        self._house.tell(TunnelIsUp, server=self.number)
+
+    def serve(self, workers: Sequence[int]) -> None:
+        """Part of ``Lane``."""
+        self._workers = workers
+        self._house.tell(ServerWorkers, server=self.number, workers=workers)
+
+    def stop(self, why: Closing) -> None:
+        """Part of ``Lane``."""
+        self._up, self._workers = False, ()
+        self._house.tell(TunnelIsDown, server=self.number, cause=why.cause, message=why.message)
+
+    async def bring(self, member: CrewMember) -> None:
+        """Tell a worker that has just begun."""
+        if not self._shown:
+            return
+        await member.link.ask(KnowServer, **self._known())
+        if not self._up:
+            await member.link.ask(TunnelIsDown, server=self.number, cause=Cause.TUNNEL_LOST, message="not up yet")
+            return
+        await member.link.ask(TunnelIsUp, server=self.number)
+        if self._workers:
+            await member.link.ask(ServerWorkers, server=self.number, workers=self._workers)
+
+    def _known(self) -> dict[str, Any]:
+        ready = -(-self.pool.ready // self._house.count)
+        where = {"server": self.number, "host": self._host, "port": self._port}
+        return {**where, "ready": ready, "most": self.pool.most, **self._shown}
+
+
+class CrewHouse:
+    """Where a client's sessions live whose processes are workers; see :class:`~smartproxy.client.house.House`.
+
+    :param zygote: makes the processes; forked before :meth:`start`.
+    :param count: how many workers there are.
+    :param source: the address from which servers are dialled, if one is given.
+    :param ruined: told that there can be no workers any more.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        events: Events,
+        questions: Questions,
+        zygote: Zygote,
+        *,
+        count: int,
+        source: str | None = None,
+        ruined: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.count = count
+        self._reactor = reactor
+        self._events = events
+        self._told = 0
+        self._questions = questions
+        self._source = source
+        self._configuration = ClientConfiguration()
+        self._lanes: dict[int, CrewLane] = {}
+        self.crew = Crew(reactor, events, zygote, count=count, kind=ClientLink, user=self, ruined=ruined)
+        self.sessions = CrewSessions(reactor, self.crew)
+
+    @property
+    def workers(self) -> tuple[ToldWorker, ...]:
+        """Part of ``House``."""
+        return self.crew.condition()
+
+    def start(self) -> None:
+        """Have the workers made."""
+        self.crew.start()
+
+    async def stop(self) -> None:
+        """End them."""
+        await self.crew.stop()
+
+    def tell(self, command: type[TunnelCommand], **arguments: object) -> None:
+        """Tell all workers."""
+        self._told += 1
+        for member in self.crew.members:
+            member.link.tell(command, **arguments)
+
+    # House
+
+    def lane(self, number: int, host: str, port: int, pool: Pool) -> CrewLane:
+        """Part of ``House``."""
+        lane = self._lanes[number] = CrewLane(self, number, host, port, pool)
+        return lane
+
+    def adopt(self, configuration: ClientConfiguration) -> None:
+        """Part of ``House``."""
+        self._configuration = configuration
+        self.tell(Adopt, client=self._adopted())
+        for lane in self._lanes.values():
+            lane.pool = configuration.pool
+            lane.bring_all()
+
+    async def open_inbound(self, server: int, inbound: Inbound) -> None:
+        """Part of ``House``."""
+        session = inbound.session
+        try:
+            member = await self.crew.choose().addTimeout(inbound.seconds, self._reactor)
+        except TimeoutError as fault:
+            self._questions.over(session)
+            raise StationUnreachable(rule=Cause.WORKER_START, message="no worker process is ready") from fault
+        self._carry(member, session, inbound.facts.partner)
+        told = attrs.asdict(inbound.facts, recurse=False)
+        try:
+            await member.link.ask(
+                OpenSession,
+                seconds=inbound.seconds + _ANSWER_SECONDS,
+                server=server,
+                session=session,
+                ticket=inbound.ticket,
+                deadline=inbound.seconds,
+                **told,
+            )
+        except OpeningFailed as failed:
+            raise failed.fault from failed
+        except TunnelFault as fault:
+            self._release(member, session)
+            raise StationUnreachable(rule=Cause.TUNNEL_QUESTION, message=str(fault)) from fault
+
+    def factory(self, partner: str) -> IProtocolFactory:
+        """Part of ``House``: a caller's connection goes to a worker before anything is read of it."""
+        return _Accepting(self, partner)
+
+    def take_caller(self, accepted: Closeable, partner: str) -> None:
+        """Give a caller's connection to a worker; where there is none in time, it is closed."""
+
+        def failed(failure: Failure) -> None:
+            accepted.close()
+            if failure.check(TimeoutError, OwnFault, TunnelFault) is None:
+                self._events.failure("smartproxy.client.crew", failure)
+
+        chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
+        chosen.addCallback(lambda member: member.link.hand_over(TakeCaller, accepted, partner=partner))
+        chosen.addErrback(failed)
+
+    async def try_partner(self, session: str, name: str) -> None:
+        """Part of ``House``."""
+        member = await self.crew.choose()
+        with contextlib.suppress(OwnFault, TunnelFault):
+            await member.link.ask(TryPartner, seconds=CALL_SECONDS, session=session, partner=name)
+
+    async def look(self) -> None:
+        """Part of ``House``."""
+        await self.sessions.look()
+        for lane in self._lanes.values():
+            asked = [member.link.ask(CountConnections, server=lane.number) for member in self.crew.members]
+            found = await DeferredList(asked, consumeErrors=True)
+            lane.count = sum(answer["count"] for well, answer in found if well)
+
+    # CrewUser
+
+    def facts(self) -> dict[str, Plain]:
+        """Part of ``CrewUser``."""
+        return {} if self._source is None else {"source": self._source}
+
+    def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
+        """Part of ``CrewUser``."""
+        return {
+            Over: partial(self._release, member),
+            AskCall: partial(self._call, member),
+            StationTried: self._station_tried,
+            KeepRecord: self._keep_record,
+        }
+
+    def prepare(self, member: CrewMember) -> Deferred[object]:
+        """Part of ``CrewUser``."""
+        return Deferred.fromCoroutine(self._prepare(member))
+
+    async def _prepare(self, member: CrewMember) -> None:
+        told = -1
+        while told != self._told:
+            # What is told meanwhile goes to those alone that are ready.
+            told = self._told
+            await member.link.ask(Adopt, client=self._adopted())
+            for lane in self._lanes.values():
+                await lane.bring(member)
+
+    def died(self, member: CrewMember) -> None:
+        """Part of ``CrewUser``: the places of its sessions have been given back by now."""
+        self.sessions.finished()
+
+    # Sessions.
+
+    def _carry(self, member: CrewMember, session: str, partner: str | None) -> None:
+        """A worker has a session from now on."""
+        member.sessions[session] = partner
+        member.holds[session] = partial(self._over, session)
+        self.crew.live[session] = member
+
+    def _release(self, member: CrewMember, session: str) -> None:
+        """A session of a worker is over."""
+        if self.crew.live.get(session) is member:
+            del self.crew.live[session], member.sessions[session], member.holds[session]
+            self._over(session)
+            self.sessions.finished()
+
+    def _over(self, session: str) -> None:
+        self._events.levels.forget(session)
+        self._questions.over(session)
+
+    def _call(self, member: CrewMember, session: str, **wanted: Any) -> Deferred[Answer]:
+        if session in self.crew.live:
+            raise Violation(Cause.SESSION_OPEN, Cause.SESSION_OPEN.meaning)
+        self._carry(member, session, None)
+        calling = self._questions.call(session, WantedCall(**wanted))
+        return calling.addCallback(lambda granted: attrs.asdict(granted))
+
+    def _station_tried(self, station: list[dict[str, Plain]], message: str | None) -> None:
+        self._questions.tried(_read(Station, station), message)
+
+    def _keep_record(self, packed: bytes, rest: bytes) -> None:
+        self._questions.recorded(packed + rest)
+
+    def _adopted(self) -> list[bytes]:
+        client: Any = write_object(self._configuration)
+        return [line(client)]
+
+
+def _read(cls: type[_A], objects: list[dict[str, Plain]]) -> _A:
+    """The one object that a worker told.
+
+    :raises Violation: if it is not what it has to be.
+    """
+    try:
+        (value,) = objects
+        return read_object(cls, value)
+    except ValueError as error:
+        raise Violation(Cause.VALUE_MALFORMED, "not the object that was asked for") from error
+
+
+class _Accepting(Factory):
+    """Takes callers' connections, and reads nothing."""
+
+    noisy = False
+
+    def __init__(self, house: CrewHouse, partner: str) -> None:
+        self._house = house
+        self._partner = partner
+
+    def buildProtocol(self, addr: IAddress | None) -> "_Passing":
+        """Part of Twisted's interface."""
+        return _Passing(self._house, self._partner)
+
+
+class _Passing(Protocol):
+    """One connection, which leaves this process as soon as it is there."""
+
+    def __init__(self, house: CrewHouse, partner: str) -> None:
+        self._house = house
+        self._partner = partner
+
+    def connectionMade(self) -> None:
+        """Pass it on."""
+        stream: Any = self.transport
+        self._house.take_caller(stream.detach(), self._partner)

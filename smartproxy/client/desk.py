@@ -1,0 +1,98 @@
+"""What a client knows of its sessions, wherever they live.
+
+Duty: give each session a place before anything is opened for it, within the limit of sessions; count the sessions of
+each partner; and know how the station failed when it was last called. Everything here is exact, also where several
+processes carry the sessions: nothing begins without a place, and each is given back once.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from smartproxy.logs.clock import now
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ClientConfiguration
+from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.settings import Station
+
+
+@attrs.frozen
+class StationFailure:
+    """The station failed when it was called.
+
+    :ivar time: when, aware, in UTC.
+    :ivar message: how.
+    """
+
+    station: Station
+    time: datetime
+    message: str
+
+
+class SessionDesk:
+    """The places of a client's sessions.
+
+    :param clock: tells the time.
+    :param configuration: tells the configuration in force.
+    """
+
+    def __init__(self, clock: IReactorTime, configuration: Callable[[], ClientConfiguration]) -> None:
+        self._clock = clock
+        self._configuration = configuration
+        self._places: dict[str, str | None] = {}
+        self._partners: Counter[str] = Counter()
+        self._failure: StationFailure | None = None
+
+    @property
+    def count(self) -> int:
+        """How many sessions there are, whoever began them; those that are being opened included."""
+        return len(self._places)
+
+    def sessions_of(self, partner: str) -> int:
+        """How many sessions there are that this partner began."""
+        return self._partners[partner]
+
+    def refusal(self) -> str | None:
+        """Why there is no place for one more; nothing if there is one."""
+        most = self._configuration().limits.sessions
+        return f"the client's limit of {most} sessions is reached" if self.count >= most else None
+
+    def admit(self, session: str, partner: str) -> None:
+        """Give a place to a session that a partner begins.
+
+        :raises StationUnreachable: if there is none, or the session has one.
+        """
+        if (refusal := self.refusal()) is not None:
+            raise StationUnreachable(rule=Cause.QUOTA_SESSIONS, message=refusal)
+        if session in self._places:
+            raise StationUnreachable(rule=Cause.SESSION_OPEN, message="a session with this id is open already")
+        self._places[session] = partner
+        self._partners[partner] += 1
+
+    def hold(self, session: str) -> None:
+        """Give a place to a session that the station begins; the caller has looked whether there is one."""
+        self._places[session] = None
+
+    def over(self, session: str) -> None:
+        """A session is over, or did not begin: take its place back, if it has one."""
+        partner = self._places.pop(session, None)
+        if partner is not None:
+            self._partners[partner] -= 1
+            if not self._partners[partner]:
+                del self._partners[partner]
+
+    @property
+    def station_failure(self) -> StationFailure | None:
+        """How the station that is configured failed when it was last called; ``None`` if it answered, or never was."""
+        failure = self._failure
+        return failure if failure is not None and failure.station == self._configuration().station else None
+
+    def station_tried(self, station: Station, message: str | None) -> None:
+        """Note whether the station answered.
+
+        :param message: how it failed; ``None`` if it did not.
+        """
+        self._failure = None if message is None else StationFailure(station, now(self._clock), message)

@@ -1,0 +1,89 @@
+"""What a daemon's process asks of the system for itself: less rights, more descriptors, its memory kept.
+
+Duty: before any key material is in memory a process gives up core dumps, tracing and new privileges, and raises the
+limit of open files as far as the system allows. A step that the system does not allow is returned, and stops nothing.
+"""
+
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+from collections.abc import Callable, Iterator
+
+COLLECTED_FROM = 10_000
+"""Objects that are made before garbage among them is looked for; they take one or two megabytes."""
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+PR_SET_DUMPABLE = 4
+PR_SET_NO_NEW_PRIVS = 38
+ENDLESS = 2**31
+"""Stands for "no limit"."""
+
+
+def harden() -> dict[str, str]:
+    """Take every hardening step; return those that failed, each with its cause."""
+    return dict(_failures())
+
+
+def take_descriptors() -> int:
+    """Raise the limit of open files and connections as far as the system allows; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ENDLESS if soft == resource.RLIM_INFINITY else soft
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory of a read's size for the next read.
+
+    It would give such memory back to the kernel at once, and have it come again page by page with each read: several
+    copies of up to 256 KiB are made for each. Does nothing where there is no ``mallopt(3)``.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        library.mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
+
+
+def collect_seldom() -> None:
+    """Have Python look for garbage less often, and never among what is there when the daemon has started.
+
+    A session makes some thousand objects and leaves three hundred in cycles, none of them OpenSSL's: with Python's own
+    thresholds they are looked for with every second session, together with what lives as long as the process.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTED_FROM, 20, 20)
+
+
+def _failures() -> Iterator[tuple[str, str]]:
+    for name, step in _STEPS.items():
+        try:
+            step()
+        except (OSError, ValueError, AttributeError) as error:
+            yield name, str(error)
+
+
+def _no_core_dumps() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def prctl(option: int, value: int) -> None:
+    """Call ``prctl(2)``.
+
+    :raises OSError: if the kernel does not do it.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+_STEPS: dict[str, Callable[[], None]] = {
+    "core dumps": _no_core_dumps,
+    "tracing": lambda: prctl(PR_SET_DUMPABLE, 0),
+    "new privileges": lambda: prctl(PR_SET_NO_NEW_PRIVS, 1),
+}

@@ -1,0 +1,97 @@
+"""Listening sockets that the process was given when it started, by the service manager or by the daemon before it.
+
+Duty: know them, and lend the one that is bound where a port is to be opened. They stay open as long as the process
+lives, also while nothing is accepted from them: whoever connects then waits, and is not refused. Never closes, binds or
+shuts down one. Trusts whoever started the process.
+
+Standard: sd_listen_fds(3).
+"""
+
+import os
+import socket
+from collections.abc import Iterable, MutableMapping
+from typing import Final
+
+from twisted.internet.endpoints import _SystemdParser
+
+from smartproxy.policy.addresses import HostPort
+
+_ALL: Final = "0.0.0.0"  # noqa: S104  What a socket unit may be bound to.
+_ALL_IPV6: Final = "::"
+
+
+class NotListening(ValueError):
+    """A descriptor is no listening TCP socket; the message says which, and what to do."""
+
+
+class Inherited:
+    """The sockets of this process."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._idle: list[socket.socket] = []
+
+    def keep(self, descriptors: Iterable[int]) -> None:
+        """Know these from now on.
+
+        :raises NotListening: for another kind of descriptor.
+        """
+        for descriptor in descriptors:
+            try:
+                os.set_inheritable(descriptor, False)
+                found = socket.socket(fileno=descriptor)
+                listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            except OSError as error:
+                raise NotListening(f"descriptor {descriptor} is no socket: {error.strerror}") from None
+            if not listens or found.type != socket.SOCK_STREAM or found.family not in (socket.AF_INET, socket.AF_INET6):
+                found.detach()
+                raise NotListening(
+                    f"descriptor {descriptor} is no listening TCP socket: a socket unit has to say "
+                    "ListenStream=ADDRESS:PORT and Accept=no"
+                )
+            found.setblocking(False)
+            self._sockets.append(found)
+            self._idle.append(found)
+
+    def lend(self, interface: str, port: int) -> socket.socket | None:
+        """A descriptor of its own of the socket that listens there; ``None`` if none does.
+
+        :param interface: an address; empty for all of IPv4.
+        """
+        for found in self._sockets:
+            if _listens_at(found, interface or _ALL, port):
+                if found in self._idle:
+                    self._idle.remove(found)
+                return found.dup()
+        return None
+
+    def idle(self) -> list[HostPort]:
+        """Where those listen that were never lent; each is told once."""
+        told = [HostPort(*found.getsockname()[:2]) for found in self._idle]
+        self._idle.clear()
+        return told
+
+
+def _listens_at(found: socket.socket, interface: str, port: int) -> bool:
+    """Whether who connects to this address and port comes to this socket."""
+    address, number = found.getsockname()[:2]
+    if number != port:
+        return False
+    if address == _ALL_IPV6 and interface == _ALL:
+        return not found.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return bool(address == interface)
+
+
+def given_by_manager(environment: MutableMapping[str, str]) -> list[int]:
+    """The descriptors that the service manager gave to this process; no program that is started later is told of them.
+
+    Twisted has read them: the endpoints' module does so when it is imported, and leaves them to nobody else.
+    """
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        environment.pop(name, None)
+    found: list[int] = _SystemdParser._sddaemon.inheritedDescriptors()
+    return found
+
+
+INHERITED: Final = Inherited()
+"""Those of this process."""

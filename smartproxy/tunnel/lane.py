@@ -1,0 +1,182 @@
+"""A client's data connections to one server, where its sessions live.
+
+Duty: keep a pool of them while the tunnel is up, show the tickets that came by the control connection, and give each
+session its leg for as long as the server waits for it. Knows nothing of the control connection, which may be in another
+process. Trusts whoever hands it tickets to have them from the server.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.leg import ILeg
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.relay.openings import SessionFacts
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, VerifiedServer
+from smartproxy.tunnel.data import DataConnection, DataLeg
+from smartproxy.tunnel.dialling import dial
+from smartproxy.tunnel.entrance import Entrance
+from smartproxy.tunnel.faults import Closing
+from smartproxy.tunnel.kinds import SMART, TunnelKind
+from smartproxy.tunnel.places import place_of, preamble
+from smartproxy.tunnel.pool import DataPool
+from smartproxy.tunnel.vocabulary import Side
+
+
+@attrs.frozen(kw_only=True)
+class Inbound:
+    """A session that a server wants to open inside.
+
+    :ivar ticket: what its data connection shows.
+    :ivar seconds: how long the server waits.
+    """
+
+    session: str
+    ticket: bytes = attrs.field(repr=False)
+    seconds: int
+    facts: SessionFacts
+
+
+class Lane(Protocol):
+    """The data connections to one server, as its control connection sees them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Use this credential and these Proxy IDs for connections dialled from now on."""
+
+    def start(self) -> None:
+        """The tunnel is up: keep connections ready."""
+
+    def serve(self, workers: Sequence[int]) -> None:
+        """The server has these workers, and each data connection is for one of them."""
+
+    def stop(self, why: Closing) -> None:
+        """The tunnel is down: abort all connections, and with them their sessions."""
+
+
+class DataLane:
+    """The data connections to one server.
+
+    :param clock: ``callLater``'s owner.
+    :param endpoint: how to dial the server.
+    :param ready: data connections kept ready.
+    :param most: data connections at most.
+    :param kind: which kind of tunnel it is.
+    :ivar pool: while the tunnel is up, those to a server that is one process.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        events: Events,
+        *,
+        ready: int = limits.POOL_READY.default,
+        most: int = limits.POOL_MOST.default,
+        kind: TunnelKind = SMART,
+    ) -> None:
+        self.ready = ready
+        self.most = most
+        self.pool: DataPool | None = None
+        self._pools: dict[int | None, DataPool] = {}
+        self._clock = clock
+        self._endpoint = endpoint
+        self._events = events
+        self._kind = kind
+        self._context: ClientContext | None = None
+
+    def __len__(self) -> int:
+        """How many data connections there are, those that are being dialled included."""
+        return sum(map(len, self._pools.values()))
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Part of :class:`Lane`."""
+        self._context = ClientContext(credential, proxy_ids, self._kind.data)
+
+    def start(self) -> None:
+        """Part of :class:`Lane`."""
+        self.pool = self._kept_ready(None, self.ready)
+
+    def serve(self, workers: Sequence[int]) -> None:
+        """Part of :class:`Lane`."""
+        if self.pool is None:
+            return
+        for worker in [each for each in self._pools if each not in workers]:
+            self._pools.pop(worker).stop(Closing(Cause.TUNNEL_IDLE, "not needed"))
+        for worker in workers:
+            if worker not in self._pools:
+                self._kept_ready(worker, -(-self.ready // len(workers)))
+
+    def stop(self, why: Closing) -> None:
+        """Part of :class:`Lane`."""
+        self.pool = None
+        while self._pools:
+            _, pool = self._pools.popitem()
+            pool.stop(why)
+
+    async def attach(self, ticket: bytes) -> DataLeg:
+        """The leg of the session that a ticket is for.
+
+        :raises OwnFault: if there is no data connection for it while the ticket is good.
+        """
+        if self.pool is None:
+            raise OwnFault(rule=Cause.TUNNEL_POOL, message="the tunnel is down")
+        worker, shown = place_of(ticket)
+        # A worker is named with its first session before the server tells of it, if it is new.
+        pool = self._pools[worker] if worker in self._pools else self._kept_ready(worker, 0)
+        connection = pool.take_idle()
+        if connection is None:
+            taking = Deferred.fromCoroutine(pool.take())
+            try:
+                connection = await taking.addTimeout(limits.TICKET_SECONDS / 2, self._clock)
+            except TimeoutError as fault:
+                message = "the client could not make a data connection in time"
+                raise OwnFault(rule=Cause.TUNNEL_POOL, message=message) from fault
+        return connection.attach(shown)
+
+    async def carry(self, inbound: Inbound, open_inbound: Callable[[str, SessionFacts, ILeg], Deferred[None]]) -> None:
+        """Open a session that a server asks for.
+
+        :param open_inbound: opens it inside, given its id, its facts and the leg towards the server; fires when the
+            inside is ready, and is canceled when the server waits no longer.
+        :raises SessionFault: if it cannot be opened; its leg is ended.
+        """
+        leg = await self.attach(inbound.ticket)
+        opening = maybeDeferred(open_inbound, inbound.session, inbound.facts, leg)
+        try:
+            await opening.addTimeout(inbound.seconds, self._clock)
+        except TimeoutError as fault:
+            leg.finish()
+            message = f"the station was not ready within {inbound.seconds} s"
+            raise StationUnreachable(rule=Cause.DEADLINE_OPENING, message=message) from fault
+        except Exception:
+            leg.finish()
+            raise
+
+    def _kept_ready(self, worker: int | None, ready: int) -> DataPool:
+        pool = self._pools[worker] = DataPool(
+            lambda pool: self._dial(pool, worker),
+            self._clock,
+            self._events,
+            ready=ready,
+            most=self.most,
+            others=lambda: len(self) - len(pool),
+        )
+        pool.start()
+        return pool
+
+    def _dial(self, pool: DataPool, worker: int | None) -> Deferred[DataConnection]:
+        def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
+            return self._kind.connection(pool, Side.CLIENT, self._clock, self._events, entrance.peer)
+
+        assert self._context is not None, "a lane has a credential before its tunnel is up"
+        first = b"" if worker is None else preamble(worker)
+        return Deferred.fromCoroutine(dial(self._clock, self._endpoint, self._context, build, first))

@@ -1,0 +1,240 @@
+"""How a worker's process is made: by a zygote, which the supervisor forks before its reactor runs.
+
+Duty: keep one process that has imported everything, has one thread and runs no reactor, and have it fork a worker for
+each request; tell the supervisor which process that is, and how it ended. Every worker is the zygote's child, which
+reaps it: there are no zombies, and a number is only ever killed while its process is not reaped. The zygote dies with
+the supervisor, and workers die with the zygote, by the kernel's hand, whatever ends them.
+
+Forking from a zygote takes some milliseconds, and a worker shares with it the memory of all that was imported; a
+program that is started anew takes the processor half a second, and has that memory to itself
+(``docs/performance.rst``). Trusts the supervisor; nothing of a peer ever comes to the zygote.
+"""
+
+import contextlib
+import gc
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.main import installReactor
+from twisted.python.failure import Failure
+
+from smartproxy.workers.confinement import confine, follow_parent, name_process
+from smartproxy.workers.packets import Packets, pair
+
+_PACKET: Final = struct.Struct("!cIi")
+_SPAWN, _KILL, _BORN, _ENDED = b"S", b"K", b"B", b"E"
+_STANDARD_MOST: Final = 2
+Work = Callable[[socket.socket, Any], object]
+"""What a worker does with its end of the link and a reactor that does not run yet; it returns when it is over."""
+_LEFT: Final[list[object]] = []
+"""What a worker inherits and does not use: it has closed their descriptors, and nobody may do that again."""
+
+
+class Zygote:
+    """The zygote, as its supervisor knows it.
+
+    :param work: what a worker does.
+    :param title: the name of the workers' processes.
+    :ivar pid: the zygote's process, once there is one.
+    """
+
+    def __init__(self, work: Work, title: str) -> None:
+        self.pid = 0
+        self._work = work
+        self._title = title
+        self._end: socket.socket | None = None
+        self._packets: Packets | None = None
+        self._born: Callable[[int, int], object] = _nothing
+        self._ended: Callable[[int, int], object] = _nothing
+        self._lost: Callable[[], object] = _nothing
+
+    def fork(self) -> None:
+        """Make the zygote; before the process has a second thread, and before its reactor runs."""
+        ours, theirs = pair()
+        gc.collect()
+        supervisor = os.getpid()
+        self.pid = os.fork()
+        if not self.pid:
+            _child(lambda: _Zygote(theirs, self._work, self._title, supervisor).run())
+        theirs.close()
+        self._end = ours
+
+    def attach(
+        self,
+        reactor: Any,
+        born: Callable[[int, int], object],
+        ended: Callable[[int, int], object],
+        lost: Callable[[], object],
+    ) -> None:
+        """Listen to the zygote.
+
+        :param born: told the number of a worker, and its process.
+        :param ended: told the number of a worker whose process is over, and its status as ``waitpid`` tells it.
+        :param lost: told that the zygote is gone, and all workers with it.
+        """
+        assert self._end is not None, "the zygote is forked before the reactor runs"
+        self._born, self._ended, self._lost = born, ended, lost
+        self._packets = Packets(reactor, self._end, self, takes=False)
+
+    def spawn(self, number: int) -> socket.socket:
+        """Have a worker made; its link's other end."""
+        ours, theirs = pair()
+        assert self._packets is not None
+        self._packets.send(_PACKET.pack(_SPAWN, number, 0), theirs)
+        return ours
+
+    def kill(self, number: int) -> None:
+        """Kill a worker, if it is still there."""
+        if self._packets is not None:
+            self._packets.write(_PACKET.pack(_KILL, number, 0))
+
+    def stop(self) -> None:
+        """End the zygote, and with it whatever workers there are."""
+        self._born = self._ended = self._lost = _nothing
+        if self._packets is not None:
+            self._packets.abortConnection()
+        elif self._end is not None:
+            self._end.close()
+
+    # PacketReceiver
+
+    def makeConnection(self, transport: Any) -> None:
+        """Part of ``PacketReceiver``."""
+
+    def descriptor_received(self, descriptor: int | None) -> None:
+        """Part of ``PacketReceiver``: none is taken."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """The zygote tells something."""
+        kind, number, value = _PACKET.unpack(data)
+        (self._born if kind == _BORN else self._ended)(number, value)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The zygote is gone, or not wanted any more: reap it."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self._lost()
+
+
+class _Zygote:
+    """The zygote's own process."""
+
+    def __init__(self, end: socket.socket, work: Work, title: str, supervisor: int) -> None:
+        self._end = end
+        self._work = work
+        self._title = title
+        self._supervisor = supervisor
+        self._poll = select.poll()
+        self._children: dict[int, tuple[int, int]] = {}
+
+    def run(self) -> None:
+        """Serve the supervisor until it is gone; the workers go with this process."""
+        follow_parent(self._supervisor)
+        _ignore_signals()
+        name_process(f"{self._title} zygote")
+        _keep_only(self._end.fileno())
+        gc.freeze()
+        self._poll.register(self._end, select.POLLIN)
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor != self._end.fileno():
+                    self._reap(descriptor)
+                elif not self._asked():
+                    return
+
+    def _asked(self) -> bool:
+        """Do what the supervisor wants; whether it is still there."""
+        packet, descriptors, _, _ = socket.recv_fds(self._end, _PACKET.size, 1)
+        if not packet:
+            return False
+        kind, number, _ = _PACKET.unpack(packet)
+        if kind == _SPAWN:
+            self._spawn(number, descriptors[0])
+        else:
+            for watched, child in self._children.items():
+                if child[0] == number:
+                    signal.pidfd_send_signal(watched, signal.SIGKILL)
+        return True
+
+    def _spawn(self, number: int, descriptor: int) -> None:
+        zygote = os.getpid()
+        child = os.fork()
+        if not child:
+            _child(lambda: self._become_worker(descriptor, zygote))
+        os.close(descriptor)
+        watched = os.pidfd_open(child)
+        self._children[watched] = number, child
+        self._poll.register(watched, select.POLLIN)
+        self._end.send(_PACKET.pack(_BORN, number, child))
+
+    def _reap(self, watched: int) -> None:
+        number, child = self._children.pop(watched)
+        self._poll.unregister(watched)
+        os.close(watched)
+        _, status = os.waitpid(child, 0)
+        self._end.send(_PACKET.pack(_ENDED, number, status))
+
+    def _become_worker(self, descriptor: int, zygote: int) -> None:
+        follow_parent(zygote)
+        _keep_only(descriptor)
+        name_process(self._title)
+        random.seed()
+        reactor = _fresh_reactor()
+        confine()
+        self._work(socket.socket(fileno=descriptor), reactor)
+
+
+def _child(run: Callable[[], object]) -> NoReturn:
+    """Run in a process that was forked, and end it: it never returns to what its parent was doing."""
+    try:
+        run()
+    except BaseException:
+        # Nobody reads a traceback: the supervisor tells the status.
+        os._exit(1)
+    os._exit(0)
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close whatever was inherited but one descriptor; standard files lead nowhere."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(_STANDARD_MOST + 1):
+        os.dup2(null, standard)
+    os.closerange(_STANDARD_MOST + 1, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _ignore_signals() -> None:
+    """End by the supervisor alone: a terminal and a service manager signal all processes of a daemon at once."""
+    for number in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGXCPU,
+    ):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+def _fresh_reactor() -> EPollReactor:
+    """A reactor of the worker's own: the inherited one has lost its descriptors."""
+    _LEFT.append(sys.modules.pop("twisted.internet.reactor", None))
+    reactor = EPollReactor()
+    installReactor(reactor)
+    return reactor
+
+
+def _nothing(*_: object) -> None:
+    """Stands for what nobody asks for."""

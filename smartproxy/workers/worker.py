@@ -1,0 +1,227 @@
+"""A worker's process: what it has beside the daemon's own part.
+
+Duty: run a reactor of its own between one link and the sessions, tell the supervisor what happens, and end when the
+link does. Writes no log: what would be logged, and what is carried to the backend, goes to the supervisor in the order
+in which it happened. Opens no file and no port. Trusts the supervisor.
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.application.internet import TimerService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
+from zope.interface import implementer
+
+from smartproxy.logs.carrier import Document
+from smartproxy.logs.clock import make_steady
+from smartproxy.logs.emit import RECORD_KEY, Events
+from smartproxy.logs.levels import Levels
+from smartproxy.logs.record import Record
+from smartproxy.net.process import collect_seldom
+from smartproxy.net.sessions import LiveSessions
+from smartproxy.net.transport.sockets import call_directly
+from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
+from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault
+from smartproxy.tunnel.boxes import Plain, line
+from smartproxy.tunnel.control import Answer, Responder
+from smartproxy.tunnel.faults import Closing, OpeningFailed
+from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
+from smartproxy.workers.link import SILENCE_SECONDS, Link
+from smartproxy.workers.packets import Packets
+from smartproxy.workers.words import Began, EndSession, Leave, Over, Portraits, Post, SetLevels, Start, TellEvents
+
+_UNSENT_MOST = 10_000
+"""Events that wait for the next turn of the reactor; more are counted, and dropped."""
+
+
+class Craft(Protocol):
+    """A daemon's own part of a worker."""
+
+    sessions: LiveSessions
+
+    def responders(self) -> Mapping[type[TunnelCommand], Responder]:
+        """What answers the daemon's own questions of the supervisor."""
+
+    def start(self, facts: Mapping[str, Plain]) -> None:
+        """The first word came: these are the daemon's facts."""
+
+
+@implementer(ILogObserver)
+class Tidings:
+    """What a worker tells, in order: at once in a turn of the reactor, and all of it before a session is over.
+
+    :param clock: brings the next turn.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        self.link: Link | None = None
+        self.events: Events | None = None
+        self._clock = clock
+        self._unsent: list[bytes] = []
+        self._dropped = 0
+        self._due = False
+
+    def carry(self, document: Document) -> None:
+        """Tell an event."""
+        if len(self._unsent) >= _UNSENT_MOST:
+            self._dropped += 1
+            return
+        try:
+            self._unsent.append(line(document))
+        except ValueError:
+            self._dropped += 1
+        if not self._due:
+            self._due = True
+            self._clock.callLater(0, self.flush)
+
+    def __call__(self, entry: LogEvent) -> None:
+        """Tell what is for the log alone; a record that is carried was told already."""
+        record = entry.get(RECORD_KEY)
+        if isinstance(record, Record):
+            if record.sequence is None:
+                self.carry({**record.document(), "sequence": 0})
+        elif entry.get("log_level") in (LogLevel.error, LogLevel.critical) and self.events is not None:
+            failure = entry.get("log_failure")
+            if failure is not None:
+                self.events.failure(str(entry.get("log_namespace")), failure)
+
+    def flush(self) -> None:
+        """Tell what waits now."""
+        self._due = False
+        while self._unsent:
+            size = count = 0
+            for octets in self._unsent:
+                size += len(octets) + 1
+                if count and size > limits.REPORTS_OCTETS:
+                    break
+                count += 1
+            piece, self._unsent = self._unsent[:count], self._unsent[count:]
+            if self.link is not None:
+                self.link.tell(TellEvents, events=piece)
+        dropped, self._dropped = self._dropped, 0
+        if dropped and self.events is not None:
+            cause = Cause.TUNNEL_EVENTS_MANY
+            self.events.emit("events.dropped", count=dropped, cause=cause, message=cause.meaning, daemon="worker")
+
+
+class Worker:
+    """A worker.
+
+    :param reactor: its own.
+    :param source: the daemon's name in its events.
+    :param levels: what is logged, until the supervisor says it.
+    :param kind: the daemon's class of links.
+    :param craft: makes the daemon's part.
+    :param silence: see :class:`~smartproxy.workers.link.Link`.
+    :ivar number: which worker it is.
+    :ivar over: fires when the link is over.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        source: str,
+        levels: Levels,
+        kind: type[Link],
+        craft: Callable[["Worker"], Craft],
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
+        self.reactor = reactor
+        self.number = 0
+        self.over: Deferred[Closing] = Deferred()
+        self.tidings = Tidings(reactor)
+        self.events = Events(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
+        self.events.levels = levels
+        self.tidings.events = self.events
+        self.link = kind(Post.WORKER, reactor, self.events, self.over.callback, silence)
+        self.tidings.link = self.link
+        self.craft = craft(self)
+        self.link.answers = {
+            Start: self._start,
+            SetLevels: self._set_levels,
+            EndSession: self._end_session,
+            Portraits: self._portraits,
+            Leave: self._leave,
+            Ping: lambda: None,
+            **self.craft.responders(),
+        }
+
+    # For the craft.
+
+    def began(self, session: str, partner: str | None) -> None:
+        """A session began."""
+        self.link.tell(Began, session=session, partner=partner)
+
+    def session_over(self, session: str) -> None:
+        """A session is over: tell all of it, and then that."""
+        self.tidings.flush()
+        self.link.tell(Over, session=session)
+
+    # Answering.
+
+    def _start(self, number: int, levels: list[dict[str, Plain]], facts: list[dict[str, Plain]]) -> None:
+        self.number = number
+        self._set_levels(levels)
+        self.craft.start(facts[0])
+
+    def _set_levels(self, levels: list[dict[str, Plain]]) -> None:
+        self.events.levels.adopt({name: str(label) for name, label in levels[0].items()})
+
+    def _end_session(self, session: str, fault: str, rule: str, message: str) -> Answer:
+        codes = {b"fault": fault.encode("ascii"), b"rule": rule.encode("ascii")}
+        told: SessionFault = OpeningFailed.read(message, codes).fault
+        assert isinstance(told, OwnFault)
+        return {"there": int(self.craft.sessions.close(session, told))}
+
+    def _portraits(self, after: str) -> Answer:
+        page: list[bytes] = []
+        size, now = 0, self.reactor.seconds()
+        for session in sorted(self.craft.sessions.live):
+            if session <= after:
+                continue
+            portrait: dict[str, Any] = self.craft.sessions.live[session].portrait()
+            octets = line({**portrait, "since": max(0.0, now - portrait["since"])})
+            size += len(octets) + 1
+            if page and size > limits.REPORTS_OCTETS:
+                break
+            page.append(octets)
+        return {"portraits": page or None}
+
+    def _leave(self) -> None:
+        self.events.tell_counted()
+        self.tidings.flush()
+
+
+def work(
+    end: socket.socket,
+    reactor: Any,
+    log: Any,
+    *,
+    source: str,
+    kind: type[Link],
+    craft: Callable[[Worker], Craft],
+    silence: float = SILENCE_SECONDS,
+) -> None:
+    """Be a worker until the link is over.
+
+    :param end: this end of the link.
+    :param reactor: does not run yet.
+    :param log: the daemon's log as it was inherited; it writes nothing here.
+    """
+    make_steady(reactor)
+    call_directly(reactor)
+    worker = Worker(reactor, source=source, levels=log.levels, kind=kind, craft=craft, silence=silence)
+    log.divert(worker.tidings)
+    thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
+    thrift.clock = reactor
+    thrift.startService()
+    Packets(reactor, end, worker.link, takes=True)
+    worker.over.addBoth(lambda _: maybeDeferred(reactor.stop))
+    collect_seldom()
+    reactor.run(installSignalHandlers=False)

@@ -1,0 +1,118 @@
+"""Listening sockets that a daemon was given by whoever started it."""
+
+import os
+import socket
+from collections.abc import Sequence
+
+from twisted.internet.endpoints import _SystemdParser
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.systemd import ListenFDs
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.net import listeners
+from smartproxy.net.listeners import Listeners
+from smartproxy.net.transport.inherited import Inherited, NotListening, given_by_manager
+from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.settings import Listener
+from tests.adapters.rig import Journal
+
+
+class Given(SynchronousTestCase):
+    """Which socket is used for which port."""
+
+    def listening(self, host: str, *, both: bool = True) -> socket.socket:
+        """A socket that listens.
+
+        :param both: whether one on all addresses takes IPv4, too.
+        """
+        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.addCleanup(made.close)
+        if ":" in host:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+        made.bind((host, 0))
+        made.listen()
+        return made
+
+    def given(self, *sockets: socket.socket) -> Inherited:
+        """A process that was given copies of these."""
+        inherited = Inherited()
+        inherited.keep([os.dup(each.fileno()) for each in sockets])
+        return inherited
+
+    def lent(self, inherited: Inherited, asked: Sequence[tuple[str, int]]) -> list[bool]:
+        """Whether a socket is lent for each address and port."""
+        found = [inherited.lend(host, port) for host, port in asked]
+        for each in found:
+            if each is not None:
+                each.close()
+        return [each is not None for each in found]
+
+    def test_addresses(self) -> None:
+        """The address has to be the same; a socket on all addresses of both families serves each family's."""
+        one, other = self.listening("127.0.0.1"), self.listening("127.0.0.2")
+        both, six = self.listening("::"), self.listening("::", both=False)
+        inherited = self.given(one, other, both, six)
+        port, second, all_of_both, all_of_six = (each.getsockname()[1] for each in (one, other, both, six))
+        for host, number, found in (
+            ("127.0.0.1", port, True),
+            ("127.0.0.2", port, False),
+            ("0.0.0.0", port, False),
+            ("127.0.0.1", second, False),
+            ("127.0.0.2", second, True),
+            ("::", all_of_both, True),
+            ("0.0.0.0", all_of_both, True),
+            ("", all_of_both, True),
+            ("127.0.0.1", all_of_both, False),
+            ("::", all_of_six, True),
+            ("0.0.0.0", all_of_six, False),
+        ):
+            self.assertEqual(self.lent(inherited, [(host, number)]), [found], (host, number))
+
+    def test_lent_again(self) -> None:
+        """What was lent is closed by its borrower, and can be lent again: the socket itself goes on."""
+        one = self.listening("127.0.0.1")
+        port = one.getsockname()[1]
+        inherited = self.given(one)
+        one.close()
+        self.assertEqual(self.lent(inherited, [("127.0.0.1", port)] * 2), [True, True])
+        with socket.create_connection(("127.0.0.1", port)):
+            borrowed = inherited.lend("127.0.0.1", port)
+            assert borrowed is not None
+            accepted, _ = borrowed.accept()
+            accepted.close()
+            self.assertFalse(borrowed.getblocking())
+            borrowed.close()
+
+    def test_environment(self) -> None:
+        """No program that the daemon starts is told of the sockets, which it does not have."""
+        self.patch(_SystemdParser, "_sddaemon", ListenFDs([3, 4], ("a", "b")))
+        environment = {"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "HOME": "/"}
+        self.assertEqual((given_by_manager(environment), environment), ([3, 4], {"HOME": "/"}))
+
+    def test_what_is_none(self) -> None:
+        """A file, a datagram socket, a connection and a UNIX socket are refused with what to do."""
+        datagrams, unix = socket.socket(type=socket.SOCK_DGRAM), socket.socket(socket.AF_UNIX)
+        for each in (datagrams, unix, socket.socket()):
+            self.addCleanup(each.close)
+            with self.assertRaises(NotListening) as raised:
+                self.given(each)
+            self.assertIn("ListenStream=", str(raised.exception))
+        with open(os.devnull, encoding="ascii") as file:
+            self.assertRaises(NotListening, Inherited().keep, [os.dup(file.fileno())])
+
+    def test_idle(self) -> None:
+        """A socket that no port of the configuration uses is told once, when all ports are open."""
+        used, unused = self.listening("127.0.0.1"), self.listening("127.0.0.1")
+        inherited = self.given(used, unused)
+        self.patch(listeners, "INHERITED", inherited)
+        self.lent(inherited, [("127.0.0.1", used.getsockname()[1])])
+        reactor = MemoryReactorClock()
+        journal = Journal(reactor)
+        ports = Listeners(reactor, object, journal.events)  # type: ignore[arg-type]  # nobody connects
+        ports.have((), "nothing")
+        self.assertEqual(journal.names(), [])
+        for _ in range(2):
+            ports.have((Listener(address="127.0.0.1", port=6619),), "configured")
+        told = journal.the("listener.idle")
+        self.assertEqual(HostPort(str(told["address"]), int(str(told["port"]))), HostPort(*unused.getsockname()))
+        self.assertIn("ListenStream=", str(told["advice"]))

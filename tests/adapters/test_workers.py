@@ -1,0 +1,265 @@
+"""The crew: workers that are made, that die, that hang and that say what they may not say, as real processes."""
+
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as trials
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import Logger, LogPublisher
+from twisted.trial.unittest import TestCase
+
+from smartproxy.logs.emit import Events
+from smartproxy.logs.levels import Levels
+from smartproxy.logs.severity import Severity
+from smartproxy.net.sessions import LiveSessions
+from smartproxy.policy.causes import Cause
+from smartproxy.tunnel.boxes import Number, Plain, PrintableText
+from smartproxy.tunnel.control import Responder
+from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
+from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.link import Link
+from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.words import Began, Post, Start, directions
+from smartproxy.workers.worker import Worker, work
+
+TITLE = "smart-test"
+reactor: Any = trials
+
+
+class Serve(TunnelCommand):
+    """Write a text into the connection that comes with it."""
+
+    arguments = [(b"text", PrintableText(16))]
+
+
+class Misbehave(TunnelCommand):
+    """Begin a session of this id, or say what only a supervisor may say where there is none."""
+
+    arguments = [(b"session", PrintableText(16))]
+    response = [(b"pid", Number())]
+
+
+class TestLink(Link):
+    """The table of these tests."""
+
+    allowed = directions(supervisor=[Serve, Misbehave])
+
+
+class Lawless(TestLink):
+    """The same, for a worker that says what it likes."""
+
+    allowed = {**TestLink.allowed, (Post.WORKER, TunnelPhase.READY): frozenset({Began, Start})}
+
+
+class Recording:
+    """A log without a place."""
+
+    def __init__(self) -> None:
+        self.levels = Levels()
+
+    def divert(self, observer: object) -> None:
+        """Nothing else listens."""
+
+
+class Craft:
+    """What these workers do."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.sessions = LiveSessions(worker.reactor, worker.events)
+
+    def responders(self) -> Mapping[type[TunnelCommand], Responder]:
+        """Part of ``Craft``."""
+        return {Serve: self._serve, Misbehave: self._misbehave}
+
+    def start(self, facts: Mapping[str, Plain]) -> None:
+        """Part of ``Craft``."""
+        self._worker.events.emit("backend.stopped", cause=Cause.OPERATOR_SIGNAL, message=str(facts["word"]))
+
+    def _serve(self, text: str) -> None:
+        with self._worker.link.take_socket() as connection:
+            connection.sendall(f"{text} {os.getpid()}".encode("ascii"))
+
+    def _misbehave(self, session: str) -> dict[str, int]:
+        if session:
+            self._worker.began(session, "ACME")
+        else:
+            self._worker.link.tell(Start, number=1, levels=[b"{}"], facts=[b"{}"])
+        return {"pid": os.getpid()}
+
+
+class CrewCase(TestCase):
+    """A crew of two workers."""
+
+    timeout = 20
+
+    kind: type[Link] = TestLink
+    silence = 10.0
+
+    def setUp(self) -> None:
+        """Fork a zygote, and have it make both."""
+        self.told: list[dict[str, Any]] = []
+        self.deaths: list[CrewMember] = []
+        self.changed: list[Deferred[None]] = []
+        log = Logger(namespace="test", observer=LogPublisher())
+        self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
+        kind, silence = self.kind, self.silence
+
+        def run(end: socket.socket, own: object) -> None:
+            work(end, own, Recording(), source="server", kind=kind, craft=Craft, silence=silence)
+
+        self.zygote = Zygote(run, TITLE)
+        self.zygote.fork()
+        self.crew = Crew(reactor, self.events, self.zygote, count=2, kind=TestLink, user=self, silence=self.silence)
+        self.crew.start()
+
+    def tearDown(self) -> Deferred[None]:  # type: ignore[override]  # Twisted waits for it
+        """End all of it."""
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        await self.crew.stop()
+        await deferLater(reactor, 0)
+        self.assertFalse(Path(f"/proc/{self.zygote.pid}").exists())
+
+    def facts(self) -> dict[str, Plain]:
+        """Part of ``CrewUser``."""
+        return {"word": "hello"}
+
+    def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
+        """Part of ``CrewUser``."""
+        return {}
+
+    def prepare(self, member: CrewMember) -> Deferred[object]:
+        """Part of ``CrewUser``."""
+        return succeed(None)
+
+    def died(self, member: CrewMember) -> None:
+        """Part of ``CrewUser``."""
+        self.deaths.append(member)
+
+    def _carried(self, document: dict[str, Any]) -> None:
+        self.told.append(document)
+        changed, self.changed = self.changed, []
+        for each in changed:
+            each.callback(None)
+
+    async def event(self, name: str, count: int = 1) -> dict[str, Any]:
+        """The event of this name, as soon as it was told so often."""
+        while len(found := [each for each in self.told if each["name"] == name]) < count:
+            self.changed.append(Deferred())
+            await self.changed[-1]
+        return found[count - 1]
+
+    async def ready(self, count: int = 2) -> tuple[CrewMember, ...]:
+        """The workers, as soon as so many have been ready."""
+        await self.event("worker.started", count)
+        return self.crew.members
+
+    async def served(self) -> tuple[str, int]:
+        """What a worker wrote into a connection, and its process."""
+        member = await self.crew.choose()
+        ours, theirs = socket.socketpair()
+        with ours:
+            await member.link.hand_over(Serve, theirs, text="served")
+            text, pid = ours.recv(100).decode("ascii").split()
+        return text, int(pid)
+
+
+class CrewTests(CrewCase):
+    """What a crew promises."""
+
+    async def test_workers_are_processes_that_take_descriptors(self) -> None:
+        """Two workers of the zygote are ready, named so; a connection that is handed over is served by one of them."""
+        members = await self.ready()
+        pids = {member.pid for member in members}
+        self.assertEqual(len(pids - {os.getpid(), self.zygote.pid}), 2)
+        self.assertEqual({Path(f"/proc/{pid}/comm").read_text("ascii").strip() for pid in pids}, {TITLE})
+        text, pid = await self.served()
+        self.assertEqual(text, "served")
+        self.assertIn(pid, pids)
+
+    async def test_events_of_a_worker_are_the_daemons(self) -> None:
+        """What a worker tells is told by the supervisor, with a number of its own."""
+        event = await self.event("backend.stopped")
+        self.assertEqual((event["message"], event["source"]), ("hello", "server"))
+
+    async def test_a_killed_worker_is_replaced(self) -> None:
+        """One CRITICAL event says which process, by which signal, and how many sessions; the other worker stays."""
+        first, second = await self.ready()
+        await first.link.ask(Misbehave, session="a1")
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        event = await self.event("worker.died")
+        self.assertEqual(
+            (event["level"], event["pid"], event["cause"], event["exit_status"], event["sessions"]),
+            ("critical", first.pid, Cause.WORKER_SIGNAL, -signal.SIGKILL, 1),
+        )
+        members = await self.ready(3)
+        self.assertIn(second, members)
+        self.assertEqual(len(members), 2)
+        self.assertEqual(self.deaths, [first])
+        self.assertEqual(self.crew.live, {})
+
+    async def test_no_zombie_and_no_descriptor_is_left(self) -> None:
+        """After many deaths there are as many descriptors and children as before them."""
+        await self.ready()
+        before = len(os.listdir("/proc/self/fd")), _children(self.zygote.pid)
+        for death in range(1, 21):
+            member = self.crew.members[0]
+            assert member.pid is not None
+            os.kill(member.pid, signal.SIGKILL)
+            await self.event("worker.died", death)
+            for again in self.crew._again:
+                again.reset(0)
+            await self.event("worker.started", 2 + death)
+        self.assertEqual((len(os.listdir("/proc/self/fd")), len(_children(self.zygote.pid))), (before[0], 2))
+
+    async def test_what_a_worker_may_not_say_ends_it(self) -> None:
+        """A session of another worker's id is a violation: the worker that says it is killed, and loses nothing."""
+        first, second = await self.ready()
+        await first.link.ask(Misbehave, session="a1")
+        second.link.ask(Misbehave, session="a1").addErrback(lambda failure: None)
+        event = await self.event("worker.died")
+        self.assertEqual((event["pid"], event["cause"], event["sessions"]), (second.pid, Cause.WORKER_VIOLATION, 0))
+        self.assertIs(self.crew.live["a1"], first)
+
+
+class LawlessTests(CrewCase):
+    """Workers whose links have another table."""
+
+    kind = Lawless
+
+    async def test_a_forbidden_question_ends_the_worker(self) -> None:
+        """A worker that asks what only a supervisor may ask is ended, and not the supervisor."""
+        first, _ = await self.ready()
+        first.link.ask(Misbehave, session="").addErrback(lambda failure: None)
+        event = await self.event("worker.died")
+        self.assertEqual((event["pid"], event["cause"]), (first.pid, Cause.WORKER_VIOLATION))
+
+
+class HangingTests(CrewCase):
+    """Silence counts after a moment."""
+
+    silence = 0.8
+
+    async def test_a_worker_that_hangs_is_killed(self) -> None:
+        """One that is stopped gives no sign of life: it is killed and replaced."""
+        first, _ = await self.ready()
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        event = await self.event("worker.died")
+        self.assertEqual(
+            (event["pid"], event["cause"], event["exit_status"]), (first.pid, Cause.WORKER_HANGS, -signal.SIGKILL)
+        )
+        self.assertEqual(len(await self.ready(3)), 2)
+
+
+def _children(pid: int) -> list[str]:
+    """The children of a process."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()

@@ -1,0 +1,130 @@
+"""Daemons whose listening sockets are the service manager's, which the test plays."""
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from smartproxy.testing.programs import Program
+from tests.process.ports import held_port
+from tests.process.sites import Log, SiteCase, TestedSite, stop, until
+from tests.process.steady_callers import SteadyCallers
+
+ACTIVATED = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as manager:
+    manager.connect({path!r})
+    manager.sendall(b"server" if "smartproxy-server" in sys.argv else b"client")
+    _, given, _, _ = socket.recv_fds(manager, 1, 8)
+for number, descriptor in enumerate(given):
+    os.dup2(descriptor, 30 + number)
+for number in range(len(given)):
+    os.dup2(30 + number, 3 + number)
+    os.close(30 + number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=":".join("x" * len(given)))
+from twisted.scripts.twistd import run
+run()
+"""
+"""The program of a daemon that a service manager starts with sockets, whose numbers begin with 3."""
+
+
+class Manager:
+    """Listens for daemons, and gives each that is started the sockets of its kind.
+
+    :param ports: of each kind of daemon.
+    """
+
+    def __init__(self, ports: Mapping[bytes, tuple[int, ...]]) -> None:
+        # A socket's path has at most 107 characters.
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = f"{self._folder.name}/manager"
+        self._sockets = {kind: [listening(port) for port in of_kind] for kind, of_kind in ports.items()}
+        self._asked = socket.socket(socket.AF_UNIX)
+        self._asked.bind(self.path)
+        self._asked.listen()
+        threading.Thread(target=self._give, name="manager", daemon=True).start()
+
+    def _give(self) -> None:
+        while True:
+            try:
+                asker, _ = self._asked.accept()
+            except OSError:
+                return
+            with asker:
+                given = self._sockets[asker.recv(6)]
+                socket.send_fds(asker, [b"x"], [each.fileno() for each in given])
+
+    def stop(self) -> None:
+        """Close everything."""
+        self._asked.shutdown(socket.SHUT_RDWR)
+        for each in (self._asked, *(each for of_kind in self._sockets.values() for each in of_kind)):
+            each.close()
+        self._folder.cleanup()
+
+
+def listening(port: int) -> socket.socket:
+    """A local socket that listens."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", port))
+    made.listen(4096)
+    return made
+
+
+class Activated(SiteCase):
+    """The partners' and the tunnel's port of the server, and the client's for calls, belong to the service manager."""
+
+    async def begin(self) -> None:
+        """Hold the ports before there is a daemon."""
+        self.ports = {b"server": (held_port(), held_port()), b"client": (held_port(),)}
+        self.manager = Manager(self.ports)
+        self.addCleanup(self.manager.stop)
+        await super().begin()
+
+    async def _start(self) -> TestedSite:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        site = TestedSite(folder, self.made)
+        site.program = ACTIVATED.format(path=self.manager.path)
+        (site.tunnel_port, site.port), (calls,) = self.ports.values()
+        await site.smartproxy(
+            *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
+            *("server.listeners", f"127.0.0.1:{site.port}", "client.outbound.port", str(calls)),
+        )
+        await site.smartproxy("partner", "outbound", "ACME", "--host", "127.0.0.1", "--port", "1")
+        await site.start_backend()
+        self.server_log = Log(await site.start_server("--drain", "2"), whole=True)
+        self.client_log = Log(await site.start_client("--drain", "2"), whole=True)
+        return site
+
+    async def test_restart(self) -> None:
+        """Nobody is refused while either daemon is killed, is away, and is started again; sessions go on after it."""
+        (tunnel, partners), (calls,) = self.ports.values()
+        await self.server_log.event("listener.opened", port=partners)
+        await self.client_log.event("listener.opened", port=calls)
+        for log in (self.server_log, self.client_log):
+            self.assertEqual(log.events("listener.idle"), [])
+        await (await self.session(self.acme)).end()
+        with SteadyCallers(tunnel, partners, calls) as callers:
+            await self.away(self.site.server)
+            before = callers.made
+            await until(lambda: callers.made > before + 30, "callers connect while there is no server")
+            server = Log(await self.site.start_server("--drain", "2"), whole=True)
+            await server.event("listener.opened", port=partners)
+            await self.away(self.site.client)
+            before = callers.made
+            await until(lambda: callers.made > before + 30, "callers connect while there is no client")
+            client = Log(await self.site.start_client("--drain", "2"), whole=True)
+            await client.event("listener.opened", port=calls)
+            await (await self.session(self.acme)).end()
+        self.assertEqual(callers.refused, [])
+
+    async def away(self, program: Program | None) -> None:
+        """Kill a daemon."""
+        assert program is not None
+        os.kill(program.pid, signal.SIGKILL)
+        await stop([program])
+        await until(lambda: program.status is not None, "the daemon is gone")

@@ -1,0 +1,89 @@
+"""Lists of events are answered from an index, in its order: a million events take no longer than a thousand."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import journal
+from smartproxy.backend.journal import Filter
+from smartproxy.logs.severity import Severity
+from tests.databases import Database
+from tests.unit.sites import NOW, SiteCase
+
+MOST = 100
+
+
+class EventPlans(SiteCase):
+    """What SQLite says of the statements that look for events; it keeps no statistics that could choose otherwise."""
+
+    founded = False
+    both = False
+    database = Database.SQLITE
+
+    def plan(self, work: Callable[[Session], object]) -> list[str]:
+        """The steps of all statements that some work executes."""
+        steps: list[str] = []
+
+        def explain(connection: Connection, cursor: Any, statement: str, parameters: Any, *rest: object) -> None:
+            if "FROM events" in statement:
+                cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                steps.extend(row[-1] for row in cursor.fetchall())
+
+        with self.store.reading() as session:
+            sqlalchemy.event.listen(self.store.engine, "before_cursor_execute", explain)
+            try:
+                work(session)
+            finally:
+                sqlalchemy.event.remove(self.store.engine, "before_cursor_execute", explain)
+        return steps
+
+    def test_lists(self) -> None:
+        """Each filter of a list has its index, which gives the newest first; only what was found is sorted again."""
+        day = NOW - timedelta(days=1)
+        for index, wanted in (
+            ("ix_events_name_id", Filter(name="session.ended")),
+            ("ix_events_name_id", Filter(name="licence.")),
+            ("ix_events_name_id", Filter(name="nothing.")),
+            ("ix_events_pressing", Filter(level=Severity.WARNING)),
+            ("ix_events_pressing", Filter(level=Severity.ERROR, name="session.")),
+            ("ix_events_inside", Filter(source="command")),
+            ("ix_events_partner_id", Filter(partner="ACME")),
+            ("ix_events_session", Filter(session="a" * 16)),
+            ("ix_events_name_time", Filter(name="session.ended", since=day)),
+            ("ix_events_time", Filter(until=day)),
+            ("ix_events_time", Filter(since=day, level=Severity.INFO, source="server")),
+            ("ix_events_time", Filter(since=day, before=1000)),
+            ("PRIMARY KEY", Filter(before=1000)),
+        ):
+            with self.subTest(wanted=wanted):
+                steps = self.plan(lambda session, wanted=wanted: journal.find(session, wanted, MOST))  # type: ignore[misc]  # bound now
+                self.assertTrue(any(index in each for each in steps), steps)
+                in_parts = any("UNION ALL" in each or "COMPOUND" in each for each in steps)
+                self.assertTrue(in_parts or not any("TEMP B-TREE" in each for each in steps), steps)
+                self.assertNotIn("SCAN events", steps)
+
+    def test_by_cursor(self) -> None:
+        """What follows a cursor is found by the same indexes."""
+        for index, wanted in (
+            ("ix_events_name_id", Filter(name="session.", after=3)),
+            ("ix_events_pressing", Filter(level=Severity.ERROR, after=3)),
+            ("PRIMARY KEY", Filter(after=3)),
+        ):
+            with self.subTest(wanted=wanted):
+                steps = self.plan(lambda session, wanted=wanted: journal.find(session, wanted, first=MOST))  # type: ignore[misc]  # bound now
+                self.assertTrue(any(index in each for each in steps), steps)
+                self.assertNotIn("SCAN events", steps)
+
+    def test_refusals(self) -> None:
+        """Refusals and early ends are found by an index of them alone, past any number of sessions that ended well."""
+        for work in (
+            lambda session: journal.newest_since(session, "session.ended", NOW, MOST, telling=True),
+            lambda session: journal.newest_telling(session, "192.0.2.7"),
+        ):
+            steps = self.plan(work)
+            self.assertTrue(any("ix_events_telling" in each for each in steps), steps)
+            self.assertNotIn("SCAN events", steps)
