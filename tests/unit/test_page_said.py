@@ -32,9 +32,9 @@ class Catalogue(SynchronousTestCase):
         for said, expected in (
             ("the connection was lost", "die Verbindung ist abgebrochen"),
             ("The connection was lost.", "die Verbindung ist abgebrochen."),
-            ("there is no partner A; B; 'smartproxy partner list' shows all", "Es gibt keinen Partner A; B."),
+            ("there is no partner A; B; 'smartproxy partner list' shows all", "Es gibt keinen Partner A; B"),
             ("x fits y", "zu y passt x"),
-            ("the connection was lost; nothing is changed", "die Verbindung ist abgebrochen Es wurde nichts geändert."),
+            ("the connection was lost; nothing is changed", "die Verbindung ist abgebrochen Es wurde nichts geändert"),
             ("server.limits: the connection was lost", "server.limits: die Verbindung ist abgebrochen"),
             ("something else", None),
             ("x" * (MOST + 1), None),
