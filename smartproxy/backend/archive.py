@@ -56,6 +56,7 @@ from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.configuration import Configuration, parse_value
 from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.packing import as_text, filled, unpack
+from smartproxy.policy.partners import ServerIdentity
 from smartproxy.policy.permissions import ADMINISTRATOR_NAME, AdministratorEntry, UserEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
@@ -142,6 +143,14 @@ class ArchivedSecondFactor:
 
 
 @attrs.frozen(kw_only=True)
+class ArchivedPlan:
+    """The planned change-over of an identity."""
+
+    planned: ServerIdentity = attrs.field(metadata=kind(ObjectOf(ServerIdentity)))
+    planned_since: datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
 class Secrets:
     """What makes another store the same site.
 
@@ -153,6 +162,7 @@ class Secrets:
     clients: tuple[ClientEntry, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ClientEntry))))
     licences: tuple[ArchivedLicence, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedLicence))))
     requests: tuple[CertificateRequest, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(CertificateRequest))))
+    planned: tuple[ArchivedPlan, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(ArchivedPlan))))
     withdrawn: tuple[ArchivedWithdrawal, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=ObjectOf(ArchivedWithdrawal)))
     )
@@ -311,7 +321,8 @@ def parse_file(octets: bytes) -> ParsedFile:
         configuration = parse_value(filled(inner))
     except DocumentRefused as refused:
         raise Unusable(f"the file cannot be imported: {refused}") from refused
-    for each in configuration.server.identities:
+    planned = () if archive.secrets is None else [each.planned for each in archive.secrets.planned]
+    for each in (*configuration.server.identities, *planned):
         identities.check(each)
     return ParsedFile(archive, configuration, settings.of_document(inner), shown)
 
@@ -345,6 +356,7 @@ def _secrets(session: Session) -> Secrets:
         ),
         licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
         requests=tuple(row.request for row in identities if row.request is not None),
+        planned=tuple(_copy(ArchivedPlan, row) for row in identities if row.planned is not None),
         withdrawn=tuple(
             _copy(ArchivedWithdrawal, row) for row in session.scalars(select(WithdrawnRow).order_by(WithdrawnRow.name))
         ),
@@ -395,10 +407,14 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
         change.session.flush()
     entries = {each.name: each for each in configuration.server.identities}
     requests = {each.name: each for each in secrets.requests}
-    change.session.add_all(
-        IdentityRow(name=name, entry=entries.get(name), request=requests.get(name))
+    rows = {
+        name: IdentityRow(name=name, entry=entries.get(name), request=requests.get(name))
         for name in sorted(entries.keys() | requests.keys())
-    )
+    }
+    for each in secrets.planned:
+        if (row := rows.get(each.planned.name)) is not None:
+            row.planned, row.planned_since = each.planned, each.planned_since
+    change.session.add_all(rows.values())
     change.session.flush()
     authority.load(change.session)
 

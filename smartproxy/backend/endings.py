@@ -133,7 +133,19 @@ def _licences(session: Session) -> Iterator[WatchedEnd]:
 
 def _ours(session: Session) -> Iterator[WatchedEnd]:
     for row in identities.listed(session):
-        for leaf in identities.chain_of(row)[:1] if row.entry is not None else ():
+        leaves = identities.chain_of(row)[:1]
+        if row.planned_since is not None:
+            yield WatchedEnd(
+                cause=Cause.ENDING_CHANGE_OVER,
+                what=f"the use of the present certificate of our identity {row.name}",
+                until=row.planned_since,
+                advice="see that all partners have its successor: smartproxy identity show "
+                f"{row.name} --planned -o FILE",
+            )
+            # A successor in time is an end of its own, and the present one's matters to nobody.
+            if leaves and leaves[0].not_valid_after_utc >= row.planned_since:
+                leaves = identities.planned_chain_of(row)[:1]
+        for leaf in leaves:
             yield WatchedEnd(
                 cause=Cause.ENDING_IDENTITY,
                 what=f"the certificate of our identity {row.name}",

@@ -1,6 +1,8 @@
 """The certificates that servers show to partners, with their keys: imported, or asked for with a request.
 
-While a request is out, the certificate in use stays; the answer takes its place together with the request's key.
+While a request is out, the certificate in use stays; the answer takes its place together with the request's key, at
+once or at a date. Until that date the planned change-over can be undone, and nothing is lost by it that was in use: a
+request stays out until then, too.
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ from smartproxy.backend.certificates import (
     subject_text,
 )
 from smartproxy.backend.change import Change, judged
-from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
 from smartproxy.net.tls.context import CertificateUnusable, new_context, show_identity
 from smartproxy.net.tls.facts import certificate_facts
@@ -58,20 +60,93 @@ def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
 
     :raises Unusable: when TLS cannot show them: a server would refuse every further generation for it.
     """
-    entry = ServerIdentity(name=name, certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key))
-    check(entry)
+    entry = _entry(name, pair)
     row = _row(change.session, name)
     row.entry = entry
-    leaf = pair.chain[0]
+    if row.planned == entry:
+        row.planned = row.planned_since = None
+    _note(change, row, pair.chain[0])
+    return row
+
+
+def plan(change: Change, name: str, pair: KeyAndChain, since: datetime) -> IdentityRow:
+    """Use a key and its certificates under a name from a date on; what is in use stays until then.
+
+    :raises ChangeRefused: when nothing is in use, or the date is over, or the certificate is not valid then.
+    :raises Unusable: when TLS cannot show them.
+    """
+    entry, leaf, row = _entry(name, pair), pair.chain[0], _found(change.session, name)
+    if row is None or row.entry is None:
+        raise ChangeRefused(f"the identity {name!r} has no certificate in use that could stay: leave the date out")
+    if since <= change.now:
+        raise ChangeRefused(f"{since:%Y-%m-%d %H:%M} UTC is over: leave the date out to use the certificate at once")
+    if not leaf.not_valid_before_utc <= since < leaf.not_valid_after_utc:
+        raise ChangeRefused(
+            f"the certificate is not valid on {since:%Y-%m-%d %H:%M} UTC, but from "
+            f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    row.planned, row.planned_since = entry, since
+    change.note(
+        "identity.planned",
+        command=change.what,
+        names=[name],
+        subject=subject_text(leaf),
+        valid_from=since,
+        certificate_sha256=certificate_pin(leaf),
+    )
+    return row
+
+
+def undo_plan(change: Change, name: str) -> IdentityRow:
+    """Leave the certificate in use; the planned one goes with its key, but for the key of a request.
+
+    :raises NotFound: when nothing is planned.
+    """
+    row = find(change.session, name)
+    if row.planned is None:
+        raise NotFound(f"no change-over of identity {name!r} is planned")
+    row.planned = row.planned_since = None
+    change.note("identity.changed", command=change.what, names=[name])
+    return row
+
+
+def due(session: Session, now: datetime) -> Sequence[str]:
+    """The names of the identities whose change-over is due."""
+    query = select(IdentityRow.name).where(IdentityRow.planned_since <= now).order_by(IdentityRow.name)
+    return session.scalars(query).all()
+
+
+def change_over(change: Change, name: str) -> None:
+    """Use what was planned, if it is due still."""
+    row = find(change.session, name)
+    if row.planned is None or row.planned_since is None or row.planned_since > change.now:
+        return
+    entry = row.planned
+    row.entry, row.planned, row.planned_since = entry, None, None
+    if row.request is not None and row.request.key == entry.key:
+        row.request = None
+    _note(change, row, chain_of(row)[0])
+
+
+def _entry(name: str, pair: KeyAndChain) -> ServerIdentity:
+    """A key and its certificates as an identity.
+
+    :raises Unusable: when TLS cannot show them: a server would refuse every further generation for it.
+    """
+    entry = ServerIdentity(name=name, certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key))
+    check(entry)
+    return entry
+
+
+def _note(change: Change, row: IdentityRow, leaf: x509.Certificate) -> None:
     change.note(
         "identity.changed",
         command=change.what,
-        names=[name],
+        names=[row.name],
         subject=subject_text(leaf),
         not_after=leaf.not_valid_after_utc,
         certificate_sha256=certificate_pin(leaf),
     )
-    return row
 
 
 def check(entry: ServerIdentity) -> None:
@@ -111,10 +186,13 @@ def request(change: Change, made: CertificateRequest) -> None:
     change.note("identity.changed", command=change.what, names=[made.name])
 
 
-def complete(change: Change, name: str, certificates: Sequence[x509.Certificate], source: str) -> KeyAndChain:
+def complete(
+    change: Change, name: str, certificates: Sequence[x509.Certificate], source: str, since: datetime | None = None
+) -> KeyAndChain:
     """Take the certificate that an authority issued for the request that is out.
 
     :param source: the file that it is from.
+    :param since: from when it is used, if not at once.
     :raises NotFound: when no request is out.
     :raises Unusable: when the certificate is not for the request's key.
     """
@@ -123,6 +201,9 @@ def complete(change: Change, name: str, certificates: Sequence[x509.Certificate]
         raise NotFound(f"no request of identity {name!r} is out; 'smartproxy identity request {name}' makes one")
     key = read_private_key(row.request.key.encode("ascii"), None, f"the request of {name}")
     pair = fitting(key, list(certificates), source)
+    if since is not None:
+        plan(change, name, pair, since)
+        return pair
     keep(change, name, pair)
     row.request = None
     return pair
@@ -156,6 +237,25 @@ def listed(session: Session) -> Sequence[IdentityRow]:
 def chain_of(row: IdentityRow) -> list[x509.Certificate]:
     """The certificates of an identity, the leaf first; none while only a request is out."""
     return [] if row.entry is None else read_certificates(row.entry.certificate.encode("ascii"), row.name)
+
+
+def planned_chain_of(row: IdentityRow) -> list[x509.Certificate]:
+    """The certificates of the planned change-over, the leaf first; none if there is none."""
+    return [] if row.planned is None else read_certificates(row.planned.certificate.encode("ascii"), row.name)
+
+
+def warnings_of(row: IdentityRow, now: datetime) -> list[str]:
+    """What an operator should know about an identity, and about its planned change-over."""
+    chain, since = chain_of(row), row.planned_since
+    if since is None:
+        return warnings(chain[0], now) if chain else []
+    until, day = chain[0].not_valid_after_utc, f"{since:%Y-%m-%d %H:%M} UTC"
+    # A successor is there: that the present one ends after the change-over matters to nobody.
+    found = [] if until >= since and until > now else warnings(chain[0], now)
+    if until < since:
+        found.append(f"the certificate ends before its successor is used on {day}: plan it earlier")
+    found.append(f"another certificate is used from {day} on: give it to the partners before")
+    return found + [each for each in warnings(planned_chain_of(row)[0], since) if "not valid before" not in each]
 
 
 def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:

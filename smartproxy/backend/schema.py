@@ -198,7 +198,10 @@ class RevocationRow(Base):
 
 
 class IdentityRow(Base):
-    """A certificate and key that the server shows to partners, and the request that is still out."""
+    """A certificate and key that the server shows to partners, their successor, and the request that is still out.
+
+    ``planned`` takes the place of ``entry`` at ``planned_since``; both are there, or neither.
+    """
 
     __tablename__ = "identities"
 
@@ -208,6 +211,8 @@ class IdentityRow(Base):
     request: Mapped[CertificateRequest | None] = mapped_column(
         sealed_entry("identities.request", ObjectOf(CertificateRequest))
     )
+    planned: Mapped[ServerIdentity | None] = mapped_column(sealed_entry("identities.planned", ObjectOf(ServerIdentity)))
+    planned_since: Mapped[datetime | None]
 
 
 class PartnerRow(Base):

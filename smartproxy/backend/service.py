@@ -25,6 +25,7 @@ from smartproxy.backend.authority import HttpsIdentity, SiteAuthority
 from smartproxy.backend.business_watch import BusinessWatch
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.certificates import certificate_pin
+from smartproxy.backend.change_over import ChangeOvers
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.fetching import ListFetcher
 from smartproxy.backend.first_start import AwaitedSite, SetupLink, loaded, reached_by, temporary_identity, words
@@ -208,6 +209,7 @@ class BackendService(Service):
         about = (store, self.threads, self.events, self._reactor)
         return (
             HourlyLook(*about),
+            ChangeOvers(*about),
             DownloadWatch(*about, ListFetcher(self._reactor)),
             Anchoring(*about),
             BusinessWatch(*about),

@@ -101,12 +101,15 @@ def present(session: Session) -> State:
     columns = (type_coerce(PartnerRow.entry, JSON).label("entry"), type_coerce(PartnerRow.notes, JSON).label("notes"))
     for row in session.execute(select(PartnerRow.name, *columns)):
         found[EntryPlace(EntryKind.PARTNER, row.name)] = {"entry": row.entry, "notes": row.notes}
-    columns = (
+    secrets = (
         type_coerce(IdentityRow.entry, sealed_json("identities.entry")).label("entry"),
         type_coerce(IdentityRow.request, sealed_json("identities.request")).label("request"),
+        type_coerce(IdentityRow.planned, sealed_json("identities.planned")).label("planned"),
     )
-    for row in session.execute(select(IdentityRow.name, *columns)):
-        found[EntryPlace(EntryKind.IDENTITY, row.name)] = {"entry": row.entry, "request": row.request}
+    for row in session.execute(select(IdentityRow.name, IdentityRow.planned_since, *secrets)):
+        since = None if row.planned_since is None else isotime(row.planned_since)
+        identity = {"entry": row.entry, "request": row.request, "planned": row.planned, "since": since}
+        found[EntryPlace(EntryKind.IDENTITY, row.name)] = identity
     newest = select(func.max(LicenceRow.id)).group_by(LicenceRow.proxy_id)
     for licence in session.scalars(select(LicenceRow).where(LicenceRow.id.in_(newest))):
         dates = {"valid_from": isotime(licence.valid_from), "valid_until": isotime(licence.valid_until)}
@@ -166,8 +169,10 @@ def _parted(place: EntryPlace, entry: Json) -> tuple[Json, Json]:
         case EntryKind.IDENTITY:
             identity, request = entry["entry"], entry["request"]
             shown = {"certificate": None if identity is None else _certificate(identity["certificate"])}
-            key = None if identity is None else identity["key"]
-            return {**shown, "request": request is not None}, (key, request)
+            shown["request"] = request is not None
+            if (planned := entry["planned"]) is not None:
+                shown["planned"] = {**_certificate(planned["certificate"]), "since": entry["since"]}
+            return shown, tuple(None if each is None else each["key"] for each in (identity, request, planned))
         case EntryKind.PARTNER:
             kind: ValueKind = ObjectOf(Partner)
             notes = ListOf(item=ObjectOf(PinNote))

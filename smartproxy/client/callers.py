@@ -56,22 +56,24 @@ class _Host:
     """The callers of one listener.
 
     :ivar partner: the partner that they want; empty where they name it themselves.
+    :ivar session: the id of the one session that may come of it, where that is known before.
     """
 
     callers: "Callers"
     partner: str
+    session: str | None = None
 
     def requested(self, leg: RequesterLeg, target: Target | None) -> None:
         """A caller named its partner, or its port did."""
-        self.callers.requested(leg, target, self.partner)
+        self.callers.requested(leg, target, self.partner, self.session)
 
     def malformed(self, leg: RequesterLeg, cause: str) -> None:
         """A caller's request is malformed."""
-        self.callers.tell_malformed(leg, cause)
+        self.callers.tell_malformed(leg, cause, self.session)
 
     def left(self, leg: RequesterLeg, cause: str) -> None:
         """A caller did not wait for the answer."""
-        self.callers.left(leg)
+        self.callers.left(leg, self.session)
 
 
 class Callers:
@@ -109,39 +111,46 @@ class Callers:
         self._new_id = new_id
         self._waiting: dict[RequesterLeg, Deferred[None]] = {}
 
-    def factory(self, partner: str) -> RequesterFactory:
+    def factory(self, partner: str, session: str | None = None) -> RequesterFactory:
         """What takes the callers of a listener.
 
         :param partner: the partner that they want; empty where they name it themselves.
+        :param session: the id of the session, for a single caller; :attr:`over <house.Questions>` is told it then,
+            whatever comes of the caller.
         """
         return RequesterFactory(
             self._reactor,
-            _Host(self, partner),
+            _Host(self, partner, session),
             seconds=limits.CALLER_SECONDS,
             closing=lambda: self._configuration().deadlines.closing,
             dialogue=None if partner else either_way,
         )
 
-    def requested(self, leg: RequesterLeg, target: Target | None, name: str) -> None:
+    def requested(self, leg: RequesterLeg, target: Target | None, name: str, session: str | None) -> None:
         """A caller wants a partner.
 
         :param target: host and port that it asked for, if any.
         :param name: the partner's, on the port of a single partner.
+        :param session: the id of the session, if there is one already.
         """
-        calling = Deferred.fromCoroutine(self._call(self._new_id(), leg, target, name))
+        calling = Deferred.fromCoroutine(self._call(session or self._new_id(), leg, target, name))
         if not calling.called:
             self._waiting[leg] = calling
         calling.addErrback(self._crashed, leg)
 
-    def left(self, leg: RequesterLeg) -> None:
+    def left(self, leg: RequesterLeg, session: str | None) -> None:
         """A caller did not wait for the answer: give the call up."""
         waiting = self._waiting.get(leg)
         if waiting is not None:
             waiting.cancel()
+        elif session is not None:
+            self._over(session)
 
-    def tell_malformed(self, leg: RequesterLeg, message: str) -> None:
+    def tell_malformed(self, leg: RequesterLeg, message: str, session: str | None) -> None:
         """Report that a caller's request is malformed."""
         self._tell_refusal(leg, Cause.REQUEST_MALFORMED, message, None)
+        if session is not None:
+            self._over(session)
 
     async def try_partner(self, session: str, name: str) -> None:
         """Have a partner called up to its greeting, as an operator asked; the server reports the result."""

@@ -97,7 +97,7 @@ class CopyFile:
         in_thread: InThread = lambda work: maybeDeferred(work),
     ) -> None:
         self._path = path
-        self._token = token.encode("ascii")
+        self._token = token
         self._url = url
         self._events = events
         self._in_thread = in_thread
@@ -215,11 +215,13 @@ def _late(failure: Failure) -> None:
     failure.trap(TimeoutError)
 
 
-def _key(token: bytes, salt: bytes) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=b"smartproxy-client copy").derive(token)
+def _key(token: str, salt: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=b"smartproxy-client copy").derive(
+        token.encode("ascii")
+    )
 
 
-def _opened(token: bytes, octets: bytes) -> Kept:
+def _opened(token: str, octets: bytes) -> Kept:
     """What is sealed in a file; raises where it is not what :meth:`CopyFile._sealed` makes."""
     if not octets.startswith(_MAGIC):
         raise ValueError

@@ -56,7 +56,13 @@ class ClientCraft:
         self._house = SessionHouse(
             reactor=worker.reactor,
             events=worker.events,
-            questions=Questions(call=self._call, over=worker.session_over, tried=self._tried, recorded=self._recorded),
+            questions=Questions(
+                call=self._call,
+                over=worker.session_over,
+                tried=self._tried,
+                recorded=self._recorded,
+                began=worker.began,
+            ),
             endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=self._source),
         )
         self.sessions: LiveSessions = self._house.sessions
@@ -131,14 +137,17 @@ class ClientCraft:
             raise OpeningFailed(fault) from fault
         return {}
 
-    def _take_caller(self, partner: str) -> None:
+    def _take_caller(self, partner: str, session: str) -> None:
         accepted = self._worker.link.take_socket()
         try:
-            address = accepted.getpeername()
+            host, port = accepted.getpeername()[:2]
         except OSError:
+            # It is gone already.
             accepted.close()
+            self._worker.session_over(session)
             return
-        adopt(self._worker.reactor, accepted, address, self._house.factory(partner))
+        factory = self._house.callers.factory(partner, session)
+        adopt(self._worker.reactor, accepted, host, port, factory.buildProtocol)
 
     def _try_partner(self, session: str, partner: str) -> Deferred[Answer]:
         async def tried() -> Answer:

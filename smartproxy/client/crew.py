@@ -7,6 +7,7 @@ that it does not carry changes nothing.
 """
 
 import contextlib
+import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -41,7 +42,7 @@ from smartproxy.net.drain import DrainWait
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.tunnel.boxes import Plain, line
@@ -53,7 +54,6 @@ from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.crew import Crew, CrewMember
 from smartproxy.workers.packets import Closeable
 from smartproxy.workers.spawning import Zygote
-from smartproxy.workers.words import Over
 
 _A = TypeVar("_A", bound=attrs.AttrsInstance)
 _ANSWER_SECONDS = 5.0
@@ -66,6 +66,7 @@ class CrewSessions:
     def __init__(self, reactor: Any, crew: Crew) -> None:
         self._crew = crew
         self._wait = DrainWait(reactor, self)
+        crew.when_over(self._wait.finished)
         self._portraits: list[dict[str, object]] = []
 
     @property
@@ -97,10 +98,6 @@ class CrewSessions:
     def hurry(self) -> None:
         """Part of ``Lodgers``."""
         self._wait.hurry()
-
-    def finished(self) -> None:
-        """A session is over."""
-        self._wait.finished()
 
 
 class CrewLane:
@@ -163,7 +160,7 @@ class CrewLane:
             await member.link.ask(ServerWorkers, server=self.number, workers=self._workers)
 
     def _known(self) -> dict[str, Any]:
-        ready = -(-self.pool.ready // self._house.count)
+        ready = self._house.ready_of(self.pool)
         where = {"server": self.number, "host": self._host, "port": self._port}
         return {**where, "ready": ready, "most": self.pool.most, **self._shown}
 
@@ -173,6 +170,7 @@ class CrewHouse:
 
     :param zygote: makes the processes; forked before :meth:`start`.
     :param count: how many workers there are.
+    :param single: whether each session has a process of its own, and ``count`` are ready for the next ones.
     :param source: the address from which servers are dialled, if one is given.
     :param ruined: told that there can be no workers any more.
     """
@@ -185,18 +183,20 @@ class CrewHouse:
         zygote: Zygote,
         *,
         count: int,
+        single: bool = False,
         source: str | None = None,
         ruined: Callable[[], object] = lambda: None,
     ) -> None:
-        self.count = count
+        self._count = count
         self._reactor = reactor
         self._events = events
         self._told = 0
         self._questions = questions
         self._source = source
+        self._single = single
         self._configuration = ClientConfiguration()
         self._lanes: dict[int, CrewLane] = {}
-        self.crew = Crew(reactor, events, zygote, count=count, kind=ClientLink, user=self, ruined=ruined)
+        self.crew = Crew(reactor, events, zygote, count=count, kind=ClientLink, user=self, single=single, ruined=ruined)
         self.sessions = CrewSessions(reactor, self.crew)
 
     @property
@@ -217,6 +217,10 @@ class CrewHouse:
         self._told += 1
         for member in self.crew.members:
             member.link.tell(command, **arguments)
+
+    def ready_of(self, pool: Pool) -> int:
+        """How many data connections a worker keeps ready; one that waits for its only session keeps none."""
+        return 0 if self._single else -(-pool.ready // self._count)
 
     # House
 
@@ -241,7 +245,7 @@ class CrewHouse:
         except TimeoutError as fault:
             self._questions.over(session)
             raise StationUnreachable(rule=Cause.WORKER_START, message="no worker process is ready") from fault
-        self._carry(member, session, inbound.facts.partner)
+        self._carry(member, session)
         told = attrs.asdict(inbound.facts, recurse=False)
         try:
             await member.link.ask(
@@ -256,7 +260,7 @@ class CrewHouse:
         except OpeningFailed as failed:
             raise failed.fault from failed
         except TunnelFault as fault:
-            self._release(member, session)
+            self.over(member, session)
             raise StationUnreachable(rule=Cause.TUNNEL_QUESTION, message=str(fault)) from fault
 
     def factory(self, partner: str) -> IProtocolFactory:
@@ -265,6 +269,11 @@ class CrewHouse:
 
     def take_caller(self, accepted: Closeable, partner: str) -> None:
         """Give a caller's connection to a worker; where there is none in time, it is closed."""
+        session = secrets.token_hex(8)
+
+        def give(member: CrewMember) -> Deferred[Answer]:
+            self._carry(member, session)
+            return member.link.hand_over(TakeCaller, accepted, partner=partner, session=session)
 
         def failed(failure: Failure) -> None:
             accepted.close()
@@ -272,12 +281,13 @@ class CrewHouse:
                 self._events.failure("smartproxy.client.crew", failure)
 
         chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
-        chosen.addCallback(lambda member: member.link.hand_over(TakeCaller, accepted, partner=partner))
-        chosen.addErrback(failed)
+        given = chosen.addCallback(give)
+        given.addErrback(failed)
 
     async def try_partner(self, session: str, name: str) -> None:
         """Part of ``House``."""
         member = await self.crew.choose()
+        self._carry(member, session)
         with contextlib.suppress(OwnFault, TunnelFault):
             await member.link.ask(TryPartner, seconds=CALL_SECONDS, session=session, partner=name)
 
@@ -293,18 +303,17 @@ class CrewHouse:
 
     def facts(self) -> dict[str, Plain]:
         """Part of ``CrewUser``."""
-        return {} if self._source is None else {"source": self._source}
+        return {"single": self._single, "source": self._source}
 
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``CrewUser``."""
         return {
-            Over: partial(self._release, member),
             AskCall: partial(self._call, member),
             StationTried: self._station_tried,
             KeepRecord: self._keep_record,
         }
 
-    def prepare(self, member: CrewMember) -> Deferred[object]:
+    def prepare(self, member: CrewMember) -> Deferred[None]:
         """Part of ``CrewUser``."""
         return Deferred.fromCoroutine(self._prepare(member))
 
@@ -317,33 +326,35 @@ class CrewHouse:
             for lane in self._lanes.values():
                 await lane.bring(member)
 
+    def ready(self, member: CrewMember) -> None:
+        """Part of ``CrewUser``: nobody else has to know it."""
+
+    def over(self, member: CrewMember, session: str) -> None:
+        """Part of ``CrewUser``: give back the place, if it has one."""
+        let_go = member.holds.pop(session, None)
+        if let_go is not None:
+            let_go()
+
     def died(self, member: CrewMember) -> None:
-        """Part of ``CrewUser``: the places of its sessions have been given back by now."""
-        self.sessions.finished()
+        """Part of ``CrewUser``: tell the end of its sessions, which it cannot; their places are given back by now."""
+        cause = Cause.WORKER_LOST
+        for session, partner in member.sessions.items():
+            lost = {"outcome": Outcome.LOST.value, "cause": cause, "message": cause.meaning}
+            self._events.emit("session.ended", session=session, partner=partner, **lost)
 
     # Sessions.
 
-    def _carry(self, member: CrewMember, session: str, partner: str | None) -> None:
-        """A worker has a session from now on."""
-        member.sessions[session] = partner
+    def _carry(self, member: CrewMember, session: str) -> None:
+        """A worker has what becomes a session, until it says that it is over, or dies."""
         member.holds[session] = partial(self._over, session)
-        self.crew.live[session] = member
-
-    def _release(self, member: CrewMember, session: str) -> None:
-        """A session of a worker is over."""
-        if self.crew.live.get(session) is member:
-            del self.crew.live[session], member.sessions[session], member.holds[session]
-            self._over(session)
-            self.sessions.finished()
 
     def _over(self, session: str) -> None:
         self._events.levels.forget(session)
         self._questions.over(session)
 
     def _call(self, member: CrewMember, session: str, **wanted: Any) -> Deferred[Answer]:
-        if session in self.crew.live:
-            raise Violation(Cause.SESSION_OPEN, Cause.SESSION_OPEN.meaning)
-        self._carry(member, session, None)
+        if session not in member.holds:
+            raise Violation(Cause.SESSION_OPEN, "the session is not this worker's")
         calling = self._questions.call(session, WantedCall(**wanted))
         return calling.addCallback(lambda granted: attrs.asdict(granted))
 

@@ -36,6 +36,7 @@ class Questions:
 
     :ivar call: has a server call a partner for a session, which holds a place from then on until it is over. Fails with
         :class:`~smartproxy.client.calls.CallDenied`; may be canceled.
+    :ivar began: told of each session that begins: its id, and its partner.
     :ivar over: told of each session that held a place, when it needs it no more; maybe twice.
     :ivar tried: told how the station failed when it was called, or ``None`` if it answered.
     :ivar recorded: given the packed record of each session that is over.
@@ -45,6 +46,7 @@ class Questions:
     over: Callable[[str], None]
     tried: Callable[[Station, str | None], None]
     recorded: Callable[[bytes], object]
+    began: Callable[[str, str | None], None] = lambda session, partner: None
 
 
 class Lodgers(Protocol):
@@ -141,6 +143,7 @@ class SessionHouse:
             reactor=reactor,
             events=events,
             configuration=lambda: self.configuration,
+            began=questions.began,
             tried=questions.tried,
             finished=self._finished,
             recorded=self._recorded,

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
+from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.transport.sockets import dialling
@@ -33,7 +34,7 @@ from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import Outcome, StationUnreachable
 from smartproxy.policy.settings import Station
 from smartproxy.relay.ending import Summary
-from smartproxy.relay.openings import SessionFacts, client_inbound
+from smartproxy.relay.openings import Opening, SessionFacts, client_inbound
 
 _CAUSES: dict[type[BaseException] | None, tuple[Cause, str]] = {
     ConnectionRefusedError: (Cause.STATION_REFUSED, "it refuses the connection"),
@@ -79,6 +80,7 @@ class StationSessions(LiveSessions):
     :param reactor: connects to the station and runs every deadline.
     :param events: where everything is told.
     :param configuration: tells the configuration in force; a session keeps the one that it began with.
+    :param began: told of each session that begins: its id, and its partner.
     :param tried: told how the station failed when it was called, or ``None`` if it answered.
     :param finished: told of every session that is over.
     :param recorded: given the record of each.
@@ -90,6 +92,7 @@ class StationSessions(LiveSessions):
         reactor: Any,
         events: Events,
         configuration: Callable[[], ClientConfiguration],
+        began: Callable[[str, str | None], None] = lambda session, partner: None,
         tried: Callable[[Station, str | None], None] = lambda station, message: None,
         finished: Callable[[Summary], None] = lambda summary: None,
         recorded: Callable[[dict[str, object]], object] | None = None,
@@ -97,7 +100,13 @@ class StationSessions(LiveSessions):
         super().__init__(reactor, events, finished, recorded)
         self._reactor = reactor
         self._configuration = configuration
+        self._began = began
         self._tried = tried
+
+    def prepare(self, session: str, opening: Opening, initiator: ILeg, **more: Any) -> SessionDriver:
+        """Tell that a session begins, whoever began it."""
+        self._began(session, opening.facts.partner)
+        return super().prepare(session, opening, initiator, **more)
 
     def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:
         """Open a session with the station.

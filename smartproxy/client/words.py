@@ -82,9 +82,12 @@ class OpenSession(TunnelCommand):
 
 
 class TakeCaller(TunnelCommand):
-    """The connection of a caller comes with this; ``partner`` is whose port it was, empty for the port for all."""
+    """The connection of a caller comes with this; ``partner`` is whose port it was, empty for the port for all.
 
-    arguments = [(b"partner", NAME)]
+    ``session`` is what comes of it: a worker tells that it is over, also if nothing does.
+    """
+
+    arguments = [(b"partner", NAME), (b"session", SESSION)]
 
 
 class TryPartner(TunnelCommand):

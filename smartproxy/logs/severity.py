@@ -5,6 +5,7 @@ level of an event is therefore a :class:`Severity`, and what Twisted is told is 
 """
 
 import enum
+from typing import Final
 
 from constantly import NamedConstant
 from twisted.logger import LogLevel
@@ -45,6 +46,15 @@ class Severity(enum.IntEnum):
         """Tell the level of an entry that did not come from the catalogue; one without a level counts as INFO."""
         return _OPERATORS.get(level, cls.INFO)
 
+
+SIGNALS: Final = {
+    20: Severity.TRACE,
+    21: Severity.DEBUG,
+    22: Severity.INFO,
+    23: Severity.ERROR,
+    24: Severity.FATAL,
+}
+"""The levels that signals ask for, by Linux's numbers: TSTP, TTIN, TTOU, URG, XCPU."""
 
 _TWISTED = {
     Severity.TRACE: LogLevel.debug,

@@ -239,6 +239,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ),
         ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer ca subject"),
         (
+            "identity.planned",
+            _INFO,
+            "A server certificate was given a successor, which is used from a date on.",
+            "command names valid_from",
+            "subject certificate_sha256",
+        ),
+        (
             "identity.changed",
             _INFO,
             "A server certificate was imported, requested or removed.",

@@ -346,6 +346,7 @@ class Cause(enum.StrEnum):
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     ENDING_AUTHORITY = "ending.authority", "The certificate of the site's authority ends soon."
     ENDING_PAGE = "ending.page", "The certificate of the page's own address ends soon."
+    ENDING_CHANGE_OVER = "ending.change_over", "A certificate that partners are shown is replaced soon, as planned."
     ENDING_CA = "ending.ca", "A certificate of a CA ends soon."
     ENDING_IDENTITY = "ending.identity", "The certificate that the server shows to partners ends soon."
     ENDING_LIST = "ending.list", "A revocation list ends soon, and no newer one was loaded."

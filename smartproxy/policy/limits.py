@@ -501,6 +501,9 @@ LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
 
 # Workers.
 
+#: Processes that wait for the next sessions where each session has one of its own.
+PROCESSES_READY: Final = 4
+
 #: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
 WORKERS_MOST: Final = 1_024
 WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")

@@ -5,6 +5,7 @@ NAME
 
 SYNOPSIS
     twistd [twistd's options] smartproxy-client -U URL -S host[:port] [--token-file FILE] [--workers N]
+        [--process-per-session]
 
 SECURITY
     Its token is read once from a file, a systemd credential or the environment, and never logged.
@@ -13,7 +14,7 @@ SECURITY
 import errno
 import os
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -37,12 +38,14 @@ from smartproxy.net import files
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
+from smartproxy.policy.limits import PROCESSES_READY
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.daemon import WORKERS_SWITCH, DaemonOptions, workers_wanted
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
+from smartproxy.workers.confinement import overwrite
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.worker import work
 
@@ -78,6 +81,11 @@ class ClientSwitches(DaemonOptions):
     ]
 
     optFlags = [
+        [
+            "process-per-session",
+            "",
+            f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY}]",
+        ],
         ["exit-with-server", "e", "end when the tunnel to a server is lost, instead of dialling it again"],
     ]
 
@@ -112,6 +120,9 @@ class ClientSwitches(DaemonOptions):
             if given:
                 self.notices.append(("secret.on_command_line", {"option": option, "advice": _EXPOSED}))
         self.workers = self.judged("--workers", workers_wanted, self["workers"])
+        self.single = bool(self["process-per-session"])
+        if self.single and not self.workers:
+            self.workers = PROCESSES_READY
         self.source = None if self["source"] is None else self.judged("--source", _ip_address, self["source"])
         if self.source is not None and not _is_here(self.source):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
@@ -127,11 +138,26 @@ def _contents(path: str) -> str:
     :raises ValueError: when it cannot be read.
     """
     try:
-        return files.read(Path(path), _FILE_OCTETS_MOST).decode("utf-8")
+        octets = files.read(Path(path), _FILE_OCTETS_MOST)
+        text = octets.decode("utf-8")
+        overwrite(octets)
+        return text
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeError:
         raise ValueError(f"{path}: not a text file") from None
+
+
+def _token_in(path: str) -> str:
+    """The token in a file, of which no other trace stays in memory: workers inherit what does.
+
+    :raises ValueError: when it cannot be read.
+    """
+    text = _contents(path)
+    token = text.strip()
+    if token is not text and text.isascii():
+        overwrite(text)
+    return token
 
 
 def _ip_address(text: str) -> str:
@@ -157,7 +183,7 @@ def _is_here(address: str) -> bool:
 
 
 def find_token(
-    told: str | None, path: str | None, environment: MutableMapping[str, str], read: Callable[[str], str] = _contents
+    told: str | None, path: str | None, environment: MutableMapping[str, str], read: Callable[[str], str] = _token_in
 ) -> str:
     """The token: from the file, from the command line, from systemd, from the environment, in this order.
 
@@ -192,16 +218,17 @@ def end_with_server(signals: Signals, why: Closing) -> None:
     signals.drain(StopReason(why.cause, f"the server is gone: {why.message}", status=NOT_STARTED if lost else 0))
 
 
-def client_zygote(log: Log) -> Zygote:
+def client_zygote(log: Log, secrets: Sequence[str]) -> Zygote:
     """What makes the client's workers.
 
     :param log: the daemon's, which a worker inherits and does not write.
+    :param secrets: what the backend asks for, and workers do not have.
     """
 
     def run(end: socket.socket, reactor: object) -> None:
         work(end, reactor, log, source="client", kind=ClientLink, craft=ClientCraft)
 
-    return Zygote(run, "smartproxy-cli")
+    return Zygote(run, "smartproxy-cli", secrets)
 
 
 def _ruined() -> StopReason:
@@ -216,7 +243,9 @@ Options = ClientSwitches
 def makeService(options: ClientSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
-    zygote = client_zygote(options.log) if options.workers else None
+    zygote = None
+    if options.workers:
+        zygote = client_zygote(options.log, [options.secret, *([options.basic] if options.basic else [])])
     service = ClientService(
         reactor,
         backend=Backend(
@@ -236,6 +265,7 @@ def makeService(options: ClientSwitches) -> IService:
             reactor,
             zygote=zygote,
             count=options.workers,
+            single=options.single,
             source=options.source,
             ruined=partial(options.signals.drain, _ruined()),
         ),

@@ -17,18 +17,10 @@ from types import FrameType
 from typing import Any, Protocol
 
 from smartproxy.logs.emit import Events
-from smartproxy.logs.severity import Severity
+from smartproxy.logs.severity import SIGNALS, Severity
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 
-LEVELS = {
-    20: Severity.TRACE,
-    21: Severity.DEBUG,
-    22: Severity.INFO,
-    23: Severity.ERROR,
-    24: Severity.FATAL,
-}
-"""By Linux's numbers: TSTP, TTIN, TTOU, URG, XCPU."""
 ENDING = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 NOW_SECONDS = 1.5
 """From the second signal to the end of the main loop, whatever still runs."""
@@ -91,7 +83,7 @@ class Signals:
     def listen_for_levels(self) -> None:
         """Handle the level signals from now on."""
         if sys.platform == "linux":
-            for number in LEVELS:
+            for number in SIGNALS:
                 signal.signal(number, self._level)
 
     def hold_endings(self) -> None:
@@ -121,7 +113,7 @@ class Signals:
             self.ending(held)
 
     def _level(self, number: int, frame: FrameType | None) -> None:
-        severity = LEVELS[number]
+        severity = SIGNALS[number]
         self._set_level(severity)
         if self._reactor is not None:
             self._reactor.callFromThread(self._tell_level, severity, number)

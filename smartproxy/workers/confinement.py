@@ -10,6 +10,8 @@ import ctypes
 import os
 import resource
 import signal
+import sys
+from pathlib import Path
 from typing import Final
 
 from smartproxy.net.process import harden, keep_memory, prctl, take_descriptors
@@ -18,6 +20,8 @@ from smartproxy.policy import limits
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _NAME_OCTETS: Final = 15
+_ARGUMENTS_START: Final = 45
+"""Where ``arg_start`` is in ``/proc/self/stat`` (proc(5), field 48) behind the name and the two before it."""
 
 
 def follow_parent(parent: int) -> None:
@@ -35,6 +39,29 @@ def name_process(title: str) -> None:
     name = ctypes.create_string_buffer(title.encode("utf-8", "replace")[:_NAME_OCTETS])
     with contextlib.suppress(OSError):
         prctl(_PR_SET_NAME, ctypes.addressof(name))
+
+
+def overwrite(secret: str | bytes) -> None:
+    """Have nobody read a secret in this process's memory any more, whoever refers to it; it is useless afterwards.
+
+    :param secret: ASCII; made by this process and by nothing that shares it, such as a constant of the program.
+    """
+    assert not isinstance(secret, str) or secret.isascii()
+    # One character alone is shared by all texts.
+    if len(secret) > 1:
+        ctypes.memset(id(secret) + sys.getsizeof(secret) - len(secret) - 1, ord("*"), len(secret))
+
+
+def title_process(title: str) -> None:
+    """Be called so in ``ps`` and in ``/proc/PID/cmdline``: instead of the words of the command line, and no longer.
+
+    The words are in this process's own memory, where the kernel said at its start; what stands there is what is shown.
+    """
+    fields = Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    start, end = int(fields[_ARGUMENTS_START]), int(fields[_ARGUMENTS_START + 1])
+    room = end - start
+    if room > 1:
+        ctypes.memmove(start, title.encode("utf-8", "replace")[: room - 1].ljust(room, b"\0"), room)
 
 
 def confine() -> None:

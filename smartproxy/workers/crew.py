@@ -19,6 +19,7 @@ from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read
+from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
@@ -29,7 +30,18 @@ from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.packets import Packets
 from smartproxy.workers.spawning import Zygote
-from smartproxy.workers.words import Began, EndSession, Leave, Over, Portraits, Post, SetLevels, Start, TellEvents
+from smartproxy.workers.words import (
+    Began,
+    EndSession,
+    Leave,
+    Over,
+    Portraits,
+    Post,
+    SetLevels,
+    Start,
+    TellEvents,
+    WishLevel,
+)
 
 _STATUS_SECONDS = 2.0
 """How long a death waits for the status of the process, to be told with it."""
@@ -43,7 +55,10 @@ class CrewMember:
     :ivar number: which one; no number is used twice.
     :ivar begun: when it was made, by the clock.
     :ivar pid: its process, once it is known.
+    :ivar started: whether it knows who it is, and is told what changes.
     :ivar ready: whether it takes connections.
+    :ivar taken: whether it has its one session, where each worker has but one.
+    :ivar leaving: whether it is not needed any more, and ends.
     :ivar sessions: the sessions that it carries, with their partners.
     :ivar holds: what it was handed over, each with what has to be done when it dies.
     :ivar status: how its process ended, as ``waitpid`` tells it.
@@ -54,7 +69,10 @@ class CrewMember:
     begun: float
     link: Link
     pid: int | None = None
+    started: bool = False
     ready: bool = False
+    taken: bool = False
+    leaving: bool = False
     sessions: dict[str, str | None] = attrs.field(factory=dict)
     holds: dict[object, Callable[[], object]] = attrs.field(factory=dict)
     status: int | None = None
@@ -76,11 +94,17 @@ class CrewUser(Protocol):
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """What answers the daemon's own questions of a worker."""
 
-    def prepare(self, member: CrewMember) -> Deferred[object]:
+    def prepare(self, member: CrewMember) -> Deferred[None]:
         """Bring a worker what it needs before its first connection; one for which this fails is ended."""
 
+    def ready(self, member: CrewMember) -> None:
+        """A worker takes connections."""
+
+    def over(self, member: CrewMember, session: str) -> None:
+        """A session of a worker is over, or what was to become one."""
+
     def died(self, member: CrewMember) -> None:
-        """A worker is gone, with the sessions that it still has."""
+        """A worker is gone, with the sessions that it still has; with none where it was not needed any more."""
 
 
 class Crew:
@@ -89,10 +113,11 @@ class Crew:
     :param reactor: carries the links.
     :param events: where deaths are told, and where the workers' events go.
     :param zygote: makes processes; forked already.
-    :param count: how many workers there are.
+    :param count: how many workers there are; with ``single``, how many wait for a session.
     :param kind: the daemon's class of links.
     :param user: the daemon.
     :param silence: seconds after which a worker without a sign of life is killed.
+    :param single: whether each worker carries one session, and ends with it.
     :param ruined: told that there can be no workers any more.
     :ivar live: the worker that carries each session.
     """
@@ -107,6 +132,7 @@ class Crew:
         kind: type[Link],
         user: CrewUser,
         silence: float = SILENCE_SECONDS,
+        single: bool = False,
         ruined: Callable[[], object] = lambda: None,
     ) -> None:
         self.live: dict[str, CrewMember] = {}
@@ -118,6 +144,7 @@ class Crew:
         self._user = user
         self._silence = silence
         self._ruined = ruined
+        self._single = single
         self._number = 0
         self._members: dict[int, CrewMember] = {}
         self._gone: dict[int, CrewMember] = {}
@@ -132,12 +159,16 @@ class Crew:
         """The workers that take connections."""
         return tuple(member for member in self._members.values() if member.ready)
 
+    @property
+    def started(self) -> tuple[CrewMember, ...]:
+        """The workers that are told what changes, also while they are being brought what they need."""
+        return tuple(member for member in self._members.values() if member.started)
+
     def start(self) -> None:
         """Have the workers made."""
         self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost)
         self._events.releveled = self.tell_levels
-        for _ in range(self._count):
-            self._hire()
+        self._fill()
 
     async def stop(self) -> None:
         """Let every worker tell what there is to tell, then end all."""
@@ -155,7 +186,7 @@ class Crew:
 
     def choose(self) -> Deferred[CrewMember]:
         """The worker with the least to do, as soon as there is one."""
-        member = min(self.members, key=lambda each: each.load, default=None)
+        member = self._free()
         if member is not None:
             return succeed(member)
         waiting: Deferred[CrewMember] = Deferred(self._waiting.remove)
@@ -169,7 +200,7 @@ class Crew:
 
     def tell_levels(self) -> None:
         """What is logged has changed."""
-        for member in self.members:
+        for member in self.started:
             member.link.tell(SetLevels, levels=self._levels())
 
     def end_session(self, session: str, fault: OwnFault) -> bool:
@@ -211,6 +242,30 @@ class Crew:
 
     # The life of a worker.
 
+    def _free(self) -> CrewMember | None:
+        """The worker for what comes next, which is its one session where each has but one."""
+        able = [member for member in self.members if not member.taken]
+        member = min(able, key=lambda each: each.load, default=None)
+        if member is not None and self._single:
+            member.taken = True
+            self._fill()
+        return member
+
+    def _fill(self) -> None:
+        """Have as many workers made as are missing, those that wait to be made again not counted."""
+        there = sum(not member.taken and not member.leaving for member in self._members.values())
+        room = limits.WORKERS_MOST - len(self._members)
+        for _ in range(min(self._count - there - len(self._again), room)):
+            self._hire()
+
+    def rest(self, member: CrewMember) -> None:
+        """A worker was relieved of something: one that has had its session tells what there is to tell, and ends."""
+        if not member.taken or member.leaving or member.load:
+            return
+        member.leaving, member.ready = True, False
+        over = Closing(Cause.DAEMON_STOPPING, "not needed any more")
+        member.link.ask(Leave, seconds=limits.CLOSING.default).addBoth(lambda _: member.link.close(over))
+
     def _hire(self) -> None:
         self._number += 1
         number = self._number
@@ -223,6 +278,7 @@ class Crew:
             Began: lambda session, partner: self._began(member, session, partner),
             Over: lambda session: self._ended_session(member, session),
             TellEvents: self._told,
+            WishLevel: lambda level, signal: self._wish_level(member, level, signal),
             Ping: lambda: None,
             **self._user.responders(member),
         }
@@ -235,6 +291,7 @@ class Crew:
                 Start, number=member.number, levels=self._levels(), facts=[line(self._user.facts())], seconds=30.0
             )
             member.link.made_ready()
+            member.started = True
             await self._user.prepare(member)
         except Exception:
             if member.lost is None:
@@ -242,10 +299,11 @@ class Crew:
             member.link.abort(Closing(Cause.WORKER_START, Cause.WORKER_START.meaning))
             return
         member.ready = True
-        self._events.emit("worker.started", pid=member.pid)
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(member)
+        self._user.ready(member)
+        if not self._single:
+            self._events.emit("worker.started", pid=member.pid)
+        while self._waiting and (free := self._free()) is not None:
+            self._waiting.pop(0).callback(free)
 
     def _born(self, number: int, pid: int) -> None:
         member = self._members.get(number) or self._gone.get(number)
@@ -264,9 +322,13 @@ class Crew:
     def _lost(self, member: CrewMember, why: Closing) -> None:
         """A link is over: the worker is, too."""
         del self._members[member.number]
-        member.lost, member.ready = why, False
+        member.lost, member.ready, member.started = why, False, False
         self._zygote.kill(member.number)
         if self._stopping:
+            return
+        if member.leaving and not member.load:
+            self._user.died(member)
+            self._fill()
             return
         self._gone[member.number] = member
         member.telling = self._reactor.callLater(_STATUS_SECONDS, self._tell_death, member)
@@ -278,7 +340,10 @@ class Crew:
         for let_go in holds.values():
             let_go()
         self._user.died(member)
-        self._replace(member)
+        if member.taken:
+            self._fill()
+        else:
+            self._replace(member)
         if not self.live:
             self._over()
 
@@ -339,6 +404,8 @@ class Crew:
         member.sessions.pop(session, None)
         if self.live.get(session) is member:
             del self.live[session]
+        self._user.over(member, session)
+        self.rest(member)
         if not self.live:
             self._over()
 
@@ -352,6 +419,16 @@ class Crew:
                 self._events.relay(read(document))
             except CatalogueError as error:
                 raise Violation(Cause.VALUE_MALFORMED, str(error)) from None
+
+    def _wish_level(self, member: CrewMember, level: str, signal: int) -> None:
+        """A signal to a worker is for the sessions that it carries, and for no others."""
+        try:
+            severity = Severity.named(level)
+        except ValueError:
+            raise Violation(Cause.VALUE_MALFORMED, "no such level") from None
+        message = f"signal {signal} to process {member.pid}"
+        for session in member.sessions:
+            self._events.set_level(severity, cause=Cause.OPERATOR_SIGNAL, message=message, session=session)
 
     def _levels(self) -> list[bytes]:
         return [line(dict(self._events.levels.described()))]

@@ -19,14 +19,14 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.python.failure import Failure
 
-from smartproxy.workers.confinement import confine, follow_parent, name_process
+from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite
 from smartproxy.workers.packets import Packets, pair
 
 _PACKET: Final = struct.Struct("!cIi")
@@ -43,11 +43,13 @@ class Zygote:
 
     :param work: what a worker does.
     :param title: the name of the workers' processes.
+    :param secrets: texts that no worker is to have; they are overwritten in the zygote before anything else.
     :ivar pid: the zygote's process, once there is one.
     """
 
-    def __init__(self, work: Work, title: str) -> None:
+    def __init__(self, work: Work, title: str, secrets: Sequence[str] = ()) -> None:
         self.pid = 0
+        self._secrets = secrets
         self._work = work
         self._title = title
         self._end: socket.socket | None = None
@@ -63,6 +65,8 @@ class Zygote:
         supervisor = os.getpid()
         self.pid = os.fork()
         if not self.pid:
+            for secret in self._secrets:
+                overwrite(secret)
             _child(lambda: _Zygote(theirs, self._work, self._title, supervisor).run())
         theirs.close()
         self._end = ours

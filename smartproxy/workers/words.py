@@ -35,7 +35,7 @@ class Post(enum.Enum):
 class Start(TunnelCommand):
     """The first word: which worker it is, and what it needs before its first connection; answered when it is ready.
 
-    ``facts`` is one object, the daemon's own.
+    ``facts`` is one object, the daemon's own, but for ``single``: whether the worker carries one session.
     """
 
     arguments = [(b"number", Number()), (b"levels", Records()), (b"facts", Records())]
@@ -77,6 +77,12 @@ class Over(TunnelCommand):
     arguments = [(b"session", SESSION)]
 
 
+class WishLevel(TunnelCommand):
+    """A signal wants the sessions of the worker to be logged at this level."""
+
+    arguments = [(b"level", CODE), (b"signal", Number(64))]
+
+
 class TellEvents(TunnelCommand):
     """Events of the worker: for the log as far as the levels say so, and for the backend."""
 
@@ -84,7 +90,7 @@ class TellEvents(TunnelCommand):
 
 
 SUPERVISOR_ASKS: Final = frozenset({SetLevels, EndSession, Portraits, Leave, Ping})
-WORKER_ASKS: Final = frozenset({Began, Over, TellEvents, Ping})
+WORKER_ASKS: Final = frozenset({Began, Over, WishLevel, TellEvents, Ping})
 
 
 def directions(

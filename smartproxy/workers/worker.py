@@ -5,13 +5,16 @@ link does. Writes no log: what would be logged, and what is carried to the backe
 in which it happened. Opens no file and no port. Trusts the supervisor.
 """
 
+import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, Protocol
 
 from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from smartproxy.logs.carrier import Document
@@ -19,6 +22,7 @@ from smartproxy.logs.clock import make_steady
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.record import Record
+from smartproxy.logs.severity import SIGNALS
 from smartproxy.net.process import collect_seldom
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.transport.sockets import call_directly
@@ -31,9 +35,21 @@ from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
+from smartproxy.workers.confinement import title_process
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.packets import Packets
-from smartproxy.workers.words import Began, EndSession, Leave, Over, Portraits, Post, SetLevels, Start, TellEvents
+from smartproxy.workers.words import (
+    Began,
+    EndSession,
+    Leave,
+    Over,
+    Portraits,
+    Post,
+    SetLevels,
+    Start,
+    TellEvents,
+    WishLevel,
+)
 
 _UNSENT_MOST = 10_000
 """Events that wait for the next turn of the reactor; more are counted, and dropped."""
@@ -134,6 +150,8 @@ class Worker:
     ) -> None:
         self.reactor = reactor
         self.number = 0
+        self._single = False
+        self._title = f"smartproxy-{source}"
         self.over: Deferred[Closing] = Deferred()
         self.tidings = Tidings(reactor)
         self.events = Events(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
@@ -156,6 +174,8 @@ class Worker:
 
     def began(self, session: str, partner: str | None) -> None:
         """A session began."""
+        if self._single:
+            title_process(f"{self._title}: session {session} partner {partner}")
         self.link.tell(Began, session=session, partner=partner)
 
     def session_over(self, session: str) -> None:
@@ -163,10 +183,22 @@ class Worker:
         self.tidings.flush()
         self.link.tell(Over, session=session)
 
+    def listen_for_levels(self) -> None:
+        """Have the level signals set the level of the sessions that run here, at the supervisor, which all log with."""
+        if sys.platform == "linux":
+            for number in SIGNALS:
+                signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        level = SIGNALS[number].label
+        self.reactor.callFromThread(self.link.tell, WishLevel, level=level, signal=number)
+
     # Answering.
 
     def _start(self, number: int, levels: list[dict[str, Plain]], facts: list[dict[str, Plain]]) -> None:
         self.number = number
+        self._single = facts[0].get("single") is True
+        title_process(f"{self._title}: {'ready for a session' if self._single else 'worker'}")
         self._set_levels(levels)
         self.craft.start(facts[0])
 
@@ -218,10 +250,15 @@ def work(
     call_directly(reactor)
     worker = Worker(reactor, source=source, levels=log.levels, kind=kind, craft=craft, silence=silence)
     log.divert(worker.tidings)
+    for inherited in tuple(globalLogPublisher._observers):
+        # Any other would write to descriptors that are closed here, and another's by now.
+        globalLogPublisher.removeObserver(inherited)
+    globalLogPublisher.addObserver(worker.tidings)
     thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
     thrift.clock = reactor
     thrift.startService()
     Packets(reactor, end, worker.link, takes=True)
+    worker.listen_for_levels()
     worker.over.addBoth(lambda _: maybeDeferred(reactor.stop))
     collect_seldom()
     reactor.run(installSignalHandlers=False)

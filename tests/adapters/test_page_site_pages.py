@@ -226,6 +226,41 @@ class Certificates(SitePageCase):
             self.assertEqual(identities.listed(session), [])
         self.reads_only("/certificates", "/certificates/identities/main/remove")
 
+    def test_change_over(self) -> None:
+        """A successor is planned for a date, stands on the line of time and for partners, and the plan is undone."""
+        first, second = self_signed("first.example"), self_signed("second.example")
+        files = [{"file": ("x.pem", each.certificate_pem + each.key_pem)} for each in (first, second)]
+        place = "/certificates/identities"
+        self.assertEqual(self.alice.upload(place, {"name": "main"}, files[0]).status, 303)
+        self.assertNotIn('class="time-line"', self.alice.get("/certificates").body.decode())
+        since = first.certificate.not_valid_after_utc - timedelta(days=100)
+        for wrong, said in (("soon", "is no time"), ("2020-01-01T00:00", "is over")):
+            answer = self.alice.upload(place, {"name": "main", "use_from": wrong}, files[1])
+            self.assertEqual((answer.status, said in words(answer)), (422, True), words(answer))
+        given = {"name": "main", "use_from": f"{since:%Y-%m-%dT%H:%M}"}
+        self.assertEqual(self.alice.upload(place, given, files[1]).status, 303)
+        page = self.alice.get("/certificates").body.decode()
+        for text in ("planned", f"{since:%Y-%m-%dT%H:%M}", "CN=second.example", 'class="time-line"'):
+            self.assertIn(text, page)
+        self.assertNotIn("PRIVATE KEY", page)
+        self.assertEqual(self.alice.post(f"{place}/main/undo-plan").status, 303)
+        self.assertNotIn("CN=second.example", self.alice.get("/certificates").body.decode())
+        self.reads_only("/certificates", f"{place}/main/undo-plan")
+
+    def test_page_certificate(self) -> None:
+        """A certificate for the page is uploaded, shown without its key, and given up again."""
+        mine, other = self_signed("page.example"), self_signed("other.example")
+        wrong = {"file": ("x.pem", mine.certificate_pem + other.key_pem)}
+        self.assertEqual(self.alice.upload("/certificates/page", {}, wrong).status, 422)
+        right = {"file": ("x.pem", mine.certificate_pem + mine.key_pem)}
+        self.assertEqual(self.alice.upload("/certificates/page", {}, right).status, 303)
+        page = self.alice.get("/certificates").body.decode()
+        self.assertIn("CN=page.example", page)
+        self.assertNotIn("PRIVATE KEY", page)
+        self.assertEqual(self.alice.post("/certificates/page/reset").status, 303)
+        self.assertNotIn("CN=page.example", self.alice.get("/certificates").body.decode())
+        self.reads_only("/certificates", "/certificates/page/reset")
+
     def test_cas_and_lists(self) -> None:
         """A CA is added, its list loaded, an address approved; what is missing or fails is said first."""
         ca = TestCa.root("Odette CA")

@@ -100,6 +100,9 @@ class CrewCase(TestCase):
 
     kind: type[Link] = TestLink
     silence = 10.0
+    craft: type[Craft] = Craft
+    ours: type[Link] = TestLink
+    single = False
 
     def setUp(self) -> None:
         """Fork a zygote, and have it make both."""
@@ -108,14 +111,23 @@ class CrewCase(TestCase):
         self.changed: list[Deferred[None]] = []
         log = Logger(namespace="test", observer=LogPublisher())
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
-        kind, silence = self.kind, self.silence
+        kind, silence, craft = self.kind, self.silence, self.craft
 
         def run(end: socket.socket, own: object) -> None:
-            work(end, own, Recording(), source="server", kind=kind, craft=Craft, silence=silence)
+            work(end, own, Recording(), source="server", kind=kind, craft=craft, silence=silence)
 
         self.zygote = Zygote(run, TITLE)
         self.zygote.fork()
-        self.crew = Crew(reactor, self.events, self.zygote, count=2, kind=TestLink, user=self, silence=self.silence)
+        self.crew = Crew(
+            reactor,
+            self.events,
+            self.zygote,
+            count=2,
+            kind=self.ours,
+            user=self,
+            silence=self.silence,
+            single=self.single,
+        )
         self.crew.start()
 
     def tearDown(self) -> Deferred[None]:  # type: ignore[override]  # Twisted waits for it
@@ -135,9 +147,15 @@ class CrewCase(TestCase):
         """Part of ``CrewUser``."""
         return {}
 
-    def prepare(self, member: CrewMember) -> Deferred[object]:
+    def prepare(self, member: CrewMember) -> Deferred[None]:
         """Part of ``CrewUser``."""
         return succeed(None)
+
+    def ready(self, member: CrewMember) -> None:
+        """Part of ``CrewUser``."""
+
+    def over(self, member: CrewMember, session: str) -> None:
+        """Part of ``CrewUser``."""
 
     def died(self, member: CrewMember) -> None:
         """Part of ``CrewUser``."""
@@ -156,7 +174,7 @@ class CrewCase(TestCase):
             await self.changed[-1]
         return found[count - 1]
 
-    async def ready(self, count: int = 2) -> tuple[CrewMember, ...]:
+    async def both(self, count: int = 2) -> tuple[CrewMember, ...]:
         """The workers, as soon as so many have been ready."""
         await self.event("worker.started", count)
         return self.crew.members
@@ -176,7 +194,7 @@ class CrewTests(CrewCase):
 
     async def test_workers_are_processes_that_take_descriptors(self) -> None:
         """Two workers of the zygote are ready, named so; a connection that is handed over is served by one of them."""
-        members = await self.ready()
+        members = await self.both()
         pids = {member.pid for member in members}
         self.assertEqual(len(pids - {os.getpid(), self.zygote.pid}), 2)
         self.assertEqual({Path(f"/proc/{pid}/comm").read_text("ascii").strip() for pid in pids}, {TITLE})
@@ -191,7 +209,7 @@ class CrewTests(CrewCase):
 
     async def test_a_killed_worker_is_replaced(self) -> None:
         """One CRITICAL event says which process, by which signal, and how many sessions; the other worker stays."""
-        first, second = await self.ready()
+        first, second = await self.both()
         await first.link.ask(Misbehave, session="a1")
         assert first.pid is not None
         os.kill(first.pid, signal.SIGKILL)
@@ -200,7 +218,7 @@ class CrewTests(CrewCase):
             (event["level"], event["pid"], event["cause"], event["exit_status"], event["sessions"]),
             ("critical", first.pid, Cause.WORKER_SIGNAL, -signal.SIGKILL, 1),
         )
-        members = await self.ready(3)
+        members = await self.both(3)
         self.assertIn(second, members)
         self.assertEqual(len(members), 2)
         self.assertEqual(self.deaths, [first])
@@ -208,7 +226,7 @@ class CrewTests(CrewCase):
 
     async def test_no_zombie_and_no_descriptor_is_left(self) -> None:
         """After many deaths there are as many descriptors and children as before them."""
-        await self.ready()
+        await self.both()
         before = len(os.listdir("/proc/self/fd")), _children(self.zygote.pid)
         for death in range(1, 21):
             member = self.crew.members[0]
@@ -222,7 +240,7 @@ class CrewTests(CrewCase):
 
     async def test_what_a_worker_may_not_say_ends_it(self) -> None:
         """A session of another worker's id is a violation: the worker that says it is killed, and loses nothing."""
-        first, second = await self.ready()
+        first, second = await self.both()
         await first.link.ask(Misbehave, session="a1")
         second.link.ask(Misbehave, session="a1").addErrback(lambda failure: None)
         event = await self.event("worker.died")
@@ -237,7 +255,7 @@ class LawlessTests(CrewCase):
 
     async def test_a_forbidden_question_ends_the_worker(self) -> None:
         """A worker that asks what only a supervisor may ask is ended, and not the supervisor."""
-        first, _ = await self.ready()
+        first, _ = await self.both()
         first.link.ask(Misbehave, session="").addErrback(lambda failure: None)
         event = await self.event("worker.died")
         self.assertEqual((event["pid"], event["cause"]), (first.pid, Cause.WORKER_VIOLATION))
@@ -250,14 +268,14 @@ class HangingTests(CrewCase):
 
     async def test_a_worker_that_hangs_is_killed(self) -> None:
         """One that is stopped gives no sign of life: it is killed and replaced."""
-        first, _ = await self.ready()
+        first, _ = await self.both()
         assert first.pid is not None
         os.kill(first.pid, signal.SIGSTOP)
         event = await self.event("worker.died")
         self.assertEqual(
             (event["pid"], event["cause"], event["exit_status"]), (first.pid, Cause.WORKER_HANGS, -signal.SIGKILL)
         )
-        self.assertEqual(len(await self.ready(3)), 2)
+        self.assertEqual(len(await self.both(3)), 2)
 
 
 def _children(pid: int) -> list[str]:

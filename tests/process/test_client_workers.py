@@ -1,22 +1,37 @@
 """A client whose sessions run in workers, with the server and the backend as they are."""
 
+import contextlib
 import json
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing.programs import environment, finish
-from smartproxy.testing.proxied import connect, socks
+from smartproxy.testing.proxied import Ask, connect, socks
 from smartproxy.testing.site import SMARTPROXY
 from tests.process.lines import Session
 from tests.process.ports import held_port
-from tests.process.sites import ACME, Log, SiteCase, reactor
+from tests.process.sites import ACME, Log, SiteCase, reactor, until
 from tests.process.test_outbound import OutboundCase
 
 TWO = ("--drain", "2", "--workers", "2")
+
+
+LEVELS = {20: "trace", 21: "debug", 22: "info", 23: "error", 24: "critical"}
+
+
+def title_of(pid: int) -> str:
+    """What ps shows of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0")
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is no more, not even a zombie."""
+    return not Path(f"/proc/{pid}").exists()
 
 
 def parent_of(pid: int) -> int:
@@ -46,6 +61,14 @@ class WorkersCase(SiteCase):
     async def carried(self) -> dict[str, int]:
         """The process of each session that the client has."""
         return {each["session"]: each["pid"] for each in (await self.ctl("sessions"))["sessions"]}
+
+    async def waiting(self, count: int) -> list[int]:
+        """The processes that wait for a session, once they are so many."""
+        found: list[int] = []
+        while len(found) != count:
+            carried = (await self.carried()).values()
+            found = [each["pid"] for each in (await self.ctl("status"))["workers"] if each["pid"] not in carried]
+        return found
 
     async def pairs(self, count: int) -> list[Session]:
         """So many sessions, one after the other."""
@@ -84,6 +107,8 @@ class Inbound(WorkersCase):
         started = await log.event("worker.started")
         lost = [session for session, pid in carried.items() if pid == first]
         for each in lost:
+            self.assertEqual((await log.event("session.ended", session=each))["cause"], "worker.lost")
+        for each in lost:
             self.assertEqual((await server.event("session.ended", session=each))["outcome"], "lost")
         self.assertEqual(sorted(await self.workers()), sorted((second, started["pid"])))
         self.assertEqual(await self.carried(), {id: pid for id, pid in carried.items() if pid == second})
@@ -92,6 +117,29 @@ class Inbound(WorkersCase):
             await session.file()
             await session.end()
         self.assertEqual((await self.ctl("status"))["sessions"], 0)
+
+    async def test_no_token(self) -> None:
+        """The token is in the supervisor's memory, and in that of no worker, nor of what makes them."""
+        assert self.site.client is not None
+        token = (self.site.folder / "client" / "token").read_bytes().strip()
+        self.assertGreater(len(token), 20)
+        (worker, other) = await self.workers()
+        if not self.holds(self.site.client.pid, token):
+            self.skipTest("this user may not read the memory of processes")
+        for pid in (worker, other, parent_of(worker)):
+            self.assertFalse(self.holds(pid, token), pid)
+
+    def holds(self, pid: int, octets: bytes) -> bool:
+        """Whether octets are in the memory of a process that nobody else can write."""
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                place, rights, *_ = line.split()
+                if rights.startswith("rw") and "[v" not in line:
+                    begin, end = (int(each, 16) for each in place.split("-"))
+                    memory.seek(begin)
+                    if octets in (memory.read(end - begin) or b""):
+                        return True
+        return False
 
     async def test_levels_and_kill(self) -> None:
         """One session is traced and ended by its id, whichever worker has it; the others are not."""
@@ -108,6 +156,70 @@ class Inbound(WorkersCase):
         self.assertEqual((ended["outcome"], ended["cause"]), ("stopped", "session.killed"))
         self.assertEqual(list(await self.carried()), [other])
         self.assertNotIn(f"session {traced}", (await self.ctl("level"))["levels"])
+
+
+class OneEach(WorkersCase):
+    """Every session in a process of its own."""
+
+    client_switches: ClassVar[Sequence[str]] = ("--drain", "2", "--process-per-session", "--workers", "2")
+
+    async def test_processes(self) -> None:
+        """A process is named after its session and partner, and ends with it; two others wait for the next ones."""
+        log = Log(self.site.client)
+        sessions = await self.pairs(3)
+        carried = await self.carried()
+        self.assertEqual(len(set(carried.values())), 3)
+        for session, pid in carried.items():
+            self.assertEqual(title_of(pid), f"smartproxy-client: session {session} partner ACME")
+        await self.waiting(2)
+        for each in sessions:
+            await each.file()
+            await each.end()
+        await self.ended()
+        for pid in carried.values():
+            await until(partial(gone, pid), f"the end of process {pid}")
+        waiting = await self.waiting(2)
+        self.assertEqual({title_of(each) for each in waiting}, {"smartproxy-client: ready for a session"})
+        self.assertEqual(log.events("worker.died"), [])
+
+    async def test_signals(self) -> None:
+        """Signals 20 to 24 to a session's process set the level of its session alone, which ctl shows."""
+        log = Log(self.site.client)
+        sessions = await self.pairs(2)
+        (traced, process), (other, _) = (await self.carried()).items()
+        for number, level in LEVELS.items():
+            os.kill(process, number)
+            told = await log.event("level.changed", mode=level, session=traced)
+            message = f"signal {number} to process {process}"
+            self.assertEqual((told["cause"], told["message"]), ("operator.signal", message))
+            self.assertEqual((await self.ctl("level"))["levels"][f"session {traced}"], level)
+        os.kill(process, 20)
+        while (await self.ctl("level"))["levels"][f"session {traced}"] != "trace":
+            pass
+        for session in sessions:
+            await session.file()
+        await log.event("session.command", session=traced, command="EFPA")
+        self.assertEqual([each for each in log.events("session.command") if each["session"] == other], [])
+        for session in sessions:
+            await session.end()
+
+    async def test_one_dies(self) -> None:
+        """Kill -9 of a session's process ends that session alone."""
+        log = Log(self.site.client)
+        sessions = await self.pairs(3)
+        carried = await self.carried()
+        lost, process = next(iter(carried.items()))
+        os.kill(process, signal.SIGKILL)
+        self.assertEqual((await log.event("worker.died", pid=process))["sessions"], 1)
+        ended = await log.event("session.ended", session=lost)
+        self.assertEqual((ended["outcome"], ended["cause"], ended["partner"]), ("lost", "worker.lost", "ACME"))
+        await Log(self.site.server, whole=True).event("session.ended", session=lost, outcome="lost")
+        self.assertEqual(await self.carried(), {id: pid for id, pid in carried.items() if id != lost})
+        left = [each for each in sessions if not each.partner.transport.disconnected]
+        self.assertEqual(len(left), 2)
+        for session in [*left, *await self.pairs(1)]:
+            await session.file()
+            await session.end()
 
 
 class Outbound(OutboundCase, WorkersCase):
@@ -144,3 +256,24 @@ class Outbound(OutboundCase, WorkersCase):
         self.assertEqual((told["partner"], told["cause"]), ("ACME", "call.refused"))
         await self.client_log.event("outbound.refused", partner="ACME", way="http-connect")
         self.assertEqual((await self.ctl("status"))["sessions"], 0)
+
+
+class OutboundOneEach(OutboundCase, WorkersCase):
+    """Calls of the station, each in a process of its own."""
+
+    client_switches: ClassVar[Sequence[str]] = OneEach.client_switches
+
+    async def test_calls(self) -> None:
+        """By port and by CONNECT a file crosses; who asks for nobody, or for nothing, keeps no process."""
+        acme = await self.answering(self.made.acme, ACME)
+        port = held_port()
+        await self.outbound(
+            "ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin", "--listener", str(port)
+        )
+        await self.crosses(self.at(port), acme, ACME, 10)
+        acme.inbox.contents.clear()
+        await self.crosses(await self.through(connect("ACME")), acme, ACME, 20)
+        self.assertTrue((await self.refusal(connect("NOBODY"))).startswith(b"HTTP/1.1 403 "))
+        nothing = Ask(b"\x10\x00\x00\x17IODETTE", lambda octets: None)
+        self.assertTrue((await self.refusal(nothing)).startswith(b"HTTP/1.1 400 "))
+        self.assertEqual(len(await self.waiting(2)), len((await self.ctl("status"))["workers"]))

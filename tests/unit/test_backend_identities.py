@@ -1,26 +1,35 @@
 """Server identities: imported, or asked for; and how files with keys and certificates are read."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
+from sqlalchemy import select
+from twisted.internet.task import Clock
+from twisted.logger import Logger
 
-from smartproxy.backend import generations, identities
+from smartproxy.backend import archive, endings, generations, history, identities
 from smartproxy.backend.certificates import (
+    KeyAndChain,
     fitting,
     key_to_pem,
     read_certificates,
     read_pkcs12,
     read_private_key,
 )
-from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.change_over import ChangeOvers
+from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
 from smartproxy.backend.identities import Subject
+from smartproxy.backend.schema import GenerationRow, IdentityRow
+from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import ServerIdentity
 from smartproxy.testing.pki import KeyKind, TestCa, make_key, self_signed
+from tests.adapters.api_site import AtOnce
 from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
@@ -116,8 +125,8 @@ class Reading(SiteCase):
         return key
 
 
-class Identities(SiteCase):
-    """What servers show."""
+class IdentityCase(SiteCase):
+    """A site with identities."""
 
     def configured(self) -> tuple[ServerIdentity, ...]:
         """The identities in the configuration."""
@@ -156,6 +165,10 @@ class Identities(SiteCase):
         )
         signed = builder.sign(authority.key, hashes.SHA256())
         return signed.public_bytes(Encoding.PEM)
+
+
+class Identities(IdentityCase):
+    """What servers show."""
 
     def test_import(self) -> None:
         """An imported identity is in the configuration with its key; a second import takes the first one's place."""
@@ -257,3 +270,159 @@ class Identities(SiteCase):
         certificate = self.take_in()
         (event,) = self.stored("identity.changed")
         self.assertEqual(event.fields["subject"], certificate.subject.rfc4514_string())
+
+
+class ChangeOver(IdentityCase):
+    """A successor that is used from a date on."""
+
+    def setUp(self) -> None:
+        """An identity in use, and what carries plans out."""
+        super().setUp()
+        self.ca = TestCa.root("Next", valid_from=NOW - DAY)
+        self.before = self.take_in()
+        self.clock = Clock()
+        self.clock.advance(NOW.timestamp())
+        self.told: list[object] = []
+        events = Events(Logger(), self.told.append, self.clock, source="backend")
+        self.watch = ChangeOvers(self.store, AtOnce(), events, self.clock)
+        self.watch.start()
+        self.addCleanup(self.watch.stop)
+
+    def planned(
+        self,
+        since: datetime = NOW + 10 * DAY,
+        valid_from: datetime = NOW - DAY,
+        valid_until: datetime = NOW + 400 * DAY,
+    ) -> x509.Certificate:
+        """Plan a change-over."""
+        issued = self.ca.issue("next.example", valid_from=valid_from, valid_until=valid_until)
+        with self.change() as change:
+            identities.plan(change, "main", KeyAndChain(key=issued.key, chain=(issued.certificate,)), since)
+        return issued.certificate
+
+    def in_use(self) -> x509.Certificate:
+        """What servers are told to show."""
+        (found,) = self.configured()
+        return x509.load_pem_x509_certificate(found.certificate.encode())
+
+    def row(self) -> IdentityRow:
+        """The identity."""
+        with self.store.reading() as session:
+            return identities.find(session, "main")
+
+    def test_at_its_date(self) -> None:
+        """The certificate in use stays until then; from then on servers show the other one, without anybody's doing."""
+        planned = self.planned()
+        self.clock.advance((10 * DAY).total_seconds() - 1)
+        self.assertEqual(self.in_use(), self.before)
+        self.clock.advance(10)
+        self.assertEqual(self.in_use(), planned)
+        self.assertIsNone(self.row().planned_since)
+        with self.store.reading() as session:
+            made = session.scalars(select(GenerationRow).order_by(GenerationRow.number.desc())).first()
+        assert made is not None
+        self.assertEqual(
+            (made.made_by, made.way, made.change), ("smartproxy-backend", "backend", "identity change-over main")
+        )
+        self.assertEqual(self.told, [])
+
+    def test_after_a_pause(self) -> None:
+        """A backend that was down at the date does it when it is up again."""
+        planned = self.planned()
+        self.watch.stop()
+        self.clock.advance((20 * DAY).total_seconds())
+        self.assertEqual(self.in_use(), self.before)
+        self.watch.start()
+        self.assertEqual(self.in_use(), planned)
+
+    def test_undone(self) -> None:
+        """Undone before its date it does not happen, and its key is forgotten."""
+        self.planned()
+        planned = self.row().planned
+        assert planned is not None
+        with self.change() as change:
+            identities.undo_plan(change, "main")
+        self.assertIsNone(self.row().planned)
+        self.clock.advance((20 * DAY).total_seconds())
+        self.assertEqual(self.in_use(), self.before)
+        with self.assertRaises(NotFound), self.change() as change:
+            identities.undo_plan(change, "main")
+
+    def test_request(self) -> None:
+        """The answer to a request can be planned; the request stays out until then, and after an undone plan."""
+        request = self.ask()
+        answer = read_certificates(self.answer(request), "main.pem")
+        for undone in (True, False):
+            with self.change() as change:
+                identities.complete(change, "main", answer, "main.pem", NOW + DAY)
+            self.assertEqual(self.in_use(), self.before)
+            self.assertIsNotNone(self.row().request)
+            if undone:
+                with self.change() as change:
+                    identities.undo_plan(change, "main")
+        self.clock.advance((2 * DAY).total_seconds())
+        self.assertEqual(self.in_use().public_key(), request.public_key())
+        self.assertIsNone(self.row().request)
+
+    def test_refused(self) -> None:
+        """A date that is over, or at which the certificate is not valid, and an identity without one in use."""
+        for words, since, valid_from in (
+            ("is over", NOW, NOW - DAY),
+            ("is not valid on", NOW + DAY, NOW + 2 * DAY),
+            ("is not valid on", NOW + 400 * DAY, NOW - DAY),
+        ):
+            self.assertIn(words, str(self.assertRaises(ChangeRefused, self.planned, since, valid_from)))
+        issued = self.ca.issue("x", valid_from=NOW - DAY)
+        with self.assertRaises(ChangeRefused), self.change() as change:
+            identities.plan(change, "other", KeyAndChain(key=issued.key, chain=(issued.certificate,)), NOW + DAY)
+
+    def test_warned(self) -> None:
+        """What is planned is said; so is a gap before it; an end that comes after it is not."""
+        authority, soon = TestCa.root("Root", valid_from=NOW - 9 * DAY), NOW + 20 * DAY
+        issued = authority.issue("x", valid_from=NOW - 9 * DAY, valid_until=soon)
+        with self.change() as change:
+            identities.keep(change, "main", KeyAndChain(key=issued.key, chain=(issued.certificate,)))
+        for since, words in (
+            (NOW + 19 * DAY, ["used from"]),
+            (NOW + 21 * DAY, ["ends on", "plan it earlier", "used from"]),
+        ):
+            self.planned(since)
+            found = identities.warnings_of(self.row(), NOW)
+            self.assertEqual(len(found), len(words), found)
+            for word, warning in zip(words, found, strict=True):
+                self.assertIn(word, warning)
+
+    def test_reminded(self) -> None:
+        """The date is told as an end is; the present certificate's own end is told only if it comes first."""
+
+        def ends() -> dict[object, datetime]:
+            with self.store.reading() as session:
+                return {each.cause: each.until for each in endings.known(session)}
+
+        planned = self.planned()
+        self.assertEqual(ends()[Cause.ENDING_CHANGE_OVER], NOW + 10 * DAY)
+        self.assertEqual(ends()[Cause.ENDING_IDENTITY], planned.not_valid_after_utc)
+        self.planned(NOW + 390 * DAY)
+        self.assertEqual(ends()[Cause.ENDING_IDENTITY], self.before.not_valid_after_utc)
+        with self.change() as change:
+            identities.undo_plan(change, "main")
+        self.assertNotIn(Cause.ENDING_CHANGE_OVER, ends())
+
+    def test_exported(self) -> None:
+        """A site that is moved takes the plan with it; the history says what is planned, without the key."""
+        planned = self.planned()
+        with self.store.reading() as session:
+            text = archive.export(session, NOW, with_secrets=True)
+            (told,) = [
+                each
+                for each in history.differences_of(session, generations.newest_number(session))
+                if each.place.name == "main"
+            ]
+        self.assertEqual(told.after["planned"]["subject"], planned.subject.rfc4514_string())
+        self.assertNotIn("PRIVATE", str(told))
+        with self.change() as change:
+            identities.undo_plan(change, "main")
+        with self.change() as change:
+            archive.take(change, archive.parse_file(text.encode()))
+        self.clock.advance((11 * DAY).total_seconds())
+        self.assertEqual(self.in_use(), planned)

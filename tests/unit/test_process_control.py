@@ -17,6 +17,7 @@ from smartproxy.ctl.protocol import Refused
 from smartproxy.ctl.statuses import PlainClientStatus, judged
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
+from smartproxy.logs.severity import SIGNALS
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.health import judge
@@ -25,7 +26,7 @@ from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.life import SWITCH, Life, control_socket
-from smartproxy.tap.signals import LEVELS, Signals
+from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.condition import load_facts
 from tests.unit.test_process_life import Draining, Turning
 
@@ -130,7 +131,7 @@ class Places(ProcessTestCase):
     def setUp(self) -> None:
         """Parsing takes the level signals; they are given back."""
         super().setUp()
-        for number in LEVELS:
+        for number in SIGNALS:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     def socket(self, *words: str, parent: usage.Options | None = None) -> tuple[ControlSocket, DaemonProcess]:

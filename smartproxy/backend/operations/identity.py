@@ -31,9 +31,10 @@ from smartproxy.backend.operations.shapes import (
 )
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
-from smartproxy.policy.values import NAME, Flag, Line
+from smartproxy.policy.values import NAME, Flag, Instant, Line
 
 _PART = Optional(Line(most=256))
+_USE_FROM = ForPeople(help="from when it is used, in the place of the one in use; at once without it")
 
 
 @attrs.frozen(kw_only=True)
@@ -74,9 +75,13 @@ class GivenPair:
 
 @attrs.frozen(kw_only=True)
 class IdentityImport(GivenPair):
-    """A key and its certificates, for an identity."""
+    """A key and its certificates, for an identity.
+
+    :ivar use_from: from when they are used; ``None``: at once.
+    """
 
     name: str = attrs.field(metadata=kind(NAME))
+    use_from: datetime | None = attrs.field(default=None, metadata=kind(Optional(Instant()), people=_USE_FROM))
 
 
 @attrs.frozen(kw_only=True)
@@ -123,12 +128,14 @@ class RequestAnswer:
     """The certificate that a CA issued for the request.
 
     :ivar files: the certificate and its chain.
+    :ivar use_from: from when it is used; ``None``: at once.
     """
 
     name: str = attrs.field(metadata=kind(NAME))
     files: tuple[GivenFile, ...] = attrs.field(
         metadata=kind(GIVEN_FILES, people=ForPeople(help="the certificate, and its chain"))
     )
+    use_from: datetime | None = attrs.field(default=None, metadata=kind(Optional(Instant()), people=_USE_FROM))
 
     @functools.cached_property
     def prepared(self) -> list[x509.Certificate]:
@@ -154,12 +161,27 @@ class IdentityRemoval:
 
 
 @attrs.frozen(kw_only=True)
+class PlannedChangeOver:
+    """The successor of an identity's certificate.
+
+    :ivar use_from: from when it is used.
+    :ivar certificates: the leaf first.
+    :ivar pem: the certificates, for partners.
+    """
+
+    use_from: datetime = attrs.field(metadata=kind(Instant()))
+    certificates: tuple[KnownCertificate, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownCertificate))))
+    pem: str = attrs.field(metadata=kind(AnyText()))
+
+
+@attrs.frozen(kw_only=True)
 class KnownIdentity:
     """An identity, without its key.
 
     :ivar request: the request that is out, in PEM.
     :ivar certificates: the leaf first; none while only a request is out.
     :ivar pem: the certificates, for partners.
+    :ivar planned: the change-over that is planned.
     :ivar warnings: what the operator had better know.
     """
 
@@ -167,6 +189,7 @@ class KnownIdentity:
     request: str | None = attrs.field(metadata=kind(Optional(AnyText())))
     certificates: tuple[KnownCertificate, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownCertificate))))
     pem: str | None = attrs.field(metadata=kind(Optional(AnyText())))
+    planned: PlannedChangeOver | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(PlannedChangeOver))))
     warnings: tuple[str, ...] = attrs.field(default=(), metadata=kind(WARNINGS))
 
 
@@ -198,7 +221,9 @@ def show(look: Transaction, wanted: Named) -> KnownIdentity:
 
 @IDENTITY.changing("import", "Import a key and its certificate with the chain: PKCS#12, or PEM.")
 def take_in(change: Change, wanted: IdentityImport) -> KnownIdentity:
-    """Use them under the name, in the place of what it had before."""
+    """Use them under the name, in the place of what it had before, at once or from a date on."""
+    if wanted.use_from is not None:
+        return _known(identities.plan(change, wanted.name, wanted.prepared, wanted.use_from), change.now)
     return _known(identities.keep(change, wanted.name, wanted.prepared), change.now)
 
 
@@ -211,9 +236,15 @@ def request(change: Change, wanted: RequestWanted) -> KnownIdentity:
 
 @IDENTITY.changing("complete", "Import the certificate that a CA issued for the request.")
 def complete(change: Change, wanted: RequestAnswer) -> KnownIdentity:
-    """Use the certificate with the request's key."""
-    identities.complete(change, wanted.name, wanted.prepared, _source(wanted.files))
+    """Use the certificate with the request's key, at once or from a date on."""
+    identities.complete(change, wanted.name, wanted.prepared, _source(wanted.files), wanted.use_from)
     return _known(identities.find(change.session, wanted.name), change.now)
+
+
+@IDENTITY.changing("undo-plan", "Undo a planned change-over: the certificate in use stays.")
+def undo_plan(change: Change, wanted: Named) -> KnownIdentity:
+    """Leave what is in use; a request that was answered stays out."""
+    return _known(identities.undo_plan(change, wanted.name), change.now)
 
 
 @IDENTITY.changing("remove", "Remove an identity with its key.")
@@ -257,11 +288,18 @@ def _known(row: IdentityRow, now: datetime | None = None) -> KnownIdentity:
 
     :param now: by when its warnings are; none without it.
     """
-    chain = identities.chain_of(row)
+    chain, planned = identities.chain_of(row), None
+    if row.planned is not None and row.planned_since is not None:
+        planned = PlannedChangeOver(
+            use_from=row.planned_since,
+            certificates=tuple(map(KnownCertificate.of, identities.planned_chain_of(row))),
+            pem=row.planned.certificate,
+        )
     return KnownIdentity(
         name=row.name,
         request=None if row.request is None else row.request.request,
         certificates=tuple(map(KnownCertificate.of, chain)),
         pem=None if row.entry is None else row.entry.certificate,
-        warnings=() if now is None or not chain else tuple(identities.warnings(chain[0], now)),
+        planned=planned,
+        warnings=() if now is None else tuple(identities.warnings_of(row, now)),
     )

@@ -1,9 +1,11 @@
 """Certificates and lists: identities with their requests, CAs, revocation lists, their downloads and approvals."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+import attrs
 
 from smartproxy.backend.certificates import certificates_to_pem, read_certificates
-from smartproxy.backend.errors import BackendError
+from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.identities import KEY_TYPES
 from smartproxy.backend.operations import authority, ca, crl, identity
 from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
@@ -12,11 +14,13 @@ from smartproxy.backend.operations.identity import (
     GivenPair,
     IdentityImport,
     IdentityRemoval,
+    KnownIdentity,
     RequestAnswer,
     RequestWanted,
 )
-from smartproxy.backend.operations.list_files import ListFile, ListsGiven
+from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
+from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -50,10 +54,11 @@ async def imported(visit: PageVisit) -> Shown:
         password=visit.form.secret("password") or None,
     )
     try:
+        wanted = attrs.evolve(wanted, use_from=_use_from(visit))
         made = (await visit.call(identity.take_in, wanted, visit.terms)).answer
     except BackendError as error:
         return await _page(visit, str(error))
-    return visit.redirect("/certificates", visit.text("The identity %(name)s is in use.", name=made.name))
+    return _taken(visit, wanted.use_from, visit.text("The identity %(name)s is in use.", name=made.name))
 
 
 async def asked(visit: PageVisit) -> Shown:
@@ -85,11 +90,43 @@ async def answered(visit: PageVisit) -> Shown:
         return await _page(visit, visit.text("Choose the file with the certificate."))
     given = (GivenFile(name=file.name, octets=file.octets),)
     try:
-        await visit.call(identity.complete, RequestAnswer(name=visit.named["name"], files=given), visit.terms)
+        wanted = RequestAnswer(name=visit.named["name"], files=given, use_from=_use_from(visit))
+        await visit.call(identity.complete, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
-    told = visit.text("The new certificate of %(name)s is in use.", name=visit.named["name"])
+    return _taken(
+        visit, wanted.use_from, visit.text("The new certificate of %(name)s is in use.", name=visit.named["name"])
+    )
+
+
+def _use_from(visit: PageVisit) -> datetime | None:
+    """From when a certificate is to be used; nothing for at once.
+
+    :raises Unusable: when what was typed is no time.
+    """
+    said = visit.form.one("use_from")
+    try:
+        return datetime.fromisoformat(said).replace(tzinfo=UTC) if said else None
+    except ValueError:
+        raise Unusable(
+            visit.text("%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said)
+        ) from None
+
+
+def _taken(visit: PageVisit, use_from: datetime | None, told: str) -> Shown:
+    if use_from is not None:
+        told = visit.text("The change-over is planned. Give the new certificate to the partners before.")
     return visit.redirect("/certificates", told)
+
+
+async def plan_undone(visit: PageVisit) -> Shown:
+    """Undo a planned change-over."""
+    name = visit.named["name"]
+    try:
+        await visit.call(identity.undo_plan, Named(name=name), visit.terms)
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates", visit.text("The certificate of %(name)s in use stays.", name=name))
 
 
 async def removed(visit: PageVisit) -> Shown:
@@ -165,10 +202,10 @@ async def loaded(visit: PageVisit) -> Shown:
         return await _page(visit, visit.text("Choose the file with the revocation list."))
     try:
         if file.large is None:
-            given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
+            given: ListsGiven = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
         else:
             given = await visit.backstage.runner.run(
-                ListsGiven.of_file, visit.backstage.store, file.name, file.large, visit.now
+                ListsRead.of_file, visit.backstage.store, file.name, file.large, visit.now
             )
         taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:
@@ -212,7 +249,8 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
     own = (await visit.call(authority.page, Nothing())).answer
     now = visit.now
     waiting = [each for each in addresses if each.configured and not each.approved and each.rejected is None]
-    ends = [each.certificates[0].not_after for each in identities if each.certificates]
+    ends = [_end(each) for each in identities if each.certificates]
+    used = [span for each in identities for span in _in_use(each)]
     stale = [each for each in lists.items if each.state != "fresh"]
     required = [each.ca for each in cas if each.ca.revocation is RevocationMode.REQUIRE]
     without = [each.name for each in required if each.name not in {one.ca for one in lists.items}]
@@ -234,6 +272,8 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         modes=MODES,
         words={each: worded(each.value, visit.text) for each in RevocationMode},
         own=own,
+        line=time_line(used, now) if any(each.planned for each in identities) else None,
+        line_width=WIDTH,
         mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
         key_choices=[(each, each) for each in KEY_TYPES],
     )
@@ -242,6 +282,27 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
 def _certificates(known: KnownCa) -> list[KnownCertificate]:
     pem = known.ca.certificates.encode("ascii")
     return [KnownCertificate.of(each) for each in read_certificates(pem, known.ca.name)]
+
+
+def _end(known: KnownIdentity) -> datetime:
+    """When an identity has no certificate that is valid any more."""
+    until = known.certificates[0].not_after
+    if known.planned is None or known.planned.use_from > until:
+        return until
+    return known.planned.certificates[0].not_after
+
+
+def _in_use(known: KnownIdentity) -> list[InUse]:
+    """What is shown under an identity, one certificate after the other."""
+    planned, spans = known.planned, []
+    for leaf in known.certificates[:1]:
+        until = leaf.not_after if planned is None else min(leaf.not_after, planned.use_from)
+        spans.append(InUse(label=f"{known.name}: {leaf.subject}", begins=leaf.not_before, until=until, current=True))
+    if planned is not None:
+        leaf = planned.certificates[0]
+        label = f"{known.name}: {leaf.subject}"
+        spans.append(InUse(label=label, begins=planned.use_from, until=leaf.not_after, current=False))
+    return spans
 
 
 def _mode(visit: PageVisit) -> RevocationMode:
@@ -254,6 +315,7 @@ ROUTES = (
     Route("POST", "/certificates/identities", identity.take_in, imported),
     Route("POST", "/certificates/requests", identity.request, asked),
     Route("POST", "/certificates/identities/<name>/complete", identity.complete, answered),
+    Route("POST", "/certificates/identities/<name>/undo-plan", identity.undo_plan, plan_undone),
     Route("POST", "/certificates/identities/<name>/remove", identity.remove, removed),
     Route("POST", "/certificates/page", authority.page_import, page_imported),
     Route("POST", "/certificates/page/reset", authority.page_reset, page_reset),

@@ -98,13 +98,36 @@ def facts_of(certificate: x509.Certificate) -> DroppedCertificate:
     )
 
 
-def time_line(items: Iterable[PartnerCertificate], now: datetime) -> TimeLine | None:
-    """The certificates whose end is known, on one line; nothing for none."""
-    known = [(each, each.not_after) for each in items if each.not_after is not None]
-    if not known:
+@attrs.frozen(kw_only=True)
+class InUse:
+    """A certificate, and from when until when it is used."""
+
+    label: str
+    begins: datetime
+    until: datetime
+    current: bool
+
+
+def of_partner(items: Iterable[PartnerCertificate], now: datetime) -> list[InUse]:
+    """The certificates of a partner whose end is known."""
+    return [
+        InUse(
+            label=each.subject or each.rule or "",
+            begins=each.first_seen or now,
+            until=each.not_after,
+            current=each.not_after > now and each.rule is not None,
+        )
+        for each in items
+        if each.not_after is not None
+    ]
+
+
+def time_line(items: Sequence[InUse], now: datetime) -> TimeLine | None:
+    """Certificates on one line; nothing for none."""
+    if not items:
         return None
-    begin = min([now - _BEFORE, *(each.first_seen for each, _ in known if each.first_seen)])
-    end = min(max([now + _BEFORE, *(until for _, until in known)]), now + _AHEAD_MOST)
+    begin = min([now - _BEFORE, *(each.begins for each in items)])
+    end = min(max([now + _BEFORE, *(each.until for each in items)]), now + _AHEAD_MOST)
     unit = WIDTH / (end - begin).total_seconds()
 
     def place(moment: datetime) -> float:
@@ -112,13 +135,13 @@ def time_line(items: Iterable[PartnerCertificate], now: datetime) -> TimeLine | 
 
     bars = [
         TimeBar(
-            label=each.subject or each.rule or "",
-            start=place(each.first_seen or now),
-            length=max(place(until) - place(each.first_seen or now), 4),
-            until=until,
-            current=until > now and each.rule is not None,
+            label=each.label,
+            start=place(each.begins),
+            length=max(place(each.until) - place(each.begins), 4),
+            until=each.until,
+            current=each.current,
         )
-        for each, until in known
+        for each in items
     ]
     years = [(place(datetime(year, 1, 1, tzinfo=now.tzinfo)), year) for year in range(begin.year + 1, end.year + 1)]
     return TimeLine(bars=bars, today=place(now), years=years)

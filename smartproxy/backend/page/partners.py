@@ -11,7 +11,7 @@ from smartproxy.backend.operations.events import listed as list_events
 from smartproxy.backend.operations.performing import Rehearsed, Terms
 from smartproxy.backend.operations.shapes import ForeseenRefusal, Named
 from smartproxy.backend.page.differences import Row, rows_of
-from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, time_line
+from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, of_partner, time_line
 from smartproxy.backend.page.form_fields import value_words
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
@@ -74,7 +74,7 @@ async def shown(visit: PageVisit) -> Shown:
         last_session=max((each.proved for each in certificates if each.proved), default=None),
         ends=max((each.not_after for each in certificates if each.not_after and each.rule), default=None),
         certificates=certificates,
-        line=time_line(certificates, visit.now),
+        line=time_line(of_partner(certificates, visit.now), visit.now),
         line_width=WIDTH,
         proposed=proposed,
         events=[*reversed(events)],

@@ -67,13 +67,14 @@ async def listed(visit: PageVisit) -> Shown:
     found = (await visit.call(operations.listed, wanted)).answer
     told = [each for each in found.items if not _is_stranger(each)]
     proposals = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
-    proposed = {each.sha256: each.partner for each in proposals}
+    likely = {each.sha256: each.partner for each in proposals}
     return visit.render(
         "refusals.html",
-        groups=[_group(visit, each, proposed) for each in told],
+        groups=[_group(visit, each, likely) for each in told],
         strangers=[each for each in found.items if _is_stranger(each)],
         whole=found.whole,
         left_out=found.left_out,
+        likely=likely,
         partner=partner,
         days=days,
         choices=DAYS,
@@ -269,9 +270,9 @@ def _partner(found: KnownRefusal) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _group(visit: PageVisit, group: KnownRefusals, proposed: Mapping[str, str]) -> ShownGroup:
+def _group(visit: PageVisit, group: KnownRefusals, likely: Mapping[str, str]) -> ShownGroup:
     fields = group.newest.fields
-    whose = group.partner or proposed.get(str(fields.get("certificate_sha256")))
+    whose = group.partner or likely.get(str(fields.get("certificate_sha256")))
     stopped = group.key.partition(".")[0] in ("certificate", "identity")
     return ShownGroup(
         group=group,

@@ -18,7 +18,7 @@ Trusts a protocol that takes views to keep none of them. Never sends an octet af
 import errno
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -65,7 +65,6 @@ class _Work:
 
 
 WORK: Final = _Work()
-_IPV4_PARTS: Final = 2
 
 
 class IViewReceiver(Interface):
@@ -193,22 +192,29 @@ class HeldStream(AcceptedStream):
         protocol.readable(self)
 
 
-def adopt(reactor: Any, accepted: socket.socket, address: tuple[Any, ...], factory: Any) -> AcceptedStream | None:
+def adopt(
+    reactor: Any,
+    accepted: socket.socket,
+    host: str,
+    port: int,
+    build: Callable[[IPv4Address | IPv6Address], Any],
+) -> None:
     """Carry on a connection that another process accepted.
 
-    :param address: the peer's address and port; of IPv6, with the two further numbers.
-    :param factory: makes the protocol, as that of a listening port does.
+    :param host: the peer's address.
+    :param port: the peer's port.
+    :param build: makes the protocol, as the factory of a listening port does; ``None`` closes the connection.
     """
     accepted.setblocking(False)
-    kind = IPv6Address if len(address) > _IPV4_PARTS else IPv4Address
-    protocol = factory.buildProtocol(kind("TCP", *address))
+    address: tuple[Any, ...] = (host, port, 0, 0) if ":" in host else (host, port)
+    protocol = build((IPv6Address if ":" in host else IPv4Address)("TCP", *address))
     if protocol is None:
         accepted.close()
-        return None
-    stream = AcceptedStream(accepted, protocol, address, None, accepted.fileno(), reactor)  # type: ignore[arg-type]  # Twisted allows no port for connections that it adopts
+        return
+    no_port: Any = None
+    stream = AcceptedStream(accepted, protocol, address, no_port, accepted.fileno(), reactor)
     stream.repstr = f"<{type(protocol).__name__} of another process>"
     protocol.makeConnection(stream)
-    return stream
 
 
 class DialledStream(DataStream, tcp.Client):

@@ -3,9 +3,9 @@
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
+from smartproxy.tap.commands.arguments import Subparsers, action, moment, subject, writes
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
-from smartproxy.tap.commands.console import Console, table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.identity import KnownIdentity
@@ -23,12 +23,14 @@ def register(subparsers: Subparsers) -> None:
         "Import a key and its certificate with the chain: PKCS#12, or PEM in one file or several.",
         take_in,
         "  smartproxy identity import main server.p12 --password-file p12.password\n"
-        "  smartproxy identity import main server.key server.pem chain.pem",
+        "  smartproxy identity import main server.key server.pem chain.pem\n"
+        "  smartproxy identity import main next.p12 --from 2027-02-01T06:00    (the one in use stays until then)",
         changes=True,
         tried=True,
     )
     take.add_argument("name", metavar="NAME")
     pair_arguments(take)
+    _use_from(take)
     ask = action(
         actions,
         "request",
@@ -60,9 +62,20 @@ def register(subparsers: Subparsers) -> None:
     )
     answer.add_argument("name", metavar="NAME")
     answer.add_argument("files", metavar="FILE", nargs="+", help="the certificate, and its chain")
+    _use_from(answer)
+    undo = action(
+        actions,
+        "undo-plan",
+        "Undo a planned change-over: the certificate in use stays.",
+        undo_plan,
+        changes=True,
+        tried=True,
+    )
+    undo.add_argument("name", metavar="NAME")
     action(actions, "list", "List identities.", show_all)
     look = action(actions, "show", "Show an identity's certificates; its key is never shown.", show)
     look.add_argument("name", metavar="NAME")
+    look.add_argument("--planned", action="store_true", help="those of the planned change-over")
     writes(look, "-o", "--output", help="write the certificates to this file, for partners")
     less = action(actions, "remove", "Remove an identity with its key.", remove, changes=True, tried=True)
     less.add_argument("name", metavar="NAME")
@@ -76,7 +89,8 @@ def take_in(console: Console) -> None:
     from smartproxy.backend.operations import identity as operations
 
     files, password = given_pair(console)
-    wanted = operations.IdentityImport(name=console.arguments.name, files=files, password=password)
+    name, use_from = console.arguments.name, console.arguments.use_from
+    wanted = operations.IdentityImport(name=name, files=files, password=password, use_from=use_from)
     _tell(console, console.call(operations.take_in, wanted))
 
 
@@ -90,6 +104,16 @@ def given_pair(console: Console) -> "tuple[tuple[GivenFile, ...], str | None]":
         return files, None
     password = console.password(wanted.password_file, " and ".join(wanted.files))
     return files, None if password is None else password.decode("utf-8")
+
+
+def _use_from(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="use_from",
+        type=moment,
+        metavar="TIME",
+        help="use it from then on (UTC), and what is in use until then [at once]",
+    )
 
 
 def pair_arguments(parser: ArgumentParser) -> None:
@@ -125,8 +149,17 @@ def complete(console: Console) -> None:
     """Take the certificate of a request."""
     from smartproxy.backend.operations import identity as operations
 
-    answer = operations.RequestAnswer(name=console.arguments.name, files=_files(console))
+    wanted = console.arguments
+    answer = operations.RequestAnswer(name=wanted.name, files=_files(console), use_from=wanted.use_from)
     _tell(console, console.call(operations.complete, answer))
+
+
+def undo_plan(console: Console) -> None:
+    """Undo a planned change-over."""
+    from smartproxy.backend.operations import identity as operations
+    from smartproxy.backend.operations.shapes import Named
+
+    _tell(console, console.call(operations.undo_plan, Named(name=console.arguments.name)))
 
 
 def show_all(console: Console) -> None:
@@ -144,10 +177,11 @@ def show_all(console: Console) -> None:
                 "-" if leaf is None else leaf.subject,
                 when(None if leaf is None else leaf.not_after),
                 "out" if each.request else "-",
+                "-" if each.planned is None else when(each.planned.use_from),
             )
         )
     empty = "there is no identity yet; without one the server does not listen: smartproxy identity import --help"
-    heads = ("NAME", "SUBJECT", "UNTIL", "REQUEST")
+    heads = ("NAME", "SUBJECT", "UNTIL", "REQUEST", "CHANGE-OVER")
     console.answer([_document(each) for each in found], table(heads, cells, empty))
 
 
@@ -156,9 +190,13 @@ def show(console: Console) -> None:
     from smartproxy.backend.operations import identity as operations
     from smartproxy.backend.operations.shapes import Named
 
-    found = console.call(operations.show, Named(name=console.arguments.name))
-    if console.arguments.output and found.pem is not None:
-        console.write(console.arguments.output, found.pem)
+    wanted = console.arguments
+    found = console.call(operations.show, Named(name=wanted.name))
+    if wanted.planned and found.planned is None:
+        raise CommandFailed(f"no change-over of identity {wanted.name!r} is planned")
+    pem = found.planned.pem if wanted.planned and found.planned is not None else found.pem
+    if wanted.output and pem is not None:
+        console.write(wanted.output, pem)
     _tell(console, found)
 
 
@@ -180,6 +218,8 @@ def _files(console: Console) -> "tuple[GivenFile, ...]":
 def _tell(console: Console, found: "KnownIdentity") -> None:
     state = "; a request is open" if found.request else ""
     rows = certificates_text(found.certificates, "no certificate yet")
+    if found.planned is not None:
+        rows += f"\nfrom {when(found.planned.use_from)} on\n{certificates_text(found.planned.certificates)}"
     console.answer(_document(found), f"identity {found.name}{state}\n{rows}")
     for warning in found.warnings:
         console.warn(warning)
@@ -190,4 +230,10 @@ def _document(found: "KnownIdentity") -> dict[str, object]:
         "name": found.name,
         "request": found.request,
         "certificates": certificate_documents(found.certificates),
+        "planned": None
+        if found.planned is None
+        else {
+            "use_from": found.planned.use_from,
+            "certificates": certificate_documents(found.planned.certificates),
+        },
     }

@@ -82,6 +82,8 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=True),
         sa.Column("request", sa.LargeBinary(), nullable=True),
+        sa.Column("planned", sa.LargeBinary(), nullable=True),
+        sa.Column("planned_since", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identities")),
         sa.UniqueConstraint("name", name=op.f("uq_identities_name")),
     )
