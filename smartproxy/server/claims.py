@@ -80,10 +80,20 @@ class Claims:
     :param desks: the daemon.
     :param tunnel: knows the clients.
     :param sources: reports missing source addresses.
+    :param relieved: called whenever the worker has one connection less.
     """
 
-    def __init__(self, member: CrewMember, gate: Gate, desks: Desks, tunnel: ServerTunnel, sources: Sources) -> None:
+    def __init__(
+        self,
+        member: CrewMember,
+        gate: Gate,
+        desks: Desks,
+        tunnel: ServerTunnel,
+        sources: Sources,
+        relieved: Callable[[], object] = lambda: None,
+    ) -> None:
         self._member = member
+        self._relieved = relieved
         self._gate = gate
         self._desks = desks
         self._tunnel = tunnel
@@ -137,6 +147,7 @@ class Claims:
     def _displaced(self, number: int) -> None:
         self._member.link.tell(Displaced, visit=number)
         self._member.holds.pop(number, None)
+        self._relieved()
 
     def _visit(self, number: int) -> Visit | None:
         """A connection of the worker; ``None`` if it was displaced, which the worker could not know."""
@@ -156,6 +167,7 @@ class Claims:
         self._member.holds.pop(visit, None)
         if entered is not None:
             entered.leave()
+        self._relieved()
 
     def _prove(self, visit: int, partner: str) -> None:
         entered = self._visit(visit)

@@ -54,11 +54,16 @@ from smartproxy.workers.link import SILENCE_SECONDS
 from smartproxy.workers.spawning import Zygote
 
 
+def _nothing() -> None:
+    """What has to be done for a call whose worker dies: its question fails."""
+
+
 class ServerCrew:
     """The sessions of a server with workers, as the daemon sees them: all of them, wherever they are.
 
     :param zygote: makes workers; forked already when :meth:`start` is called.
     :param count: how many there are.
+    :param single: whether each session has a process of its own, and ``count`` wait for one.
     :param silence: seconds after which a worker without a sign of life is killed.
     :ivar generation: what new connections get.
     """
@@ -73,6 +78,7 @@ class ServerCrew:
         zygote: Zygote,
         *,
         count: int,
+        single: bool = False,
         silence: float = SILENCE_SECONDS,
     ) -> None:
         self.generation: ServerGeneration | None = None
@@ -82,6 +88,7 @@ class ServerCrew:
         self._gate = gate
         self._tunnel = tunnel
         self._desks = desks
+        self._single = single
         self._crew = Crew(
             reactor,
             events,
@@ -90,6 +97,7 @@ class ServerCrew:
             kind=ServerLink,
             user=self,
             silence=silence,
+            single=single,
             ruined=lambda: desks.stop(StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, 1)),
         )
         self._wait = DrainWait(reactor, self)
@@ -219,8 +227,9 @@ class ServerCrew:
             self._desks.call(control, session)
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
+        member = await self._crew.choose()
+        member.holds[session] = _nothing
         try:
-            member = await self._crew.choose()
             answer = await member.link.ask(
                 CallPartner,
                 seconds=seconds,
@@ -231,7 +240,8 @@ class ServerCrew:
                 **attrs.asdict(wish, recurse=False),
             )
         except Exception as error:
-            self._desks.over(session)
+            self.over(member, session)
+            self._crew.rest(member)
             raise OpeningFailed(error) if isinstance(error, OwnFault) else error from error
         ticket: bytes = answer["ticket"]
         return ticket
@@ -239,12 +249,14 @@ class ServerCrew:
     # CrewUser
 
     def facts(self) -> dict[str, Plain]:
-        """Nothing: a worker knows the server's identity from its birth, and is brought the rest."""
-        return {}
+        """A worker knows the server's identity from its birth, and is brought the rest."""
+        return {"single": self._single}
 
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """What answers a worker."""
-        claims = self._claims[member] = Claims(member, self._gate, self._desks, self._tunnel, self.sources)
+        claims = self._claims[member] = Claims(
+            member, self._gate, self._desks, self._tunnel, self.sources, lambda: self._crew.rest(member)
+        )
         return claims.responders()
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
@@ -260,11 +272,14 @@ class ServerCrew:
 
     def died(self, member: CrewMember) -> None:
         """Its sessions are over, and it may be to blame on whom it served."""
-        self._claims.pop(member).died(self._deaths, self._reactor.seconds())
+        claims = self._claims.pop(member)
+        if not member.leaving:
+            claims.died(self._deaths, self._reactor.seconds())
         self._tell_workers()
 
     def over(self, member: CrewMember, session: str) -> None:
         """A session is over, or a call became none."""
+        member.holds.pop(session, None)
         self._desks.over(session)
 
     def _tell_workers(self) -> None:

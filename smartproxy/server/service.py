@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Held
@@ -57,6 +58,9 @@ from smartproxy.tunnel.places import PlacedStream
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.workers.spawning import Zygote
 
+SETTLING_SECONDS = 0.1
+"""Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
+
 
 class ServerService(DmzService):
     """The server.
@@ -73,6 +77,7 @@ class ServerService(DmzService):
     :param now: tells the wall clock's time, aware, in UTC.
     :param zygote: makes workers; without it, sessions are carried in this process.
     :param workers: how many.
+    :param single: whether each session has a process of its own, and ``workers`` wait for one.
     :ivar carriers: which client carries which session.
     :ivar crew: the workers, if there are some.
     :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
@@ -101,6 +106,7 @@ class ServerService(DmzService):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         zygote: Zygote | None = None,
         workers: int = 0,
+        single: bool = False,
     ) -> None:
         super().__init__(
             reactor,
@@ -132,7 +138,7 @@ class ServerService(DmzService):
         self.crew: ServerCrew | None = None
         self.calls = None
         if zygote is not None:
-            self._work_with(zygote, workers, stop)
+            self._work_with(zygote, workers, stop, single=single)
         else:
             self._work_alone(stop)
 
@@ -160,7 +166,7 @@ class ServerService(DmzService):
         )
         self.listeners = Listeners(self.clock, lambda: PartnerFactory(sessions), self.events)
 
-    def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object]) -> None:
+    def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object], *, single: bool) -> None:
         """Have workers carry sessions."""
         desks = Desks(
             assign=self.carriers.assign,
@@ -172,7 +178,7 @@ class ServerService(DmzService):
             stop=stop,
         )
         crew = self.crew = self.sessions = ServerCrew(
-            self.clock, self.events, self.gate, self.tunnel, desks, zygote, count=workers
+            self.clock, self.events, self.gate, self.tunnel, desks, zygote, count=workers, single=single
         )
         self.sources = crew.sources
         self.tunnel_stream = PlacedStream
@@ -400,6 +406,13 @@ class ServerService(DmzService):
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
+    async def hand_over(self) -> None:
+        """Part of :class:`~smartproxy.tunnel.dmz.DmzService`: who has connected here comes to its session here, too."""
+        await super().hand_over()
+        until = self.clock.seconds() + self._configuration.deadlines.handshake
+        while self.gate.admission.unproved and self.clock.seconds() < until:
+            await deferLater(self.clock, SETTLING_SECONDS)
+
     def _drop(self) -> None:
         self.sessions.forget()
         if self.calls is not None:
@@ -407,7 +420,7 @@ class ServerService(DmzService):
 
     def _listen_for_partners(self, cause: str) -> None:
         """Open the ports on which partners can be served, and close the others."""
-        able = not self.draining and self.tunnel.controls and self.sessions.generation is not None
+        able = not (self.draining or self.succeeded) and self.tunnel.controls and self.sessions.generation is not None
         self.listeners.have(self._configuration.listeners if able else (), cause if not able else "the configuration")
 
     # Sessions.

@@ -4,7 +4,8 @@ NAME
     smartproxy-server - the daemon in the DMZ
 
 SYNOPSIS
-    twistd [twistd's options] smartproxy-server [-i [ip:]port] [-l FILE] [--workers N] [--state-dir DIR] | -L | -V
+    twistd [twistd's options] smartproxy-server [-i [ip:]port] [-l FILE] [--workers N]
+        [--process-per-session] [--state-dir DIR] | -L | -V
 
 SECURITY
     Reads its identity key, its licence and nothing else. Without a good licence it does not start.
@@ -20,7 +21,7 @@ from smartproxy.server.condition import ServerCondition
 from smartproxy.server.service import ServerService
 from smartproxy.server.words import ServerLink
 from smartproxy.server.worker import ServerCraft
-from smartproxy.tap.daemon import WORKERS_SWITCH, workers_wanted
+from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, workers_wanted
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.workers.spawning import Zygote
@@ -43,10 +44,13 @@ class ServerSwitches(LicensedOptions):
         WORKERS_SWITCH,
     ]
 
+    optFlags = [ONE_EACH_SWITCH]
+
     def postOptions(self) -> None:
         """Judge the switches."""
         super().postOptions()
-        self.workers = self.judged("--workers", workers_wanted, self["workers"])
+        self.single = bool(self["process-per-session"])
+        self.workers = self.judged("--workers", partial(workers_wanted, one_each=self.single), self["workers"])
         self.address = self.judged("--listen", listening_address, self["listen"])
 
 
@@ -78,9 +82,10 @@ def makeService(options: ServerSwitches) -> IService:
         stop=options.signals.drain,
         zygote=zygote,
         workers=options.workers,
+        single=options.single,
     )
     look = None if service.crew is None else service.crew.look
-    control = control_socket(reactor, ServerCondition(reactor, service), service, options, look)
+    control = control_socket(reactor, ServerCondition(reactor, service), service, options, look, hands_over=service)
     return Life(
         reactor,
         service,
