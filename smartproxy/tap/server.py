@@ -59,5 +59,5 @@ def makeService(options: ServerSwitches) -> IService:
         set_level=options.set_level,
         stop=options.signals.drain,
     )
-    control = control_socket(reactor, ServerCondition(reactor, service), service, options)
+    control = control_socket(reactor, ServerCondition(reactor, service), service, options, hands_over=service)
     return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
