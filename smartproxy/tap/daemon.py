@@ -23,9 +23,10 @@ from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
-from smartproxy.policy.limits import DRAIN, WORKERS
+from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
+from smartproxy.tap.predecessor import Predecessor
 from smartproxy.tap.signals import Signals
 
 _T = TypeVar("_T")
@@ -44,6 +45,13 @@ WORKERS_SWITCH = [
 ]
 """The switch of the daemons that can have workers."""
 
+ONE_EACH_SWITCH = [
+    "process-per-session",
+    "",
+    f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY}]",
+]
+"""The same, for a worker for each session."""
+
 
 class DaemonOptions(usage.Options):
     """Switches that every daemon has.
@@ -52,6 +60,7 @@ class DaemonOptions(usage.Options):
     """
 
     program = "smartproxy"
+    predecessor: Predecessor | None = None
     synopsis = "[twistd options] smartproxy [options]"
 
     optParameters = [
@@ -130,6 +139,7 @@ class DaemonOptions(usage.Options):
         self.notices: list[tuple[str, Mapping[str, object]]] = []
         try:
             INHERITED.keep(given_by_manager(os.environ))
+            self.predecessor = Predecessor.of(os.environ)
         except NotListening as error:
             self.end(WRONG_USE, str(error))
         self.state_directory = Path(
@@ -139,7 +149,7 @@ class DaemonOptions(usage.Options):
         self.pid_file = self._place_of_pid_file()
         twistd: Mapping[str, Any] = {} if self.parent is None else self.parent
         foreground = self["foreground"] or twistd.get("nodaemon") or twistd.get("debug")
-        self.launch = Launch(self.program, self.pid_file, background=not foreground)
+        self.launch = Launch(self.program, self.pid_file, background=not foreground, predecessor=self.predecessor)
         if self.parent is not None:
             self.launch.take_over(self.parent)
         self.drain = None if self["drain"] is None else self.judged("--drain", _seconds, self["drain"])
@@ -172,6 +182,8 @@ class DaemonOptions(usage.Options):
 
     def warn(self, message: str) -> None:
         """Say one line on standard error and go on."""
+        if self.predecessor is not None:
+            self.predecessor.tell(message)
         sys.stderr.write(f"{self.program}: {message}\n")
 
     def end(self, status: int, message: str) -> NoReturn:
@@ -259,14 +271,15 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-def workers_wanted(text: str) -> int:
+def workers_wanted(text: str, *, one_each: bool = False) -> int:
     """How many workers there are to be.
 
+    :param one_each: whether these wait for a session; some do even if none are asked for.
     :raises ValueError: when it is no number, or out of range.
     """
     if not text.isdecimal() or not WORKERS.admits(int(text)):
         raise ValueError(f"{text!r} is not a number of {WORKERS.unit} from {WORKERS.least} to {WORKERS.most}")
-    return int(text)
+    return int(text) or (PROCESSES_READY if one_each else 0)
 
 
 _chosen: list[DaemonOptions] = []

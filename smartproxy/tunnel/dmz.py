@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
+from smartproxy.net.transport.sockets import AcceptedStream
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
@@ -30,6 +31,7 @@ from smartproxy.tunnel.server_control import ServerUser
 
 NO_CLIENT = "no client is connected"
 _STOPS = "the server is stopping"
+_SUCCEEDED = "a newer process of the server has the port"
 
 
 class DrainedSessions(Protocol):
@@ -60,9 +62,11 @@ class DmzService(Service):
     :param advice: what to do when the licence is about to end; ``{}`` stands for the Proxy ID.
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar draining: whether the end has begun.
+    :ivar succeeded: whether a newer process has the ports.
     :ivar stop_reason: why the end begins; may be changed until then.
     :ivar listeners: the ports towards the outside.
     :ivar sessions: the running sessions.
+    :ivar tunnel_stream: what the connections of the tunnel's port are.
     """
 
     listeners: Listeners
@@ -84,6 +88,7 @@ class DmzService(Service):
     ) -> None:
         self.clock = reactor
         self.draining = False
+        self.succeeded = False
         self.stop_reason = StopReason()
         self.events = Events(Logger(namespace=f"smartproxy.{name}"), None, reactor, source=name)
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
@@ -101,6 +106,7 @@ class DmzService(Service):
         self._identity = identity
         self._listen = listen
         self._tunnel_port: IListeningPort | None = None
+        self.tunnel_stream: type[AcceptedStream] = AcceptedStream
 
     # What differs.
 
@@ -116,6 +122,9 @@ class DmzService(Service):
         """Another licence is in force: tell its end, and shut out whom it withdraws."""
         self.licence_watch.look()
         self.tunnel.shut_out()
+
+    async def sessions_over(self) -> None:
+        """No session is left."""
 
     def end_is_near(self) -> None:
         """Forget what is held: sessions and tunnel are over."""
@@ -134,7 +143,9 @@ class DmzService(Service):
         """
         Service.startService(self)
         host, port = self._listen.host, self._listen.port
-        self._tunnel_port = listen_for_clients(self.clock, self.tunnel.factory, host, port, self.events)
+        self._tunnel_port = listen_for_clients(
+            self.clock, self.tunnel.factory, host, port, self.events, self.tunnel_stream
+        )
         self.licence.tell_started(self._identity, *bound(self._tunnel_port))
         self.licence_watch.look()
         self._file_watch.start()
@@ -164,6 +175,7 @@ class DmzService(Service):
             await maybeDeferred(self._tunnel_port.stopListening)
         await closed
         await self.sessions.drain(seconds, closing)
+        await self.sessions_over()
         self.events.tell_counted()
         self.events.emit("server.stopped")
         await self.tunnel.flush(closing)
@@ -171,6 +183,15 @@ class DmzService(Service):
         self.end_is_near()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
+
+    async def hand_over(self) -> None:
+        """Leave the ports, and the clients, to a newer process that listens with the same sockets."""
+        self.succeeded = True
+        closed = self.listeners.have((), _SUCCEEDED, Cause.DAEMON_SUCCEEDED)
+        if self._tunnel_port is not None:
+            await maybeDeferred(self._tunnel_port.stopListening)
+        await closed
+        self.tunnel.moved()
 
     def hurry(self) -> None:
         """Stop waiting for sessions, and end them."""

@@ -12,7 +12,7 @@ from typing import Any
 from typing import Protocol as Shape
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -45,6 +45,7 @@ from smartproxy.tunnel.vocabulary import (
     Drain,
     GenerationState,
     Hello,
+    Moved,
     OpenInbound,
     OpenOutbound,
     Ping,
@@ -108,6 +109,7 @@ class Registry:
         name is here and answers.
     :ivar up: told of a client that is ready.
     :ivar down: told of a client that is gone, whether it was ready or not.
+    :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
     """
 
@@ -116,6 +118,11 @@ class Registry:
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
     configure: Callable[["ServerControl", GenerationId, bytes], None]
+    call: "Call"
+
+
+Call = Callable[["ServerControl", str, str, int, CallWish], Coroutine[Any, Any, bytes]]
+"""Calls a partner: for a client, for a session, its name, within seconds, and how the client wants it."""
 
 
 class ServerControl(BoundedAMP):
@@ -187,6 +194,10 @@ class ServerControl(BoundedAMP):
     def tell_workers(self, workers: Sequence[int]) -> None:
         """Tell the client which workers data connections are for; its answer is ignored."""
         self.ask(Workers, workers=workers).addErrback(self._unheard)
+
+    def moved(self) -> None:
+        """Send the client to the process that listens at the tunnel's port from now on."""
+        self.ask(Moved).addErrback(self._unheard)
 
     def report(self, events: list[bytes]) -> Deferred[Answer]:
         """Send events, each made by :func:`smartproxy.tunnel.boxes.line`; fires when they arrived."""
@@ -271,9 +282,7 @@ class ServerControl(BoundedAMP):
         return Deferred.fromCoroutine(self._open_outbound(session, partner, deadline, CallWish(**wish)))
 
     async def _open_outbound(self, session: str, partner: str, deadline: int, wish: CallWish) -> Answer:
-        ticket = await self.desk.open_outbound(
-            session, deadline, lambda: maybeDeferred(self._user.open_outbound, self, session, partner, wish)
-        )
+        ticket = await self._registry.call(self, session, partner, deadline, wish)
         return {"ticket": ticket}
 
     def _answer_drain(self) -> None:

@@ -46,7 +46,7 @@ _SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
 _STORE_CHARACTERS = 16
 
-_FACTS = [
+FACTS = [
     (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
     (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True)),
     (b"profile", Choice(Profile)),
@@ -56,7 +56,7 @@ _FACTS = [
     (b"level", Choice(Level, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.SessionFacts`, by their names."""
-_WISH = [
+WISH = [
     (b"way", Choice(Way)),
     (b"caller", PrintableText(_ADDRESS_CHARACTERS_MOST, optional=True)),
     (b"host", PrintableText(_ADDRESS_CHARACTERS_MOST, optional=True)),
@@ -188,14 +188,14 @@ class Configure(TunnelCommand):
 class OpenInbound(TunnelCommand):
     """A partner connected: attach a data connection by this ticket and call the station; answered when it is ready."""
 
-    arguments = [(b"session", _SESSION), (b"ticket", PlacedTicket()), (b"deadline", Number()), *_FACTS]
+    arguments = [(b"session", _SESSION), (b"ticket", PlacedTicket()), (b"deadline", Number()), *FACTS]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
 
 class OpenOutbound(TunnelCommand):
     """The station calls a partner; answered, when the partner is ready, with the ticket to attach by."""
 
-    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"deadline", Number()), *_WISH]
+    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"deadline", Number()), *WISH]
     response = [(b"ticket", PlacedTicket())]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
@@ -222,6 +222,13 @@ class Workers(TunnelCommand):
     arguments = [(b"workers", WorkerNumbers())]
 
 
+class Moved(TunnelCommand):
+    """A newer process of the server listens at the same address: dial it; this one opens no new sessions from now on.
+
+    This connection stays until the sessions that it carries are over.
+    """
+
+
 class Ping(TunnelCommand):
     """Ask for a sign of life; the answer is empty."""
 
@@ -246,7 +253,7 @@ ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]
     (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
     (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
-    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Ping}),
+    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Moved, Ping}),
     (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Workers, Ping}),
 }
 
