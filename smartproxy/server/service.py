@@ -58,7 +58,6 @@ from smartproxy.tunnel.places import PlacedStream
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.workers.spawning import Zygote
 
-
 SETTLING_SECONDS = 0.1
 """Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
 
