@@ -8,7 +8,7 @@ that it does not carry changes nothing.
 
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from smartproxy.client.calls import WantedCall
+from smartproxy.client.crew_lane import CrewLane
 from smartproxy.client.house import Questions
 from smartproxy.client.words import (
     CALL_SECONDS,
@@ -27,14 +28,10 @@ from smartproxy.client.words import (
     ClientLink,
     CountConnections,
     KeepRecord,
-    KnowServer,
     OpenSession,
-    ServerWorkers,
     StationTried,
     TakeCaller,
     TryPartner,
-    TunnelIsDown,
-    TunnelIsUp,
 )
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
@@ -45,10 +42,10 @@ from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import Plain, line
-from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.control import Answer, Responder
-from smartproxy.tunnel.faults import Closing, OpeningFailed, TunnelFault, Violation
+from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.crew import Crew, CrewMember
@@ -98,71 +95,6 @@ class CrewSessions:
     def hurry(self) -> None:
         """Part of ``Lodgers``."""
         self._wait.hurry()
-
-
-class CrewLane:
-    """The data connections of all workers to one server; see :class:`~smartproxy.tunnel.lane.Lane`."""
-
-    def __init__(self, house: "CrewHouse", number: int, host: str, port: int, pool: Pool) -> None:
-        self.pool = pool
-        self.count = 0
-        self.number = number
-        self._house = house
-        self._host = host
-        self._port = port
-        self._shown: dict[str, object] = {}
-        self._up = False
-        self._workers: Sequence[int] = ()
-
-    def __len__(self) -> int:
-        """How many there were when the house was looked at."""
-        return self.count
-
-    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
-        """Part of ``Lane``."""
-        self._shown = {
-            "certificate": credential.certificate.encode("ascii"),
-            "key": credential.key.encode("ascii"),
-            "proxy_ids": " ".join(sorted(proxy_ids)),
-        }
-        self.bring_all()
-
-    def bring_all(self) -> None:
-        """Tell all workers what is so now."""
-        if self._shown:
-            self._house.tell(KnowServer, **self._known())
-
-    def start(self) -> None:
-        """Part of ``Lane``."""
-        self._up = True
-        self._house.tell(TunnelIsUp, server=self.number)
-
-    def serve(self, workers: Sequence[int]) -> None:
-        """Part of ``Lane``."""
-        self._workers = workers
-        self._house.tell(ServerWorkers, server=self.number, workers=workers)
-
-    def stop(self, why: Closing) -> None:
-        """Part of ``Lane``."""
-        self._up, self._workers = False, ()
-        self._house.tell(TunnelIsDown, server=self.number, cause=why.cause, message=why.message)
-
-    async def bring(self, member: CrewMember) -> None:
-        """Tell a worker that has just begun."""
-        if not self._shown:
-            return
-        await member.link.ask(KnowServer, **self._known())
-        if not self._up:
-            await member.link.ask(TunnelIsDown, server=self.number, cause=Cause.TUNNEL_LOST, message="not up yet")
-            return
-        await member.link.ask(TunnelIsUp, server=self.number)
-        if self._workers:
-            await member.link.ask(ServerWorkers, server=self.number, workers=self._workers)
-
-    def _known(self) -> dict[str, Any]:
-        ready = self._house.ready_of(self.pool)
-        where = {"server": self.number, "host": self._host, "port": self._port}
-        return {**where, "ready": ready, "most": self.pool.most, **self._shown}
 
 
 class CrewHouse:
@@ -226,7 +158,7 @@ class CrewHouse:
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> CrewLane:
         """Part of ``House``."""
-        lane = self._lanes[number] = CrewLane(self, number, host, port, pool)
+        lane = self._lanes[number] = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of)
         return lane
 
     def adopt(self, configuration: ClientConfiguration) -> None:
@@ -260,7 +192,7 @@ class CrewHouse:
         except OpeningFailed as failed:
             raise failed.fault from failed
         except TunnelFault as fault:
-            self.over(member, session)
+            self._give_up(member, session)
             raise StationUnreachable(rule=Cause.TUNNEL_QUESTION, message=str(fault)) from fault
 
     def factory(self, partner: str) -> IProtocolFactory:
@@ -273,7 +205,12 @@ class CrewHouse:
 
         def give(member: CrewMember) -> Deferred[Answer]:
             self._carry(member, session)
-            return member.link.hand_over(TakeCaller, accepted, partner=partner, session=session)
+            given = member.link.hand_over(TakeCaller, accepted, partner=partner, session=session)
+            return given.addErrback(not_given, member)
+
+        def not_given(failure: Failure, member: CrewMember) -> Failure:
+            self._give_up(member, session)
+            return failure
 
         def failed(failure: Failure) -> None:
             accepted.close()
@@ -281,8 +218,7 @@ class CrewHouse:
                 self._events.failure("smartproxy.client.crew", failure)
 
         chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
-        given = chosen.addCallback(give)
-        given.addErrback(failed)
+        chosen.addCallback(give).addErrback(failed)
 
     async def try_partner(self, session: str, name: str) -> None:
         """Part of ``House``."""
@@ -348,6 +284,11 @@ class CrewHouse:
         """A worker has what becomes a session, until it says that it is over, or dies."""
         member.holds[session] = partial(self._over, session)
 
+    def _give_up(self, member: CrewMember, session: str) -> None:
+        """A worker was not told of what it was to carry."""
+        self.over(member, session)
+        self.crew.rest(member)
+
     def _over(self, session: str) -> None:
         self._events.levels.forget(session)
         self._questions.over(session)
@@ -377,7 +318,7 @@ def _read(cls: type[_A], objects: list[dict[str, Plain]]) -> _A:
     try:
         (value,) = objects
         return read_object(cls, value)
-    except ValueError as error:
+    except (ValueError, DocumentRefused) as error:
         raise Violation(Cause.VALUE_MALFORMED, "not the object that was asked for") from error
 
 

@@ -135,6 +135,7 @@ class Levels:
         self._partners = {n.removeprefix(_OF_PARTNER): s for n, s in severities.items() if n.startswith(_OF_PARTNER)}
         self._categories = {name: s for name, s in severities.items() if " " not in name}
         self._known = {}
+        self.lowest = self._lowest()
 
     def described(self) -> dict[str, str]:
         """All that is in force, for people: ``*``, categories, ``session ID`` and ``partner NAME``."""

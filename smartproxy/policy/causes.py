@@ -139,6 +139,10 @@ class Cause(enum.StrEnum):
     PENALTY_REVOKED = "penalty.revoked", "The address is banned: it presented revoked certificates."
     PENALTY_PROTOCOL = "penalty.protocol", "The address is banned: it repeatedly violated the protocol."
     PENALTY_EFFORT = "penalty.effort", "The address is banned: its sessions took far too much computing time."
+    PENALTY_DEATHS = (
+        "penalty.deaths",
+        "The address is banned: workers with its connections died repeatedly.",
+    )
     PENALTY_IDENTITY = "penalty.identity", "The address is banned: it used SSIDCODEs of other partners."
     BALANCER_NO_HEADER = "balancer.no_header", "A balancer's connection began without a PROXY protocol header."
     BALANCER_BAD_HEADER = "balancer.bad_header", "The PROXY protocol header of a balancer is malformed."

@@ -8,6 +8,7 @@ memory. Reads no clock: every call brings the time, in seconds of a monotonic cl
 
 import enum
 import heapq
+from collections.abc import Iterable
 
 import attrs
 
@@ -30,6 +31,8 @@ class Fault(enum.Enum):
     PROTOCOL = (Cause.PENALTY_PROTOCOL, 5)
     EFFORT = (Cause.PENALTY_EFFORT, 15)
     IDENTITY = (Cause.PENALTY_IDENTITY, 10)
+    DEATHS = (Cause.PENALTY_DEATHS, 15)
+    """Workers die, again and again, while they carry its connections."""
 
     def __init__(self, cause: Cause, points: int) -> None:
         self.cause = cause
@@ -202,3 +205,22 @@ class Penalties:
         self._swept = now
         self._records = {prefix: record for prefix, record in self._records.items() if not record.forgotten(now)}
         return len(self._records) < limits.PENALTY_PREFIXES_MOST
+
+
+class Deaths:
+    """Which addresses and partners were there when workers died."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[float]] = {}
+
+    def count(self, names: Iterable[str], now: float) -> frozenset[str]:
+        """A worker died that had connections of these; those for which that was once too often within a minute."""
+        since = now - limits.DEATHS_SECONDS
+        self._times = {name: times for name, times in self._times.items() if times[-1] > since}
+        for name in names:
+            if name in self._times or len(self._times) < limits.PENALTY_PREFIXES_MOST:
+                self._times[name] = [at for at in self._times.get(name, []) if at > since] + [now]
+        many = frozenset(name for name, times in self._times.items() if len(times) >= limits.DEATHS_MANY)
+        for name in many:
+            del self._times[name]
+        return many

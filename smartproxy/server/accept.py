@@ -6,7 +6,7 @@ and then only: a flood must not hide other events, nor fill the backend's store.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -15,10 +15,11 @@ from twisted.python.failure import Failure
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import end_of
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.hello import HelloFirst, Spoken
+from smartproxy.net.hello import Spoken
 from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.penalties import Fault, Penalties
 
 
@@ -56,6 +57,19 @@ _WITHOUT_TLS: Final = {
         Cause.HANDSHAKE_NOT_TLS, "what the peer sent is not TLS", "The partner has to connect with TLS."
     ),
 }
+
+
+class SilentDoor(Protocol):
+    """A connection that was accepted and has not begun TLS.
+
+    :ivar accepted: when it was accepted, by the clock.
+    """
+
+    accepted: float
+
+    @property
+    def peer(self) -> str:
+        """The far end, as text for logs."""
 
 
 class Gate:
@@ -125,7 +139,7 @@ class Gate:
         """Report now and then that connections that had proved nothing made room for others."""
         self.turn_away("", peer, Cause.QUOTA_DISPLACED, Cause.QUOTA_DISPLACED.meaning)
 
-    def unspoken(self, host: str, door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
+    def unspoken(self, host: str, door: SilentDoor, spoken: Spoken, reason: Failure | None) -> None:
         """Report a connection that ended before TLS began, and count its fault.
 
         :param reason: why it ended; ``None`` if the deadline of the handshake passed.
@@ -152,6 +166,15 @@ class Gate:
             cause, message = Cause.HANDSHAKE_ENDED, f"{end_of(reason).message} before TLS was established"
         self._events.emit(event, peer=door.peer, cause=cause, message=message, advice=advice, duration=seconds)
         self.fault(host, fault)
+
+    def adopt(self, server: ServerConfiguration) -> None:
+        """Use the limits and penalties of a generation; bans end that it may have made wrong."""
+        self.admission.limits = server.limits
+        self._events.allow_strangers(server.limits.strangers_events)
+        # A fault of a connection that a balancer made is the balancer's only if nobody is named for it.
+        exempt = (*server.penalties.exempt, *server.balancers)
+        self.penalties.settings = attrs.evolve(server.penalties, exempt=exempt)
+        self.pardon_certificates()
 
     def fault(self, host: str, fault: Fault) -> None:
         """Count a fault against an address, and report the ban if one begins."""

@@ -52,6 +52,7 @@ class ServerCondition:
                 controls=service.tunnel.controls,
             ),
             **load_facts(len(service.sessions.live), limits.sessions),
+            workers=() if service.crew is None else service.crew.condition(),
             **fields_of(self.generation()),
             connections=admission.connections,
             connections_most=limits.connections,
@@ -91,7 +92,7 @@ class ServerCondition:
             health = Health.DEGRADED if service.listeners.open else Health.DOWN
             words = f"nobody can connect to port {ports}: see listener.failed in the log"
             yield Finding("listener-down", health, words)
-        for address, partners in service.calls.missing_sources().items():
+        for address, partners in service.sources.missing().items():
             who = f"{', '.join(partners)} cannot" if partners else "no partner can"
             words = f"this host does not have the address {address}: {who} be called from it"
             yield Finding("source-missing", Health.DEGRADED, words)
@@ -118,4 +119,4 @@ class ServerCondition:
 
     def kill(self, session: str) -> bool:
         """End a session; whether it was there."""
-        return self._service.sessions.close(session, killed())
+        return bool(self._service.sessions.close(session, killed()))

@@ -9,8 +9,10 @@ Standards: RFC 5246 and RFC 8446 (handshake); RFC 5024 section 2.3.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from OpenSSL import SSL
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -20,7 +22,6 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
-from smartproxy.policy.admission import Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
@@ -34,6 +35,26 @@ _NO_CERTIFICATE = "peer did not return a certificate"
 
 _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
 """OpenSSL's words for octets that are not TLS at all."""
+
+
+class AdmittedVisit(Protocol):
+    """A connection's place in the limits: :class:`~smartproxy.policy.admission.Visit`, or one in another process."""
+
+    prefix: str
+    known: bool
+    displaced: Callable[[], object]
+
+    def speak(self, displaced: Callable[[], object]) -> None:
+        """The connection is in the handshake."""
+
+    def prove(self, partner: str) -> Deferred[object] | None:
+        """The peer is this partner, and the connection a session.
+
+        :raises Denied: if there are too many sessions. Where the answer comes later, its deferred fails with it.
+        """
+
+    def leave(self) -> None:
+        """The connection is over."""
 
 
 @implementer(IHandshakeListener)
@@ -56,7 +77,7 @@ class PartnerLeg(ConnectionLeg):
         clock: IReactorTime,
         events: Events,
         generation: ServerGeneration,
-        visit: Visit,
+        visit: AdmittedVisit,
         *,
         gate: Gate,
         begin: Callable[["PartnerLeg", VerifiedPartner], None],

@@ -18,10 +18,11 @@ from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.severity import Severity
-from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.tls.context import CertificateUnusable
+from smartproxy.net.transport.sockets import HeldStream
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.causes import Cause
@@ -36,27 +37,26 @@ from smartproxy.policy.faults import (
     ClosedByClient,
     Draining,
     OwnFault,
-    PartnerUnreachable,
-    Step,
     StopReason,
-    TunnelLost,
 )
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
-from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.server.accept import Gate
+from smartproxy.server.carriers import Carriers
+from smartproxy.server.claims import Desks
+from smartproxy.server.crew import ServerCrew
 from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
+from smartproxy.server.stale_lists import StaleLists
 from smartproxy.tunnel.dmz import NO_CLIENT, DmzService
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
+from smartproxy.tunnel.places import PlacedStream
 from smartproxy.tunnel.server_control import ServerControl
-
-STALE_LIST_SECONDS = 3600.0
-"""After that long it warns again of a revocation list that is out of date."""
-
+from smartproxy.workers.spawning import Zygote
 
 SETTLING_SECONDS = 0.1
 """Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
@@ -75,13 +75,21 @@ class ServerService(DmzService):
     :param set_level: changes what is logged.
     :param stop: has the daemon stop, as a signal does.
     :param now: tells the wall clock's time, aware, in UTC.
+    :param zygote: makes workers; without it, sessions are carried in this process.
+    :param workers: how many.
+    :param single: whether each session has a process of its own, and ``workers`` wait for one.
+    :ivar carriers: which client carries which session.
+    :ivar crew: the workers, if there are some.
     :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
     :ivar held: the generation in force.
     :ivar refused: the newest generation that arrived, where it could not be put in force.
     :ivar gate: admits partners' connections.
     """
 
-    sessions: PartnerSessions
+    sessions: Any
+    """:class:`PartnerSessions`, or :class:`ServerCrew` where there are workers."""
+    calls: Any
+    """:class:`PartnerCalls`, where the calls are made in this process."""
 
     def __init__(
         self,
@@ -96,6 +104,9 @@ class ServerService(DmzService):
         set_level: Callable[[Severity], None] = lambda severity: None,
         stop: Callable[[StopReason], object] = lambda reason: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        zygote: Zygote | None = None,
+        workers: int = 0,
+        single: bool = False,
     ) -> None:
         super().__init__(
             reactor,
@@ -109,14 +120,14 @@ class ServerService(DmzService):
         )
         self.events.forward = self.tunnel.report
         self._set_level = set_level
-        self._lists_watched = Deadline(reactor, self._tell_stale_lists)
+        self._lists = StaleLists(reactor, self.events, now)
         self._now = now
         self.drain_seconds = drain
         self._delivered: ServerPart | None = None
         self._part: ServerPart | None = None
         self.held: Held | None = None
         self.refused: int | None = None
-        self._carrying: dict[str, ServerControl] = {}
+        self.carriers = Carriers(self.tunnel, self._unable, elsewhere=zygote is not None)
         configuration = ServerConfiguration()
         self.gate = Gate(
             reactor,
@@ -124,28 +135,67 @@ class ServerService(DmzService):
             Admission(limits=configuration.limits),
             Penalties(configuration.penalties),
         )
-        self.sessions = PartnerSessions(
-            clock=reactor,
+        self.crew: ServerCrew | None = None
+        self.calls = None
+        if zygote is not None:
+            self._work_with(zygote, workers, stop, single=single)
+        else:
+            self._work_alone(stop)
+
+    def _work_alone(self, stop: Callable[[StopReason], object]) -> None:
+        """Carry sessions in this process."""
+        sessions = self.sessions = PartnerSessions(
+            clock=self.clock,
             events=self.events,
             gate=self.gate,
             open_inside=self._open_inside,
-            finished=self._finished,
+            finished=lambda summary: self.carriers.over(summary.session),
             crl_url_seen=self._crl_url_seen,
-            now=now,
+            now=self._now,
         )
+        self.sources = Sources(self.clock, self.events, stop)
         self.calls = PartnerCalls(
-            reactor=reactor,
+            reactor=self.clock,
             events=self.events,
-            sessions=self.sessions,
+            sessions=sessions,
             admission=self.gate.admission,
-            withdrawals=self.sessions.withdrawals,
-            unused=self._unused,
-            crl_urls=self.sessions.tell_crl_urls,
+            withdrawals=sessions.withdrawals,
+            unused=self.carriers.over,
+            crl_urls=sessions.tell_crl_urls,
+            sources=self.sources,
+        )
+        self.listeners = Listeners(self.clock, lambda: PartnerFactory(sessions), self.events)
+
+    def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object], *, single: bool) -> None:
+        """Have workers carry sessions."""
+        desks = Desks(
+            assign=self.carriers.assign,
+            call=self.carriers.begin_call,
+            carrier=self.carriers.of,
+            seconds=lambda: self._configuration.deadlines.opening,
+            over=self.carriers.over,
+            crl_url_seen=self._crl_url_seen,
             stop=stop,
         )
-        self.listeners = Listeners(reactor, lambda: PartnerFactory(self.sessions), self.events)
+        crew = self.crew = self.sessions = ServerCrew(
+            self.clock, self.events, self.gate, self.tunnel, desks, zygote, count=workers, single=single
+        )
+        self.sources = crew.sources
+        self.tunnel_stream = PlacedStream
+        self.listeners = Listeners(self.clock, crew.factory, self.events, stream=HeldStream)
 
     # DmzService
+
+    def startService(self) -> None:
+        """See :class:`~smartproxy.tunnel.dmz.DmzService`; workers come first."""
+        if self.crew is not None:
+            self.crew.start()
+        super().startService()
+
+    async def sessions_over(self) -> None:
+        """End the workers."""
+        if self.crew is not None:
+            await self.crew.end()
 
     def drain_time(self) -> float:
         """Seconds that sessions may go on when the server stops."""
@@ -179,20 +229,22 @@ class ServerService(DmzService):
 
     def carrier(self, session: str) -> str | None:
         """The name of the client that carries a session; ``None`` before it is known."""
-        control = self._carrying.get(session)
+        control = self.carriers.of(session)
         return None if control is None else control.client_name
 
     # ServerUser
 
     def tunnel_up(self, control: ServerControl) -> None:
         """A client is connected: listen for partners if there is a configuration already."""
+        if self.crew is not None:
+            self.crew.client_came(control.client_name)
         self._listen_for_partners(NO_CLIENT)
 
     def tunnel_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone; without any client, ports are closed, and configuration and keys are dropped."""
-        for session, carrier in list(self._carrying.items()):
-            if carrier is control:
-                del self._carrying[session]
+        self.carriers.gone(control)
+        if self.crew is not None:
+            self.crew.client_went(control.client_name, why)
         self._listen_for_partners(NO_CLIENT)
         if not self.tunnel.controls:
             self._forget(Cause.TUNNEL_NONE, NO_CLIENT)
@@ -245,12 +297,12 @@ class ServerService(DmzService):
             listeners=len(part.server.listeners),
             client=control.client_name,
         )
-        self._tell_stale_lists()
+        self._lists.watch(part.server)
         self._listen_for_partners(NO_CLIENT)
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session of this client."""
-        if self._carrying.get(session) is control:
+        if self.carriers.of(session) is control:
             self.sessions.close(session, ClosedByClient(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
     def set_level(self, control: ServerControl, level: str) -> None:
@@ -266,24 +318,17 @@ class ServerService(DmzService):
         self, control: ServerControl, session: str, partner: str, wish: CallWish
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner for the station."""
-        fault = self._unable()
-        if fault is not None:
+        try:
+            self.carriers.begin_call(control, session)
+        except SessionFault as fault:
             return fail(fault)
-        if session in self._carrying:
-            message = "a session with this id is open already"
-            return fail(PartnerUnreachable.at(Step.POLICY, message, Cause.SESSION_OPEN))
-        self._carrying[session] = control
-        calling = self.calls.open(session, partner, trial=wish.way is Way.TRIAL)
-        calling.addErrback(self._not_called, session)
-        return calling
+        trial = wish.way is Way.TRIAL
+        calling: Deferred[Callable[[ILeg | None], None]] = self.calls.open(session, partner, trial=trial)
+        return calling.addErrback(self._not_called, session)
 
     def _not_called(self, failure: Failure, session: str) -> Failure:
-        self._unused(session)
+        self.carriers.over(session)
         return failure
-
-    def _unused(self, session: str) -> None:
-        """A call became no session."""
-        self._carrying.pop(session, None)
 
     # The configuration.
 
@@ -331,49 +376,33 @@ class ServerService(DmzService):
         """Use a generation for what begins from now on, limited by the licence."""
         self._delivered, part = part, self._licensed(part)
         if generation is None:
-            self.sessions.forget()
-            self.sessions.withdrawals.judge(part.server)
-            self.calls.forget()
+            self.sessions.forget(part)
+            if self.calls is not None:
+                self.calls.forget()
         else:
             generation = attrs.evolve(generation, part=part)
             self.sessions.adopt(generation)
-            self.calls.adopt(generation)
+            if self.calls is not None:
+                self.calls.adopt(generation)
         self._part = part
 
     def _put_back(self, generation: ServerGeneration | None, part: ServerPart | None) -> None:
         """Use the generation before again; serve nobody where even that raises."""
         try:
             if part is None:
-                self.sessions.forget()
-                self.calls.forget()
+                self._drop()
             else:
                 self._adopt(generation, part)
         except Exception:
             self.events.failure("smartproxy.server.service", Failure())
             self._forget(Cause.CONFIGURATION_FAULT, "the generation before could not be put back")
 
-    def _tell_stale_lists(self) -> None:
-        """Warn of revocation lists that are out of date, within their grace too: now, and every hour from now on."""
-        self._lists_watched.start(STALE_LIST_SECONDS)
-        now = self._now()
-        for revocation in self._configuration.revocation:
-            if revocation.next_update is not None and revocation.next_update < now:
-                self.events.emit(
-                    "crl.stale",
-                    issuer=revocation.issuer_name or revocation.issuer_key_sha256,
-                    list_part=revocation.scope.part,
-                    next_update=revocation.next_update,
-                    age=(now - revocation.next_update).total_seconds(),
-                    advice="load a newer list: smartproxy crl load FILE",
-                )
-
     def _forget(self, cause: Cause, message: str) -> None:
         if self._part is None:
             return
         previous, self._part, self._delivered, self.held = self._part.generation, None, None, None
-        self._lists_watched.stop()
-        self.sessions.forget()
-        self.calls.forget()
+        self._lists.stop()
+        self._drop()
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
@@ -384,6 +413,11 @@ class ServerService(DmzService):
         while self.gate.admission.unproved and self.clock.seconds() < until:
             await deferLater(self.clock, SETTLING_SECONDS)
 
+    def _drop(self) -> None:
+        self.sessions.forget()
+        if self.calls is not None:
+            self.calls.forget()
+
     def _listen_for_partners(self, cause: str) -> None:
         """Open the ports on which partners can be served, and close the others."""
         able = not (self.draining or self.succeeded) and self.tunnel.controls and self.sessions.generation is not None
@@ -392,13 +426,10 @@ class ServerService(DmzService):
     # Sessions.
 
     def _open_inside(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
-        fault = self._unable()
-        control = self.tunnel.least_loaded()
-        if fault is None and control is None:
-            fault = TunnelLost(rule=Cause.TUNNEL_NONE, message=NO_CLIENT)
-        if fault is not None or control is None:
+        try:
+            control = self.carriers.assign(session)
+        except OwnFault as fault:
             return fail(fault)
-        self._carrying[session] = control
         return control.open_inbound(session, facts, seconds=self._configuration.deadlines.opening)
 
     def _unable(self) -> OwnFault | None:
@@ -411,6 +442,3 @@ class ServerService(DmzService):
         control = self.tunnel.least_loaded()
         if control is not None:
             control.seen_crl_url(url, ca)
-
-    def _finished(self, summary: Summary) -> None:
-        self._carrying.pop(summary.session, None)

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -35,13 +34,14 @@ from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.revocation import CrlUrls
-from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.faults import Expired, IdentityMismatch, TooCostly, UnknownIdentity
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart
+from smartproxy.policy.faults import Expired, IdentityMismatch, OwnFault, TooCostly, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
@@ -49,7 +49,7 @@ from smartproxy.relay.openings import SessionFacts, server_inbound
 from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
 from smartproxy.server.generation import ServerGeneration
-from smartproxy.server.partner import PartnerLeg
+from smartproxy.server.partner import AdmittedVisit, PartnerLeg
 from smartproxy.server.proof import verified_facts
 from smartproxy.server.withdrawal import Withdrawals
 
@@ -106,16 +106,17 @@ class PartnerSessions(LiveSessions):
         self.generation = generation
         self.withdrawals.judge(server)
         self._crl_urls.keep({ca.name for ca in server.cas})
-        self._gate.admission.limits = server.limits
-        self._events.allow_strangers(server.limits.strangers_events)
-        exempt = (*server.penalties.exempt, *server.balancers)
-        self._gate.penalties.settings = attrs.evolve(server.penalties, exempt=exempt)
+        self._gate.adopt(server)
         self.balancers = Balancers(self._clock, self._gate, server.balancers) if server.balancers else None
-        self._gate.pardon_certificates()
 
-    def forget(self) -> None:
-        """Drop configuration and keys: connections are refused; running sessions keep theirs."""
+    def forget(self, part: ServerPart | None = None) -> None:
+        """Drop configuration and keys: connections are refused; running sessions keep theirs.
+
+        :param part: a generation without an identity, by which running sessions are judged.
+        """
         self.generation = None
+        if part is not None:
+            self.withdrawals.judge(part.server)
 
     # Connections.
 
@@ -132,8 +133,21 @@ class PartnerSessions(LiveSessions):
             self._gate.turn_away(caller.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
             return None
         visit = self._gate.enter(caller.host, peer, self._handshakes.is_hasty)
-        if visit is None:
-            return None
+        return None if visit is None else self.receive(visit, caller, generation, secure)
+
+    def receive(
+        self,
+        visit: AdmittedVisit,
+        caller: HostPort,
+        generation: ServerGeneration,
+        secure: Callable[[PartnerLeg], IProtocol],
+        age: float = 0.0,
+    ) -> HelloFirst:
+        """Take a connection that has a place.
+
+        :param age: the seconds since it was accepted.
+        """
+        peer = str(caller)
 
         def speaks(door: HelloFirst) -> IProtocol:
             leg = PartnerLeg(
@@ -163,20 +177,56 @@ class PartnerSessions(LiveSessions):
             self._handshakes.leave(door)
             door.close()
 
-        door = HelloFirst(self._clock, generation.server.deadlines.handshake, speaks, ended, spoke)
+        seconds = max(0.0, generation.server.deadlines.handshake - age)
+        door = HelloFirst(self._clock, seconds, speaks, ended, spoke)
+        door.accepted -= age
         visit.displaced = displaced
         return door
+
+    def take_over(
+        self, visit: AdmittedVisit, caller: HostPort, age: float, secure: Callable[[PartnerLeg], IProtocol]
+    ) -> HelloFirst | None:
+        """Take a connection that another process accepted, and admitted; ``None`` closes it."""
+        generation, peer = self.generation, str(caller)
+        if generation is None:
+            self._gate.turn_away(caller.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
+        elif not visit.known and self._handshakes.is_hasty(visit.prefix):
+            self._gate.turn_away("", peer, Cause.QUOTA_HASTE, Cause.QUOTA_HASTE.meaning)
+        else:
+            return self.receive(visit, caller, generation, secure, age)
+        visit.leave()
+        return None
 
     # Sessions.
 
     def begin(self, leg: PartnerLeg, partner: VerifiedPartner) -> None:
         """Start the session of a verified partner."""
-        server = leg.generation.server
+        try:
+            proving = leg.visit.prove(partner.partner.name)
+        except Denied as denied:
+            self._begin(leg, partner, denied)
+            return
+        if proving is None:
+            self._begin(leg, partner, None)
+            return
+        # What comes meanwhile waits in the leg.
+        Deferred.fromCoroutine(self._begin_when_proved(leg, partner, proving)).addErrback(self._not_begun, leg)
+
+    async def _begin_when_proved(self, leg: PartnerLeg, partner: VerifiedPartner, proving: Deferred[object]) -> None:
         denied: Denied | None = None
         try:
-            leg.visit.prove(partner.partner.name)
+            await proving
         except Denied as denial:
             denied = denial
+        self._begin(leg, partner, denied)
+
+    def _not_begun(self, failure: Failure, leg: PartnerLeg) -> None:
+        if not failure.check(OwnFault):
+            self._events.failure("smartproxy.server.sessions", failure, peer=leg.peer)
+        leg.abort()
+
+    def _begin(self, leg: PartnerLeg, partner: VerifiedPartner, denied: Denied | None) -> None:
+        server = leg.generation.server
 
         def judge(ssid: SSID) -> None:
             judge_ssid(partner, ssid, server.partners)
@@ -261,10 +311,10 @@ class PartnerFactory(ServerFactory):
         """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
         sessions = self._sessions
-
-        def secure(leg: PartnerLeg) -> TlsTransport:
-            return TlsTransport(self._create, leg)
-
         if sessions.balancers is None:
-            return sessions.accept(address, secure)
-        return sessions.balancers.accept(address, lambda caller: sessions.accept(caller, secure))
+            return sessions.accept(address, self.secure)
+        return sessions.balancers.accept(address, lambda caller: sessions.accept(caller, self.secure))
+
+    def secure(self, leg: PartnerLeg) -> TlsTransport:
+        """Put TLS before a leg."""
+        return TlsTransport(self._create, leg)

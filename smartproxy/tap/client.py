@@ -38,9 +38,8 @@ from smartproxy.net import files
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
-from smartproxy.policy.limits import PROCESSES_READY
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
-from smartproxy.tap.daemon import WORKERS_SWITCH, DaemonOptions, workers_wanted
+from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, DaemonOptions, workers_wanted
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
@@ -81,11 +80,7 @@ class ClientSwitches(DaemonOptions):
     ]
 
     optFlags = [
-        [
-            "process-per-session",
-            "",
-            f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY}]",
-        ],
+        ONE_EACH_SWITCH,
         ["exit-with-server", "e", "end when the tunnel to a server is lost, instead of dialling it again"],
     ]
 
@@ -119,10 +114,8 @@ class ClientSwitches(DaemonOptions):
         for option, given in (("--token", self["token"]), ("--backend", self.basic)):
             if given:
                 self.notices.append(("secret.on_command_line", {"option": option, "advice": _EXPOSED}))
-        self.workers = self.judged("--workers", workers_wanted, self["workers"])
         self.single = bool(self["process-per-session"])
-        if self.single and not self.workers:
-            self.workers = PROCESSES_READY
+        self.workers = self.judged("--workers", partial(workers_wanted, one_each=self.single), self["workers"])
         self.source = None if self["source"] is None else self.judged("--source", _ip_address, self["source"])
         if self.source is not None and not _is_here(self.source):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.

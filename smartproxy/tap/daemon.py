@@ -23,7 +23,7 @@ from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
-from smartproxy.policy.limits import DRAIN, WORKERS
+from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
 from smartproxy.tap.predecessor import Predecessor
@@ -44,6 +44,13 @@ WORKERS_SWITCH = [
     f"processes that carry the sessions, at most {WORKERS.most}; 0: the daemon itself",
 ]
 """The switch of the daemons that can have workers."""
+
+ONE_EACH_SWITCH = [
+    "process-per-session",
+    "",
+    f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY}]",
+]
+"""The same, for a worker for each session."""
 
 
 class DaemonOptions(usage.Options):
@@ -264,14 +271,15 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-def workers_wanted(text: str) -> int:
+def workers_wanted(text: str, *, one_each: bool = False) -> int:
     """How many workers there are to be.
 
+    :param one_each: whether these wait for a session; some do even if none are asked for.
     :raises ValueError: when it is no number, or out of range.
     """
     if not text.isdecimal() or not WORKERS.admits(int(text)):
         raise ValueError(f"{text!r} is not a number of {WORKERS.unit} from {WORKERS.least} to {WORKERS.most}")
-    return int(text)
+    return int(text) or (PROCESSES_READY if one_each else 0)
 
 
 _chosen: list[DaemonOptions] = []

@@ -4,11 +4,14 @@ NAME
     smartproxy-server - the daemon in the DMZ
 
 SYNOPSIS
-    twistd [twistd's options] smartproxy-server [-i [ip:]port] [-l FILE] [--state-dir DIR] | -L | -V
+    twistd [twistd's options] smartproxy-server [-i [ip:]port] [-l FILE] [--workers N]
+        [--process-per-session] [--state-dir DIR] | -L | -V
 
 SECURITY
     Reads its identity key, its licence and nothing else. Without a good licence it does not start.
 """
+
+from functools import partial
 
 from twisted.application.service import IService
 
@@ -16,8 +19,13 @@ from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.places import TUNNEL_PORT
 from smartproxy.server.condition import ServerCondition
 from smartproxy.server.service import ServerService
+from smartproxy.server.words import ServerLink
+from smartproxy.server.worker import ServerCraft
+from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, workers_wanted
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.worker import Worker, work
 
 
 class ServerSwitches(LicensedOptions):
@@ -33,11 +41,16 @@ class ServerSwitches(LicensedOptions):
     optParameters = [
         ["listen", "i", str(TUNNEL_PORT), "listen for the client at [ip:]port"],
         SWITCH,
+        WORKERS_SWITCH,
     ]
+
+    optFlags = [ONE_EACH_SWITCH]
 
     def postOptions(self) -> None:
         """Judge the switches."""
         super().postOptions()
+        self.single = bool(self["process-per-session"])
+        self.workers = self.judged("--workers", partial(workers_wanted, one_each=self.single), self["workers"])
         self.address = self.judged("--listen", listening_address, self["listen"])
 
 
@@ -48,6 +61,15 @@ Options = ServerSwitches
 def makeService(options: ServerSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
+    zygote = None
+    if options.workers:
+        identity, authority = options.identity, options.licence.authority_certificate
+
+        def craft(worker: Worker) -> ServerCraft:
+            return ServerCraft(worker, identity, authority)
+
+        run = partial(work, log=options.log, source="server", kind=ServerLink, craft=craft)
+        zygote = Zygote(run, "smartproxy-srv")
     service = ServerService(
         reactor,
         identity=options.identity,
@@ -58,6 +80,19 @@ def makeService(options: ServerSwitches) -> IService:
         drain=options.drain,
         set_level=options.set_level,
         stop=options.signals.drain,
+        zygote=zygote,
+        workers=options.workers,
+        single=options.single,
     )
-    control = control_socket(reactor, ServerCondition(reactor, service), service, options, hands_over=service)
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
+    look = None if service.crew is None else service.crew.look
+    control = control_socket(reactor, ServerCondition(reactor, service), service, options, look, hands_over=service)
+    return Life(
+        reactor,
+        service,
+        options.signals,
+        options.log,
+        options.launch,
+        tuple(options.notices),
+        control=control,
+        zygote=zygote,
+    )

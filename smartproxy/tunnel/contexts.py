@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
@@ -154,7 +155,20 @@ class ServerContext:
             raise self._verdicts.of(connection) or PeerRefused(
                 cause=Cause.TUNNEL_UNPROVED, message="the client showed no certificate that could be verified"
             )
-        leaf = path[0]
+        return self._client(path[0])
+
+    def recognized(self, leaf: x509.Certificate) -> VerifiedClient:
+        """The client that a certificate is for, which another process of this daemon saw in a handshake.
+
+        :raises PeerRefused: if the authority did not issue it, or not for a client.
+        """
+        try:
+            leaf.verify_directly_issued_by(self._authority)
+        except (ValueError, TypeError, InvalidSignature):
+            raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
+        return self._client(leaf)
+
+    def _client(self, leaf: x509.Certificate) -> VerifiedClient:
         name = _client_name(leaf)
         if name is None:
             raise _refusal(Cause.CERTIFICATE_WRONG_PURPOSE, leaf)

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
+from smartproxy.net.transport.sockets import AcceptedStream
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
@@ -65,6 +66,7 @@ class DmzService(Service):
     :ivar stop_reason: why the end begins; may be changed until then.
     :ivar listeners: the ports towards the outside.
     :ivar sessions: the running sessions.
+    :ivar tunnel_stream: what the connections of the tunnel's port are.
     """
 
     listeners: Listeners
@@ -104,6 +106,7 @@ class DmzService(Service):
         self._identity = identity
         self._listen = listen
         self._tunnel_port: IListeningPort | None = None
+        self.tunnel_stream: type[AcceptedStream] = AcceptedStream
 
     # What differs.
 
@@ -119,6 +122,9 @@ class DmzService(Service):
         """Another licence is in force: tell its end, and shut out whom it withdraws."""
         self.licence_watch.look()
         self.tunnel.shut_out()
+
+    async def sessions_over(self) -> None:
+        """No session is left."""
 
     def end_is_near(self) -> None:
         """Forget what is held: sessions and tunnel are over."""
@@ -137,7 +143,9 @@ class DmzService(Service):
         """
         Service.startService(self)
         host, port = self._listen.host, self._listen.port
-        self._tunnel_port = listen_for_clients(self.clock, self.tunnel.factory, host, port, self.events)
+        self._tunnel_port = listen_for_clients(
+            self.clock, self.tunnel.factory, host, port, self.events, self.tunnel_stream
+        )
         self.licence.tell_started(self._identity, *bound(self._tunnel_port))
         self.licence_watch.look()
         self._file_watch.start()
@@ -167,6 +175,7 @@ class DmzService(Service):
             await maybeDeferred(self._tunnel_port.stopListening)
         await closed
         await self.sessions.drain(seconds, closing)
+        await self.sessions_over()
         self.events.tell_counted()
         self.events.emit("server.stopped")
         await self.tunnel.flush(closing)

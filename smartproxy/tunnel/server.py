@@ -9,7 +9,7 @@ licence's authority certificate.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
 
@@ -22,6 +22,7 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part, PartsApart, agree
+from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
@@ -38,7 +39,7 @@ from smartproxy.tunnel.faults import (
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.port import TunnelPort
-from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
+from smartproxy.tunnel.server_control import Call, Registry, ServerControl, ServerUser
 
 
 class ServerTunnel:
@@ -52,6 +53,8 @@ class ServerTunnel:
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
     :param withdrawn: whether a client's certificate counts no more; :meth:`shut_out` when that has changed.
+    :ivar call: calls a partner for a client; the ticket.
+    :ivar context: TLS with clients.
     :ivar factory: what the tunnel's port listens with.
     :ivar held: the generation that is in force.
     """
@@ -76,19 +79,21 @@ class ServerTunnel:
         self._user = user
         self._events = events
         self._part = Part(program=kind.server, version=version)
-        self._context = ServerContext(identity, authority, kind.protocols)
+        self.context = ServerContext(identity, authority, kind.protocols)
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
         self._up: set[ServerControl] = set()
         self._reports = Carrier(self._send_reports, clock, self._dropped, urgent=is_urgent)
+        self.call: Call = self._call_partner
         self._registry = Registry(
+            call=lambda *asked: self.call(*asked),
             held=lambda: self.held,
             welcome=self._welcome,
             up=self._control_up,
             down=self._control_down,
             configure=self._configure,
         )
-        self.factory = TunnelPort(clock, events, self._context, self._admit)
+        self.factory = TunnelPort(clock, events, self.context, self._admit)
 
     # For the daemon.
 
@@ -145,7 +150,7 @@ class ServerTunnel:
 
     def _admit(self, entrance: Entrance) -> IProtocol:
         """The protocol that the client asks for."""
-        client = self._context.verified(entrance.connection)
+        client = self.context.verified(entrance.connection)
         if self._withdrawn(client):
             raise PeerRefused(
                 cause=Cause.TUNNEL_WITHDRAWN,
@@ -224,6 +229,14 @@ class ServerTunnel:
                 "tunnel.down", client=control.client_name, peer=control.peer, cause=why.cause, message=why.message
             )
             self._call(self._user.tunnel_down, control, why)
+
+    async def _call_partner(
+        self, control: ServerControl, session: str, partner: str, seconds: int, wish: CallWish
+    ) -> bytes:
+        """Have the daemon call a partner, with a data connection of this process."""
+        return await control.desk.open_outbound(
+            session, seconds, lambda: maybeDeferred(self._user.open_outbound, control, session, partner, wish)
+        )
 
     def _configure(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Hand a whole generation to the daemon."""

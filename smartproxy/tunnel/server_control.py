@@ -12,7 +12,7 @@ from typing import Any
 from typing import Protocol as Shape
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -109,6 +109,7 @@ class Registry:
         name is here and answers.
     :ivar up: told of a client that is ready.
     :ivar down: told of a client that is gone, whether it was ready or not.
+    :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
     """
 
@@ -117,6 +118,11 @@ class Registry:
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
     configure: Callable[["ServerControl", GenerationId, bytes], None]
+    call: "Call"
+
+
+Call = Callable[["ServerControl", str, str, int, CallWish], Coroutine[Any, Any, bytes]]
+"""Calls a partner: for a client, for a session, its name, within seconds, and how the client wants it."""
 
 
 class ServerControl(BoundedAMP):
@@ -276,9 +282,7 @@ class ServerControl(BoundedAMP):
         return Deferred.fromCoroutine(self._open_outbound(session, partner, deadline, CallWish(**wish)))
 
     async def _open_outbound(self, session: str, partner: str, deadline: int, wish: CallWish) -> Answer:
-        ticket = await self.desk.open_outbound(
-            session, deadline, lambda: maybeDeferred(self._user.open_outbound, self, session, partner, wish)
-        )
+        ticket = await self._registry.call(self, session, partner, deadline, wish)
         return {"ticket": ticket}
 
     def _answer_drain(self) -> None:

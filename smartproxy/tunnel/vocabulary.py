@@ -46,7 +46,7 @@ _SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
 _STORE_CHARACTERS = 16
 
-_FACTS = [
+FACTS = [
     (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
     (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True)),
     (b"profile", Choice(Profile)),
@@ -56,7 +56,7 @@ _FACTS = [
     (b"level", Choice(Level, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.SessionFacts`, by their names."""
-_WISH = [
+WISH = [
     (b"way", Choice(Way)),
     (b"caller", PrintableText(_ADDRESS_CHARACTERS_MOST, optional=True)),
     (b"host", PrintableText(_ADDRESS_CHARACTERS_MOST, optional=True)),
@@ -188,14 +188,14 @@ class Configure(TunnelCommand):
 class OpenInbound(TunnelCommand):
     """A partner connected: attach a data connection by this ticket and call the station; answered when it is ready."""
 
-    arguments = [(b"session", _SESSION), (b"ticket", PlacedTicket()), (b"deadline", Number()), *_FACTS]
+    arguments = [(b"session", _SESSION), (b"ticket", PlacedTicket()), (b"deadline", Number()), *FACTS]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
 
 class OpenOutbound(TunnelCommand):
     """The station calls a partner; answered, when the partner is ready, with the ticket to attach by."""
 
-    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"deadline", Number()), *_WISH]
+    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"deadline", Number()), *WISH]
     response = [(b"ticket", PlacedTicket())]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 

@@ -58,7 +58,9 @@ _UNSENT_MOST = 10_000
 class Craft(Protocol):
     """A daemon's own part of a worker."""
 
-    sessions: LiveSessions
+    @property
+    def sessions(self) -> LiveSessions:
+        """The sessions of this worker."""
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """What answers the daemon's own questions of the supervisor."""

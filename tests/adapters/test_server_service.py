@@ -19,7 +19,8 @@ from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, WithdrawnClient, sign
 from smartproxy.server.condition import ServerCondition
 from smartproxy.server.generation import ServerGeneration
-from smartproxy.server.service import STALE_LIST_SECONDS, ServerService
+from smartproxy.server.service import ServerService
+from smartproxy.server.stale_lists import STALE_LIST_SECONDS
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
 from smartproxy.tunnel.licence import FILE_SECONDS, load
@@ -305,11 +306,11 @@ class Generations(ServerTestCase):
         self.assertNotIn("list_part", told)
         self.assertEqual((of_part["issuer"], of_part["list_part"]), ("CN=Shard CA", *scope["points"]))
         for hours in (1, 2):
-            self.service._lists_watched.start(0)
+            self.service._lists._next.start(0)
             self.reactor.advance(0)
             self.assertEqual(len(self.named("crl.stale")), 2 * (1 + hours))
-        self.assertTrue(self.service._lists_watched.running)
-        self.assertGreater(self.service._lists_watched.left, STALE_LIST_SECONDS - 1)
+        self.assertTrue(self.service._lists._next.running)
+        self.assertGreater(self.service._lists._next.left, STALE_LIST_SECONDS - 1)
         self.assertEqual(STALE_LIST_SECONDS, 3600)
 
     def test_licence_limits_sessions(self) -> None:
@@ -513,7 +514,7 @@ class Stopping(ServerTestCase):
         """Ports close at once; the daemon waits for a session that ends in time, and does not disturb it."""
         self.bring(self.client(), document())
         session = LiveSession(self.service)
-        self.service.sessions.live["s"] = session  # type: ignore[assignment]  # stands for a driver
+        self.service.sessions.live["s"] = session
         stopped = self.stop()
         self.assertEqual(self.reactor.numbers, [])
         self.network.advance(200)
@@ -527,7 +528,7 @@ class Stopping(ServerTestCase):
         """After the drain time what still runs is ended with the reason for a close down."""
         self.bring(self.client(), document(deadlines={"drain": 10}))
         session = LiveSession(self.service)
-        self.service.sessions.live["s"] = session  # type: ignore[assignment]  # stands for a driver
+        self.service.sessions.live["s"] = session
         stopped = self.stop()
         self.network.advance(10)
         self.successResultOf(stopped)
@@ -536,7 +537,7 @@ class Stopping(ServerTestCase):
     def test_stubborn_sessions_are_not_waited_for(self) -> None:
         """A session that does not end when told to costs the closing time and no more."""
         self.bring(self.client(), document(deadlines={"drain": 10, "closing": 5}))
-        self.service.sessions.live["s"] = LiveSession(self.service, stubborn=True)  # type: ignore[assignment]  # a driver
+        self.service.sessions.live["s"] = LiveSession(self.service, stubborn=True)
         stopped = self.stop()
         self.network.advance(15)
         self.assertNoResult(stopped)
@@ -546,7 +547,7 @@ class Stopping(ServerTestCase):
     def test_no_new_session_while_stopping(self) -> None:
         """A partner who greets late is told that the server closes down."""
         self.bring(self.client(), document())
-        self.service.sessions.live["s"] = LiveSession(self.service)  # type: ignore[assignment]  # a driver
+        self.service.sessions.live["s"] = LiveSession(self.service)
         self.stop()
         self.failureResultOf(self.service._open_inside("0123456789abcdef", FACTS), Draining)
         self.network.advance(301)

@@ -29,10 +29,20 @@ class Entitle(TunnelCommand):
     arguments = [(b"title", PrintableText(2_000))]
 
 
+class Recall(TunnelCommand):
+    """Say what the supervisor's secret is."""
+
+    response = [(b"secret", PrintableText(64))]
+
+
+SECRET = "-".join(("not", "for", "workers"))
+"""A text that is made when it is needed: constants of a program are shared by all who use them."""
+
+
 class FinishingLink(Link):
     """The table of these tests."""
 
-    allowed = directions(supervisor=[Serve, Misbehave, Finish, Entitle])
+    allowed = directions(supervisor=[Serve, Misbehave, Finish, Entitle, Recall])
 
 
 class FinishingCraft(Craft):
@@ -40,7 +50,9 @@ class FinishingCraft(Craft):
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
-        return {**super().responders(), Finish: self._worker.session_over, Entitle: title_process}
+        ours: dict[type[TunnelCommand], Responder] = {Finish: self._worker.session_over, Entitle: title_process}
+        ours[Recall] = lambda: {"secret": SECRET}
+        return {**super().responders(), **ours}
 
 
 class FinishingCase(CrewCase):
@@ -88,6 +100,19 @@ class Levels(FinishingCase):
             with open(f"/proc/{first.pid}/cmdline", "rb") as file:
                 shown = file.read().rstrip(b"\0")
             self.assertTrue(title.encode().startswith(shown) and shown, shown)
+
+
+class Secrets(FinishingCase):
+    """What the supervisor knows when it forks."""
+
+    secrets = (SECRET,)
+
+    async def test_no_worker_has_them(self) -> None:
+        """Where a secret was in a worker's memory is nothing to be read; the supervisor has it still."""
+        for member in await self.both():
+            told = (await member.link.ask(Recall))["secret"]
+            self.assertEqual(told, "*" * len(told))
+        self.assertEqual(SECRET.split("-"), ["not", "for", "workers"])
 
 
 class Single(FinishingCase):

@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,7 @@ class CrewCase(TestCase):
     craft: type[Craft] = Craft
     ours: type[Link] = TestLink
     single = False
+    secrets: Sequence[str] = ()
 
     def setUp(self) -> None:
         """Fork a zygote, and have it make both."""
@@ -116,7 +117,7 @@ class CrewCase(TestCase):
         def run(end: socket.socket, own: object) -> None:
             work(end, own, Recording(), source="server", kind=kind, craft=craft, silence=silence)
 
-        self.zygote = Zygote(run, TITLE)
+        self.zygote = Zygote(run, TITLE, self.secrets)
         self.zygote.fork()
         self.crew = Crew(
             reactor,

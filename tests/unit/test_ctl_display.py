@@ -46,11 +46,11 @@ SERVER: dict[str, Any] = {
     "sessions": 2,
     "sessions_most": 2000,
     "load": 0.1,
+    "workers": [],
     "connections": 3,
     "connections_most": 4000,
     "bans": 0,
     "banned": {},
-    "workers": [],
 }
 CLIENT: dict[str, Any] = {
     **{name: SERVER[name] for name in ("health", "verdict", "advice", "findings", "version")},

@@ -87,6 +87,20 @@ class Setting(SynchronousTestCase):
         self.assertFalse(levels.wants(COMMAND, Severity.TRACE, session="4"))
         self.assertTrue(levels.wants(COMMAND, Severity.TRACE, session="5"))
 
+    def test_of_another_process(self) -> None:
+        """What another process of the daemon logs is logged here, down to the same lowest level, and no more after."""
+        theirs, ours = Levels(), Levels()
+        theirs.set(Severity.TRACE, session="a1")
+        theirs.set(Severity.ERROR, category="tunnel")
+        ours.adopt(theirs.described())
+        self.assertEqual(ours.described(), theirs.described())
+        self.assertIs(ours.lowest, Severity.TRACE)
+        self.assertTrue(ours.wants(COMMAND, Severity.TRACE, "a1", None))
+        self.assertFalse(ours.wants(COMMAND, Severity.TRACE, "b2", None))
+        theirs.forget("a1")
+        ours.adopt(theirs.described())
+        self.assertIs(ours.lowest, Severity.INFO)
+
     def test_lowest(self) -> None:
         """Below one level nothing is logged: the lowest of all that were named, while that counts."""
         levels = Levels({"tunnel": Severity.WARNING})

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.policy.penalties import Ban, Fault, Penalties
+from smartproxy.policy.penalties import Ban, Deaths, Fault, Penalties
 from smartproxy.policy.settings import PenaltySettings
 
 PEER = "192.0.2.1"
@@ -33,6 +33,7 @@ class PointTests(SynchronousTestCase):
                 "penalty.protocol": 5,
                 "penalty.effort": 15,
                 "penalty.identity": 10,
+                "penalty.deaths": 15,
             },
         )
 
@@ -253,3 +254,26 @@ class OverflowTests(SynchronousTestCase):
         self.assertEqual((len(self.counted), self.counted.overlooked), (3, 2))
         self.counted.fault("203.0.113.1", Fault.IDENTITY, 160.0 + limits.BAN_MEMORY_SECONDS)
         self.assertEqual((len(self.counted), self.counted.overlooked), (1, 2))
+
+
+class DeathTests(SynchronousTestCase):
+    """Who was there when workers died."""
+
+    def test_three_within_a_minute(self) -> None:
+        """The third death within a minute is one too many, and counts from none again."""
+        deaths = Deaths()
+        self.assertEqual(deaths.count({"192.0.2.7", "partner ACME"}, 0.0), frozenset())
+        self.assertEqual(deaths.count({"192.0.2.7", "192.0.2.8"}, 30.0), frozenset())
+        self.assertEqual(deaths.count({"192.0.2.7", "192.0.2.8"}, 59.0), {"192.0.2.7"})
+        self.assertEqual(deaths.count({"192.0.2.7", "partner ACME"}, 60.0), frozenset())
+        self.assertEqual(deaths.count({"partner ACME"}, 60.5), frozenset())
+
+    def test_bound(self) -> None:
+        """Names beyond the bound are not remembered, and old ones make room."""
+        deaths = Deaths()
+        deaths.count((f"{number}" for number in range(limits.PENALTY_PREFIXES_MOST)), 0.0)
+        for _ in range(3):
+            self.assertEqual(deaths.count({"late"}, 1.0), frozenset())
+        for _ in range(2):
+            deaths.count({"late"}, 62.0)
+        self.assertEqual(deaths.count({"late"}, 62.0), {"late"})

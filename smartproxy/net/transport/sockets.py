@@ -184,12 +184,29 @@ class AcceptedStream(DataStream, tcp.Server):
 
 
 class HeldStream(AcceptedStream):
-    """A connection of which nothing is read here: its protocol's ``readable`` is called when there would be."""
+    """A connection of which nothing is read here: its protocol's ``readable`` is called when there would be.
 
-    def doRead(self) -> None:
+    A protocol that is not ``readable`` is before the connection's own octets, as a balancer's header is: it is given
+    these one by one, until another protocol takes its place, so that none is read that stands behind.
+    """
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # as tcp.Connection has it
         """Something came, or the peer is gone: whoever reads will see."""
-        protocol: Any = self.protocol
-        protocol.readable(self)
+        before: Any = self.protocol
+        while self.protocol is before and self.connected:
+            if hasattr(before, "readable"):
+                before.readable(self)
+                return None
+            try:
+                octet = self.socket.recv(1)
+            except (BlockingIOError, InterruptedError):
+                return None
+            except OSError:
+                return main.CONNECTION_LOST
+            if not octet:
+                return main.CONNECTION_DONE
+            before.dataReceived(octet)
+        return None
 
 
 def adopt(

@@ -9,7 +9,7 @@ Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
@@ -20,7 +20,7 @@ from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.policy.admission import Admission, Denied
+from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration
@@ -40,6 +40,19 @@ Take = Callable[[ILeg | None], None]
 """Called once with the leg towards the station, or with ``None`` if there will be none."""
 
 
+class CallAdmission(Protocol):
+    """Counts sessions: :class:`~smartproxy.policy.admission.Admission`, or that of another process."""
+
+    def begin_call(self, partner: str) -> Deferred[object] | None:
+        """Reserve a place for a session with a partner, until :meth:`end_call`.
+
+        :raises Denied: if there are too many sessions. Where the answer comes later, its deferred fails with it.
+        """
+
+    def end_call(self, partner: str) -> None:
+        """Release the place."""
+
+
 class PartnerCalls:
     """All calls to partners.
 
@@ -50,6 +63,7 @@ class PartnerCalls:
     :param withdrawals: ends sessions whose partner may not have them any more; told of those that begin here.
     :param unused: told of every call that was answered and became no session.
     :param stop: has the server stop, where a missing source address is to do that.
+    :param sources: watches the source addresses; made here if not given.
     """
 
     def __init__(
@@ -58,11 +72,12 @@ class PartnerCalls:
         reactor: Any,
         events: Events,
         sessions: LiveSessions,
-        admission: Admission,
+        admission: CallAdmission,
         withdrawals: Withdrawals,
         unused: Callable[[str], None] = lambda session: None,
         crl_urls: Callable[[ChainFacts, str, ServerConfiguration], None] = lambda chain, ca, server: None,
         stop: Callable[[StopReason], object] = lambda reason: None,
+        sources: Sources | None = None,
     ) -> None:
         self._reactor = reactor
         self._events = events
@@ -71,7 +86,7 @@ class PartnerCalls:
         self._withdrawals = withdrawals
         self._unused = unused
         self._crl_urls = crl_urls
-        self._sources = Sources(reactor, events, stop)
+        self._sources = sources or Sources(reactor, events, stop)
         self._generation: ServerGeneration | None = None
 
     def adopt(self, generation: ServerGeneration) -> None:
@@ -152,7 +167,9 @@ class PartnerCalls:
     async def _counted(self, generation: ServerGeneration, partner: Partner, outbound: Outbound) -> Answered:
         """Call a partner if there is room for another session; its place is given back unless it answers."""
         try:
-            self._admission.begin_call(partner.name)
+            beginning = self._admission.begin_call(partner.name)
+            if beginning is not None:
+                await beginning
         except Denied as denied:
             if denied.limit == "sessions":
                 message, cause = f"the server's limit of {denied.value} sessions is reached", Cause.QUOTA_SESSIONS

@@ -1,0 +1,253 @@
+"""What one worker has, and what it may therefore say.
+
+Duty: answer the questions of one worker, which is taken for hostile: it may speak of connections that it was handed, of
+sessions that it began, and of addresses that it had connections of. Anything else is a violation, which ends it. Places
+and penalties are counted here for all workers together; a worker counts nothing.
+"""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+from cryptography import x509
+from twisted.internet.defer import Deferred
+
+from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy import limits
+from smartproxy.policy.admission import Denied, Visit
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
+from smartproxy.policy.penalties import Deaths, Fault
+from smartproxy.relay.openings import SessionFacts
+from smartproxy.server.accept import Gate
+from smartproxy.server.dial.sources import Sources
+from smartproxy.server.words import (
+    FAULTS,
+    Assign,
+    BeginCall,
+    Blame,
+    ClientRenewed,
+    Displaced,
+    EndCall,
+    Left,
+    NoPlace,
+    OpenInside,
+    Prove,
+    SourceGone,
+    Spoke,
+)
+from smartproxy.tunnel.contexts import PeerRefused
+from smartproxy.tunnel.control import Answer, Responder
+from smartproxy.tunnel.faults import OpeningFailed, Violation
+from smartproxy.tunnel.server import ServerTunnel
+from smartproxy.tunnel.server_control import ServerControl
+from smartproxy.tunnel.vocabulary import SeenCrlUrl, TunnelCommand
+from smartproxy.workers.crew import CrewMember
+
+_VISITS = itertools.count(1)
+
+
+@attrs.frozen(kw_only=True)
+class Desks:
+    """What is asked of the daemon for its workers.
+
+    :ivar assign: chooses the client that carries a session; raises an ``OwnFault`` if none can.
+    :ivar call: a client wants a partner called, for a session that it carries; raises a ``SessionFault`` if that
+        cannot be.
+    :ivar carrier: the client that carries a session.
+    :ivar seconds: how long an opening may take.
+    :ivar over: told of a session that is over, also if it never began.
+    :ivar crl_url_seen: see :class:`~smartproxy.server.sessions.PartnerSessions`.
+    :ivar stop: has the daemon stop.
+    """
+
+    assign: Callable[[str], ServerControl]
+    call: Callable[[ServerControl, str], None]
+    carrier: Callable[[str], ServerControl | None]
+    seconds: Callable[[], int]
+    over: Callable[[str], object]
+    crl_url_seen: Callable[[str, str], object]
+    stop: Callable[[StopReason], object]
+
+
+class Claims:
+    """One worker's.
+
+    :param gate: counts places and faults.
+    :param desks: the daemon.
+    :param tunnel: knows the clients.
+    :param sources: reports missing source addresses.
+    :param relieved: called whenever the worker has one connection less.
+    """
+
+    def __init__(
+        self,
+        member: CrewMember,
+        gate: Gate,
+        desks: Desks,
+        tunnel: ServerTunnel,
+        sources: Sources,
+        relieved: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._member = member
+        self._relieved = relieved
+        self._gate = gate
+        self._desks = desks
+        self._tunnel = tunnel
+        self._sources = sources
+        self._visits: dict[int, tuple[str, Visit]] = {}
+        self._hosts: OrderedDict[str, None] = OrderedDict()
+        self._calls: list[str] = []
+
+    def handed(self, host: str, visit: Visit) -> int:
+        """The worker is handed a connection; the number by which it speaks of it."""
+        number = next(_VISITS)
+        self._visits[number] = host, visit
+        self._hosts[host] = None
+        self._hosts.move_to_end(host)
+        if len(self._hosts) > limits.WORKER_HOSTS_MOST:
+            self._hosts.popitem(last=False)
+        self._member.holds[number] = visit.leave
+        visit.displaced = partial(self._displaced, number)
+        return number
+
+    def died(self, deaths: Deaths, now: float) -> None:
+        """The worker is gone: addresses and partners that had workers die before are to blame."""
+        for session in self._member.sessions:
+            self._desks.over(session)
+        for partner in self._calls:
+            self._gate.admission.end_call(partner)
+        there = [(host, visit.partner) for host, visit in self._visits.values()]
+        names = {host for host, _ in there} | {_of(partner) for _, partner in there if partner is not None}
+        many = deaths.count(names, now)
+        for host in {host for host, partner in there if host in many or (partner is not None and _of(partner) in many)}:
+            self._gate.fault(host, Fault.DEATHS)
+
+    def responders(self) -> Mapping[type[TunnelCommand], Responder]:
+        """What answers the worker."""
+        return {
+            Spoke: self._spoke,
+            Left: self._left,
+            Prove: self._prove,
+            Blame: self._blame,
+            Assign: self._assign,
+            OpenInside: self._open_inside,
+            SeenCrlUrl: self._crl_url_seen,
+            BeginCall: self._begin_call,
+            EndCall: self._end_call,
+            SourceGone: self._source_missing,
+            ClientRenewed: self._client_renewed,
+        }
+
+    # Connections.
+
+    def _displaced(self, number: int) -> None:
+        self._member.link.tell(Displaced, visit=number)
+        self._member.holds.pop(number, None)
+        self._relieved()
+
+    def _visit(self, number: int) -> Visit | None:
+        """A connection of the worker; ``None`` if it was displaced, which the worker could not know."""
+        found = self._visits.get(number)
+        if found is None:
+            raise _violation("a worker speaks of a connection that it does not have")
+        return found[1] if number in self._member.holds else None
+
+    def _spoke(self, visit: int) -> None:
+        entered = self._visit(visit)
+        if entered is not None:
+            entered.speak(entered.displaced)
+
+    def _left(self, visit: int) -> None:
+        entered = self._visit(visit)
+        del self._visits[visit]
+        self._member.holds.pop(visit, None)
+        if entered is not None:
+            entered.leave()
+        self._relieved()
+
+    def _prove(self, visit: int, partner: str) -> None:
+        entered = self._visit(visit)
+        if entered is None:
+            return
+        if entered.partner is not None:
+            raise _violation("a worker proves a connection twice")
+        try:
+            entered.prove(partner)
+        except Denied as denied:
+            raise NoPlace(denied) from denied
+
+    def _blame(self, host: str, fault: str) -> None:
+        if host not in self._hosts or fault not in FAULTS:
+            raise _violation("a worker blames an address that it has nothing to do with")
+        self._gate.fault(host, FAULTS[fault])
+
+    # Sessions.
+
+    def _assign(self, session: str) -> Answer:
+        self._own(session)
+        try:
+            control = self._desks.assign(session)
+        except OwnFault as fault:
+            raise OpeningFailed(fault) from fault
+        return {"client": control.client_name, "seconds": self._desks.seconds()}
+
+    def _open_inside(self, session: str, ticket: bytes, **facts: Any) -> Deferred[Answer]:
+        self._own(session)
+        return Deferred.fromCoroutine(self._ask_inside(session, ticket, SessionFacts(**facts)))
+
+    async def _ask_inside(self, session: str, ticket: bytes, facts: SessionFacts) -> Answer:
+        control = self._desks.carrier(session)
+        if control is None:
+            raise OpeningFailed(TunnelLost(rule=Cause.TUNNEL_LOST, message=Cause.TUNNEL_LOST.meaning))
+        try:
+            await control.ask_inside(session, ticket, facts, self._desks.seconds())
+        except SessionFault as fault:
+            raise OpeningFailed(fault) from fault
+        return {}
+
+    def _own(self, session: str) -> None:
+        if session not in self._member.sessions:
+            raise _violation("a worker speaks of a session that it does not have")
+
+    # Calls, and what else workers see.
+
+    def _begin_call(self, partner: str) -> None:
+        try:
+            self._gate.admission.begin_call(partner)
+        except Denied as denied:
+            raise NoPlace(denied) from denied
+        self._calls.append(partner)
+
+    def _end_call(self, partner: str) -> None:
+        if partner not in self._calls:
+            raise _violation("a worker ends a call that it does not have")
+        self._calls.remove(partner)
+        self._gate.admission.end_call(partner)
+
+    def _source_missing(self, address: str, partner: str) -> None:
+        self._sources.report(address, [partner])
+
+    def _crl_url_seen(self, url: str, ca: str) -> None:
+        self._desks.crl_url_seen(url, ca)
+
+    def _client_renewed(self, certificate: bytes) -> None:
+        try:
+            client = self._tunnel.context.recognized(x509.load_der_x509_certificate(certificate))
+        except (ValueError, PeerRefused) as error:
+            raise _violation(str(error)) from None
+        control = self._tunnel.named(client.name)
+        if control is not None:
+            control.renewed(client)
+
+
+def _of(partner: str) -> str:
+    """A partner among addresses."""
+    return f"partner {partner}"
+
+
+def _violation(detail: str) -> Violation:
+    return Violation(Cause.WORKER_VIOLATION, detail)

@@ -1,0 +1,315 @@
+"""The server's supervisor: partners' connections go to workers, which carry the sessions.
+
+Duty: accept connections, keep limits and penalties exact whichever worker has a connection, say which client carries a
+session, ask the client for its side, and hand descriptors on. Reads no octet of a partner: a connection that was
+accepted waits here until there is something to read, and is handed over unread. Takes a worker for hostile: it may
+speak of its own connections and sessions alone.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from smartproxy.ctl.statuses import ToldWorker
+from smartproxy.logs.emit import Events
+from smartproxy.net.drain import DrainWait
+from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.admission import Visit
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ServerPart, dump
+from smartproxy.policy.faults import OwnFault, StopReason
+from smartproxy.policy.penalties import Deaths
+from smartproxy.relay.openings import CallWish
+from smartproxy.server.accept import Gate
+from smartproxy.server.balancers import Balancers
+from smartproxy.server.claims import Claims, Desks
+from smartproxy.server.dial.sources import Sources
+from smartproxy.server.generation import ServerGeneration
+from smartproxy.server.held import HeldFactory
+from smartproxy.server.words import (
+    CallPartner,
+    ClientCame,
+    ClientWent,
+    DataCame,
+    Forget,
+    PartnerCame,
+    PutInForce,
+    ServerLink,
+)
+from smartproxy.tunnel.boxes import Plain
+from smartproxy.tunnel.control import Answer, Responder
+from smartproxy.tunnel.faults import Closing, OpeningFailed
+from smartproxy.tunnel.server import ServerTunnel
+from smartproxy.tunnel.server_control import ServerControl
+from smartproxy.tunnel.vocabulary import TunnelCommand
+from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.link import SILENCE_SECONDS
+from smartproxy.workers.spawning import Zygote
+
+
+def _nothing() -> None:
+    """What has to be done for a call whose worker dies: its question fails."""
+
+
+class ServerCrew:
+    """The sessions of a server with workers, as the daemon sees them: all of them, wherever they are.
+
+    :param zygote: makes workers; forked already when :meth:`start` is called.
+    :param count: how many there are.
+    :param single: whether each session has a process of its own, and ``count`` wait for one.
+    :param silence: seconds after which a worker without a sign of life is killed.
+    :ivar generation: what new connections get.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        events: Events,
+        gate: Gate,
+        tunnel: ServerTunnel,
+        desks: Desks,
+        zygote: Zygote,
+        *,
+        count: int,
+        single: bool = False,
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
+        self.generation: ServerGeneration | None = None
+        self.sources = Sources(reactor, events, desks.stop)
+        self._reactor = reactor
+        self._events = events
+        self._gate = gate
+        self._tunnel = tunnel
+        self._desks = desks
+        self._single = single
+        self._crew = Crew(
+            reactor,
+            events,
+            zygote,
+            count=count,
+            kind=ServerLink,
+            user=self,
+            silence=silence,
+            single=single,
+            ruined=lambda: desks.stop(StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, 1)),
+        )
+        self._wait = DrainWait(reactor, self)
+        self._crew.when_over(self._wait.finished)
+        self._claims: dict[CrewMember, Claims] = {}
+        self._balancers: Balancers | None = None
+        self._deaths = Deaths()
+        self._part: ServerPart | None = None
+        self._document: int | None = None
+        self._portraits: list[dict[str, object]] = []
+        tunnel.factory.move = self._data_came
+        tunnel.call = self._call_partner
+
+    # For the daemon: the sessions.
+
+    @property
+    def live(self) -> Mapping[str, object]:
+        """The running sessions, by id."""
+        return self._crew.live
+
+    def start(self) -> None:
+        """Have the workers made."""
+        self._crew.start()
+
+    async def end(self) -> None:
+        """End the workers: no session is left."""
+        await self._crew.stop()
+        self._hold_document(None)
+
+    def adopt(self, generation: ServerGeneration) -> None:
+        """Put a generation in force for new connections, in all workers."""
+        self.generation = generation
+        networks = generation.server.balancers
+        self._gate.adopt(generation.server)
+        self._balancers = Balancers(self._reactor, self._gate, networks) if networks else None
+        self.sources.adopt(generation.server)
+        self._put(generation.part)
+
+    def forget(self, part: ServerPart | None = None) -> None:
+        """Drop configuration and keys; see :meth:`~smartproxy.server.sessions.PartnerSessions.forget`."""
+        self.generation = None
+        self.sources.forget()
+        if part is not None:
+            self._put(part)
+            return
+        self._part = None
+        self._hold_document(None)
+        for member in self._crew.started:
+            member.link.tell(Forget)
+
+    def client_came(self, name: str) -> None:
+        """A client is connected: its data connections are taken."""
+        for member in self._crew.started:
+            member.link.tell(ClientCame, client=name)
+
+    def client_went(self, name: str, why: Closing) -> None:
+        """A client is gone: its data connections end."""
+        for member in self._crew.started:
+            member.link.tell(ClientWent, client=name, cause=why.cause, message=why.message)
+
+    def close(self, session: str, fault: OwnFault) -> bool:
+        """End a session; whether it was there."""
+        return self._crew.end_session(session, fault)
+
+    def stop(self, fault: OwnFault) -> None:
+        """End all sessions."""
+        for session in list(self._crew.live):
+            self._crew.end_session(session, fault)
+
+    async def drain(self, seconds: float, closing: float) -> None:
+        """See :meth:`~smartproxy.net.sessions.LiveSessions.drain`."""
+        await self._wait.run(seconds, closing)
+
+    def hurry(self) -> None:
+        """Wait no longer for sessions to end by themselves."""
+        self._wait.hurry()
+
+    async def look(self) -> None:
+        """Ask the workers for the state of their sessions."""
+        self._portraits = await self._crew.portraits()
+
+    def portraits(self) -> list[dict[str, object]]:
+        """The state of each session when it was looked at last."""
+        return [dict(portrait) for portrait in self._portraits]
+
+    def condition(self) -> tuple[ToldWorker, ...]:
+        """Each worker for an operator."""
+        return self._crew.condition()
+
+    # For the daemon: connections.
+
+    def factory(self) -> HeldFactory:
+        """What takes partners' connections."""
+        return HeldFactory(self._reactor, self._gate, lambda: self.generation, lambda: self._balancers, self.hand_over)
+
+    def hand_over(self, caller: HostPort, visit: Visit, age: float, connection: socket.socket) -> None:
+        """Hand a partner's connection to the worker with the least to do."""
+        self._crew.choose().addCallback(self._partner_came, caller, visit, age, connection)
+
+    def _partner_came(
+        self, member: CrewMember, caller: HostPort, visit: Visit, age: float, connection: socket.socket
+    ) -> None:
+        number = self._claims[member].handed(caller.host, visit)
+        member.link.hand_over(
+            PartnerCame,
+            connection,
+            visit=number,
+            host=caller.host,
+            port=caller.port,
+            known=int(visit.known),
+            age=round(age * 1000),
+        ).addErrback(lambda failure: None)
+
+    def _data_came(self, worker: int, connection: socket.socket, address: tuple[Any, ...]) -> None:
+        member = self._crew.numbered(worker)
+        if member is None:
+            connection.close()
+            return
+        answer = member.link.hand_over(DataCame, connection, host=address[0], port=address[1])
+        answer.addErrback(lambda failure: None)
+
+    async def _call_partner(
+        self, control: ServerControl, session: str, partner: str, seconds: int, wish: CallWish
+    ) -> bytes:
+        """Have a worker call a partner for the station; the ticket for the leg towards it."""
+        try:
+            self._desks.call(control, session)
+        except SessionFault as fault:
+            raise OpeningFailed(fault) from fault
+        member = await self._crew.choose()
+        member.holds[session] = _nothing
+        try:
+            answer = await member.link.ask(
+                CallPartner,
+                seconds=seconds,
+                session=session,
+                client=control.client_name,
+                partner=partner,
+                deadline=seconds,
+                **attrs.asdict(wish, recurse=False),
+            )
+        except Exception as error:
+            self.over(member, session)
+            self._crew.rest(member)
+            raise OpeningFailed(error) if isinstance(error, OwnFault) else error from error
+        ticket: bytes = answer["ticket"]
+        return ticket
+
+    # CrewUser
+
+    def facts(self) -> dict[str, Plain]:
+        """A worker knows the server's identity from its birth, and is brought the rest."""
+        return {"single": self._single}
+
+    def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
+        """What answers a worker."""
+        claims = self._claims[member] = Claims(
+            member, self._gate, self._desks, self._tunnel, self.sources, lambda: self._crew.rest(member)
+        )
+        return claims.responders()
+
+    def prepare(self, member: CrewMember) -> Deferred[None]:
+        """Bring a worker the configuration and the clients."""
+        brought = [member.link.ask(ClientCame, client=control.client_name) for control in self._tunnel.controls]
+        if self._part is not None:
+            brought.append(self._bring(member))
+        return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
+
+    def ready(self, member: CrewMember) -> None:
+        """A worker takes connections: clients dial some for it."""
+        self._tell_workers()
+
+    def died(self, member: CrewMember) -> None:
+        """Its sessions are over, and it may be to blame on whom it served."""
+        claims = self._claims.pop(member)
+        if not member.leaving:
+            claims.died(self._deaths, self._reactor.seconds())
+        self._tell_workers()
+
+    def over(self, member: CrewMember, session: str) -> None:
+        """A session is over, or a call became none."""
+        member.holds.pop(session, None)
+        self._desks.over(session)
+
+    def _tell_workers(self) -> None:
+        self._tunnel.tell_workers(member.number for member in self._crew.members)
+
+    # The configuration.
+
+    def _put(self, part: ServerPart) -> None:
+        """Bring all workers a generation; one that does not take it is ended, and the next one gets it."""
+        self._part = part
+        document = os.memfd_create("smartproxy-generation", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        with open(document, "wb", closefd=False) as file:
+            file.write(dump(part))
+        # No worker can change what the next one reads.
+        fcntl.fcntl(document, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+        self._hold_document(document)
+        for member in self._crew.started:
+            self._bring(member).addErrback(self._not_brought, member)
+
+    def _bring(self, member: CrewMember) -> Deferred[Answer]:
+        assert self._part is not None and self._document is not None
+        document = open(os.dup(self._document), "rb")  # noqa: SIM115  # the link closes it
+        return member.link.hand_over(PutInForce, document, generation=self._part.generation)
+
+    def _not_brought(self, failure: Failure, member: CrewMember) -> None:
+        if member.lost is None:
+            self._events.failure("smartproxy.server.crew", failure)
+            member.link.abort(Closing(Cause.WORKER_START, Cause.WORKER_START.meaning))
+
+    def _hold_document(self, document: int | None) -> None:
+        before, self._document = self._document, document
+        if before is not None:
+            os.close(before)

@@ -1,0 +1,197 @@
+"""What the server's supervisor and its workers say to each other, beside what every daemon's do.
+
+A worker asks for nothing that it was not given: places, openings and penalties are for connections that it has. Every
+field is bounded; see :mod:`smartproxy.workers.words`.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+from smartproxy.policy.admission import Denied
+from smartproxy.policy.penalties import Fault
+from smartproxy.tunnel.boxes import Number, Octets, PrintableText
+from smartproxy.tunnel.faults import OpeningFailed, TunnelFault
+from smartproxy.tunnel.places import PlacedTicket
+from smartproxy.tunnel.vocabulary import FACTS, WISH, SeenCrlUrl, TunnelCommand
+from smartproxy.workers.link import Link
+from smartproxy.workers.words import ADDRESS, CODE, NAME, SENTENCE, SESSION, directions
+
+_VISIT = Number()
+_MILLISECONDS = Number(3_600_000)
+_CERTIFICATE_OCTETS_MOST = 16 * 1024
+
+
+class NoPlace(TunnelFault):
+    """A limit is reached.
+
+    :ivar denied: which one.
+    """
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(denied.message)
+        self.denied = denied
+
+    def fields(self) -> dict[bytes, bytes]:
+        """The rule, the limit's name and its value."""
+        denied = self.denied
+        return {
+            b"rule": denied.rule.encode("ascii"),
+            b"limit": denied.limit.encode("ascii"),
+            b"value": b"%d" % denied.value,
+        }
+
+    @classmethod
+    def read(cls, message: str, fields: Mapping[bytes, bytes]) -> Self:
+        """The refusal as the supervisor made it."""
+        rule, limit, value = (fields[name].decode("ascii") for name in (b"rule", b"limit", b"value"))
+        return cls(Denied(rule=rule, message=message, limit=limit, value=int(value)))
+
+
+# The supervisor's.
+
+
+class PutInForce(TunnelCommand):
+    """A generation; its document is in the memory file that comes along."""
+
+    arguments = [(b"generation", Number())]
+
+
+class Forget(TunnelCommand):
+    """Drop configuration and keys."""
+
+
+class PartnerCame(TunnelCommand):
+    """A partner's connection, of which nothing was read; ``age`` is since it was accepted, in milliseconds."""
+
+    arguments = [
+        (b"visit", _VISIT),
+        (b"host", ADDRESS),
+        (b"port", Number(65_535)),
+        (b"known", Number(1)),
+        (b"age", _MILLISECONDS),
+    ]
+
+
+class DataCame(TunnelCommand):
+    """A data connection of the tunnel, whose first octets named this worker."""
+
+    arguments = [(b"host", ADDRESS), (b"port", Number(65_535))]
+
+
+class Displaced(TunnelCommand):
+    """A connection's place is given to another one: close it."""
+
+    arguments = [(b"visit", _VISIT)]
+
+
+class ClientCame(TunnelCommand):
+    """A client has a control connection."""
+
+    arguments = [(b"client", NAME)]
+
+
+class ClientWent(TunnelCommand):
+    """A client's control connection is over; its data connections end."""
+
+    arguments = [(b"client", NAME), (b"cause", CODE), (b"message", SENTENCE)]
+
+
+class CallPartner(TunnelCommand):
+    """Call a partner for the station; answered, when the partner is ready, with the ticket to attach by."""
+
+    arguments = [(b"session", SESSION), (b"client", NAME), (b"partner", NAME), (b"deadline", Number()), *WISH]
+    response = [(b"ticket", PlacedTicket())]
+    errors = {OpeningFailed: b"OPENING_FAILED"}
+
+
+# The worker's.
+
+
+class Spoke(TunnelCommand):
+    """A connection is in the handshake."""
+
+    arguments = [(b"visit", _VISIT)]
+
+
+class Left(TunnelCommand):
+    """A connection is over."""
+
+    arguments = [(b"visit", _VISIT)]
+
+
+class Prove(TunnelCommand):
+    """A connection's peer is this partner; answered when it counts as a session."""
+
+    arguments = [(b"visit", _VISIT), (b"partner", NAME)]
+    errors = {NoPlace: b"NO_PLACE"}
+
+
+class Blame(TunnelCommand):
+    """A fault of an address that the worker has, or had, a connection of."""
+
+    arguments = [(b"host", ADDRESS), (b"fault", PrintableText(32))]
+
+
+class Assign(TunnelCommand):
+    """Which client carries a session, and how many seconds its opening may take."""
+
+    arguments = [(b"session", SESSION)]
+    response = [(b"client", NAME), (b"seconds", Number(3_600))]
+    errors = {OpeningFailed: b"OPENING_FAILED"}
+
+
+class OpenInside(TunnelCommand):
+    """Have the client that carries a session open its side; answered when the station is ready."""
+
+    arguments = [(b"session", SESSION), (b"ticket", PlacedTicket()), *FACTS]
+    errors = {OpeningFailed: b"OPENING_FAILED"}
+
+
+class BeginCall(TunnelCommand):
+    """A place for a call that the supervisor asked for."""
+
+    arguments = [(b"partner", NAME)]
+    errors = {NoPlace: b"NO_PLACE"}
+
+
+class EndCall(TunnelCommand):
+    """Give such a place back."""
+
+    arguments = [(b"partner", NAME)]
+
+
+class SourceGone(TunnelCommand):
+    """This host does not have the address that a partner is called from."""
+
+    arguments = [(b"address", ADDRESS), (b"partner", NAME)]
+
+
+class ClientRenewed(TunnelCommand):
+    """A client made a data connection with a certificate, in DER, that ends later than those before."""
+
+    arguments = [(b"certificate", Octets(_CERTIFICATE_OCTETS_MOST, 1))]
+
+
+class ServerLink(Link):
+    """A link of the server."""
+
+    allowed = directions(
+        supervisor=[PutInForce, Forget, PartnerCame, DataCame, Displaced, ClientCame, ClientWent, CallPartner],
+        worker=[
+            Spoke,
+            Left,
+            Prove,
+            Blame,
+            Assign,
+            OpenInside,
+            SeenCrlUrl,
+            BeginCall,
+            EndCall,
+            SourceGone,
+            ClientRenewed,
+        ],
+    )
+
+
+FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in Fault}
+"""The faults of addresses by their names on a link."""

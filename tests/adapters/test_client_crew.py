@@ -1,0 +1,164 @@
+"""The client's supervisor and its workers: who gets what, what a worker may say, and what is left of one that dies."""
+
+import socket
+from typing import Any
+from unittest.mock import Mock
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.client.calls import CallDenied, GrantedCall, WantedCall
+from smartproxy.client.crew import CrewHouse
+from smartproxy.client.house import Questions
+from smartproxy.client.words import AskCall, KeepRecord, OpenSession, StationTried, TakeCaller, pieces
+from smartproxy.oftp2.roles import Profile
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
+from smartproxy.policy.schema import write_object
+from smartproxy.policy.settings import Station
+from smartproxy.relay.openings import SessionFacts, Way
+from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
+from smartproxy.tunnel.lane import Inbound
+from smartproxy.tunnel.marks import TICKET_OCTETS
+from smartproxy.workers.crew import CrewMember
+from tests.adapters.rig import Journal
+
+SESSION = "0123456789abcdef"
+TICKET = bytes(TICKET_OCTETS)
+FACTS = SessionFacts(peer="192.0.2.7:40112", partner="ACME")
+INBOUND = Inbound(session=SESSION, ticket=TICKET, seconds=20, facts=FACTS)
+
+
+class CrewHouseTests(SynchronousTestCase):
+    """Two workers, whose links take notes."""
+
+    def setUp(self) -> None:
+        """Both are ready; the first is chosen."""
+        self.clock = Clock()
+        self.journal = Journal(self.clock)
+        self.over: list[str] = []
+        self.tried: list[tuple[Station, str | None]] = []
+        self.records: list[bytes] = []
+        self.calls: list[tuple[str, WantedCall]] = []
+        self.granted: Deferred[GrantedCall] = Deferred()
+        questions = Questions(
+            call=self.call,
+            over=self.over.append,
+            tried=lambda station, message: self.tried.append((station, message)),
+            recorded=self.records.append,
+        )
+        self.house = CrewHouse(self.clock, self.journal.events, questions, Mock(), count=2)
+        self.member, self.other = (CrewMember(number, 0.0, Mock(), ready=True) for number in (1, 2))
+        self.chosen: Deferred[CrewMember] = succeed(self.member)
+        self.patch(self.house.crew, "choose", lambda: self.chosen)
+
+    def call(self, session: str, wanted: WantedCall) -> Deferred[GrantedCall]:
+        """Part of ``Questions``."""
+        self.calls.append((session, wanted))
+        return self.granted
+
+    def says(self, command: Any, member: CrewMember | None = None, **arguments: object) -> Any:
+        """What a worker is answered."""
+        return self.house.responders(member or self.member)[command](**arguments)
+
+    def opening(self, answer: Any) -> Deferred[None]:
+        """A server opens a session; the worker answers so."""
+        link: Any = self.member.link
+        link.ask.return_value = fail(answer) if isinstance(answer, Exception) else answer
+        return Deferred.fromCoroutine(self.house.open_inbound(0, INBOUND))
+
+    def test_session_of_a_partner(self) -> None:
+        """The worker is told all that the server said; the place is given back when it says so, once."""
+        self.successResultOf(self.opening(succeed({})))
+        link: Any = self.member.link
+        ((command,), told) = link.ask.call_args
+        self.assertEqual((command, told["session"], told["ticket"]), (OpenSession, SESSION, TICKET))
+        self.assertEqual((told["partner"], told["deadline"], told["server"]), ("ACME", 20, 0))
+        self.assertEqual((self.over, self.member.load), ([], 1))
+        self.house.over(self.member, SESSION)
+        self.house.over(self.member, SESSION)
+        self.assertEqual((self.over, self.member.load), ([SESSION], 0))
+
+    def test_session_that_is_not_opened(self) -> None:
+        """The worker's reason is the server's; a worker that cannot be asked gives the place back."""
+        fault = StationUnreachable(rule=Cause.STATION_REFUSED, message="it refuses the connection")
+        found = self.failureResultOf(self.opening(OpeningFailed(fault)), StationUnreachable)
+        self.assertEqual((found.value.rule, self.over), (Cause.STATION_REFUSED, []))
+        self.house.over(self.member, SESSION)
+        found = self.failureResultOf(self.opening(QuestionFailed("too many are waiting")), StationUnreachable)
+        self.assertEqual((found.value.rule, self.over), (Cause.TUNNEL_QUESTION, [SESSION, SESSION]))
+        self.assertEqual(self.member.holds, {})
+
+    def test_no_worker_in_time(self) -> None:
+        """Nothing waits longer than its asker: a session is refused, and a caller's connection closed."""
+        self.chosen = Deferred()
+        opening = self.opening(succeed({}))
+        self.clock.advance(INBOUND.seconds)
+        self.assertEqual(self.failureResultOf(opening, StationUnreachable).value.rule, Cause.WORKER_START)
+        self.assertEqual(self.over, [SESSION])
+        self.chosen = Deferred()
+        ours, theirs = socket.socketpair()
+        with ours:
+            self.house.take_caller(theirs, "ACME")
+            self.clock.advance(limits.CALLER_SECONDS)
+            self.assertEqual(ours.recv(1), b"")
+
+    def test_caller(self) -> None:
+        """A caller's connection goes to the worker with an id, for which alone the worker may ask for a call."""
+        link: Any = self.member.link
+        link.hand_over.return_value = succeed({})
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        self.house.take_caller(theirs, "ACME")
+        ((command, given), told) = link.hand_over.call_args
+        self.assertEqual((command, given, told["partner"]), (TakeCaller, theirs, "ACME"))
+        session = told["session"]
+        asked: dict[str, Any] = {"way": Way.PORT, "caller": "192.168.7.9:40000", "name": "ACME"}
+        asked |= {"host": None, "port": None}
+        answer = self.says(AskCall, session=session, **asked)
+        self.assertEqual(self.calls, [(session, WantedCall(way=Way.PORT, caller="192.168.7.9:40000", name="ACME"))])
+        self.granted.callback(GrantedCall(partner="ACME", profile=Profile.DEFAULT, server=1, ticket=TICKET))
+        self.assertEqual(self.successResultOf(answer)["server"], 1)
+        self.assertRaises(Violation, self.says, AskCall, self.other, session=session, **asked)
+        self.assertRaises(Violation, self.says, AskCall, session="f" * 16, **asked)
+        self.assertEqual(len(self.calls), 1)
+
+    def test_what_is_no_object(self) -> None:
+        """A worker that tells of a station something else than one is ended."""
+        station = Station(host="192.0.2.20")
+        self.says(StationTried, station=[write_object(station)], message="it refuses the connection")
+        self.assertEqual(self.tried, [(station, "it refuses the connection")])
+        for wrong in ([], [{"host": 7}], [write_object(station)] * 2):
+            self.assertRaises(Violation, self.says, StationTried, station=wrong, message=None)
+
+    def test_records(self) -> None:
+        """A record that is longer than a value is put together again."""
+        packed = bytes(range(256)) * 256
+        self.says(KeepRecord, self.member, **pieces(packed))
+        self.assertEqual(self.records, [packed])
+
+    def test_death(self) -> None:
+        """The end of each of its sessions is told, once, as lost."""
+        self.member.sessions[SESSION] = "ACME"
+        self.house.died(self.member)
+        told = self.journal.the("session.ended")
+        self.assertEqual((told["session"], told["partner"], told["outcome"]), (SESSION, "ACME", "lost"))
+        self.assertEqual(told["cause"], "worker.lost")
+
+
+class Denied(SynchronousTestCase):
+    """A call that is denied, on its way to the worker."""
+
+    def test_travels(self) -> None:
+        """Fault, partner and profile arrive; what is no fault of a call does not."""
+        fault = PartnerUnreachable.at(Step.TLS, "the certificate has expired", Cause.CERTIFICATE_EXPIRED)
+        for partner in ("ACME", None):
+            denied = CallDenied(fault, partner, Profile.STRICT)
+            read = CallDenied.read(fault.message, denied.fields())
+            self.assertEqual((read.partner, read.profile), (partner, Profile.STRICT))
+            self.assertEqual((read.unreached.step, read.unreached.cause), (Step.TLS, Cause.CERTIFICATE_EXPIRED))
+        other = OpeningFailed(OwnFault(rule=Cause.TUNNEL_POOL, message="none"))
+        self.assertRaises(ValueError, CallDenied.read, "none", {**other.fields(), b"profile": b"default"})

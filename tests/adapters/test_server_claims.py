@@ -1,0 +1,194 @@
+"""What a worker of the server may say: of its own connections, sessions and addresses, and of nothing else."""
+
+from typing import Any
+from unittest.mock import Mock
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.admission import Admission, Visit
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.faults import OwnFault, TunnelLost
+from smartproxy.policy.penalties import Deaths, Fault, Penalties
+from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.server.accept import Gate
+from smartproxy.server.claims import Claims, Desks
+from smartproxy.server.words import (
+    Assign,
+    BeginCall,
+    Blame,
+    ClientRenewed,
+    Displaced,
+    EndCall,
+    Left,
+    NoPlace,
+    OpenInside,
+    Prove,
+    Spoke,
+)
+from smartproxy.testing.pki import TestCredential, self_signed
+from smartproxy.tunnel.faults import OpeningFailed, Violation
+from smartproxy.tunnel.vocabulary import TunnelCommand
+from smartproxy.workers.crew import CrewMember
+from tests.adapters.rig import Journal
+
+HOST = "192.0.2.7"
+
+
+class ClaimsTests(SynchronousTestCase):
+    """One worker with one connection, and another one with none."""
+
+    def setUp(self) -> None:
+        """Both are there; the limits are small."""
+        self.clock = Clock()
+        self.journal = Journal(self.clock)
+        configuration = ServerConfiguration(limits=ServerLimits(sessions=1))
+        self.gate = Gate(
+            self.clock,
+            self.journal.events,
+            Admission(limits=configuration.limits),
+            Penalties(PenaltySettings(threshold=15)),
+        )
+        self.control = Mock(client_name="inner")
+        self.assigned: dict[str, Any] = {}
+        self.ended: list[str] = []
+        self.fault: OwnFault | None = None
+        self.member, self.other = (CrewMember(number, 0.0, Mock()) for number in (1, 2))
+        self.claims, self.others = self.of(self.member), self.of(self.other)
+        entered = self.gate.enter(HOST, f"{HOST}:40000")
+        assert entered is not None
+        self.visit: Visit = entered
+        self.number = self.claims.handed(HOST, self.visit)
+
+    def of(self, member: CrewMember) -> Claims:
+        """What a worker may say."""
+        desks = Desks(
+            assign=self.assign,
+            call=lambda control, session: None,
+            carrier=self.assigned.get,
+            seconds=lambda: 20,
+            over=self.ended.append,
+            crl_url_seen=lambda url, ca: None,
+            stop=lambda reason: None,
+        )
+        tunnel: Any = Mock()
+        tunnel.context.recognized.side_effect = ValueError("not of the authority")
+        return Claims(member, self.gate, desks, tunnel, Mock())
+
+    def assign(self, session: str) -> Any:
+        """Part of ``Desks``."""
+        if self.fault is not None:
+            raise self.fault
+        self.assigned[session] = self.control
+        return self.control
+
+    def says(self, command: type[TunnelCommand], claims: Claims | None = None, **arguments: object) -> Any:
+        """The answer to a question of the worker."""
+        return (claims or self.claims).responders()[command](**arguments)
+
+    def refused(self, command: type[TunnelCommand], claims: Claims | None = None, **arguments: object) -> str:
+        """Why a question ends the worker that asks it."""
+        violation: Violation = self.assertRaises(Violation, self.says, command, claims, **arguments)
+        self.assertEqual(violation.cause, Cause.WORKER_VIOLATION)
+        return violation.detail
+
+    def test_connections_of_others(self) -> None:
+        """A worker cannot say of another one's connection that it spoke, left or proved anything."""
+        for command, more in ((Spoke, {}), (Left, {}), (Prove, {"partner": "ACME"})):
+            self.assertIn("does not have", self.refused(command, self.others, visit=self.number, **more))
+        self.assertEqual((self.gate.admission.connections, self.gate.admission.sessions), (1, 0))
+
+    def test_a_connection_is_proved_once(self) -> None:
+        """A second proof of the same connection would count a second session."""
+        self.says(Prove, visit=self.number, partner="ACME")
+        self.assertIn("twice", self.refused(Prove, visit=self.number, partner="ACME"))
+        self.assertEqual(self.gate.admission.sessions, 1)
+
+    def test_limits_are_exact_across_workers(self) -> None:
+        """The one session that there may be is taken by one worker; the other one is told which limit is reached."""
+        self.says(Prove, visit=self.number, partner="ACME")
+        second = self.gate.enter("192.0.2.8", "192.0.2.8:40000")
+        assert second is not None
+        number = self.others.handed("192.0.2.8", second)
+        told = self.assertRaises(NoPlace, self.says, Prove, self.others, visit=number, partner="BOLT")
+        again = NoPlace.read(str(told), told.fields())
+        self.assertEqual((again.denied.limit, again.denied.value, again.denied.rule), ("sessions", 1, "quota.sessions"))
+        self.assertRaises(NoPlace, self.says, BeginCall, self.others, partner="BOLT")
+        self.says(Left, visit=self.number)
+        self.says(BeginCall, self.others, partner="BOLT")
+        self.assertEqual(self.gate.admission.sessions, 1)
+        self.says(EndCall, self.others, partner="BOLT")
+        self.assertIn("does not have", self.refused(EndCall, self.others, partner="BOLT"))
+        self.assertEqual(self.gate.admission.sessions, 0)
+
+    def test_a_displaced_connection(self) -> None:
+        """The worker is told; what it said before it knew is no violation, and counts nothing."""
+        self.visit.leave()
+        entered = self.gate.enter(HOST, f"{HOST}:40001")
+        assert entered is not None
+        number = self.claims.handed(HOST, entered)
+        displaced = entered.displaced
+        entered.leave()
+        displaced()
+        tell: Any = self.member.link.tell
+        tell.assert_called_once_with(Displaced, visit=number)
+        self.says(Spoke, visit=number)
+        self.says(Left, visit=number)
+        self.assertEqual(self.gate.admission.connections, 0)
+
+    def test_addresses_of_others(self) -> None:
+        """A worker can have an address banned that it had a connection of, and no other one."""
+        self.assertIn("nothing to do", self.refused(Blame, self.others, host=HOST, fault="IDENTITY"))
+        self.assertIn("nothing to do", self.refused(Blame, host=HOST, fault="RUDENESS"))
+        self.says(Left, visit=self.number)
+        self.says(Blame, host=HOST, fault=Fault.EFFORT.name)
+        self.assertGreater(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
+
+    def test_sessions_of_others(self) -> None:
+        """A worker cannot have a session opened that it did not begin."""
+        self.assertIn("does not have", self.refused(Assign, session="a1"))
+        self.assertIn("does not have", self.refused(OpenInside, session="a1", ticket=b"", peer="x"))
+        self.member.sessions["a1"] = "ACME"
+        self.assertEqual(self.says(Assign, session="a1"), {"client": "inner", "seconds": 20})
+
+    def test_no_client(self) -> None:
+        """Where no client can carry a session, its worker is told why."""
+        self.member.sessions["a1"] = "ACME"
+        self.fault = TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
+        failed = self.assertRaises(OpeningFailed, self.says, Assign, session="a1")
+        self.assertEqual(failed.fault.rule, Cause.TUNNEL_NONE)
+        failure = self.failureResultOf(self.says(OpenInside, session="a1", ticket=b"", peer="x"), OpeningFailed)
+        self.assertEqual(failure.value.fault.rule, Cause.TUNNEL_LOST)
+
+    def test_certificates_of_nobody(self) -> None:
+        """A certificate that the licence's authority did not issue prolongs nothing."""
+        self.refused(ClientRenewed, certificate=_der(self_signed("inner")))
+        self.refused(ClientRenewed, certificate=b"no certificate")
+
+    def test_deaths_are_counted_against_who_was_there(self) -> None:
+        """The third worker within a minute that dies with a connection of an address raises the address's penalty."""
+        deaths = Deaths()
+        self.member.sessions["a1"] = "ACME"
+        self.says(Prove, visit=self.number, partner="ACME")
+        for _ in range(2):
+            self.claims.died(deaths, self.clock.seconds())
+        self.assertEqual(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
+        self.claims.died(deaths, self.clock.seconds())
+        self.assertGreater(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
+        self.assertEqual(self.journal.the("penalty.banned")["cause"], Cause.PENALTY_DEATHS)
+        self.assertEqual(self.ended, ["a1"] * 3)
+
+    def test_what_a_worker_held_is_given_back(self) -> None:
+        """A worker's calls are over with it; its connections are given back by the crew."""
+        self.says(BeginCall, partner="ACME")
+        self.claims.died(Deaths(), 0.0)
+        for let_go in self.member.holds.values():
+            let_go()
+        self.assertEqual((self.gate.admission.sessions, self.gate.admission.connections), (0, 0))
+
+
+def _der(credential: TestCredential) -> bytes:
+    return x509.load_pem_x509_certificate(credential.certificate_pem).public_bytes(Encoding.DER)
