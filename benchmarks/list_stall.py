@@ -3,12 +3,12 @@
     python benchmarks/list_stall.py [--entries 1000000] [--octets 16]
 
 Run by ``make bench-lists``. Real daemons on loopback; a web server here gives the list, whose download is approved. In
-each daemon a timer fires every 5 ms and notes when it was late. What is judged is the clock without the time in which
-the daemon's threads were ready to run and had no processor (proc(5), schedstat): what other programs took from a busy
-machine is no stall of ours, but a thread that holds Python's lock, a disk and a database are. The same goes for the
-time until the list is in force, from the end of its download on; what the process that reads the list waited for a
-processor is not known, and counts. The clock and the CPU time stand beside. Goals: no stall longer than 50 ms, in force
-within 15 s; it ends with status 1 if one is missed. Run it where ``tests`` can be imported.
+each daemon a timer fires every 5 ms and notes when it was late: by the clock, and by the CPU time that the process used
+meanwhile, in whichever thread. The time until the list is in force has both, too; its CPU time is that of the daemons
+and of the processes that they started. The clock is judged if the daemons' threads had a processor for nine tenths of
+the time in which they could run (proc(5), schedstat); on a busier machine the clock says what other programs do, and
+the CPU time is judged. Which one it is stands in the first line. Goals: no stall longer than 50 ms, in force within
+15 s; it ends with status 1 if one is missed. Run it where ``tests`` can be imported.
 """
 
 import argparse
@@ -39,28 +39,18 @@ FORCE_SECONDS: Final = 15.0
 NOTED_SECONDS: Final = 0.010
 DAEMONS: Final = ("smartproxy-backend", "smartproxy-client", "smartproxy-server")
 _METER: Final = """
-import glob, sys, time
+import sys, time
 path = sys.argv.pop(1)
 from twisted.internet import reactor
-last = [0.0, 0.0, 0.0]
+last = [0.0, 0.0]
 file = open(path, "w", buffering=1)
-def queued():
-    found = 0.0
-    for name in glob.glob("/proc/self/task/*/schedstat"):
-        try:
-            with open(name) as one:
-                found += int(one.read().split()[1]) / 1e9
-        except OSError:
-            pass
-    return found
 def look():
-    last[:] = time.monotonic(), time.process_time(), queued()
+    last[:] = time.monotonic(), time.process_time()
     reactor.callLater(0.005, tick)
 def tick():
     late = time.monotonic() - last[0] - 0.005
     if late > {noted}:
-        own = max(0.0, late - (queued() - last[2]))
-        file.write(f"{{last[0]}} {{late}} {{own}} {{time.process_time() - last[1]}}\\n")
+        file.write(f"{{last[0]}} {{late}} {{time.process_time() - last[1]}}\\n")
     look()
 reactor.callWhenRunning(look)
 from twisted.scripts.twistd import run
@@ -82,11 +72,11 @@ class MeteredSite(Site):
         """Their processes."""
         return [each.pid for each in (self.backend, self.client, self.server) if each is not None]
 
-    def stalls(self, name: str, since: float) -> list[tuple[float, float, float]]:
-        """The stalls of a daemon since a time: without its waiting for a processor, by the clock, and its CPU time."""
+    def stalls(self, name: str, since: float) -> list[tuple[float, float]]:
+        """The stalls of a daemon since a time: by the clock, and by the CPU time."""
         lines = (self.folder / f"{name}.stalls").read_text().splitlines()
         found = [tuple(map(float, line.split())) for line in lines]
-        return [(own, late, cpu) for at, late, own, cpu in found if at + late >= since]
+        return [(late, cpu) for at, late, cpu in found if at + late >= since]
 
 
 class Given(Data):
@@ -131,21 +121,21 @@ async def measure(reactor: Any, folder: Path, entries: int, octets: int) -> None
         while not given.at:
             await deferLater(reactor, 0.01)
         used, watch = sum(map(cpu, site.daemons)), Stopwatch(site.backend, site.client, site.server)
-        taken, own = await in_force(site, before + 2) - given.at, watch.seconds()
+        taken = await in_force(site, before + 2) - given.at
         used = sum(map(cpu, site.daemons)) - used
-        goal = "ok" if own <= FORCE_SECONDS else "TOO LATE"
-        print(
-            f"the list: in force {own:.1f} s after it was downloaded, without waiting for a processor; {taken:.1f} s "
-            f"by the clock, {used:.1f} s of CPU  {goal}"
-        )
+        is_busy = watch.seconds() < 0.9 * watch.passed()
+        print(f"judged by the {'CPU time: the machine is busy with other programs' if is_busy else 'clock'}")
+        missed = (used if is_busy else taken) > FORCE_SECONDS
+        goal = "TOO LATE" if missed else "ok"
+        print(f"the list: in force {taken:.1f} s after it was downloaded, {used:.1f} s of CPU  {goal}", flush=True)
         await deferLater(reactor, 3)
-        missed = tell(site, since) or own > FORCE_SECONDS
+        missed = tell(site, since, is_busy=is_busy) or missed
         since = time.monotonic()
         await site.smartproxy("settings", "set", "server.deadlines.ssid", "45")
         taken = await in_force(site, before + 3) - since
         print(f"another change: in force {taken:.1f} s after the command began", flush=True)
         await deferLater(reactor, 3)
-        missed = tell(site, since) or missed
+        missed = tell(site, since, is_busy=is_busy) or missed
     finally:
         await site.stop()
         await web.stopListening()
@@ -173,17 +163,16 @@ async def in_force(site: Site, count: int) -> float:
     return time.monotonic()
 
 
-def tell(site: MeteredSite, since: float) -> bool:
-    """Print the longest stall of each daemon since a time; whether one is too long."""
+def tell(site: MeteredSite, since: float, *, is_busy: bool) -> bool:
+    """Print the longest stalls of each daemon since a time; whether one is too long."""
     missed = False
     for name in DAEMONS:
-        own, late, used = max(site.stalls(name, since), default=(0.0, 0.0, 0.0))
-        goal = "ok" if own <= GOAL_SECONDS else "TOO LONG"
-        missed = missed or own > GOAL_SECONDS
-        print(
-            f"  {name:20} longest stall {own * 1000:6.1f} ms; {late * 1000:6.1f} ms by the clock, "
-            f"{used * 1000:6.1f} ms of CPU  {goal}"
-        )
+        found = site.stalls(name, since)
+        by_clock, by_cpu = max((late for late, _ in found), default=0.0), max((cpu for _, cpu in found), default=0.0)
+        is_long = (by_cpu if is_busy else by_clock) > GOAL_SECONDS
+        missed = missed or is_long
+        goal = "TOO LONG" if is_long else "ok"
+        print(f"  {name:20} longest stall {by_clock * 1000:6.1f} ms by the clock, {by_cpu * 1000:6.1f} ms CPU  {goal}")
     return missed
 
 

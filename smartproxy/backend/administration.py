@@ -39,7 +39,7 @@ from smartproxy.backend.errors import (
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.openapi import described
 from smartproxy.backend.operations import crl
-from smartproxy.backend.operations.list_files import ListsGiven
+from smartproxy.backend.operations.list_files import ListsRead
 from smartproxy.backend.operations.operation import Caller, Operation
 from smartproxy.backend.operations.performing import TAG_DIGITS, Performed, Rehearsed, Terms, check_permission, perform
 from smartproxy.backend.operations.registry import OPERATIONS
@@ -202,7 +202,7 @@ class Administration:
             raise _refusal(error) from error
         return _write(request, operation, done, octets)
 
-    async def _lists(self, request: IRequest, name: str) -> ListsGiven:
+    async def _lists(self, request: IRequest, name: str) -> ListsRead:
         """The lists in the file that is the body of a call.
 
         :raises CallRefused: when it was not kept, or is too large.
@@ -214,7 +214,7 @@ class Administration:
         try:
             if content.seek(0, os.SEEK_END) > limits.DOWNLOAD_OCTETS_MOST:
                 raise too_large(limits.DOWNLOAD_OCTETS_MOST)
-            return await self._runner.run(ListsGiven.of_file, self._store, name, content, self._now())
+            return await self._runner.run(ListsRead.of_file, self._store, name, content, self._now())
         finally:
             content.close()
 

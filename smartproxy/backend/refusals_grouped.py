@@ -18,6 +18,8 @@ from smartproxy.backend.telling import REFUSALS
 EVENTS_READ: Final = 1000
 """So many events of one name are looked at, the newest."""
 PEERS_SHOWN: Final = 5
+CERTIFICATES_SHOWN: Final = 10
+"""So many different certificates of callers that are not known are told, the last ones that came."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +29,7 @@ class RefusalGroup:
     :ivar key: the cause, as :data:`~smartproxy.policy.explanations.EXPLANATIONS` names it.
     :ivar partner: ``None``: a caller that is not known, or several of them.
     :ivar newest: the event that tells of the last one.
+    :ivar certificates: where the caller is not known, the event that tells of the last one with each certificate.
     :ivar peers: from where the last ones came, without ports, each once.
     """
 
@@ -36,6 +39,7 @@ class RefusalGroup:
     first: datetime
     last: datetime
     newest: StoredEvent
+    certificates: tuple[StoredEvent, ...]
     peers: tuple[str, ...]
 
 
@@ -82,6 +86,10 @@ def _group(key: str, partner: str | None, events: list[StoredEvent]) -> RefusalG
     peers = dict.fromkeys(
         refusals_explained.host_of(str(each.fields["peer"])) for each in events if "peer" in each.fields
     )
+    certificates: dict[object, StoredEvent] = {}
+    for each in events if partner is None else ():
+        if "certificate_sha256" in each.fields:
+            certificates.setdefault(each.fields["certificate_sha256"], each)
     return RefusalGroup(
         key=key,
         partner=partner,
@@ -89,5 +97,6 @@ def _group(key: str, partner: str | None, events: list[StoredEvent]) -> RefusalG
         first=events[-1].time,
         last=events[0].time,
         newest=events[0],
+        certificates=tuple(certificates.values())[:CERTIFICATES_SHOWN],
         peers=tuple(peers)[:PEERS_SHOWN],
     )

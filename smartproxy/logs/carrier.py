@@ -47,48 +47,43 @@ class BatchFailed(Exception):
     """Raised by a carrier's ``send``: the far end is there and failed, perhaps because of this batch."""
 
 
-class Waiting(Generic[_T]):
+class Waiting(deque[_T]):
     """A queue of the newest entries, in their order: beyond *most* the oldest is dropped.
+
+    Entries come in by :meth:`put` and :meth:`put_back` alone.
 
     :ivar dropped: how many were dropped and not yet told by :meth:`lost`.
     """
 
     def __init__(self, most: int = WAITING_MOST) -> None:
+        super().__init__()
         self.dropped = 0
         self._most = most
-        self._entries: deque[_T] = deque()
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def put(self, entry: _T) -> bool:
         """Add the newest entry; whether there was room without dropping the oldest."""
-        self._entries.append(entry)
-        if len(self._entries) <= self._most:
+        self.append(entry)
+        if len(self) <= self._most:
             return True
-        self._entries.popleft()
+        self.popleft()
         self.dropped += 1
         return False
 
     def take(self, most: int) -> list[_T]:
         """Take the oldest entries, at most *most*."""
-        return [self._entries.popleft() for _ in range(min(most, len(self._entries)))]
+        return [self.popleft() for _ in range(min(most, len(self)))]
 
     def put_back(self, entries: Sequence[_T]) -> None:
         """Put entries that were taken before all others again, as far as there is room; the oldest are dropped."""
-        room = self._most - len(self._entries)
+        room = self._most - len(self)
         dropped = max(0, len(entries) - room)
         self.dropped += dropped
-        self._entries.extendleft(reversed(entries[dropped:]))
+        self.extendleft(reversed(entries[dropped:]))
 
     def lost(self) -> int:
         """How many entries were dropped since this was asked last."""
         count, self.dropped = self.dropped, 0
         return count
-
-    def clear(self) -> None:
-        """Forget all entries."""
-        self._entries.clear()
 
 
 class Carrier(Generic[_T]):

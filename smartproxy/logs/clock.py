@@ -23,8 +23,9 @@ def make_steady(
 ) -> None:
     """Have a reactor measure with seconds that only ever grow; done twice, it has no effect.
 
-    Its seconds are those since 1970 at this moment and go on from there, so that calls which it was asked for before
-    keep their time. The time of day is its attribute ``time_of_day`` from then on; ask :func:`now` for it.
+    Its seconds are the system's own from then on, without a function between, since it is asked for them at every turn;
+    calls which it was asked for before keep their time. The time of day is its attribute ``time_of_day``; ask
+    :func:`now` for it.
 
     :param reactor: Twisted's; what it asks is its attribute ``seconds``.
     :param steady: seconds since any moment, which only ever grow.
@@ -32,8 +33,12 @@ def make_steady(
     """
     if hasattr(reactor, "time_of_day"):
         return
-    begun = time_of_day() - steady()
-    reactor.seconds = lambda: begun + steady()
+    ahead = reactor.seconds() - steady()
+    # Canceled ones, too: the order of all of them must stay.
+    for call in (*reactor._pendingTimedCalls, *reactor._newTimedCalls):
+        call.time -= ahead
+        call.seconds = steady
+    reactor.seconds = steady
     reactor.time_of_day = time_of_day
 
 

@@ -381,8 +381,8 @@ class EventType:
                 value: Any = fields.get(name)
                 if value is not None:
                     # Most values are what they have to be as they are, and cost no call.
-                    fits = value.__class__ is not int or -NUMBER_MOST <= value <= NUMBER_MOST
-                    if value.__class__ is not field.plain or not fits:
+                    kind = value.__class__
+                    if kind is not field.plain or (kind is int and not -NUMBER_MOST <= value <= NUMBER_MOST):
                         value = field.check(value)
                     checked[name] = value
         except FieldRefused as refused:

@@ -82,7 +82,7 @@ def _pairs(fields: Mapping[str, Value] | Mapping[str, Scalar], without: frozense
             continue
         # Most values are plain words and numbers, and each line has many of them.
         if value.__class__ is str:
-            words.append(f"{key}={value if _PLAIN.fullmatch(value) else _quoted(value)}")
+            words.append(f"{key}={value if value.isalnum() or _PLAIN.fullmatch(value) else _quoted(value)}")
         elif value.__class__ is int and key not in _RELEASE_LEVELS:
             words.append(f"{key}={value}")
         else:

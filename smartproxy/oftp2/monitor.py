@@ -18,6 +18,7 @@ from smartproxy.oftp2.commands import BY_OCTET, DATA, SSID, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, ProtocolError, UnexpectedCommand, UnknownCommand, note
 from smartproxy.oftp2.fields import Rule
 from smartproxy.oftp2.judgement import Counters, Judgement, Observation, excerpt
+from smartproxy.oftp2.regular import NO_LIMITS
 from smartproxy.oftp2.roles import ROLES, Level, Profile, Role
 from smartproxy.oftp2.states import TABLE, Guard, Transition
 from smartproxy.oftp2.subrecords import END_OF_RECORD, walk
@@ -58,12 +59,12 @@ class _Direction:
     length: int = 0
     kind: type[Command] = DATA
     step: Transition | None = None
-    limits: dict[str, Rule] = attrs.Factory(dict)
+    limits: Mapping[str, Rule] = NO_LIMITS
     reader: Reader | None = None
     chain: int = 0
     units: int = 0
     last: int = 0
-    departures: list[Anomaly] = attrs.Factory(list)
+    departures: tuple[Anomaly, ...] = ()
 
     def finish(self) -> None:
         """Count the buffer that was let pass, and be ready for the next."""
@@ -97,7 +98,6 @@ class Monitor:
         self._ceilings = ceilings or Ceilings()
         self.observe_data = observe_data
         self._directions = {role: _Direction(role, self._ceilings.before_ssid) for role in ROLES}
-        self._counters = {role: direction.counters for role, direction in self._directions.items()}
         self._observations: list[Observation] = []
         self.error: ProtocolError | None = None
 
@@ -134,7 +134,7 @@ class Monitor:
     @property
     def counters(self) -> Mapping[Role, Counters]:
         """What each side has sent."""
-        return self._counters
+        return {role: direction.counters for role, direction in self._directions.items()}
 
     @property
     def level_for_esid(self) -> Level:
@@ -243,7 +243,7 @@ class Monitor:
     def _oversize(self, direction: _Direction, buffers: int) -> None:
         transfer = self._witness.file
         if transfer.oversize == 0 or self.observe_data:
-            direction.departures.append(note(3, "length.data", "5.3.2", "DATA"))
+            direction.departures += (note(3, "length.data", "5.3.2", "DATA"),)
         transfer.oversize += buffers
 
     def _advance(self, direction: _Direction, octets: bytes | bytearray, start: int, have: int) -> int | None:
@@ -305,7 +305,7 @@ class Monitor:
                 section="5.3",
                 offset=stream.HEADER_LENGTH,
             )
-        limits: dict[str, Rule] = {}
+        limits = NO_LIMITS
         direction.step = self._step(direction.sender, kind)
         for check in direction.step.guards:
             if isinstance(check, Guard):
@@ -314,7 +314,7 @@ class Monitor:
                     refused.command, refused.offset = kind.NAME, stream.HEADER_LENGTH
                     raise refused
             else:
-                limits.update(check.limits(self._witness))
+                limits = {**limits, **check.limits(self._witness)}
         length = direction.length - stream.HEADER_LENGTH
         direction.kind = kind
         if kind is DATA:
@@ -418,4 +418,4 @@ class Monitor:
                 transfer=transfer,
             )
         )
-        direction.departures.clear()
+        direction.departures = ()

@@ -23,7 +23,8 @@ from smartproxy.oftp2.fields import Field, Rule
 from smartproxy.oftp2.grammars import Values
 from smartproxy.oftp2.roles import Level
 
-_NO_LIMITS: Final[Mapping[str, Rule]] = {}
+NO_LIMITS: Final[Mapping[str, Rule]] = {}
+"""What the state of a session leaves of the values of most commands: all."""
 
 
 @attrs.frozen
@@ -96,7 +97,7 @@ _SSIDS: Final[Mapping[bytes, _Shape | None]] = {str(level.value).encode(): _shap
 
 
 def read(
-    kind: type[Command], level: Level | None, octets: bytes, limits: Mapping[str, Rule] = _NO_LIMITS
+    kind: type[Command], level: Level | None, octets: bytes, limits: Mapping[str, Rule] = NO_LIMITS
 ) -> Command | None:
     """Read a whole Command Exchange Buffer whose command octet has been judged.
 

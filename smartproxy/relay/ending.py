@@ -13,7 +13,7 @@ import attrs
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import Agreed
 from smartproxy.policy.faults import EndedBy, Outcome, PartnerUnreachable
 from smartproxy.relay.events import SharedEnd
@@ -160,7 +160,7 @@ def agreed_facts(agreed: Agreed) -> dict[str, str | int | bool]:
         "compression": agreed.compression,
         "restart": agreed.restart,
         "authentication": agreed.authentication,
-        "senders": " and ".join(sorted(role.name.lower() for role in agreed.senders)),
+        "senders": " and ".join(role.word for role in ROLES if role in agreed.senders),
     }
 
 

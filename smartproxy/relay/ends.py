@@ -48,7 +48,7 @@ class SessionEnds:
         self.reporter = Reporter(session, opening)
         self._files = FileLedger(opening.partner)
         self._legs = Legs(opening, monitor)
-        self._full: set[Role] = set()
+        self._full: frozenset[Role] = frozenset()
         self._armed: set[Timer] = set()
         self._quiet = Arm(Timer.INACTIVITY, deadlines.inactivity)
         self._held = b""

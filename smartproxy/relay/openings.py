@@ -8,7 +8,8 @@ SSID is judged. Standards: RFC 5024 sections 4.2.2 and 5.3.1 (SSRM), 5.3.2 (SSID
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import attrs
 
@@ -109,9 +110,9 @@ class Opening:
     excuse: OwnFault | None = None
 
     @property
-    def profiles(self) -> dict[Role, Profile]:
+    def profiles(self) -> Mapping[Role, Profile]:
         """How literally the RFC is read for what each of the two sends."""
-        return {self.partner: self.facts.profile, self.partner.other: self.station}
+        return _profiles(self.partner, self.facts.profile, self.station)
 
     @property
     def direction(self) -> str:
@@ -130,6 +131,12 @@ class Opening:
     def leg(self, role: Role) -> str:
         """What a role's leg leads to: ``partner``, ``station`` or ``tunnel``."""
         return "tunnel" if role is self.tunnel else self.side(role)
+
+
+@lru_cache(maxsize=8)
+def _profiles(partner: Role, its: Profile, station: Profile) -> Mapping[Role, Profile]:
+    """How literally the RFC is read: one table for all sessions alike."""
+    return {partner: its, partner.other: station}
 
 
 def server_inbound(

@@ -5,8 +5,8 @@ A note costs a few operations: nothing is worded before the end. Keeps a bounded
 challenges are masked when the record is made (:mod:`smartproxy.policy.session_record`). Judges nothing.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from smartproxy.oftp2.commands import CDT, Command
 from smartproxy.oftp2.judgement import Observation
@@ -20,6 +20,9 @@ from smartproxy.relay.reports import plain
 
 _Step = tuple[float, Role, Command | tuple[int, int, int]]
 """When, who, and the command; of DATA its buffers, the octets of the file, and its Set Credits."""
+
+
+_PLAIN: Final = frozenset({str, int})
 
 
 class Recorder:
@@ -53,7 +56,7 @@ class Recorder:
         self._begun = seconds()
         self._setup: float | None = None
         self._first: list[_Step] = []
-        self._last: deque[_Step] = deque(maxlen=STEPS_LAST)
+        self._last: list[_Step] = []
         self._further = self._credits = 0
         self._counters = [(role, monitor.counters[role]) for role in ROLES]
         self._counted = [0, 0]
@@ -81,8 +84,7 @@ class Recorder:
             if len(self._first) < STEPS_FIRST:
                 self._first.append((now, seen.sender, value))
             else:
-                self._further += 1
-                self._last.append((now, seen.sender, value))
+                self._add_further((now, seen.sender, value))
 
     def held(self, leg: Role) -> None:
         """A side is not read: the other one does not take more."""
@@ -135,8 +137,13 @@ class Recorder:
         if len(self._first) < STEPS_FIRST:
             self._first.append(step)
         else:
-            self._further += 1
-            self._last.append(step)
+            self._add_further(step)
+
+    def _add_further(self, step: _Step) -> None:
+        """Keep a step behind the first ones, and the last of them only; few sessions have so many."""
+        self._further += 1
+        self._last.append(step)
+        del self._last[:-STEPS_LAST]
 
     def _offset(self, moment: float) -> int:
         return max(0, round((moment - self._begun) * 1000))
@@ -150,5 +157,8 @@ class Recorder:
             fields = dict(zip(("buffers", "octets", "credits"), said, strict=True))
         else:
             name = said.NAME
-            fields = {key: value if value.__class__ is str else plain(value) for key, value in said.shown().items()}
+            fields = said.shown()
+            for key, value in fields.items():
+                if value.__class__ not in _PLAIN:
+                    fields[key] = plain(value)
         return {"at": self._offset(moment), "by": sides[role], "command": name, "fields": fields}

@@ -259,20 +259,20 @@ class Session(SessionEnds):
     # Back-pressure.
 
     def _note_full(self, event: events.LegFull) -> None:
-        self._full.add(event.leg)
+        self._full |= {event.leg}
 
     def _note_drained(self, event: events.LegDrained) -> None:
-        self._full.discard(event.leg)
+        self._full -= {event.leg}
 
     def _hold_back(self, event: events.LegFull) -> None:
         other = event.leg.other
-        self._full.add(event.leg)
+        self._full |= {event.leg}
         self._intents.append(Pause(other))
         self._disarm(BUFFER_TIMERS[other])
 
     def _let_go(self, event: events.LegDrained) -> None:
         other = event.leg.other
-        self._full.discard(event.leg)
+        self._full -= {event.leg}
         self._intents.append(Resume(other))
         self._watch(other, self._monitor.held(other), progress=False)
 

@@ -1,6 +1,7 @@
 """Refusals on the page: what is said of them, and the buttons that repair them."""
 
 import html
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -35,18 +36,16 @@ class RefusalCase(PartnerCase):
         self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
         return max(each.number for each in self.stored(name))
 
-    def unknown(self, **fields: Any) -> int:
+    def unknown(self, **given: Any) -> int:
         """A caller comes with a certificate that nobody knows; the event's number."""
+        usual = {"subject": "CN=oftp.acme.example", "certificate_sha256": NEW, "peer": "192.0.2.7:40001"}
         return self.tell(
             "certificate.refused",
-            peer="192.0.2.7:40001",
             cause="certificate.no_partner",
             message="the certificate is assigned to no partner",
-            subject="CN=oftp.acme.example",
             issuer="CN=Odette CA 4",
             serial="4e770b",
-            certificate_sha256=NEW,
-            **fields,
+            **{**usual, **given},
         )
 
     def twice(self, place: str, **fields: str) -> str:
@@ -77,6 +76,18 @@ class Lists(RefusalCase):
             self.assertIn(word, text)
         self.assertLess(text.index("An unknown caller"), text.index("ACME gives"))
         self.assertIn(f'href="/refusals/{number}"', self.alice.get("/refusals").body.decode())
+
+    def test_different_certificates(self) -> None:
+        """Each certificate of callers that nobody knows is reached, not only that of the one who came last."""
+        first = self.unknown()
+        self.assertNotIn("different certificates", self.text(self.alice.get("/refusals")))
+        for port in (2, 3):
+            peer = f"192.0.2.8:4000{port}"
+            last = self.unknown(subject="CN=oftp.bolt.example", certificate_sha256="b" * 64, peer=peer)
+        page = self.alice.get("/refusals")
+        self.assertIn("The last 2 different certificates", self.text(page))
+        linked = re.findall(r'<a href="/refusals/([0-9]+)">', page.body.decode())
+        self.assertEqual([str(last), str(first)], linked)
 
     def test_strangers(self) -> None:
         """Callers without a certificate or TLS are told apart, and need nobody."""

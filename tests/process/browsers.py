@@ -189,6 +189,19 @@ class Window:
             if each["impact"] in impacts
         ]
 
+    def obstacles_in_both(self) -> list[str]:
+        """What axe finds on the page as it is now, in either theme, if its reader has chosen none."""
+        found = []
+        for theme in ("dark", "light"):
+            self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+            found += [f"{theme}, {self.page.url}: {each}" for each in self.obstacles()]
+        return found
+
+    def answered(self, status: int) -> None:
+        """Take what the console says of a page that was asked for, and that has this status, for no error."""
+        told = f"Failed to load resource: the server responded with a status of {status} "
+        self.wrong[:] = [each for each in self.wrong if told not in each]
+
     def end(self) -> list[str]:
         """Close the profile; what went wrong in it."""
         for page in self.context.pages:

@@ -13,14 +13,14 @@ from smartproxy.testing.programs import environment, finish
 from tests.packaging.wheel import ROOT
 from tests.process.clock import LIMIT_SECONDS
 
-FILE: Final = {"smartproxy-server": 310, "smartproxy-client": 360, "smartproxy-backend": 150}
+FILE: Final = {"smartproxy-server": 300, "smartproxy-client": 335, "smartproxy-backend": 150}
 """The most Python calls of each daemon for each small file, without what sends batches of events: at the usual log
 level, with events that are stored.
 
 What a daemon does by itself from time to time is in it, too; in the backend, that is much of the little there is.
 """
 
-SESSION: Final = {"smartproxy-server": 1720, "smartproxy-client": 1700}
+SESSION: Final = {"smartproxy-server": 1650, "smartproxy-client": 1640}
 """The most for each session, from the connection to its end, with one small file; without the batches, too."""
 
 BATCH: Final = {"smartproxy-server": 150, "smartproxy-client": 1100, "smartproxy-backend": 0}

@@ -30,6 +30,16 @@ _SPOKEN = """
         return found.filter(each => each); }
 """
 """All texts of a page, those that are only heard, too; not what is quoted for a partner in its language."""
+_TWICE = """
+() => { const ids = [...document.querySelectorAll("[id]")].map(each => each.id);
+        return ids.filter((id, at) => ids.indexOf(id) !== at); }
+"""
+_BROKEN = """
+() => [...document.querySelectorAll(".whole")].filter(each => {
+    const spot = document.createRange(); spot.selectNodeContents(each);
+    return each.offsetParent && spot.getClientRects().length > 1; }).map(each => each.textContent)
+"""
+"""Names of events that stand on more than one line."""
 _FOCUS = """
 () => { const at = document.activeElement, box = at.getBoundingClientRect(), look = getComputedStyle(at);
         return [at === document.body, at.outerHTML.slice(0, 120), box.width > 0 && box.height > 0,
@@ -116,15 +126,18 @@ class Everywhere(EverywhereCase):
         self.assertEqual([], await self.everywhere(Eyes(), tab))
 
     async def test_titles(self) -> None:
-        """Each page has one heading of the first rank and a title of its own."""
+        """Each page has one heading of the first rank, a title of its own, and no two elements of one id.
+
+        No name of an event is broken within, where the screen is as wide as usual.
+        """
         titles: dict[str, str] = {}
 
         def look(window: Window) -> str:
-            headings = window.page.locator("h1").count()
-            title = window.page.title()
-            path = window.page.url.removeprefix(self.origin)
-            same = titles.setdefault(title, path)
-            return "" if headings == 1 and same == path else f"{headings} headings; {title} is also {same}"
+            page = window.page
+            headings, title, path = page.locator("h1").count(), page.title(), page.url.removeprefix(self.origin)
+            same, twice, broken = titles.setdefault(title, path), page.evaluate(_TWICE), page.evaluate(_BROKEN)
+            good = headings == 1 and same == path and not twice and not broken
+            return "" if good else f"{headings} headings; {title} is also {same}; twice {twice}; broken {broken}"
 
         self.assertEqual([], await self.everywhere(Eyes(), look))
 

@@ -95,7 +95,9 @@ class SetUp(LookingCase):
             with page.expect_response("**/setup/part/live*"):
                 pass
         expect(page.locator("#live time")).not_to_contain_text("UTC")
+        _has_no_obstacle(window)
         expect(window.go("/setup").get_by_text("The site is set up.")).to_be_visible()
+        _has_no_obstacle(window)
 
     async def identity(self, reader: Reader) -> None:
         """Import what the CA has issued."""
@@ -108,6 +110,7 @@ class SetUp(LookingCase):
             window.page.get_by_label("Password of the file").fill("secret")
             window.page.get_by_role("button", name="Import").click()
             expect(window.page.get_by_text("Key and certificate are in the store")).to_be_visible()
+            _has_no_obstacle(window)
 
         await reader.does(imports)
 
@@ -122,6 +125,7 @@ class SetUp(LookingCase):
             with page.expect_download() as saved:
                 page.get_by_role("link", name="Save smartproxy.lic").click()
             saved.value.save_as(self.site.licence)
+            _has_no_obstacle(window)
             page.get_by_role("link", name="Next: server and client").click()
 
         await reader.does(signs)
@@ -131,6 +135,8 @@ class SetUp(LookingCase):
 
         def commands(window: Window) -> str:
             window.page.get_by_role("button", name="Make the client's token").click()
+            expect(window.page.locator("#client-commands")).to_be_visible()
+            _has_no_obstacle(window)
             return window.page.locator("#client-commands").inner_text()
 
         typed = await reader.does(commands)
@@ -148,6 +154,8 @@ class SetUp(LookingCase):
             expect(window.page.get_by_text("The client is there")).to_be_visible()
             expect(window.page.get_by_text("The server is there")).to_be_visible()
             window.page.get_by_role("link", name="Next: first partner").click()
+            expect(window.page.get_by_role("button", name="Add the partner")).to_be_visible()
+            _has_no_obstacle(window)
 
         await reader.does(ticked)
 
@@ -166,6 +174,7 @@ class SetUp(LookingCase):
 
         def takes(window: Window) -> None:
             expect(window.page.get_by_text(ACME)).to_be_visible()
+            _has_no_obstacle(window)
             window.page.get_by_role("button", name="Take this code over").click()
             expect(window.page.get_by_text("for the first session")).to_be_visible()
 
@@ -184,14 +193,18 @@ class SetUp(LookingCase):
 def _found(invitation: str, window: Window) -> None:
     """Follow the link, make the site and the administrator."""
     page = window.go(invitation)
+    _has_no_obstacle(window)
     page.get_by_label("Name of the site").fill("Muster GmbH")
     page.get_by_label("Names of this machine").fill("127.0.0.1")
     page.get_by_role("button", name="Make the site").click()
+    expect(page.get_by_label("User")).to_be_visible()
+    _has_no_obstacle(window)
     page.get_by_label("User").fill("alice")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password once more").fill(PASSWORD)
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_text("6 steps to the first file.")).to_be_visible()
+    _has_no_obstacle(window)
 
 
 def _station(port: int, window: Window) -> None:
@@ -201,3 +214,9 @@ def _station(port: int, window: Window) -> None:
     page.get_by_label("Port").fill(str(port))
     page.get_by_role("button", name="Test and save").click()
     expect(page.get_by_text("An OFTP2 station answered: SSRM.")).to_be_visible()
+    _has_no_obstacle(window)
+
+
+def _has_no_obstacle(window: Window) -> None:
+    found = window.obstacles_in_both()
+    assert found == [], found

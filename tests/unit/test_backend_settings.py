@@ -2,8 +2,11 @@
 
 from smartproxy.backend import generations, settings
 from smartproxy.backend.errors import ChangeRefused, NotFound
+from smartproxy.backend.operations import settings as operations
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
 from smartproxy.policy.configuration import Configuration, parse
-from tests.unit.sites import SiteCase
+from tests.unit.sites import NOW, SiteCase
 
 
 class Settings(SiteCase):
@@ -85,3 +88,15 @@ class Settings(SiteCase):
         """A setting that was set is an event with its name."""
         self.put("server.deadlines.ssid", 45)
         self.assertEqual(self.stored("settings.changed")[-1].fields["names"], ["server.deadlines.ssid"])
+
+
+class ByOperations(SiteCase):
+    """As the API and the page set them."""
+
+    def test_value_that_is_none(self) -> None:
+        """A value that a setting of the backend does not take is refused in words, not met as a fault."""
+        caller = Caller(name="alice", scopes=frozenset("*"))
+        for name, value in (("backend.log.path", "relative.log"), ("backend.log.level", 7), ("backend.mail.port", -1)):
+            wanted = operations.SettingValues(items=(operations.SettingValue(name=name, value=value),))
+            refused = self.assertRaises(ChangeRefused, perform, self.store, operations.put, wanted, caller, NOW)
+            self.assertIn(name.rpartition(".")[2], str(refused))

@@ -70,15 +70,23 @@ class Steps(SynchronousTestCase):
         reactor, came = SelectReactor(), list[bool]()
         self.addCleanup(reactor.removeAll)
         reactor.seconds = lambda: self.hands.day
+        canceled = reactor.callLater(0.5, came.append, False)
         reactor.callLater(10, came.append, True)
+        moved = reactor.callLater(1, came.append, True)
+        reactor.runUntilCurrent()
+        canceled.cancel()
         make_steady(reactor, lambda: self.hands.passed, lambda: self.hands.day)
         make_steady(reactor, lambda: 0.0, lambda: 0.0)
+        moved.reset(12)
         self.hands.wait(9)
         reactor.runUntilCurrent()
         self.assertEqual(came, [])
         self.hands.wait(1)
         reactor.runUntilCurrent()
         self.assertEqual(came, [True])
+        self.hands.wait(2)
+        reactor.runUntilCurrent()
+        self.assertEqual(came, [True, True])
 
     def test_a_ban_lasts_its_seconds(self) -> None:
         """After an hour back, a ban of 60 seconds still ends after 60 seconds, and the points decay."""

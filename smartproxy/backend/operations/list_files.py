@@ -38,14 +38,44 @@ class ListsGiven:
     """Revocation lists to load, all or none.
 
     :ivar files: the files that they are in.
-    :ivar lists: what they say, where that was read before.
     """
 
     files: tuple[ListFile, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ListFile), least=1, most=FILES_MOST)))
-    lists: tuple[ParsedList, ...] | None = attrs.field(default=None, repr=False)
+
+    @property
+    def spoken(self) -> str:
+        """What the history says after the operation's name."""
+        return " ".join(each.name for each in self.files)
+
+    @functools.cached_property
+    def prepared(self) -> Sequence[ParsedList]:
+        """What the lists say.
+
+        :raises Unusable: when one cannot be read.
+        """
+        return [each for file in self.files for each in revocation.parse(file.octets, file.name)]
+
+    def note_refusal(self, session: Session, message: str, now: datetime) -> None:
+        """Keep that a list was refused."""
+        revocation.refused(session, self.spoken, message, now)
+
+
+@attrs.frozen(kw_only=True)
+class ListsRead(ListsGiven):
+    """Revocation lists of a file that was read before.
+
+    :ivar lists: what they say.
+    """
+
+    lists: tuple[ParsedList, ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def prepared(self) -> Sequence[ParsedList]:
+        """What the lists say."""
+        return self.lists
 
     @classmethod
-    def of_file(cls, store: Store, name: str, file: IO[bytes], now: datetime) -> "ListsGiven":
+    def of_file(cls, store: Store, name: str, file: IO[bytes], now: datetime) -> "ListsRead":
         """The lists of one file on the disk, up to 64 MB, read in a process of its own; blocks until that has ended.
 
         :param name: what it is called in messages.
@@ -64,22 +94,3 @@ class ListsGiven:
             raise
         # The digest stands for what is not kept: it makes this call another one than that with another file.
         return cls(files=(ListFile(name=name, octets=digest),), lists=tuple(lists))
-
-    @property
-    def spoken(self) -> str:
-        """What the history says after the operation's name."""
-        return " ".join(each.name for each in self.files)
-
-    @functools.cached_property
-    def prepared(self) -> Sequence[ParsedList]:
-        """What the lists say.
-
-        :raises Unusable: when one cannot be read.
-        """
-        if self.lists is not None:
-            return self.lists
-        return [each for file in self.files for each in revocation.parse(file.octets, file.name)]
-
-    def note_refusal(self, session: Session, message: str, now: datetime) -> None:
-        """Keep that a list was refused."""
-        revocation.refused(session, self.spoken, message, now)

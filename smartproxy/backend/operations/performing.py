@@ -179,12 +179,13 @@ def _change(
         _answered(change, operation, wanted, terms)
         if terms.seen is not None and _tag(change.session, operation, wanted) not in terms.seen:
             raise _changed_meanwhile(change.session, operation.family, operation.family.member(wanted))
+        # Before the change: what it would make of the settings is judged at its end.
+        alone = not backend_settings(change.session).four_eyes
         answer = operation.work(change, wanted)
         change.session.flush()
         _keep(change, operation, wanted, terms, answer)
         left = operation.method != "DELETE"
         tag = _tag(change.session, operation, wanted) if left else None
-        alone = not backend_settings(change.session).four_eyes
     undoable = alone and rollback.takes_back(change.differences)
     return Performed(answer=answer, tag=tag, generation=change.generation, undoable=undoable)
 

@@ -57,6 +57,7 @@ class KnownRefusals:
     :ivar advice: what this site can do.
     :ivar peers: from where the last ones came.
     :ivar newest: the event that tells of the last one: its number is what the explanation is asked by.
+    :ivar certificates: where the caller is not known, the event that tells of the last one with each certificate.
     """
 
     key: str = attrs.field(metadata=kind(AnyText()))
@@ -71,6 +72,7 @@ class KnownRefusals:
     advice: str | None = attrs.field(metadata=kind(Optional(AnyText())))
     peers: tuple[str, ...] = attrs.field(metadata=kind(ListOf(item=AnyText())))
     newest: KnownEvent = attrs.field(metadata=kind(ObjectOf(KnownEvent)))
+    certificates: tuple[KnownEvent, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownEvent))))
 
 
 @attrs.frozen(kw_only=True)
@@ -191,6 +193,7 @@ def _group(group: RefusalGroup) -> KnownRefusals:
         advice=None if advice is None else str(advice),
         peers=group.peers,
         newest=known_event(event),
+        certificates=tuple(map(known_event, group.certificates)),
     )
 
 

@@ -18,7 +18,7 @@ from smartproxy.backend.operations.identity import (
     RequestAnswer,
     RequestWanted,
 )
-from smartproxy.backend.operations.list_files import ListFile, ListsGiven
+from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
 from smartproxy.backend.page.routes import Route, Shown
@@ -200,10 +200,10 @@ async def loaded(visit: PageVisit) -> Shown:
         return await _page(visit, visit.text("Choose the file with the revocation list."))
     try:
         if file.large is None:
-            given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
+            given: ListsGiven = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
         else:
             given = await visit.backstage.runner.run(
-                ListsGiven.of_file, visit.backstage.store, file.name, file.large, visit.now
+                ListsRead.of_file, visit.backstage.store, file.name, file.large, visit.now
             )
         taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:

@@ -55,6 +55,7 @@ async def listed(visit: PageVisit) -> Shown:
         strangers=[each for each in found.items if _is_stranger(each)],
         whole=found.whole,
         left_out=found.left_out,
+        likely=likely,
         partner=partner,
         days=days,
         choices=DAYS,

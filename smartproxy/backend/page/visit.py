@@ -6,6 +6,7 @@ rendered template, or a redirect with something to tell.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote, urlsplit
@@ -110,6 +111,7 @@ class PageVisit:
     theme: str = "system"
     told: Mapping[str, str] | None = None
     undoable: int | None = None
+    _fields: Counter[str] = attrs.field(factory=Counter, init=False)
 
     @property
     def path(self) -> str:
@@ -138,6 +140,11 @@ class PageVisit:
     def partial(self) -> bool:
         """Whether htmx asks for a part of a page."""
         return bool(header_of(self.request, b"hx-request"))
+
+    def field_id(self, name: str) -> str:
+        """What a field of this name is known by on the page: a label belongs to one field, and forms share names."""
+        self._fields[name] += 1
+        return name if self._fields[name] == 1 else f"{name}-{self._fields[name]}"
 
     @property
     def caller(self) -> Caller:
