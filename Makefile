@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-growth bench-parts bench-lists bench-calls bench-floods bench-page screenshots clean FORCE
+	fuzz mutants soak bench bench-growth bench-parts bench-lists bench-calls bench-floods bench-page screenshots page-pictures clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -179,6 +179,9 @@ bench-page: environment  ## how fast the admin page answers with 100,000 session
 
 screenshots: environment  ## pictures of every page, of three sites, into build/screenshots
 	cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m twisted.trial --reporter=text tests.process.screenshots
+
+page-pictures: environment  ## take the pictures of the page that stand in the documents, into docs/static/page
+	cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m twisted.trial --reporter=text tests.process.document_pictures.Documents
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo trial .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)

@@ -45,7 +45,17 @@ from smartproxy.policy.permissions import AdminRole, UserEntry
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.session_record import SessionRecord
 from smartproxy.testing.pki import TestCa, TestCredential
-from tests.customer_sessions import CA_NAME, COMPANIES, Company, CustomerSession, Telling, running, sentence, told_of
+from tests.customer_sessions import (
+    CA_NAME,
+    COMPANIES,
+    STATION,
+    Company,
+    CustomerSession,
+    Telling,
+    running,
+    sentence,
+    told_of,
+)
 from tests.process.page_calls import NO_HASH
 
 SITE: Final = "Muster Antriebe GmbH"
@@ -62,6 +72,14 @@ _SETTINGS: Final = {
     "client.station.host": "oftp.inside.muster.example",
     "server.listeners": [{"address": "0.0.0.0", "port": 6619}],
     "server.limits.sessions": 500,
+    "backend.sheet.host": "oftp.muster.example",
+    "backend.sheet.codes": [STATION],
+    "backend.sheet.file_codes": [STATION],
+    "backend.sheet.buffer_octets": 65535,
+    "backend.sheet.credit": 64,
+    "backend.sheet.compression": "yes",
+    "backend.sheet.restart": "yes",
+    "backend.sheet.contact": "OFTP desk, oftp@muster.example, +49 711 5550123",
 }
 
 
@@ -70,10 +88,12 @@ class CustomerSite:
     """The store's site, as it is built up.
 
     :param now: the moment of the pictures.
+    :ivar days: over how many days until then there were sessions.
     """
 
     store: Store
     now: datetime
+    days: int = DAYS
     telling: Telling = attrs.field(factory=Telling)
     authority: TestCa = attrs.field(factory=lambda: TestCa.root(CA_SUBJECT, organization=CA_NAME))
 
@@ -155,6 +175,9 @@ class CustomerSite:
         )
         self._do(ca.add, kept, "k.lang", minutes(12))
         self._set("As agreed with the network team", minutes(15), **_SETTINGS)
+        rule = {"text": "198.51.100.", "description": "The scanner of our own security team"}
+        scanner = alerts.IgnoreAddition(name="own scanner", rule=rule)
+        self._do(alerts.add, scanner, "k.lang", minutes(25), "Announced scans, every night")
         for number, each in enumerate(COMPANIES):
             self._partner(each, minutes(30 + 7 * number))
 
@@ -182,9 +205,6 @@ class CustomerSite:
         self._do(
             crl.load, list_files.ListsGiven(files=(listed,)), "m.berger", self.now - timedelta(days=2), "Weekly list"
         )
-        rule = {"text": "198.51.100.", "description": "The scanner of our own security team"}
-        wanted = alerts.IgnoreAddition(name="own scanner", rule=rule)
-        self._do(alerts.add, wanted, "k.lang", week, "Announced scans, every night")
         for name, role in (("erp-export", AdminRole.VIEWER), ("monitoring", AdminRole.VIEWER)):
             token = admin_token.TokenAddition(name=name, role=role, until=self.now + timedelta(days=330))
             self._do(admin_token.create, token, "k.lang", week, "For the monitoring of the data centre")
@@ -222,7 +242,7 @@ class CustomerSite:
     def _calls(self) -> Iterator[tuple[datetime, Company]]:
         """When sessions begin, and with whom."""
         weights = [each.weight for each in COMPANIES]
-        for days in range(DAYS, -1, -1):
+        for days in range(self.days, -1, -1):
             midnight = (self.now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
             for _ in range(_WEEK[midnight.weekday()] + self.telling.chance.randrange(-3, 4)):
                 hour = self.telling.chance.choices(range(24), _HOURS)[0]

@@ -46,7 +46,7 @@ class Company:
     address: str = ""
 
 
-_CAD: Final = ("DESADV", "INVOIC", "ENGDAT", "CAD")
+_CAD: Final = ("DESADV", "CAD", "CAD")
 COMPANIES: Final = (
     Company(name="Albrecht Guss", code="O0013007412ALBRECHT", host="oftp.albrecht-guss.example", called=True, weight=8),
     Company(name="Brandner Pressteile", code="O0013007413BRANDNER", host="edi.brandner.example", days=20, weight=6),
@@ -54,7 +54,7 @@ COMPANIES: Final = (
     Company(name="Dahlmann Federn", code="O0013007415DAHLMANN", host="oftp.dahlmann.example", days=12, called=True),
     Company(name="Elbe Kabelsatz", code="O0013007416ELBE", host="edi.elbe-kabel.example", pinned=False, weight=7),
     Company(name="Fjord Aluminium", code="O0013007417FJORD", host="oftp.fjord-alu.example", called=True, sends=_CAD),
-    Company(name="Gessner Werkzeugbau", code="O0013007418GESSNER", host="cad.gessner.example", sends=_CAD, weight=3),
+    Company(name="Gessner Werkzeugbau", code="O0013007418GESSNER", host="cad.gessner.example", sends=_CAD, weight=9),
     Company(
         name="Hanse Automobile",
         code="O0013000815HANSE",
@@ -75,7 +75,7 @@ COMPANIES: Final = (
     Company(name="Novak Odlitky", code="O0013007424NOVAK", host="oftp.novak.example", weight=3),
 )
 _SIZES: Final[Mapping[str, tuple[int, int]]] = {
-    "CAD": (6_000_000, 700_000_000),
+    "CAD": (60_000_000, 900_000_000),
     "ENGDAT": (2_000, 9_000),
     "VDA4905": (6_000, 90_000),
     "VDA4913": (3_000, 60_000),
@@ -195,7 +195,7 @@ class CustomerSession:
             self._tell(
                 *("identity.refused", "server", 30),
                 cause="identity.code",
-                message="the SSIDCODE is none of the partner's",
+                message=f"SSIDCODE not assigned to partner {self._company.name} or to any other partner",
                 code=code,
                 codes=[self._company.code],
                 reason=3,
@@ -213,7 +213,7 @@ class CustomerSession:
             self._tell(
                 *("session.refused", "server", 400),
                 cause=Cause.STATION_REFUSED,
-                message="the station refuses the connection",
+                message=sentence(Cause.STATION_REFUSED),
                 reason=8,
                 told_partner="ESID 08",
                 ended_by="client",

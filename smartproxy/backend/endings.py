@@ -45,6 +45,7 @@ class WatchedEnd:
 
     :ivar cause: what kind of thing it is; ``None`` for a licence, which has an event of its own.
     :ivar what: which one, in words; they stay the same for a thing that is renewed.
+    :ivar name: what it is called, without saying what it is: the partner's name of what is a partner's.
     :ivar apart: what tells it from others with the same words; it stays the same, too.
     :ivar begins: the beginning of its validity, if that matters.
     :ivar advice: what to do about it.
@@ -52,6 +53,7 @@ class WatchedEnd:
 
     cause: Cause | None
     what: str
+    name: str = ""
     until: datetime
     begins: datetime | None = None
     advice: str
@@ -123,6 +125,7 @@ def _licences(session: Session) -> Iterator[WatchedEnd]:
         yield WatchedEnd(
             cause=None,
             what=row.proxy_id,
+            name=row.proxy_id,
             until=row.valid_until,
             advice=f"extend it: smartproxy licence extend {row.proxy_id} --until DATE",
         )
@@ -146,6 +149,7 @@ def _ours(session: Session) -> Iterator[WatchedEnd]:
             yield WatchedEnd(
                 cause=Cause.ENDING_IDENTITY,
                 what=f"the certificate of our identity {row.name}",
+                name=row.name,
                 begins=leaf.not_valid_before_utc,
                 until=leaf.not_valid_after_utc,
                 advice=f"have it renewed, and give it to the partners in time: smartproxy identity request {row.name}, "
@@ -189,6 +193,7 @@ def _cas(session: Session) -> Iterator[WatchedEnd]:
             yield WatchedEnd(
                 cause=Cause.ENDING_CA,
                 what=f"the certificate {subject_text(certificate)} of the CA {row.name}",
+                name=row.name,
                 begins=certificate.not_valid_before_utc,
                 until=certificate.not_valid_after_utc,
                 advice=f"get the CA's new certificates, and load them with the old: smartproxy ca change {row.name}",
@@ -219,6 +224,7 @@ def _lists(session: Session) -> Iterator[WatchedEnd]:
             yield WatchedEnd(
                 cause=Cause.ENDING_LIST,
                 what=f"the revocation list of {issuer}{part} (CA {ca})",
+                name=ca,
                 begins=this_update,
                 until=next_update,
                 advice="load the newest list: smartproxy crl load FILE",
@@ -231,10 +237,12 @@ def _partners(session: Session) -> Iterator[WatchedEnd]:
     """A partner's certificate ends when the last one that is known of it does."""
     for partner, called, ends in forecasts.certificate_ends(session):
         if ends:
-            whose = "the certificate by which we recognize" if called else "the certificate of"
             yield WatchedEnd(
                 cause=Cause.ENDING_PARTNER,
-                what=f"{whose} the partner {partner}{' when we call it' if called else ''}",
+                what=f"the certificate by which we recognize the partner {partner} when we call it"
+                if called
+                else f"the certificate of the partner {partner}",
+                name=partner,
                 until=max(ends),
                 advice="ask the partner for its new certificate; if it is pinned, add it: smartproxy partner "
                 f"{'outbound' if called else 'change'} {partner} --certificate FILE",
@@ -248,6 +256,7 @@ def _clients(session: Session) -> Iterator[WatchedEnd]:
             yield WatchedEnd(
                 cause=Cause.ENDING_TUNNEL,
                 what=f"the tunnel certificate of the client {row.name}",
+                name=row.name,
                 begins=row.certificate_until - authority.TUNNEL_LIFE,
                 until=row.certificate_until,
                 advice="the client renews it by itself as long as it reaches the backend: see whether it runs, or "
@@ -261,6 +270,7 @@ def _tokens(session: Session) -> Iterator[WatchedEnd]:
         yield WatchedEnd(
             cause=Cause.ENDING_TOKEN,
             what=f"the administrator's token {row.name}",
+            name=row.name,
             begins=row.entry.created,
             until=row.entry.until,
             advice="make another one, give it to whoever uses this one, and revoke this one: smartproxy admin-token "

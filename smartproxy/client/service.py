@@ -7,6 +7,7 @@ Trusts a server only to hold its pinned key, and judges every octet that comes t
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -90,7 +91,8 @@ class ClientService(Service):
         self.stop_reason = StopReason()
         self.held: Held | None = None
         self._server_lost = server_lost
-        self._tunnels: list[ClientTunnel] = []
+        self._tunnels: dict[int, ClientTunnel] = {}
+        self._places: list[tuple[str, int]] = []
         self._credential: ClientCredential | None = None
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
@@ -136,7 +138,7 @@ class ClientService(Service):
             reactor=reactor,
             events=self.events,
             configuration=lambda: self._configuration,
-            controls=self._controls,
+            controls=self._taking,
             desk=self.desk,
             factory=self._house.factory,
         )
@@ -183,7 +185,7 @@ class ClientService(Service):
         await self.calls.close("the client stops")
         await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls().values()])
         await self.sessions.drain(seconds, deadlines.closing)
-        for tunnel in self._tunnels:
+        for tunnel in list(self._tunnels.values()):
             await maybeDeferred(tunnel.stopService)
         await self._house.stop()
         self.events.tell_counted()
@@ -243,7 +245,7 @@ class ClientService(Service):
     @property
     def tunnels(self) -> Sequence[ClientTunnel]:
         """The tunnels, up or not, once there is a certificate for them."""
-        return self._tunnels
+        return list(self._tunnels.values())
 
     @property
     def backend_url(self) -> str:
@@ -282,32 +284,37 @@ class ClientService(Service):
         if self._tunnels:
             self._renew()
             return
-        for number, (host, port) in enumerate(self._servers):
-            tunnel = ClientTunnel(
-                self._reactor,
-                self._endpoint(dialling(self._reactor), host, port),
-                f"{host}:{port}",
-                credential=self._credential,
-                proxy_ids=self._proxy_ids,
-                user=self,
-                events=self.events,
-                lane=self._house.lane(number, host, port, self._client_part().pool),
-            )
-            self._tunnels.append(tunnel)
-            tunnel.startService()
+        for host, port in self._servers:
+            self._dial(host, port, credential)
+
+    def _dial(self, host: str, port: int, credential: ClientCredential) -> None:
+        """Have a tunnel to a server."""
+        number = len(self._places)
+        self._places.append((host, port))
+        tunnel = self._tunnels[number] = ClientTunnel(
+            self._reactor,
+            self._endpoint(dialling(self._reactor), host, port),
+            f"{host}:{port}",
+            credential=credential,
+            proxy_ids=self._proxy_ids,
+            user=self,
+            events=self.events,
+            lane=self._house.lane(number, host, port, self._client_part().pool),
+        )
+        tunnel.startService()
 
     def _removed(self) -> None:
         """This client was removed or disabled: end its tunnels; should it be enabled again, it gets a certificate."""
         if self._copy is not None:
             self._copy.forget()
         why = Closing(Cause.TUNNEL_WITHDRAWN, "this client was removed or disabled in the backend")
-        tunnels, self._tunnels = self._tunnels, []
-        for tunnel in tunnels:
+        tunnels, self._tunnels = self._tunnels, {}
+        for tunnel in tunnels.values():
             tunnel.stopService(why)
 
     def _renew(self) -> None:
         if self._credential is not None:
-            for tunnel in self._tunnels:
+            for tunnel in self._tunnels.values():
                 tunnel.renew(self._credential, self._proxy_ids)
 
     def _configured(
@@ -351,7 +358,13 @@ class ClientService(Service):
 
     def _controls(self) -> dict[int, ClientControl]:
         """The servers that are connected, by their numbers."""
-        return {number: each.control for number, each in enumerate(self._tunnels) if each.control is not None}
+        return {number: each.control for number, each in self._tunnels.items() if each.control is not None}
+
+    def _taking(self) -> dict[int, ClientControl]:
+        """Those that take sessions: a server that has a newer process only as long as that is not connected."""
+        connected = self._controls()
+        newest = {number: each for number, each in connected.items() if not self._tunnels[number].retired}
+        return newest or connected
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
@@ -372,6 +385,18 @@ class ClientService(Service):
         self.deliveries.forget_lost()
         if not self.draining:
             self._server_lost(why)
+
+    def server_moved(self, control: ClientControl) -> None:
+        """A newer process of a server listens where it did: have a tunnel to that, too, until its sessions are over."""
+        for number, tunnel in self._tunnels.items():
+            if tunnel.control is control and not tunnel.retired and self._credential is not None:
+                tunnel.retire(partial(self._retired, number))
+                self._dial(*self._places[number], self._credential)
+                return
+
+    def _retired(self, number: int) -> None:
+        self._tunnels.pop(number, None)
+        self.deliveries.forget_lost()
 
     def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
         """Open a session of a partner with the station, unless the configuration does not allow it.

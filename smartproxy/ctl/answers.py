@@ -143,6 +143,18 @@ class DrainBegun:
 
 
 @attrs.frozen(kw_only=True)
+class HandedOver:
+    """That a new process has taken over.
+
+    :ivar pid: the new process.
+    :ivar sessions: so many go on in the old one.
+    """
+
+    pid: int = attrs.field(metadata=NUMBER)
+    sessions: int = attrs.field(metadata=NUMBER)
+
+
+@attrs.frozen(kw_only=True)
 class KilledSession:
     """That a session was ended: its id."""
 

@@ -12,7 +12,6 @@ from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Request, named, read_ans
 from smartproxy.policy.strict_json import DocumentRefused
 
 A = TypeVar("A")
-ANSWER_SECONDS = 10.0
 _NO_SOCKET = "this is not a socket; name the one of the daemon, PROGRAM.sock in its state folder"
 
 
@@ -37,7 +36,7 @@ class Connection:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(ANSWER_SECONDS)
+        self._socket.settimeout(Request.patience)
         try:
             with named(path) as name:
                 self._socket.connect(name)
@@ -54,11 +53,12 @@ class Connection:
         :raises Refused: when the daemon does not carry it out.
         :raises Unreachable: when it does not answer, or says what this command does not understand.
         """
+        self._socket.settimeout(request.patience)
         try:
             self._socket.sendall(request.line())
             line = self._file.readline(ANSWER_OCTETS_MOST + 1)
         except OSError as error:
-            raise Unreachable(f"{self._path}: {_advice(error)}") from error
+            raise Unreachable(f"{self._path}: {_advice(error, request.patience)}") from error
         if not line.endswith(b"\n"):
             raise NotAllowedToAsk(f"{self._path}: the daemon ended the connection; is this its own user, or root?")
         try:
@@ -78,7 +78,7 @@ class Connection:
         self.close()
 
 
-def _advice(error: OSError) -> str:
+def _advice(error: OSError, seconds: float = Request.patience) -> str:
     match error:
         case FileNotFoundError():
             return "no such socket; does the daemon run, and is this its --state-dir or --ctl-socket?"
@@ -87,5 +87,5 @@ def _advice(error: OSError) -> str:
         case PermissionError():
             return "permission denied; ask as root, or as the daemon's own user"
         case TimeoutError():
-            return f"no answer within {ANSWER_SECONDS:g} seconds"
+            return f"no answer within {seconds:g} seconds"
     return error.strerror or str(error)

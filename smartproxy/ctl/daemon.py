@@ -13,7 +13,15 @@ from typing import Any, Protocol, TypeVar
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ListedSession, ListedSessions
+from smartproxy.ctl.answers import (
+    DrainBegun,
+    HandedOver,
+    KilledSession,
+    LevelsInForce,
+    Licences,
+    ListedSession,
+    ListedSessions,
+)
 from smartproxy.ctl.protocol import (
     AskGeneration,
     AskLevel,
@@ -24,6 +32,7 @@ from smartproxy.ctl.protocol import (
     Request,
     TellDrain,
     TellKill,
+    TellRestart,
 )
 from smartproxy.ctl.statuses import InForce, Status, instant
 from smartproxy.logs.clock import moment, now
@@ -87,9 +96,18 @@ class DaemonProcess:
 
     :param drain: has the daemon end in order; whether it was not asked for before.
     :param pid_file: where its number is, if anywhere.
+    :param successor: starts a new process that takes over, and tells its number, where the daemon can do that.
     """
 
-    def __init__(self, reactor: Any, service: Drainable, drain: Callable[[], bool], pid_file: Path | None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        service: Drainable,
+        drain: Callable[[], bool],
+        pid_file: Path | None,
+        successor: Callable[[], Coroutine[Any, Any, int]] | None = None,
+    ) -> None:
+        self._successor = successor
         self._reactor = reactor
         self._service = service
         self._drain = drain
@@ -107,6 +125,15 @@ class DaemonProcess:
             started=self._started,
             uptime=round(self._reactor.seconds() - self._begun),
         )
+
+    async def hand_over(self) -> int:
+        """Leave everything to a new process; its number.
+
+        :raises Refused: when there is none.
+        """
+        if self._successor is None:
+            raise Refused("this daemon hands nothing over: stop it, and start it again")
+        return await self._successor()
 
     def drain(self, seconds: int | None) -> None:
         """End it by draining; told again with 0 seconds, end the sessions now.
@@ -173,6 +200,12 @@ class Actions:
         """
         if self._look is not None:
             await self._look()
+        if isinstance(request, TellRestart):
+            number = await self._process.hand_over()
+            self._tell(request, user, pid=number)
+            handed: Any = HandedOver(pid=number, sessions=len(self._condition.sessions()))
+            restarted: A = handed
+            return restarted
         return self.perform(request, user)
 
     def perform(self, request: Request[A], user: int) -> A:

@@ -174,17 +174,24 @@ class ControlSocket:
         self._port: IListeningPort | None = None
         self._name = contextlib.ExitStack()
 
-    def open(self) -> None:
-        """Be there from now on, or tell why not."""
+    def open(self, *, instead: bool = False) -> None:
+        """Be there from now on, or tell why not.
+
+        :param instead: take the place of the socket of the process that this one takes over from.
+        """
         try:
             name = self._name.enter_context(named(self.path))
-            make_way(name)
+            bound = f"{name}~" if instead else name
+            make_way(bound)
             # Bound without rights for others, so that there is no moment in which somebody else could connect.
             before = os.umask(0o177)
             try:
-                self._port = self._reactor.listenUNIX(name, self._factory, mode=0o600)
+                self._port = port = self._reactor.listenUNIX(bound, self._factory, mode=0o600)
             finally:
                 os.umask(before)
+            if instead:
+                os.rename(bound, name)
+                port._bindPath = os.fsencode(name)
         except (OSError, CannotListenError) as error:
             refused = error.socketError if isinstance(error, CannotListenError) else error
             self._name.close()
@@ -196,10 +203,16 @@ class ControlSocket:
                 advice="choose another place with --ctl-socket; the daemon runs, but `smartproxy ctl` cannot reach it",
             )
 
-    async def close(self) -> None:
-        """Be there no more, and end all connections."""
+    async def close(self, *, succeeded: bool = False) -> None:
+        """Be there no more, and end all connections.
+
+        :param succeeded: whether the name is another process's by now, and has to stay.
+        """
+        port: Any
         port, self._port = self._port, None
-        if port is not None:
+        if port is not None and succeeded:
+            port.stopReading()
+        elif port is not None:
             await maybeDeferred(port.stopListening)
         for caller in list(self._factory.open):
             transport: Any = caller.transport

@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import attrs
 
-from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ListedSessions
+from smartproxy.ctl.answers import DrainBegun, HandedOver, KilledSession, LevelsInForce, Licences, ListedSessions
 from smartproxy.ctl.kinds import Words
 from smartproxy.ctl.statuses import STATUS, InForce, Status
-from smartproxy.policy.limits import Limit
+from smartproxy.policy.limits import SUCCESSION_SECONDS, Limit
 from smartproxy.policy.schema import ObjectOf, Tagged, kind, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Line, ValueKind, Whole
@@ -39,10 +39,16 @@ class Refused(Exception):
 
 @attrs.frozen(kw_only=True)
 class Request(Generic[A]):
-    """What is wanted of a daemon; ``do`` is the action's word, ``answer`` what its answer is like."""
+    """What is wanted of a daemon.
+
+    :cvar do: the action's word.
+    :cvar answer: what its answer is like.
+    :cvar patience: seconds that the answer may take.
+    """
 
     do: ClassVar[str]
     answer: ClassVar[ValueKind]
+    patience: ClassVar[float] = 10.0
 
     def line(self) -> bytes:
         """The request as it is sent, with its line end."""
@@ -107,6 +113,15 @@ class TellDrain(Request[DrainBegun]):
 
 
 @attrs.frozen(kw_only=True)
+class TellRestart(Request[HandedOver]):
+    """The daemon is to leave everything to a new process of it, and to end when its sessions are over."""
+
+    do: ClassVar = "restart"
+    answer: ClassVar = ObjectOf(HandedOver)
+    patience: ClassVar = SUCCESSION_SECONDS + 10.0
+
+
+@attrs.frozen(kw_only=True)
 class TellKill(Request[KilledSession]):
     """A session is to end."""
 
@@ -115,7 +130,9 @@ class TellKill(Request[KilledSession]):
     session: str = attrs.field(metadata=kind(_TEXT))
 
 
-REQUESTS: Final = Tagged("do", (AskStatus, AskSessions, AskGeneration, AskLicence, AskLevel, TellDrain, TellKill))
+REQUESTS: Final = Tagged(
+    "do", (AskStatus, AskSessions, AskGeneration, AskLicence, AskLevel, TellDrain, TellRestart, TellKill)
+)
 """All requests."""
 
 

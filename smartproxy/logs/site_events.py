@@ -38,9 +38,9 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         (
             "ctl.used",
             _INFO,
-            "An operator told the daemon to drain, or to end a session.",
+            "An operator told the daemon to drain, to hand over to a new process, or to end a session.",
             "command cause",
-            "seconds",
+            "seconds pid",
         ),
         ("daemon.hardened", _DEBUG, "Core dumps, tracing and new privileges are switched off.", "", ""),
         ("daemon.few_descriptors", _WARNING, "The limit of open files allows few connections.", "value", "most advice"),

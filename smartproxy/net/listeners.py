@@ -36,6 +36,9 @@ _IDLE_ADVICE: Final = (
     "configuration"
 )
 
+IDLE_SECONDS: Final = 10.0
+"""From the moment that some ports are open to the look at sockets that none of them uses: others open meanwhile."""
+
 _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or stop the program that uses it"),
     errno.EACCES: (
@@ -140,6 +143,7 @@ class Listeners:
         self._closing = 0
         self._told: dict[Listener, Cause] = {}
         self._retry = Deadline(reactor, self._open_missing)
+        self._look = Deadline(reactor, self._tell_idle)
 
     @property
     def ports(self) -> tuple[tuple[str, int], ...]:
@@ -175,9 +179,12 @@ class Listeners:
                 self._listen(listener)
         if len(self._open) < len(set(self._wanted)):
             self._retry.start(RETRY_SECONDS)
-        elif self._wanted:
-            for place in INHERITED.idle():
-                self._events.emit("listener.idle", address=place.host, port=place.port, advice=_IDLE_ADVICE)
+        elif self._wanted and INHERITED.waiting:
+            self._look.start(IDLE_SECONDS)
+
+    def _tell_idle(self) -> None:
+        for place in INHERITED.idle():
+            self._events.emit("listener.idle", address=place.host, port=place.port, advice=_IDLE_ADVICE)
 
     def _listen(self, listener: Listener) -> None:
         try:

@@ -162,6 +162,9 @@ class PlainClientService(Service):
     def tunnel_down(self, why: Closing) -> None:
         """The tunnel is down; its sessions end with their legs, and it dials again."""
 
+    def server_moved(self, control: ClientControl) -> None:
+        """Never called: a plain server hands nothing over."""
+
     def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
         """A connection came from outside: dial the target. Any may: the one target is this client's own."""
         return Deferred.fromCoroutine(self.lane.carry(inbound, self._open_target))

@@ -59,6 +59,11 @@ class Admission:
         return self._count
 
     @property
+    def unproved(self) -> int:
+        """The number of connections that are not authenticated."""
+        return sum(self._unauthenticated.values())
+
+    @property
     def sessions(self) -> int:
         """The number of sessions: connections of authenticated partners, and calls to partners."""
         return sum(self._partners.values())

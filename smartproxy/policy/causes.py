@@ -284,6 +284,7 @@ class Cause(enum.StrEnum):
 
     # the daemons, their log and control socket
 
+    DAEMON_SUCCEEDED = "daemon.succeeded", "A newer process of the daemon took over."
     DAEMON_STOPPING = "daemon.stopping", "The daemon was asked to stop."
     PORT_IN_USE = "port.in_use", "Another program is using the port."
     PORT_NOT_ALLOWED = "port.not_allowed", "The daemon may not open the port; ports below 1024 need a capability."

@@ -96,6 +96,8 @@ SHAKING_PERCENT: Final = 40
 VERIFIED_LATELY_SECONDS: Final = 7 * 86_400.0
 #: Addresses that are remembered as verified lately; beyond, the one whose verification is oldest is forgotten.
 VERIFIED_LATELY_MOST: Final = 10_000
+#: How long a new process of a daemon may take until it serves, before the old one goes on without it.
+SUCCESSION_SECONDS: Final = 60.0
 #: Connections that a port accepts in one turn of the reactor; the kernel holds the others until the next.
 ACCEPTS_MOST: Final = 64
 #: Connections that a port drops in such a turn beside these, because their callers have reset them already.

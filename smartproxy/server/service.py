@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Held
@@ -56,6 +57,9 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.places import PlacedStream
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.workers.spawning import Zygote
+
+SETTLING_SECONDS = 0.1
+"""Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
 
 
 class ServerService(DmzService):
@@ -402,6 +406,13 @@ class ServerService(DmzService):
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
+    async def hand_over(self) -> None:
+        """Part of :class:`~smartproxy.tunnel.dmz.DmzService`: who has connected here comes to its session here, too."""
+        await super().hand_over()
+        until = self.clock.seconds() + self._configuration.deadlines.handshake
+        while self.gate.admission.unproved and self.clock.seconds() < until:
+            await deferLater(self.clock, SETTLING_SECONDS)
+
     def _drop(self) -> None:
         self.sessions.forget()
         if self.calls is not None:
@@ -409,7 +420,7 @@ class ServerService(DmzService):
 
     def _listen_for_partners(self, cause: str) -> None:
         """Open the ports on which partners can be served, and close the others."""
-        able = not self.draining and self.tunnel.controls and self.sessions.generation is not None
+        able = not (self.draining or self.succeeded) and self.tunnel.controls and self.sessions.generation is not None
         self.listeners.have(self._configuration.listeners if able else (), cause if not able else "the configuration")
 
     # Sessions.

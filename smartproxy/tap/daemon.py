@@ -26,6 +26,7 @@ from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by
 from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
+from smartproxy.tap.predecessor import Predecessor
 from smartproxy.tap.signals import Signals
 
 _T = TypeVar("_T")
@@ -59,6 +60,7 @@ class DaemonOptions(usage.Options):
     """
 
     program = "smartproxy"
+    predecessor: Predecessor | None = None
     synopsis = "[twistd options] smartproxy [options]"
 
     optParameters = [
@@ -137,6 +139,7 @@ class DaemonOptions(usage.Options):
         self.notices: list[tuple[str, Mapping[str, object]]] = []
         try:
             INHERITED.keep(given_by_manager(os.environ))
+            self.predecessor = Predecessor.of(os.environ)
         except NotListening as error:
             self.end(WRONG_USE, str(error))
         self.state_directory = Path(
@@ -146,7 +149,7 @@ class DaemonOptions(usage.Options):
         self.pid_file = self._place_of_pid_file()
         twistd: Mapping[str, Any] = {} if self.parent is None else self.parent
         foreground = self["foreground"] or twistd.get("nodaemon") or twistd.get("debug")
-        self.launch = Launch(self.program, self.pid_file, background=not foreground)
+        self.launch = Launch(self.program, self.pid_file, background=not foreground, predecessor=self.predecessor)
         if self.parent is not None:
             self.launch.take_over(self.parent)
         self.drain = None if self["drain"] is None else self.judged("--drain", _seconds, self["drain"])
@@ -179,6 +182,8 @@ class DaemonOptions(usage.Options):
 
     def warn(self, message: str) -> None:
         """Say one line on standard error and go on."""
+        if self.predecessor is not None:
+            self.predecessor.tell(message)
         sys.stderr.write(f"{self.program}: {message}\n")
 
     def end(self, status: int, message: str) -> NoReturn:

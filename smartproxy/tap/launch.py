@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorDaemonize
 
 from smartproxy.logs.log import STANDARD_OUTPUT, standard_error
 from smartproxy.policy.addresses import HostPort
+from smartproxy.tap.predecessor import Predecessor
 from smartproxy.tap.signals import ENDING
 
 NOT_STARTED = 1
@@ -93,10 +94,20 @@ class PidFile:
         os.ftruncate(descriptor, 0)
         return number if found else None
 
+    def inherit(self, descriptor: int) -> None:
+        """Hold the file that the process before this one locked: the lock is of both until that one ends."""
+        self._descriptor = descriptor
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file, while it is claimed."""
+        return self._descriptor
+
     def write(self) -> None:
         """Write the number of this process, if the file was claimed."""
         if self._descriptor is not None:
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+            length = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+            os.ftruncate(self._descriptor, length)
 
     def release(self) -> None:
         """Remove the file, while it is still locked, and give it up."""
@@ -135,12 +146,23 @@ class Launch:
 
     :param program: its name, in front of what is said.
     :ivar pid_file: where its PID file is, if it has one.
+    :param predecessor: the process that this one takes over from, if it does.
     :ivar background: whether it is to leave its caller's terminal.
+    :ivar succeeded: whether a newer process has taken over: the PID file is its.
     """
 
-    def __init__(self, program: str, pid_file: Path | None, *, background: bool) -> None:
+    def __init__(
+        self,
+        program: str,
+        pid_file: Path | None,
+        *,
+        background: bool,
+        predecessor: Predecessor | None = None,
+    ) -> None:
         self.pid_file = pid_file
         self.background = background
+        self.predecessor = predecessor
+        self.succeeded = False
         self._program = program
         self._lock = None if pid_file is None else PidFile(pid_file)
         self._twistd: MutableMapping[str, Any] = {}
@@ -163,6 +185,9 @@ class Launch:
         :raises SystemExit: after a line that says why not.
         """
         if self._lock is None:
+            return None
+        if self.predecessor is not None and self.predecessor.pid_file is not None:
+            self._lock.inherit(self.predecessor.pid_file)
             return None
         path = self._lock.path
         try:
@@ -213,6 +238,8 @@ class Launch:
         """
         if self._lock is not None:
             self._lock.write()
+        if self.predecessor is not None:
+            self.predecessor.serving()
         lines = "".join(f"{self._program}: {each}\n" for each in told)
         if self._caller is None:
             if STANDARD_OUTPUT not in logs:
@@ -243,10 +270,17 @@ class Launch:
 
     def over(self) -> None:
         """The process ends: remove its PID file."""
-        if self._lock is not None:
+        if self._lock is not None and not self.succeeded:
             self._lock.release()
 
+    @property
+    def locked(self) -> int | None:
+        """The descriptor of the PID file, if there is one."""
+        return None if self._lock is None else self._lock.descriptor
+
     def _say(self, message: str) -> None:
+        if self.predecessor is not None:
+            self.predecessor.tell(message)
         # Not sys.stderr, which belongs to the log as soon as there is one.
         with contextlib.suppress(OSError, ValueError):
             errors = standard_error()

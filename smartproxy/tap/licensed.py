@@ -62,8 +62,6 @@ class LicensedOptions(DaemonOptions):
             )
 
     def _unlicensed(self, refused: LicenceRefused) -> NoReturn:
-        sys.stderr.write(
-            f"{self.program}: the licence {self.licence_path} is refused: {refused}\n"
-            f"Have one issued for this machine's Proxy ID:\n  {self.identity.proxy_id}\n"
-        )
+        self.warn(f"the licence {self.licence_path} is refused: {refused}")
+        sys.stderr.write(f"Have one issued for this machine's Proxy ID:\n  {self.identity.proxy_id}\n")
         raise SystemExit(NOT_STARTED)

@@ -35,6 +35,7 @@ from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.signals import Daemon, Signals
+from smartproxy.tap.succession import Succeeded, Succession
 from smartproxy.workers.spawning import Zygote
 
 
@@ -134,7 +135,7 @@ class Life(MultiService):
             self.daemon.events.emit("pid_file.removed", path=str(self._launch.pid_file), pid=self._stale)
         for name, fields in self._notices:
             self.daemon.events.emit(name, **fields)
-        if self._control is not None:
+        if self._control is not None and self._launch.predecessor is None:
             self._control.open()
         # After the handlers of signals, which are installed then.
         self._reactor.callWhenRunning(self._serving)
@@ -145,12 +146,15 @@ class Life(MultiService):
         collect_seldom()
 
     def _serving(self) -> None:
+        if self._control is not None and self._launch.predecessor is not None:
+            self._control.open(instead=True)
         self._launch.serving(self._reactor, self._log.places, self._words())
         self._tell("READY=1")
 
     def stopService(self) -> Deferred[None]:
         """Report the stop to the service manager, and stop; the PID file goes last."""
-        self._tell("STOPPING=1")
+        if not self._launch.succeeded:
+            self._tell("STOPPING=1")
         stopped: Deferred[None] = super().stopService()
         return stopped.addCallback(lambda result: Deferred.fromCoroutine(self._stopped(result)))
 
@@ -158,7 +162,7 @@ class Life(MultiService):
         if self._watchdog is not None:
             await self._watchdog.stopService()
         if self._control is not None:
-            await self._control.close()
+            await self._control.close(succeeded=self._launch.succeeded)
         await self._log.stop(self._reactor)
         self._launch.over()
 
@@ -215,12 +219,18 @@ def control_socket(
     service: Drainable,
     options: DaemonOptions,
     look: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    hands_over: Succeeded | None = None,
 ) -> ControlSocket:
     """The control socket that the switches name; not open yet.
 
     :param look: see :class:`~smartproxy.ctl.daemon.Actions`.
+    :param hands_over: the service, if it can leave its ports to a newer process.
     """
     path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
     drain = partial(options.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
-    process = DaemonProcess(reactor, service, drain, options.pid_file)
+    successor = None
+    if hands_over is not None:
+        over = partial(options.signals.drain, StopReason(Cause.DAEMON_SUCCEEDED, Cause.DAEMON_SUCCEEDED.meaning))
+        successor = Succession(reactor, options.launch, hands_over, over, manager(os.environ)).begin
+    process = DaemonProcess(reactor, service, drain, options.pid_file, successor)
     return ControlSocket(reactor, path, Actions(reactor, condition, process, look))

@@ -85,7 +85,7 @@ def makeService(options: ServerSwitches) -> IService:
         single=options.single,
     )
     look = None if service.crew is None else service.crew.look
-    control = control_socket(reactor, ServerCondition(reactor, service), service, options, look)
+    control = control_socket(reactor, ServerCondition(reactor, service), service, options, look, hands_over=service)
     return Life(
         reactor,
         service,

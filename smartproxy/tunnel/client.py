@@ -77,6 +77,7 @@ class ClientTunnel(Service):
         self._task: Deferred[None] | None = None
         self._down: Deferred[Closing] | None = None
         self._trouble: tuple[str, float] | None = None
+        self._gone: Callable[[], object] | None = None
         self.renew(credential, proxy_ids)
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
@@ -100,6 +101,18 @@ class ClientTunnel(Service):
             self._task = None
         return succeed(None)
 
+    def retire(self, gone: Callable[[], object]) -> None:
+        """Keep the tunnel that is up for its sessions, and dial no more.
+
+        :param gone: told when it is down, in the place of the daemon.
+        """
+        self._gone = gone
+
+    @property
+    def retired(self) -> bool:
+        """Whether the server has a newer process, with a tunnel of its own."""
+        return self._gone is not None
+
     # The control connection.
 
     async def _keep_up(self) -> None:
@@ -116,6 +129,9 @@ class ClientTunnel(Service):
             else:
                 wait = limits.RECONNECT_SECONDS_FIRST
                 await self._lost()
+                if self._gone is not None:
+                    self._call(self._gone)
+                    return
             # From half the wait to all of it.
             await deferLater(self._clock, wait * (1 + self._jitter()) / 2)
             wait = min(wait * 2, limits.RECONNECT_SECONDS_MOST)
@@ -153,7 +169,8 @@ class ClientTunnel(Service):
             return
         self.control = None
         self._events.emit("tunnel.down", host=self.server, peer=control.peer, cause=why.cause, message=why.message)
-        self._call(self._user.tunnel_down, why)
+        if self._gone is None:
+            self._call(self._user.tunnel_down, why)
         down, self._down = self._down, None
         if down is not None:
             down.callback(why)

@@ -34,6 +34,7 @@ from smartproxy.tunnel.vocabulary import (
     Drain,
     GenerationState,
     Hello,
+    Moved,
     OpenInbound,
     OpenOutbound,
     Ping,
@@ -81,6 +82,9 @@ class ClientUser(Shape):
 
     def event(self, control: "ClientControl", fields: Mapping[str, Plain]) -> None:
         """An event of the server, for the backend."""
+
+    def server_moved(self, control: "ClientControl") -> None:
+        """A newer process of the server listens at the same address; this one only ends what runs."""
 
     def crl_url_seen(self, url: str, ca: str) -> None:
         """A verified certificate names the address of a revocation list that is not configured."""
@@ -243,6 +247,7 @@ class ClientControl(BoundedAMP):
             OpenInbound: self._answer_open_inbound,
             Report: self._answer_report,
             SeenCrlUrl: self._user.crl_url_seen,
+            Moved: lambda: self._user.server_moved(self),
             Workers: self._answer_workers,
             Ping: lambda: None,
         }

@@ -31,6 +31,7 @@ from smartproxy.tunnel.server_control import ServerUser
 
 NO_CLIENT = "no client is connected"
 _STOPS = "the server is stopping"
+_SUCCEEDED = "a newer process of the server has the port"
 
 
 class DrainedSessions(Protocol):
@@ -61,6 +62,7 @@ class DmzService(Service):
     :param advice: what to do when the licence is about to end; ``{}`` stands for the Proxy ID.
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar draining: whether the end has begun.
+    :ivar succeeded: whether a newer process has the ports.
     :ivar stop_reason: why the end begins; may be changed until then.
     :ivar listeners: the ports towards the outside.
     :ivar sessions: the running sessions.
@@ -86,6 +88,7 @@ class DmzService(Service):
     ) -> None:
         self.clock = reactor
         self.draining = False
+        self.succeeded = False
         self.stop_reason = StopReason()
         self.events = Events(Logger(namespace=f"smartproxy.{name}"), None, reactor, source=name)
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
@@ -180,6 +183,15 @@ class DmzService(Service):
         self.end_is_near()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
+
+    async def hand_over(self) -> None:
+        """Leave the ports, and the clients, to a newer process that listens with the same sockets."""
+        self.succeeded = True
+        closed = self.listeners.have((), _SUCCEEDED, Cause.DAEMON_SUCCEEDED)
+        if self._tunnel_port is not None:
+            await maybeDeferred(self._tunnel_port.stopListening)
+        await closed
+        self.tunnel.moved()
 
     def hurry(self) -> None:
         """Stop waiting for sessions, and end them."""

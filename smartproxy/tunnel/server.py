@@ -134,6 +134,11 @@ class ServerTunnel:
             if self._withdrawn(control.client):
                 control.close(Closing(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning))
 
+    def moved(self) -> None:
+        """Send the clients to the process that listens at the tunnel's port from now on."""
+        for control in self.controls:
+            control.moved()
+
     def stop(self, message: str) -> None:
         """Admit no more connections, and end all that there are."""
         self._reports.stop()

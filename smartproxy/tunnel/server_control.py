@@ -45,6 +45,7 @@ from smartproxy.tunnel.vocabulary import (
     Drain,
     GenerationState,
     Hello,
+    Moved,
     OpenInbound,
     OpenOutbound,
     Ping,
@@ -193,6 +194,10 @@ class ServerControl(BoundedAMP):
     def tell_workers(self, workers: Sequence[int]) -> None:
         """Tell the client which workers data connections are for; its answer is ignored."""
         self.ask(Workers, workers=workers).addErrback(self._unheard)
+
+    def moved(self) -> None:
+        """Send the client to the process that listens at the tunnel's port from now on."""
+        self.ask(Moved).addErrback(self._unheard)
 
     def report(self, events: list[bytes]) -> Deferred[Answer]:
         """Send events, each made by :func:`smartproxy.tunnel.boxes.line`; fires when they arrived."""

@@ -222,6 +222,13 @@ class Workers(TunnelCommand):
     arguments = [(b"workers", WorkerNumbers())]
 
 
+class Moved(TunnelCommand):
+    """A newer process of the server listens at the same address: dial it; this one opens no new sessions from now on.
+
+    This connection stays until the sessions that it carries are over.
+    """
+
+
 class Ping(TunnelCommand):
     """Ask for a sign of life; the answer is empty."""
 
@@ -246,7 +253,7 @@ ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]
     (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
     (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
-    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Ping}),
+    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Moved, Ping}),
     (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Workers, Ping}),
 }
 

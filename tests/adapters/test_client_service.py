@@ -28,7 +28,7 @@ from smartproxy.policy.session_record import SessionRecord
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import ClientControl
-from smartproxy.tunnel.faults import QuestionExpired
+from smartproxy.tunnel.faults import Closing, QuestionExpired
 from smartproxy.tunnel.lane import DataLane
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
@@ -815,3 +815,50 @@ class Reachable(SynchronousTestCase):
         """Every call of the real backend exists in the fake."""
         calls = {name for name, value in vars(Backend).items() if callable(value) and not name.startswith("_")}
         self.assertEqual(calls - set(dir(AnsweringBackend)), set())
+
+
+class MovedServer(ClientTestCase):
+    """A server whose ports a newer process has."""
+
+    def setUp(self) -> None:
+        """The tunnel is up; the next one goes to the newer process."""
+        super().setUp()
+        self.start()
+        self.newer = ServerSide(self.network)
+        self.endpoint.factory = self.newer.tunnel.factory
+
+    def up(self) -> list[bool]:
+        """Of each tunnel, whether it is up."""
+        return [tunnel.control is not None for tunnel in self.service.tunnels]
+
+    def test_both_until_the_old_one_is_over(self) -> None:
+        """The new one is configured at once; the old one stays until it ends, and is not dialled again."""
+        lost: list[Closing] = []
+        self.patch(self.service, "_server_lost", lost.append)
+        self.server.tunnel.moved()
+        self.network.settle()
+        self.assertEqual(self.up(), [True, True])
+        configured = [note[:2] for note in self.newer.user.notes if note[0] == "configuration"]
+        self.assertEqual(configured, [("configuration", 1)])
+        (newest,) = self.service._taking().values()
+        self.assertIs(newest, self.service.tunnels[1].control)
+        self.server.tunnel.stop("it is over")
+        self.network.settle()
+        dialled = len(self.endpoint.dialled)
+        self.network.advance(90)
+        self.assertEqual((self.up(), len(self.endpoint.dialled), lost), ([True], dialled, []))
+        self.newer.tunnel.stop("it is over, too")
+        self.network.settle()
+        self.assertEqual(len(lost), 1)
+
+    def test_newer_one_does_not_answer(self) -> None:
+        """As long as the new one is not connected, the old one takes what comes; saying it twice changes nothing."""
+        self.endpoint.factory = None
+        for _ in range(2):
+            self.server.tunnel.moved()
+            self.network.settle()
+        self.assertEqual(self.up(), [True, False])
+        self.assertEqual(list(self.service._taking().values()), [self.service.tunnels[0].control])
+        self.endpoint.factory = self.newer.tunnel.factory
+        self.network.advance(2)
+        self.assertEqual(self.up(), [True, True])

@@ -100,6 +100,21 @@ class Given(SynchronousTestCase):
         with open(os.devnull, encoding="ascii") as file:
             self.assertRaises(NotListening, Inherited().keep, [os.dup(file.fileno())])
 
+    def test_handed_over(self) -> None:
+        """A socket of the daemon before is closed with the port that used it, or when it turns out that none does."""
+        used, unused = self.listening("127.0.0.1"), self.listening("127.0.0.1")
+        inherited = Inherited()
+        inherited.keep([os.dup(each.fileno()) for each in (used, unused)], handed_over=True)
+        ports = [each.getsockname()[1] for each in (used, unused)]
+        for each in (used, unused):
+            each.close()
+        self.assertEqual((inherited.managed, inherited.waiting), ([], True))
+        self.assertEqual(self.lent(inherited, [("127.0.0.1", ports[0])]), [True])
+        self.assertEqual(inherited.idle(), [])
+        for port in ports:
+            with self.assertRaises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port)).close()
+
     def test_idle(self) -> None:
         """A socket that no port of the configuration uses is told once, when all ports are open."""
         used, unused = self.listening("127.0.0.1"), self.listening("127.0.0.1")
@@ -113,6 +128,8 @@ class Given(SynchronousTestCase):
         self.assertEqual(journal.names(), [])
         for _ in range(2):
             ports.have((Listener(address="127.0.0.1", port=6619),), "configured")
+            self.assertEqual(journal.of("listener.idle"), [])
+        reactor.advance(2 * listeners.IDLE_SECONDS)
         told = journal.the("listener.idle")
         self.assertEqual(HostPort(str(told["address"]), int(str(told["port"]))), HostPort(*unused.getsockname()))
         self.assertIn("ListenStream=", str(told["advice"]))

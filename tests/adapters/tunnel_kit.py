@@ -283,6 +283,10 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("event", dict(fields)))
 
+    def server_moved(self, control: ClientControl) -> None:
+        """Part of the interface."""
+        self.notes.append(("moved", control))
+
     def crl_url_seen(self, url: str, ca: str) -> None:
         """Part of the interface."""
         self.notes.append(("crl", url, ca))

@@ -153,6 +153,26 @@ class Documents(TestCase):
         self.assertGreater(named, 20)
 
 
+class Pictures(TestCase):
+    """The pictures of the page, which ``make page-pictures`` writes."""
+
+    most = 150_000
+    """Octets of a picture."""
+
+    def test_themes(self) -> None:
+        """Each stands in a document once in each theme, beside words for who does not see it; none is large or left."""
+        named: dict[str, str] = {}
+        for path in sorted((ROOT / "docs").glob("*.rst")):
+            text = path.read_text(encoding="utf-8")
+            found = re.findall(r"image:: static/page/(\S+)\n +:alt: .{20,}\n +:width: 100%\n +:class: (\S+)\n", text)
+            self.assertEqual(text.count("static/page/"), len(found), path.name)
+            named |= dict(found)
+        pictures = {each.name: each.stat().st_size for each in (ROOT / "docs" / "static" / "page").iterdir()}
+        self.assertEqual(named, {name: f"only-{Path(name).stem.rpartition('-')[2]}" for name in pictures})
+        self.assertEqual(len(pictures), 2 * 6)
+        self.assertEqual([], [name for name, size in pictures.items() if size > self.most])
+
+
 class Routes(TestCase):
     """The four routes of ``docs/architecture.rst``, file by file."""
 

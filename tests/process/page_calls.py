@@ -32,6 +32,8 @@ STREAM: Final = "text/event-stream"
 NO_HASH: Final = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQxMjM0NTY3$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"
 """In the place of a password's hash: no password has it."""
 
+BROWSER: Final = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
 USERS: Final = {
     AdminRole.VIEWER: "vera",
     AdminRole.AUDITOR: "axel",
@@ -155,7 +157,7 @@ def log_in(store: Store, role: AdminRole) -> str:
 
     :raises NotFound: if there is none.
     """
-    return users.log_in(store, USERS[role], datetime.now(UTC), "127.0.0.1", "tests")
+    return users.log_in(store, USERS[role], datetime.now(UTC), "10.20.1.17", BROWSER)
 
 
 def examples(store: Store) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Doors(LookingCase):
             card.get_by_role("button", name="Set it up").click()
             key = page.locator("#totp-key").inner_text()
             _has_no_obstacle(window)
-            card.get_by_label("Code").fill(_code(key))
+            card.get_by_role("textbox", name="Code").fill(_code(key))
             card.get_by_role("button", name="Confirm").click()
             expect(page.get_by_text("Keep these recovery codes")).to_be_visible()
             _has_no_obstacle(window)

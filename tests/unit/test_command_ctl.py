@@ -8,7 +8,16 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl.caller import NotAllowedToAsk, Unreachable
-from smartproxy.ctl.protocol import AskGeneration, AskLevel, AskLicence, Refused, Request, TellDrain, TellKill
+from smartproxy.ctl.protocol import (
+    AskGeneration,
+    AskLevel,
+    AskLicence,
+    Refused,
+    Request,
+    TellDrain,
+    TellKill,
+    TellRestart,
+)
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands import ctl
 from smartproxy.tap.commands.console import CommandFailed, Console
@@ -138,6 +147,7 @@ class CtlCommands(SynchronousTestCase):
             (["kill", "x"], killed, TellKill(session="x")),
             (["drain"], drained, TellDrain()),
             (["drain", "--seconds", "0"], drained, TellDrain(seconds=0)),
+            (["restart"], {"pid": 5, "sessions": 3}, TellRestart()),
             (["generation"], {"generation": 5}, AskGeneration()),
             (["licence"], {"licences": []}, AskLicence()),
         ):
@@ -145,7 +155,7 @@ class CtlCommands(SynchronousTestCase):
             status, text = self.run_ctl(*words)
             self.assertEqual((status, self.daemon.asked[-1]), (0, request), words)
             self.assertTrue(text.strip())
-        self.assertEqual(self.daemon.closed, 10)
+        self.assertEqual(self.daemon.closed, 11)
 
     def test_watching(self) -> None:
         """Again and again on one connection, until the daemon ends; as JSON an answer a line."""

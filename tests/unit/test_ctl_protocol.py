@@ -13,6 +13,7 @@ from smartproxy.ctl.protocol import (
     Refused,
     TellDrain,
     TellKill,
+    TellRestart,
     done,
     read_answer,
     read_request,
@@ -30,6 +31,7 @@ class Requests(SynchronousTestCase):
             AskStatus(),
             AskLevel(level="trace", partner="ACME"),
             TellDrain(seconds=60),
+            TellRestart(),
             TellKill(session="0123456789abcdef"),
         ):
             line = request.line()
@@ -45,7 +47,7 @@ class Requests(SynchronousTestCase):
             (b"\xff", "not a request"),
             (b"{}", "request.do: has to be one of"),
             (b'{"do": 5}', "request.do: has to be one of"),
-            (b'{"do": "stop"}', "status, sessions, generation, licence, level, drain, kill"),
+            (b'{"do": "stop"}', "status, sessions, generation, licence, level, drain, restart, kill"),
             (b'{"do": "status", "do": "kill"}', "not a request"),
             (b'{"do": "status", "session": "x"}', "request.session: no such key"),
             (b'{"do": "kill"}', "request.session: is missing"),

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.task import Clock
 from twisted.python import usage
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl.daemon import Condition, DaemonProcess
@@ -21,12 +24,15 @@ from smartproxy.logs.severity import SIGNALS
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.health import judge
+from smartproxy.policy.limits import SUCCESSION_SECONDS
 from smartproxy.tap import life
 from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.life import SWITCH, Life, control_socket
+from smartproxy.tap.predecessor import SERVING, VARIABLE, Handed, Predecessor, environment_for
 from smartproxy.tap.signals import Signals
+from smartproxy.tap.succession import _Heir
 from smartproxy.tunnel.condition import load_facts
 from tests.unit.test_process_life import Draining, Turning
 
@@ -178,11 +184,11 @@ class NotedSocket:
         self.notes: list[tuple[str, bool]] = []
         self._service = service
 
-    def open(self) -> None:
+    def open(self, *, instead: bool = False) -> None:
         """Part of ``ControlSocket``."""
-        self.notes.append(("open", bool(self._service.running)))
+        self.notes.append(("instead" if instead else "open", bool(self._service.running)))
 
-    async def close(self) -> None:
+    async def close(self, *, succeeded: bool = False) -> None:
         """Part of ``ControlSocket``."""
         self.notes.append(("close", bool(self._service.running)))
 
@@ -208,3 +214,76 @@ class Lives(ProcessTestCase):
         ending.callback(None)
         self.successResultOf(stopped)
         self.assertEqual([word for word, _ in noted.notes], ["open", "close"])
+
+    def test_taking_over(self) -> None:
+        """A process that takes over has the control socket when it serves, in the place of the one before, and says so.
+
+        Not before: if it does not come to serve, the other one goes on, and is asked there.
+        """
+        self.patch(life, "harden", dict)
+        self.patch(life, "collect_seldom", lambda: None)
+        told, tells = os.pipe()
+        self.addCleanup(os.close, told)
+        noted = NotedSocket(self.service)
+        log = Log("smartproxy-test", self.path, Levels())
+        launch = Launch("smartproxy-test", None, background=False, predecessor=Predecessor(Handed(tells)))
+        living = Life(self.reactor, self.service, self.signals, log, launch, control=cast(ControlSocket, noted))
+        living.startService()
+        self.assertEqual(noted.notes, [])
+        living._serving()
+        self.assertEqual(noted.notes, [("instead", True)])
+        self.assertEqual(os.read(told, 100), SERVING + f"{os.getpid()}\n".encode())
+
+
+class Successors(SynchronousTestCase):
+    """What becomes of a new process, as the old one hears it."""
+
+    def heir(self, *said: bytes) -> _Heir:
+        """A new process that says this."""
+        self.clock = Clock()
+        heir = _Heir(self.clock)
+        self.killed: list[str] = []
+        heir.transport = cast(Any, self)
+        for each in said:
+            heir.childDataReceived(3, each)
+        return heir
+
+    def signalProcess(self, name: str) -> None:
+        """Part of ``IProcessTransport``."""
+        self.killed.append(name)
+
+    def refusal(self, heir: _Heir) -> str:
+        """Why it does not serve."""
+        return str(self.failureResultOf(heir.serves, Refused).value)
+
+    def test_serves(self) -> None:
+        """Its number, however it is cut; what was said before is no matter, and time neither."""
+        heir = self.heir(b"a warning\n", SERVING, b"12")
+        self.assertNoResult(heir.serves)
+        heir.childDataReceived(3, b"34\n")
+        self.assertEqual(self.successResultOf(heir.serves), 1234)
+        self.clock.advance(SUCCESSION_SECONDS * 2)
+        self.assertEqual(self.killed, [])
+
+    def test_ends(self) -> None:
+        """Its last words are the reason; without any, its end is."""
+        ended = Failure(ProcessTerminated(1))
+        for said, words in ((b"first\nno licence\n", "this one goes on: no licence"), (b"", "see its log")):
+            heir = self.heir(said)
+            heir.processExited(ended)
+            self.assertIn(words, self.refusal(heir))
+
+    def test_late(self) -> None:
+        """One that does not serve in time is ended."""
+        heir = self.heir()
+        self.clock.advance(SUCCESSION_SECONDS)
+        self.assertIn("did not serve within 60 seconds", self.refusal(heir))
+        self.assertEqual(self.killed, ["KILL"])
+
+    def test_descriptors(self) -> None:
+        """What is handed is read as it was written, with and without each part."""
+        for handed in (Handed(3), Handed(3, (4, 5), (6,), 7), Handed(3, (), (4,))):
+            self.assertEqual(Handed.read(handed.text()), handed)
+        environment = environment_for(Handed(3), {"WATCHDOG_PID": "1", "WATCHDOG_USEC": "5", "HOME": "/"})
+        self.assertEqual(environment, {"WATCHDOG_USEC": "5", "HOME": "/", VARIABLE: "3;;;"})
+        self.assertIsNone(Predecessor.of({}))

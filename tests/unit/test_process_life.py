@@ -121,6 +121,24 @@ class PidFiles(SynchronousTestCase):
         self.assertFalse(self.path.exists())
         file.release()
 
+    def test_handed_over(self) -> None:
+        """The next process holds the lock from the first moment, and its number is whole however long the one before's.
+
+        The file goes with the last of them.
+        """
+        file, heir = self.made(), self.made()
+        file.claim()
+        self.path.write_text("1234567890\n")
+        assert file.descriptor is not None
+        heir.inherit(os.dup(file.descriptor))
+        heir.write()
+        self.assertEqual(self.path.read_text(), f"{os.getpid()}\n")
+        os.close(file.descriptor)
+        self.assertRaises(Occupied, self.made().claim)
+        file._descriptor = None
+        heir.release()
+        self.assertFalse(self.path.exists())
+
     def test_holder_is_named(self) -> None:
         """The refusal says the process, the file and what to do, and nothing of the process's command line."""
         file = self.made()

@@ -27,7 +27,7 @@ client/before Hello: Hello
 client/ready: Configure OpenOutbound CloseSession SetLevel Drain Ping
 client/draining: CloseSession Ping
 server/before Hello:
-server/ready: OpenInbound Report SeenCrlUrl Workers Ping
+server/ready: OpenInbound Report SeenCrlUrl Workers Moved Ping
 server/draining: Report Workers Ping
 """
 

@@ -18,6 +18,7 @@ from smartproxy.policy.values import Whole
 
 OVERVIEW = Family("overview", "overview", key="")
 
+LICENCE: Final = "licence"
 ENDS_MOST: Final = 6
 ENDS_AHEAD: Final = timedelta(days=60)
 _LOOKED_BACK: Final = timedelta(days=1)
@@ -45,11 +46,15 @@ class StationTrouble:
 class ComingEnd:
     """Something that ends soon.
 
+    :ivar cause: what kind of thing it is: the cause that events tell of it, or ``licence``.
+    :ivar name: what it is called: of what is a partner's, the partner.
     :ivar what: which one, in words.
     :ivar days: how many days are left.
     :ivar advice: what to do about it.
     """
 
+    cause: str = attrs.field(metadata=kind(AnyText()))
+    name: str = attrs.field(metadata=kind(AnyText()))
     what: str = attrs.field(metadata=kind(AnyText()))
     until: datetime = attrs.field(metadata=kind(Instantaneous()))
     days: int = attrs.field(metadata=kind(_COUNT))
@@ -113,9 +118,11 @@ def _ends(session: Session, now: datetime) -> list[ComingEnd]:
     for each in endings.known(session):
         if each.key not in latest or each.until > latest[each.key].until:
             latest[each.key] = each
-    soon = sorted((each for each in latest.values() if each.until <= now + ENDS_AHEAD), key=lambda each: each.until)
+    soon = sorted((each for each in latest.values() if _is_near(each, now)), key=lambda each: each.until)
     return [
         ComingEnd(
+            cause=LICENCE if each.cause is None else each.cause,
+            name=each.name,
             what=each.what,
             until=each.until,
             days=max((each.until - now).days, 0),
@@ -124,3 +131,9 @@ def _ends(session: Session, now: datetime) -> list[ComingEnd]:
         )
         for each in soon[:ENDS_MOST]
     ]
+
+
+def _is_near(end: endings.WatchedEnd, now: datetime) -> bool:
+    """Whether to say that it ends: in the first half of its life it does not matter, however short that is."""
+    left = end.until - now
+    return left <= ENDS_AHEAD and (end.begins is None or 2 * left <= end.until - end.begins)

@@ -21,6 +21,7 @@ from smartproxy.backend.operations.identity import (
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
+from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
@@ -33,6 +34,7 @@ MODES = (
     (RevocationMode.PREFER, later("prefer: use the lists that are there")),
     (RevocationMode.OFF, later("off: use no lists")),
 )
+_MODE_WORDS = (later("require"), later("prefer"), later("off"))
 """How a CA's revocation lists are used, as readers know it."""
 
 
@@ -268,6 +270,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         now=now,
         soon=SOON,
         modes=MODES,
+        words={each: worded(each.value, visit.text) for each in RevocationMode},
         own=own,
         line=time_line(used, now) if any(each.planned for each in identities) else None,
         line_width=WIDTH,

@@ -4,19 +4,30 @@ Works on the JSON of entries, of any kind, which holds no secret; rules for cert
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from smartproxy.backend import settings
 from smartproxy.backend.certificates import certificate_pin, read_certificates, subject_text
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations.shapes import EntryDifference
+from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.setting_values import value_text
 from smartproxy.backend.states import EntryKind
+from smartproxy.oftp2.roles import Level
 
 Row = tuple[str, str | None, str | None]
 """What, before, afterwards; ``None`` for what is not there."""
 _SHORT = 16
+_OUTBOUND = "outbound"
+_RULES = {
+    "certificate": later("certificate"),
+    "key": later("key"),
+    "subject": later("subject"),
+    "san": later("name in the certificate"),
+}
+"""By what a rule recognizes a partner."""
 
 
 def rows_of(
@@ -35,9 +46,12 @@ def rows_of(
             was, becomes = (_setting(each.name, value, translate) for value in (each.before, each.after))
             found.append((each.name, was, becomes))
             continue
-        before, after = _entry(each.subject, each.before), _entry(each.subject, each.after)
+        before, after = (_entry(each.subject, content, translate) for content in (each.before, each.after))
+        spoken = partial(_spoken, translate=translate)
         named = "" if about == (each.subject, each.name) else f"{each.subject.value} {each.name}: ".replace("  ", " ")
-        found += [(named + translate(what), old, new) for what, old, new in compared(before, after)]
+        found += [
+            (named + _called(what, translate), spoken(old), spoken(new)) for what, old, new in compared(before, after)
+        ]
         if each.secret:
             found.append((f"{named}secret", "•••", "•••"))
     return found
@@ -52,12 +66,26 @@ def compared(before: Any, after: Any) -> Iterator[Row]:
             yield what, was, becomes
 
 
-def _entry(subject: EntryKind, content: Any) -> Any:
+def _called(what: str, translate: Callable[[str], str]) -> str:
+    """What a value is called: that of how a partner is called has the name of what it is within."""
+    within, _, rest = what.partition(" ")
+    if within == _OUTBOUND and rest:
+        return f"{translate(later('call'))}: {translate(rest)}"
+    return translate(what)
+
+
+def _spoken(value: str | None, translate: Callable[[str], str]) -> str | None:
+    """A value, or in the reader's language what is a word of ours."""
+    return worded(value, translate) if value is not None and value.isalpha() and value.islower() else value
+
+
+def _entry(subject: EntryKind, content: Any, translate: Callable[[str], str]) -> Any:
     """The entry in what a difference holds."""
     if subject is EntryKind.PARTNER and isinstance(content, Mapping):
         return {
             **content["entry"],
-            "certificates": [_rule(each, content["notes"]) for each in content["entry"]["certificates"]],
+            "lowest_level": Level(content["entry"]["lowest_level"]).label,
+            "certificates": [_rule(each, content["notes"], translate) for each in content["entry"]["certificates"]],
         }
     if subject is EntryKind.CA and isinstance(content, Mapping):
         held = read_certificates(content["certificates"].encode("ascii"), content["name"])
@@ -75,15 +103,14 @@ def _setting(name: str, content: Any, translate: Callable[[str], str]) -> str | 
         return None
 
 
-def _rule(rule: Mapping[str, Any], notes: Iterable[Mapping[str, Any]]) -> str:
+def _rule(rule: Mapping[str, Any], notes: Iterable[Mapping[str, Any]], translate: Callable[[str], str]) -> str:
     """A rule for a certificate in words."""
     if "sha256" in rule:
         note = next((each for each in notes if each["sha256"] == rule["sha256"]), None)
-        about = f", {note['subject']}, until {note['not_after'][:10]}" if note else ""
-        return f"{rule['by']} {rule['sha256'][:_SHORT]}…{about}"
-    return " ".join(
-        str(value) for value in (rule["by"], rule.get("serial_number") or rule.get("san"), "below", rule["ca"])
-    )
+        about = f", {note['subject']}, {translate(later('until'))} {note['not_after'][:10]}" if note else ""
+        return f"{translate(_RULES[rule['by']])} {rule['sha256'][:_SHORT]}…{about}"
+    held = rule.get("serial_number") or rule.get("san")
+    return f"{translate(_RULES[rule['by']])} {held}, CA {rule['ca']}"
 
 
 def _flat(content: Any, before: str) -> Iterator[tuple[str, str]]:

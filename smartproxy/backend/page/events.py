@@ -12,6 +12,7 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations import events, refusal
 from smartproxy.backend.operations.events import EventsWanted, KnownEvent
 from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.telling import REFUSALS
 from smartproxy.logs.catalogue import EVENTS
@@ -24,6 +25,9 @@ EVENTS_SHOWN = 100
 FILTERS = ("name", "level", "source", "partner", "session", "since", "until", "before")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """With these a text would be a formula in a spreadsheet."""
+
+LEVELS = (later("critical"), later("error"), later("warning"), later("info"), later("debug"), later("trace"))
+SOURCES = (later("server"), later("client"), later("backend"), later("command"))
 
 
 async def listed(visit: PageVisit) -> Shown:
@@ -103,6 +107,7 @@ async def _page(visit: PageVisit, template: str) -> Shown:
         live=visit.argument("live") == "1",
         about=EVENTS,
         levels=[each.label for each in Severity],
+        sources=SOURCES,
         names=sorted({*EVENTS, *(f"{each.partition('.')[0]}." for each in EVENTS)}),
     )
 

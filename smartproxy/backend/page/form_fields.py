@@ -108,6 +108,8 @@ def words_of(cls: type[Any]) -> list[str]:
             found += [each.title, help_of(each)]
             found += [each.people.unset] if isinstance(each.kind, Optional) else []
             found += [kind.limit.unit] if isinstance(kind, Whole) and kind.limit.unit[0] != "(" else []
+            words = [kind.word(one) for one in kind.members] if isinstance(kind, Member) else []
+            found += [word for word in words if word.isalpha()]
     return found
 
 
@@ -122,7 +124,7 @@ def value_words(each: SettingDeclaration, value: Any, translate: Translate) -> s
         return translate(each.people.unset)
     kind = _plain(each.kind)
     if isinstance(kind, Member):
-        return kind.word(value)
+        return worded(kind.word(value), translate)
     if isinstance(kind, Flag):
         return translate(YES if value else NO)
     if isinstance(value, tuple):
@@ -148,7 +150,7 @@ def _field(each: SettingDeclaration, name: str, text: str, translate: Translate,
         case Flag():
             return attrs.evolve(made, control="check", required=False)
         case Member():
-            choices = [(str(one.value), kind.word(one)) for one in kind.members]
+            choices = [(str(one.value), worded(kind.word(one), translate)) for one in kind.members]
             choices = [("", default), *choices] if optional else choices
             return attrs.evolve(made, control="choice", choices=tuple(choices))
         case Whole():
@@ -159,6 +161,12 @@ def _field(each: SettingDeclaration, name: str, text: str, translate: Translate,
             return attrs.evolve(made, control="lines")
         case _:
             return made
+
+
+def worded(word: str, translate: Translate) -> str:
+    """A word of ours in the reader's language, with the one beside it that the command takes."""
+    told = translate(word)
+    return word if told == word else f"{told} ({word})"
 
 
 def _plain(kind: ValueKind) -> ValueKind:

@@ -5,10 +5,14 @@ from smartproxy.backend.operations import history
 from smartproxy.backend.operations.history import GenerationsWanted, GenerationWanted, PlannedRollBack, RollBackWanted
 from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.policy import limits
 
 GENERATIONS_SHOWN = 50
+
+WAYS = (later("command"), later("api"), later("page"), later("backend"))
+"""How a change came in, by the channel's code."""
 
 
 async def listed(visit: PageVisit) -> Shown:

@@ -3,22 +3,25 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import attrs
+from babel.dates import format_date
 
 from smartproxy.backend.figures import Span
 from smartproxy.backend.operations import figures, nodes, overview, refusal, trial
 from smartproxy.backend.operations.figures import FigureSeries, SpanWanted
 from smartproxy.backend.operations.nodes import KnownNodes
-from smartproxy.backend.operations.overview import SiteOverview
+from smartproxy.backend.operations.overview import LICENCE, ComingEnd, SiteOverview
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.plots import Plot, Series, plot
-from smartproxy.backend.page.rendering import octets_in_words
+from smartproxy.backend.page.rendering import decimal, octets_in_words
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.sessions import live_values
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.ctl.statuses import BackendStatus
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.health import Health
 
 SPANS: Final = {Span.HOUR: later("hour"), Span.DAY: later("day"), Span.MONTH: later("month")}
@@ -49,6 +52,19 @@ _PLACES: Final = {
 }
 """Where something can be done about a finding: the page, and its title."""
 
+_ENDS: Final = {
+    LICENCE: (later("Licence of the server %(name)s"), later("Extend it"), "/nodes"),
+    Cause.ENDING_IDENTITY: (later("Our certificate %(name)s"), later("Plan its successor"), "/certificates"),
+    Cause.ENDING_AUTHORITY: (later("Certificate of the site's authority"), later("Look at it"), "/nodes"),
+    Cause.ENDING_CA: (later("Certificate of the CA %(name)s"), later("Load its successor"), "/certificates"),
+    Cause.ENDING_LIST: (later("Revocation list of %(name)s"), later("Load a newer one"), "/certificates"),
+    Cause.ENDING_PARTNER: (later("Certificate of %(name)s"), later("Ask the partner"), "/partners"),
+    Cause.ENDING_TUNNEL: (later("Tunnel certificate of %(name)s"), later("See whether it runs"), "/nodes"),
+    Cause.ENDING_TOKEN: (later("Token %(name)s"), later("Make another one"), "/users"),
+}
+"""What ends, what to do about it, and where."""
+_DATABASES: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
 
 @attrs.frozen(kw_only=True)
 class Trouble:
@@ -69,6 +85,22 @@ class Trouble:
     action: str = ""
     place: str = ""
     button: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class SoonOver:
+    """Something that ends soon.
+
+    :ivar title: what it is.
+    :ivar step: what to do about it, in a few words.
+    :ivar place: where one does it; empty where the reader may not.
+    """
+
+    title: str
+    until: datetime
+    days: int
+    step: str
+    place: str
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +137,7 @@ async def shown(visit: PageVisit) -> Shown:
         span=span,
         spans=SPANS,
         refused=refused,
+        ends=[_end(visit, each) for each in (await visit.call(overview.show, Nothing())).answer.ends],
     )
 
 
@@ -185,7 +218,11 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
     asked = "info" if not enabled else "good" if len(calling) == len(enabled) else "warn" if calling else "bad"
     station = "info" if site.station is None else "bad"
     until = min((each.licence_until for each in known.servers if each.licence_until is not None), default=None)
-    licence = "" if until is None else visit.text("licence until %(day)s", day=f"{until:%Y-%m-%d}")
+    licence = (
+        ""
+        if until is None
+        else visit.text("licence until %(day)s", day=format_date(until, "d MMM y", locale=visit.language))
+    )
     return [
         DrawnPart(
             title=visit.text("%(count)s partners", count=site.partners),
@@ -221,7 +258,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
         DrawnPart(
             title=_names(visit, [each.address or "backend" for each in known.backends], later("backend")),
             line=visit.text("%(calling)s of %(all)s clients call", calling=len(calling), all=len(enabled)),
-            note=known.database,
+            note=_DATABASES.get(known.database, known.database),
             kind="good",
             arrow="https",
             arrow_kind=asked,
@@ -230,7 +267,24 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
 
 
 def _name(server: nodes.ServerNode) -> str:
-    return server.address or f"{server.proxy_id[:8]}…"
+    return (server.address or f"{server.proxy_id[:8]}…").rpartition(":")[0] or f"{server.proxy_id[:8]}…"
+
+
+def _end(visit: PageVisit, end: ComingEnd) -> "SoonOver":
+    """Something that ends soon, with where one does something about it."""
+    title, step, place = _ENDS[end.cause]
+    route = visit.backstage.routes.at(place)
+    reached = route is not None and visit.may(route.needs)
+    if end.partner:
+        place = f"/partners/{quote(end.partner, safe='')}"
+    name = f"{end.name[:8]}…" if end.cause == LICENCE else end.name
+    return SoonOver(
+        title=visit.text(title, name=name),
+        until=end.until,
+        days=end.days,
+        step=visit.text(step),
+        place=place if reached else "",
+    )
 
 
 def _names(visit: PageVisit, names: Sequence[str], none: str) -> str:
@@ -251,10 +305,10 @@ def plots_of(visit: PageVisit, series: FigureSeries, span: Span) -> list[Plot]:
         return f"{value:g}"
 
     def rate(value: float) -> str:
-        return f"{octets_in_words(value)}/s"
+        return f"{decimal(octets_in_words(value), visit.language)}/s"
 
     def time(value: float) -> str:
-        return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:g} s"
+        return f"{value:.0f} ms" if value < 1000 else f"{decimal(f'{value / 1000:g}', visit.language)} s"
 
     good = [float(each.ended.get("completed", 0)) for each in points]
     other = [float(sum(each.ended.values()) - each.ended.get("completed", 0)) for each in points]

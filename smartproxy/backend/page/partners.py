@@ -18,6 +18,7 @@ from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.states import EntryKind
+from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy.faults import Step
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.policy.schema import declarations
@@ -77,6 +78,7 @@ async def shown(visit: PageVisit) -> Shown:
         line_width=WIDTH,
         proposed=proposed,
         events=[*reversed(events)],
+        about=EVENTS,
         values=_values(visit, known.partner),
         calls=[] if known.partner.outbound is None else _values(visit, known.partner.outbound),
         now=visit.now,

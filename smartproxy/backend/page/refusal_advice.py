@@ -12,6 +12,7 @@ import attrs
 
 from smartproxy.backend.operations.refusal import KnownRefusal
 from smartproxy.backend.page.rendering import utc
+from smartproxy.backend.page.said import Saying
 from smartproxy.backend.page.texts import later
 
 
@@ -127,7 +128,7 @@ CODE = later("SSIDCODE: %(code)s")
 SAW = later("Your system saw: %(saw)s")
 
 
-def text_for_partner(found: KnownRefusal, when: datetime, texts: gettext.NullTranslations) -> str:
+def text_for_partner(found: KnownRefusal, when: datetime, texts: gettext.NullTranslations, words: Saying) -> str:
     """What can be sent to the partner, in the language of a catalogue; nothing of the inside is in it."""
     fields = found.event.fields
     said = texts.gettext
@@ -137,5 +138,5 @@ def text_for_partner(found: KnownRefusal, when: datetime, texts: gettext.NullTra
     if found.code:
         lines.append(said(CODE) % {"code": found.code})
     if found.saw:
-        lines.append(said(SAW) % {"saw": found.saw})
+        lines.append(said(SAW) % {"saw": words.plain(found.saw)})
     return "\n".join(lines)

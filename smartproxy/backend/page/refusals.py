@@ -5,7 +5,9 @@ difference before it is done.
 """
 
 import contextlib
-from datetime import datetime, timedelta
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -21,10 +23,12 @@ from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
 from smartproxy.backend.operations.shapes import Named
 from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.refusal_advice import STRANGERS, steps_of, text_for_partner, title_of
+from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.refusals_explained import key_of
-from smartproxy.logs.fields import utc_of
+from smartproxy.logs.render import escape as made_visible
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
 DAYS = (1, 7, 30)
@@ -34,6 +38,26 @@ _CHOICES_MOST = 200
 _TRUSTED = ("certificate.no_partner", "certificate.self_signed", "certificate.unknown_ca")
 _PINNED_DIGITS = 16
 
+_COMMON_NAME = re.compile(r"(?:^|,)CN=([^,+]+)")
+_NAME_MOST = 60
+# Who it is, within a sentence and at its beginning.
+_LIKELY = (later("most likely %(name)s"), later("Most likely %(name)s"))
+_NAMED = (later("a caller that calls itself %(name)s"), later("A caller that calls itself %(name)s"))
+_UNKNOWN = (later("an unknown caller"), later("An unknown caller"))
+
+
+@attrs.frozen(kw_only=True)
+class ShownGroup:
+    """Refusals of one cause and one partner, as the list shows them.
+
+    :ivar kind: ``bad`` if a partner is kept out, ``warn`` if something of a partner's ended early.
+    """
+
+    group: KnownRefusals
+    title: str
+    steps: Sequence[str]
+    kind: str
+
 
 async def listed(visit: PageVisit) -> Shown:
     """The refusals of some days."""
@@ -42,16 +66,11 @@ async def listed(visit: PageVisit) -> Shown:
     wanted = operations.RefusalsWanted(partner=partner, since=visit.now - timedelta(days=days), limit=GROUPS_MOST)
     found = (await visit.call(operations.listed, wanted)).answer
     told = [each for each in found.items if not _is_stranger(each)]
-    proposed = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
-    likely = {each.sha256: each.partner for each in proposed}
-
-    def title(group: KnownRefusals) -> str:
-        whose = group.partner or likely.get(str(group.newest.fields.get("certificate_sha256")))
-        return _title(visit, group.key, whose, group.cause, sure=group.partner is not None)
-
+    proposals = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
+    likely = {each.sha256: each.partner for each in proposals}
     return visit.render(
         "refusals.html",
-        groups=[(each, title(each), steps_of(each.key)) for each in told],
+        groups=[_group(visit, each, likely) for each in told],
         strangers=[each for each in found.items if _is_stranger(each)],
         whole=found.whole,
         left_out=found.left_out,
@@ -81,14 +100,15 @@ async def shown(visit: PageVisit) -> Shown:
             entry = await _entry(visit, whose)
             items = (await visit.call(partner_views.certificates, Named(name=whose))).answer.items
             known = next((each for each in items if each.rule and each.sha256), None)
-    languages = visit.backstage.renderer.languages
+    renderer = visit.backstage.renderer
+    languages = renderer.languages
     return visit.render(
         "refusal.html",
         found=found,
-        title=_title(visit, found.key, whose, found.cause, sure=partner is not None),
+        title=_title(visit, found.key, found.cause, fields, partner, whose),
         steps=steps_of(found.key),
         codes=[] if entry is None else entry.codes,
-        ends=_moment(fields.get("not_after")),
+        ends=moment_of(fields.get("not_after")),
         partner=partner if entry is not None else None,
         known=known,
         sha256=sha256,
@@ -98,7 +118,10 @@ async def shown(visit: PageVisit) -> Shown:
         lists=await _unapproved(visit, str(fields.get("ca") or ""))
         if found.key.startswith("certificate.revoc")
         else [],
-        quotes=[(code, text_for_partner(found, found.event.time, languages[code])) for code in languages],
+        quotes=[
+            (code, text_for_partner(found, found.event.time, languages[code], renderer.said[code]))
+            for code in languages
+        ],
         ignored_days=IGNORED_DAYS,
         now=visit.now,
     )
@@ -247,18 +270,36 @@ def _partner(found: KnownRefusal) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _title(visit: PageVisit, key: str, partner: str | None, cause: str, *, sure: bool = True) -> str:
-    who = partner or visit.text("An unknown caller")
-    if partner is not None and not sure:
-        who = visit.text("Most likely %(name)s", name=partner)
-    own = title_of(key)
-    return visit.text(own, who=who) if own else f"{who}: {cause}"
+def _group(visit: PageVisit, group: KnownRefusals, likely: Mapping[str, str]) -> ShownGroup:
+    fields = group.newest.fields
+    whose = group.partner or likely.get(str(fields.get("certificate_sha256")))
+    stopped = group.key.partition(".")[0] in ("certificate", "identity")
+    return ShownGroup(
+        group=group,
+        title=_title(visit, group.key, group.cause, fields, group.partner, whose),
+        steps=steps_of(group.key),
+        kind="" if whose is None else "bad" if stopped else "warn",
+    )
 
 
-def _moment(told: object) -> datetime | None:
-    with contextlib.suppress(ValueError):
-        return utc_of(str(told))
-    return None
+def _title(
+    visit: PageVisit, key: str, cause: str, fields: Mapping[str, object], partner: str | None, whose: str | None
+) -> str:
+    """What happened, in a sentence that begins with whom it happened to, or has it in it.
+
+    :param whose: who it is by all appearances.
+    """
+    own, said = title_of(key), visit.backstage.renderer.said[visit.language]
+    begins = not own or own.startswith("%(who)s")
+    if whose is not None and partner is None:
+        who = visit.text(_LIKELY[begins], name=whose)
+    elif whose is not None:
+        who = whose
+    elif (named := _COMMON_NAME.search(str(fields.get("subject") or ""))) is not None:
+        who = visit.text(_NAMED[begins], name=made_visible(named[1], _NAME_MOST))
+    else:
+        who = visit.text(_UNKNOWN[begins])
+    return visit.text(own, who=who) if own else f"{who}: {said.plain(cause)}"
 
 
 def _is_stranger(group: KnownRefusals) -> bool:

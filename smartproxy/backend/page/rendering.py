@@ -5,6 +5,7 @@ for characters that could act on the reader. A text of a catalogue is trusted as
 escaped.
 """
 
+import contextlib
 import gettext
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from smartproxy.backend.page.said import Saying
 from smartproxy.backend.page.static_files import StaticFiles
-from smartproxy.backend.page.texts import catalogues
+from smartproxy.backend.page.texts import SOURCE, catalogues
+from smartproxy.logs.fields import utc_of
 from smartproxy.logs.render import escape as made_visible
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,11 +35,13 @@ class Renderer:
 
     :ivar files: the page's own files.
     :ivar languages: their catalogues.
+    :ivar said: what shows the sentences of daemons and operations, by the language.
     """
 
     def __init__(self) -> None:
         self.files = StaticFiles()
         self.languages = catalogues()
+        self.said = {each: Saying(each) for each in self.languages}
         self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -50,9 +56,9 @@ class Renderer:
             peer=peers_text,
             moment=machine_time,
             utc=utc,
-            octets=octets_in_words,
+            octets=pass_context(_octets),
             figure=figure,
-            duration=seconds_in_words,
+            duration=pass_context(_duration),
         )
 
     def render(self, template: str, language: str, values: Mapping[str, Any]) -> bytes:
@@ -62,7 +68,7 @@ class Renderer:
         """
         texts = self.languages[language]
         page = self._environment.get_template(template).render(
-            **values, language=language, _=_gettext(texts), ngettext=_ngettext(texts)
+            **values, language=language, _=_gettext(texts), ngettext=_ngettext(texts), said=self.said[language]
         )
         return page.encode("utf-8", "backslashreplace")
 
@@ -96,13 +102,33 @@ def machine_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def moment_of(told: object) -> datetime | None:
+    """The time that an event's text says; ``None`` if it says none."""
+    with contextlib.suppress(ValueError):
+        return utc_of(str(told))
+    return None
+
+
 def utc(moment: datetime) -> str:
     """A time for readers, in UTC, until the browser shows it in the reader's zone."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def decimal(text: str, language: str) -> str:
+    """A figure with the sign before its decimals that a language has."""
+    return text if language == SOURCE else text.replace(".", ",")
+
+
+def _octets(context: Context, count: float) -> str:
+    return decimal(octets_in_words(count), context["language"])
+
+
+def _duration(context: Context, seconds: float) -> str:
+    return decimal(seconds_in_words(seconds), context["language"])
+
+
 def octets_in_words(count: float) -> str:
-    """A number of octets, with three digits and a unit."""
+    """A number of octets, with three digits and a unit, in English."""
     for unit in _UNITS:
         if count < _THOUSAND or unit == _UNITS[-1]:
             return f"{count:.0f} {unit}" if unit == "B" or count >= _THOUSAND / 10 else f"{count:.1f} {unit}"
@@ -116,7 +142,7 @@ def figure(number: float) -> Markup:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """A span of time, with the units that everybody knows."""
+    """A span of time, with the units that everybody knows, in English."""
     if seconds < 1:
         return f"{seconds * _THOUSAND:.0f} ms"
     if seconds < _MINUTE and seconds % 1:

@@ -20,10 +20,13 @@ from smartproxy.backend.operations.session import (
     SessionsWanted,
 )
 from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.session_list import RUNNING
+from smartproxy.logs.catalogue import EVENTS
+from smartproxy.oftp2.roles import Level
 from smartproxy.policy.session_record import STEPS_LAST
 
 LOOK_SECONDS: Final = 2.0
@@ -101,7 +104,7 @@ def live_row(running: RunningSession) -> LiveRow:
     rate = max(_whole(state, "rate_in"), _whole(state, "rate_out"))
     done, size = _whole(file, "octets"), _whole(file, "size") * _BLOCK
     whole = size if size and size >= done else None
-    left = None if whole is None or rate < 1 else round((whole - done) / rate)
+    left = None if whole is None or rate < 1 else max(round((whole - done) / rate), 1)
     try:
         since = datetime.fromisoformat(str(state.get("since", ""))).astimezone(UTC)
     except ValueError:
@@ -234,6 +237,9 @@ async def one(visit: PageVisit) -> Shown:
         why=why,
         row=row,
         lasted=_lasted(found.known),
+        about=EVENTS,
+        ends=moment_of(found.certificate.get("not_after")),
+        levels={each.value: f"{each.label} ({each.value})" for each in Level},
         cut=len(found.ladder) - STEPS_LAST if found.left_out else None,
         commands=_said(found),
     )

@@ -30,28 +30,30 @@ class Inherited:
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
         self._idle: list[socket.socket] = []
+        self._handed_over: set[socket.socket] = set()
 
-    def keep(self, descriptors: Iterable[int]) -> None:
+    def keep(self, descriptors: Iterable[int], *, handed_over: bool = False) -> None:
         """Know these from now on.
 
+        :param handed_over: whether they come from the daemon before this one: then they are closed with their ports.
         :raises NotListening: for another kind of descriptor.
         """
         for descriptor in descriptors:
-            try:
-                os.set_inheritable(descriptor, False)
-                found = socket.socket(fileno=descriptor)
-                listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            except OSError as error:
-                raise NotListening(f"descriptor {descriptor} is no socket: {error.strerror}") from None
-            if not listens or found.type != socket.SOCK_STREAM or found.family not in (socket.AF_INET, socket.AF_INET6):
-                found.detach()
-                raise NotListening(
-                    f"descriptor {descriptor} is no listening TCP socket: a socket unit has to say "
-                    "ListenStream=ADDRESS:PORT and Accept=no"
-                )
-            found.setblocking(False)
+            found = _listening(descriptor)
             self._sockets.append(found)
             self._idle.append(found)
+            if handed_over:
+                self._handed_over.add(found)
+
+    @property
+    def managed(self) -> list[int]:
+        """The descriptors of those that belong to the service manager."""
+        return [found.fileno() for found in self._sockets if found not in self._handed_over]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is one that was never lent, and not told of."""
+        return bool(self._idle)
 
     def lend(self, interface: str, port: int) -> socket.socket | None:
         """A descriptor of its own of the socket that listens there; ``None`` if none does.
@@ -62,14 +64,48 @@ class Inherited:
             if _listens_at(found, interface or _ALL, port):
                 if found in self._idle:
                     self._idle.remove(found)
-                return found.dup()
+                lent = found.dup()
+                if found in self._handed_over:
+                    self._drop(found)
+                return lent
         return None
 
     def idle(self) -> list[HostPort]:
-        """Where those listen that were never lent; each is told once."""
-        told = [HostPort(*found.getsockname()[:2]) for found in self._idle]
+        """Where the service manager's listen that were never lent, each told once; all others of these are closed."""
+        told = []
+        for found in self._idle:
+            if found in self._handed_over:
+                self._drop(found)
+            else:
+                told.append(HostPort(*found.getsockname()[:2]))
         self._idle.clear()
         return told
+
+    def _drop(self, found: socket.socket) -> None:
+        self._handed_over.discard(found)
+        self._sockets.remove(found)
+        found.close()
+
+
+def _listening(descriptor: int) -> socket.socket:
+    """The socket behind a descriptor.
+
+    :raises NotListening: if it is no listening TCP socket.
+    """
+    try:
+        os.set_inheritable(descriptor, False)
+        found = socket.socket(fileno=descriptor)
+        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise NotListening(f"descriptor {descriptor} is no socket: {error.strerror}") from None
+    if not listens or found.type != socket.SOCK_STREAM or found.family not in (socket.AF_INET, socket.AF_INET6):
+        found.detach()
+        raise NotListening(
+            f"descriptor {descriptor} is no listening TCP socket: a socket unit has to say "
+            "ListenStream=ADDRESS:PORT and Accept=no"
+        )
+    found.setblocking(False)
+    return found
 
 
 def _listens_at(found: socket.socket, interface: str, port: int) -> bool:

@@ -276,6 +276,10 @@ class StreamPort(tcp.Port):
         given.setblocking(False)
         self._preexistingSocket = given
 
+    def share(self) -> None:
+        """Another process listens with the same socket: closing this port leaves it alone."""
+        self._shouldShutdown = False
+
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
         self.numberAccepts = min(self.numberAccepts, limits.ACCEPTS_MOST)

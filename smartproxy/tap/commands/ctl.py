@@ -17,6 +17,7 @@ from smartproxy.ctl.protocol import (
     Request,
     TellDrain,
     TellKill,
+    TellRestart,
 )
 from smartproxy.policy.health import Health
 from smartproxy.policy.places import SOCKET_SUFFIX, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
@@ -86,6 +87,13 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy ctl drain --seconds 60\n  smartproxy ctl drain --seconds 0     now; also while it drains",
     )
     drain.add_argument("--seconds", type=_whole, metavar="N", help="how long sessions may go on [as configured: 300]")
+    _declare(
+        actions,
+        "restart",
+        "Start a new process of smartproxy-server that takes over the open ports; sessions end in the old one.",
+        _restart,
+        "  smartproxy ctl restart     after an upgrade, or when the command line's files have changed",
+    )
     kill = _declare(actions, "kill", "End one session with ESID 05.", _kill, "  smartproxy ctl kill 231696ddd5473c29")
     kill.add_argument("session", metavar="SESSION", help="its id, as `smartproxy ctl sessions` shows it")
 
@@ -167,6 +175,10 @@ def _level(console: Console) -> None:
 
 def _drain(console: Console) -> None:
     _told(console, TellDrain(seconds=console.arguments.seconds), display.draining)
+
+
+def _restart(console: Console) -> None:
+    _told(console, TellRestart(), display.handed_over)
 
 
 def _kill(console: Console) -> None:

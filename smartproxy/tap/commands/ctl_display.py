@@ -5,6 +5,7 @@ from typing import Any
 
 from smartproxy.ctl.answers import (
     DrainBegun,
+    HandedOver,
     KilledSession,
     LevelsInForce,
     Licences,
@@ -190,6 +191,11 @@ def levels(answer: LevelsInForce) -> str:
 def draining(answer: DrainBegun) -> str:
     """That the end has begun."""
     return f"it ends; {answer.sessions} sessions may go on until then"
+
+
+def handed_over(answer: HandedOver) -> str:
+    """That a new process has taken over."""
+    return f"process {answer.pid} has taken over; {answer.sessions} sessions go on in the old one until they end"
 
 
 def killed(answer: KilledSession) -> str:

@@ -3,22 +3,33 @@
 "use strict";
 
 (() => {
-  const zoned = new Intl.DateTimeFormat(document.documentElement.lang, {
-    year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
-  });
-  const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+  // The page's language, in the reader's country if the browser names one: en-GB has no AM and PM.
+  const page = document.documentElement.lang;
+  const place = navigator.languages.find((each) => each === page || each.startsWith(`${page}-`)) || page;
+  const day = { month: "short", day: "numeric" };
+  const minute = { hour: "2-digit", minute: "2-digit" };
+  const format = (parts) => new Intl.DateTimeFormat(place, parts);
+  const thisYear = format({ ...day, ...minute });
+  const otherYear = format({ ...day, year: "numeric", ...minute });
+  const toTheSecond = format({ ...day, ...minute, second: "2-digit" });
+  const exact = format({ dateStyle: "medium", timeStyle: "long" });
+
+  function worded(time, moment) {
+    if ("exact" in time.dataset) return toTheSecond.format(moment);
+    return (moment.getFullYear() === new Date().getFullYear() ? thisYear : otherYear).format(moment);
+  }
 
   function show(time) {
     const moment = new Date(time.dateTime);
-    const text = Number.isNaN(moment.getTime()) ? time.textContent : zoned.format(moment);
+    const text = Number.isNaN(moment.getTime()) ? time.textContent : worded(time, moment);
     if (time.textContent === text) return;
     time.title = `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC · ${exact.format(moment)}`;
     time.textContent = text;
   }
 
   const onAxis = {
-    hour: new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" }),
-    day: new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short" }),
+    hour: format(minute),
+    day: format(day),
   };
 
   function mark(text) {

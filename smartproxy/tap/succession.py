@@ -1,0 +1,154 @@
+"""A daemon that hands over to a newer process of its own: the same command line, started again, with the ports open.
+
+Duty: start that process with the listening sockets and the PID file, and leave everything to it when it says that it
+serves; then end as a drain does, so that the sessions which run here come to their end. A process that does not come to
+serve is ended, and changes nothing. Nothing is ever closed in between: who connects meanwhile waits in a queue of the
+kernel. Trusts the program where this one was started from: whoever may replace that is the operator.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from smartproxy.ctl.protocol import Refused
+from smartproxy.net.deadline import Deadline
+from smartproxy.net.transport.inherited import INHERITED
+from smartproxy.net.transport.sockets import StreamPort
+from smartproxy.policy.limits import SUCCESSION_SECONDS
+from smartproxy.tap.launch import Launch
+from smartproxy.tap.predecessor import SERVING, WORDS_MOST, Handed, environment_for
+
+_STANDARD: Final = 3
+_TOLD: Final = 3
+
+
+class Succeeded(Protocol):
+    """A daemon that can leave its ports to another process."""
+
+    async def hand_over(self) -> None:
+        """Accept no more, and send who is connected to the other process."""
+
+
+class Succession:
+    """The way of one daemon to its successor.
+
+    :param reactor: starts the process.
+    :param launch: has the PID file.
+    :param daemon: the service.
+    :param over: has this process end in order.
+    :param manager: tells the service manager.
+    :param environment: of this process.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        launch: Launch,
+        daemon: Succeeded,
+        over: Callable[[], object],
+        manager: Callable[[str], object],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._reactor = reactor
+        self._launch = launch
+        self._daemon = daemon
+        self._over = over
+        self._manager = manager
+        self._environment = environment
+        self._heir: _Heir | None = None
+
+    async def begin(self) -> int:
+        """Start the new process, and leave everything to it; its number.
+
+        :raises Refused: if it does not come to serve, or another one is on its way.
+        """
+        if self._heir is not None or self._launch.succeeded:
+            raise Refused("a newer process is starting, or has taken over, already")
+        self._heir = _Heir(self._reactor)
+        try:
+            number = await self._start(self._heir)
+        finally:
+            self._heir = None
+        self._launch.succeeded = True
+        self._manager(f"MAINPID={number}")
+        Deferred.fromCoroutine(self._leave())
+        return number
+
+    async def _leave(self) -> None:
+        try:
+            await self._daemon.hand_over()
+        finally:
+            self._over()
+
+    def _start(self, heir: "_Heir") -> Awaitable[int]:
+        ports = [each for each in self._reactor.getReaders() if isinstance(each, StreamPort)]
+        managed = {os.fstat(each).st_ino: each for each in INHERITED.managed}
+        own = []
+        for port in ports:
+            port.share()
+            if os.fstat(port.fileno()).st_ino not in managed:
+                own.append(port.fileno())
+        given = [*managed.values(), *own]
+        first = _TOLD + 1
+        files: dict[int, int | str] = {each: each for each in range(_STANDARD)}
+        files[_TOLD] = "r"
+        files.update(enumerate(given, first))
+        pid_file = None
+        if self._launch.locked is not None:
+            pid_file = first + len(given)
+            files[pid_file] = self._launch.locked
+        numbers = range(first, first + len(given))
+        handed = Handed(_TOLD, numbers[: len(managed)], numbers[len(managed) :], pid_file)
+        command = [sys.executable, *sys.orig_argv[1:]]
+        environment = environment_for(handed, self._environment)
+        self._reactor.spawnProcess(heir, command[0], command, env=environment, childFDs=files)
+        return heir.serves
+
+
+class _Heir(ProcessProtocol):
+    """The new process, until it serves.
+
+    :ivar serves: fires with its number, or fails with :class:`Refused`.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any) -> None:
+        self.serves: Deferred[int] = Deferred()
+        self._said = b""
+        self._late = Deadline(reactor, self._kill)
+        self._late.start(SUCCESSION_SECONDS)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """It says that it serves, or what is wrong."""
+        self._said = (self._said + data)[-WORDS_MOST:]
+        _, serving, number = self._said.partition(SERVING)
+        if serving and number.endswith(b"\n"):
+            self._settle(int(number))
+
+    def processExited(self, reason: Failure) -> None:
+        """It has ended; in the background, so does the process that waits for it to serve."""
+        words = self._said.decode("utf-8", "replace").strip().splitlines()
+        why = words[-1] if words else f"it ended before it served: {reason.getErrorMessage()}; see its log"
+        self._settle(Refused(f"the new process did not start, and this one goes on: {why}"))
+
+    def _kill(self) -> None:
+        self.transport.signalProcess("KILL")
+        self._settle(
+            Refused(
+                f"the new process did not serve within {SUCCESSION_SECONDS:.0f} seconds; it was ended, this one goes on"
+            )
+        )
+
+    def _settle(self, result: int | Refused) -> None:
+        self._late.stop()
+        if not self.serves.called:
+            if isinstance(result, Refused):
+                self.serves.errback(result)
+            else:
+                self.serves.callback(result)
