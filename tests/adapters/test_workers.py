@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet import reactor as trials
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, LogPublisher
+from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from smartproxy.logs.emit import Events
@@ -24,7 +24,7 @@ from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
 from smartproxy.workers.crew import Crew, CrewMember
 from smartproxy.workers.link import Link
 from smartproxy.workers.spawning import Zygote
-from smartproxy.workers.words import Began, Post, Start, directions
+from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Worker, work
 
 TITLE = "smart-test"
@@ -62,8 +62,9 @@ class Recording:
     def __init__(self) -> None:
         self.levels = Levels()
 
-    def divert(self, observer: object) -> None:
-        """Nothing else listens."""
+    def divert(self, observer: ILogObserver) -> None:
+        """In the worker, there is nobody else to tell."""
+        globalLogPublisher.addObserver(observer)
 
 
 class Craft:
@@ -88,6 +89,8 @@ class Craft:
     def _misbehave(self, session: str) -> dict[str, int]:
         if session:
             self._worker.began(session, "ACME")
+            told = {"command": "CDT", "sender": "initiator"}
+            self._worker.events.emit("session.command", session=session, partner="ACME", **told)
         else:
             self._worker.link.tell(Start, number=1, levels=[b"{}"], facts=[b"{}"])
         return {"pid": os.getpid()}
@@ -207,6 +210,16 @@ class CrewTests(CrewCase):
         """What a worker tells is told by the supervisor, with a number of its own."""
         event = await self.event("backend.stopped")
         self.assertEqual((event["message"], event["source"]), ("hello", "server"))
+
+    async def test_levels_hold_in_every_worker(self) -> None:
+        """What is logged of a worker is what the supervisor's levels say, as soon as they have changed."""
+        await self.both()
+        self.events.set_level(Severity.TRACE, cause=Cause.OPERATOR_COMMAND, message="test", session="a1")
+        for member in self.crew.members:
+            await member.link.ask(Misbehave, session=f"a{member.number}")
+            member.link.tell(Leave)
+        event = await self.event("session.command")
+        self.assertEqual((event["session"], event["level"]), ("a1", "trace"))
 
     async def test_a_killed_worker_is_replaced(self) -> None:
         """One CRITICAL event says which process, by which signal, and how many sessions; the other worker stays."""

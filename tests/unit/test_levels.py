@@ -115,6 +115,19 @@ class Setting(SynchronousTestCase):
         levels.set(None)
         self.assertIs(levels.lowest, Severity.INFO)
 
+    def test_levels_of_another_process(self) -> None:
+        """Levels that adopt what others tell of themselves log the same, whatever they logged before."""
+        told = Levels({"*": Severity.FATAL, "sessions": Severity.DEBUG})
+        told.set(Severity.TRACE, session="a1")
+        told.set(Severity.ERROR, partner="ACME")
+        levels = Levels()
+        levels.set(Severity.TRACE, session="old")
+        levels.adopt(told.described())
+        self.assertEqual(levels.described(), told.described())
+        for who in ({}, {"session": "a1"}, {"session": "old"}, {"partner": "ACME"}):
+            self.assertEqual(self.wanted(levels, **who), self.wanted(told, **who))
+        self.assertEqual(levels.lowest, Severity.TRACE)
+
     def test_categories_of_the_catalogue(self) -> None:
         """Every subject and every heading is one."""
         self.assertLessEqual({"*", "log", "session", "sessions", "tunnel", "faults-of-the-program"}, CATEGORIES)
