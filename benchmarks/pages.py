@@ -3,10 +3,10 @@
     python benchmarks/pages.py [--sessions 100000] [--partners 150] [--answers 9] [--database sqlite|postgresql]
 
 A real backend on loopback, called over https as a browser calls it. The first page, with all that it is made of, may
-have 100 KB and take 200 ms; each other page 300 ms. Told are the clock, the CPU time that the backend used, and that of
-PostgreSQL's processes; of several answers the middle one. The two CPU times together are judged: other programs on the
-machine lengthen the clock only. Nobody else calls meanwhile, so there is nothing to wait for. It ends with status 1 and
-the names of the pages that miss. Run it where ``tests`` can be imported.
+have 100 KB and take 200 ms; each other page 300 ms; what reads very much as a whole 1 s. Told are the clock, the CPU
+time that the backend used, and that of PostgreSQL's processes; of several answers the middle one. The two CPU times
+together are judged: other programs on the machine lengthen the clock only. Nobody else calls meanwhile, so there is
+nothing to wait for. It ends with status 1 and the names of the pages that miss. Run it where ``tests`` can be imported.
 """
 
 import argparse
@@ -42,6 +42,9 @@ from tests.process.page_calls import PageCaller, add_user, examples, log_in, pat
 FIRST_MS: Final = 200
 FIRST_OCTETS: Final = 100_000
 LIST_MS: Final = 300
+WHOLE_MS: Final = 1000
+WHOLE: Final = ("/events/csv", "/events/json", "/audit/verdict")
+"""5,000 events to take away; the whole audit trail, which a page asks for when it is shown."""
 LISTS: Final = (
     "/?span=hour",
     "/?span=month",
@@ -95,7 +98,7 @@ class PageFigures:
     @property
     def must(self) -> int:
         """The milliseconds that it may take."""
-        return FIRST_MS if self.path == "/" else LIST_MS
+        return FIRST_MS if self.path == "/" else WHOLE_MS if self.path in WHOLE else LIST_MS
 
     @property
     def misses(self) -> str:

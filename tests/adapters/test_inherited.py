@@ -5,13 +5,17 @@ import socket
 from collections.abc import Sequence
 
 from twisted.internet.endpoints import _SystemdParser
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net import listeners
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.transport.inherited import Inherited, NotListening, given_by_manager
+from smartproxy.net.transport.sockets import StreamPort
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.settings import Listener
 from tests.adapters.rig import Journal
@@ -88,6 +92,23 @@ class Given(SynchronousTestCase):
         self.patch(_SystemdParser, "_sddaemon", ListenFDs([3, 4], ("a", "b")))
         environment = {"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "HOME": "/"}
         self.assertEqual((given_by_manager(environment), environment), ([3, 4], {"HOME": "/"}))
+
+    def test_shared(self) -> None:
+        """A port that is closed here goes on in the process that it was handed to."""
+        for shared in (True, False):
+            reactor = MemoryReactorClock()
+            port = StreamPort(0, Factory(), 50, "127.0.0.1", reactor)
+            port.startListening()
+            number = port.socket.getsockname()[1]
+            other = port.socket.dup()
+            self.addCleanup(other.close)
+            if shared:
+                port.share()
+            port.connectionLost(Failure(ConnectionDone()))
+            if shared:
+                socket.create_connection(("127.0.0.1", number)).close()
+            else:
+                self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", number))
 
     def test_what_is_none(self) -> None:
         """A file, a datagram socket, a connection and a UNIX socket are refused with what to do."""

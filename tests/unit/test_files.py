@@ -8,6 +8,7 @@ import select
 import stat
 import threading
 from pathlib import Path
+from typing import IO
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,6 +49,27 @@ class WrittenFiles(SynchronousTestCase):
         thread = threading.Thread(target=read)
         thread.start()
         return thread, found
+
+    def test_written_as_it_is_made(self) -> None:
+        """What makes its octets one after the other is written so, and leaves nothing behind if it fails on the way."""
+
+        def make(file: IO[bytes]) -> None:
+            file.write(b"begin ")
+            self.assertEqual(
+                [each for each in self.folder.iterdir() if each == self.path], [], "not before it is whole"
+            )
+            file.write(b"end")
+
+        files.write(self.path, make, private=True)
+        self.assertEqual((self.path.read_bytes(), self.mode(self.path)), (b"begin end", 0o600))
+
+        def fail(file: IO[bytes]) -> None:
+            file.write(b"half")
+            raise OSError(errno.EIO, "it cannot be made")
+
+        self.assertRaises(OSError, files.write, self.path, fail)
+        self.assertEqual([each.name for each in self.folder.iterdir()], ["file"])
+        self.assertEqual(self.path.read_bytes(), b"begin end")
 
     def test_new_files(self) -> None:
         """A public file is as the umask says; a private one is its owner's, whatever the umask says."""

@@ -19,6 +19,7 @@ KNOWN = {
     "there is no partner {0}; 'smartproxy partner list' shows all": "Es gibt keinen Partner {0}.",
     "{0}; nothing is changed": "{0} Es wurde nichts geändert.",
     "{0} fits {1}": "zu {1} passt {0}",
+    "{0} to {1}": "{0} bis {1}",
     "the connection was lost": "die Verbindung ist abgebrochen",
 }
 
@@ -36,6 +37,8 @@ class Catalogue(SynchronousTestCase):
             ("x fits y", "zu y passt x"),
             ("the connection was lost; nothing is changed", "die Verbindung ist abgebrochen Es wurde nichts geändert"),
             ("server.limits: the connection was lost", "server.limits: die Verbindung ist abgebrochen"),
+            ("1 to 20", "1 bis 20"),
+            ("an operator told the daemon to drain", None),
             ("something else", None),
             ("x" * (MOST + 1), None),
         ):

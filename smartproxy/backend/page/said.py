@@ -23,6 +23,8 @@ MOST = 500
 _HOLE = re.compile(r"\{(\d)\}")
 _REMEMBERED = 5_000
 _DEEP = 2
+_OWN_LEAST = 15
+"""A sentence with fewer characters of its own takes single words: "{0} to {1}" would be found in many another."""
 
 
 class Sentences:
@@ -108,4 +110,5 @@ def _bare(sentence: str) -> str:
 def _pattern(english: str) -> tuple[str, re.Pattern[str]]:
     """The longest piece without a hole, and what a sentence is compared with."""
     pieces = _HOLE.split(_bare(english))[::2]
-    return max(pieces, key=len), re.compile("(.+?)".join(map(re.escape, pieces)), re.DOTALL)
+    value = "(.+?)" if len("".join(pieces)) >= _OWN_LEAST else r"(\S+?)"
+    return max(pieces, key=len), re.compile(value.join(map(re.escape, pieces)), re.DOTALL)
