@@ -15,11 +15,12 @@ import attrs
 from cryptography import x509
 from twisted.internet.defer import Deferred
 
+from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Denied, Visit
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
+from smartproxy.policy.faults import Outcome, OwnFault, StopReason, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.accept import Gate
@@ -80,6 +81,7 @@ class Claims:
     :param desks: the daemon.
     :param tunnel: knows the clients.
     :param sources: reports missing source addresses.
+    :param events: where the end of sessions is told that a worker cannot tell any more.
     :param relieved: called whenever the worker has one connection less.
     """
 
@@ -90,6 +92,7 @@ class Claims:
         desks: Desks,
         tunnel: ServerTunnel,
         sources: Sources,
+        events: Events,
         relieved: Callable[[], object] = lambda: None,
     ) -> None:
         self._member = member
@@ -98,6 +101,7 @@ class Claims:
         self._desks = desks
         self._tunnel = tunnel
         self._sources = sources
+        self._events = events
         self._visits: dict[int, tuple[str, Visit]] = {}
         self._hosts: OrderedDict[str, None] = OrderedDict()
         self._calls: list[str] = []
@@ -115,11 +119,13 @@ class Claims:
         return number
 
     def died(self, deaths: Deaths, now: float) -> None:
-        """The worker is gone: addresses and partners that had workers die before are to blame."""
-        for session in self._member.sessions:
+        """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
+        lost = {"outcome": Outcome.LOST.value, "cause": Cause.WORKER_LOST, "message": Cause.WORKER_LOST.meaning}
+        for session, partner in self._member.sessions.items():
+            self._events.emit("session.ended", session=session, partner=partner, **lost)
             self._desks.over(session)
-        for partner in self._calls:
-            self._gate.admission.end_call(partner)
+        for called in self._calls:
+            self._gate.admission.end_call(called)
         there = [(host, visit.partner) for host, visit in self._visits.values()]
         names = {host for host, _ in there} | {_of(partner) for _, partner in there if partner is not None}
         many = deaths.count(names, now)

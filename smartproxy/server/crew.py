@@ -10,6 +10,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -254,8 +255,9 @@ class ServerCrew:
 
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """What answers a worker."""
+        relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self._tunnel, self.sources, lambda: self._crew.rest(member)
+            member, self._gate, self._desks, self._tunnel, self.sources, self._events, relieved
         )
         return claims.responders()
 

@@ -76,7 +76,7 @@ class ClaimsTests(SynchronousTestCase):
         )
         tunnel: Any = Mock()
         tunnel.context.recognized.side_effect = ValueError("not of the authority")
-        return Claims(member, self.gate, desks, tunnel, Mock())
+        return Claims(member, self.gate, desks, tunnel, Mock(), self.journal.events)
 
     def assign(self, session: str) -> Any:
         """Part of ``Desks``."""
@@ -180,6 +180,11 @@ class ClaimsTests(SynchronousTestCase):
         self.assertGreater(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
         self.assertEqual(self.journal.the("penalty.banned")["cause"], Cause.PENALTY_DEATHS)
         self.assertEqual(self.ended, ["a1"] * 3)
+        ended = self.journal.of("session.ended")[0]
+        self.assertEqual(
+            (ended["session"], ended["partner"], ended["outcome"], ended["cause"]),
+            ("a1", "ACME", "lost", Cause.WORKER_LOST),
+        )
 
     def test_what_a_worker_held_is_given_back(self) -> None:
         """A worker's calls are over with it; its connections are given back by the crew."""
