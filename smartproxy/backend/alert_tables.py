@@ -61,3 +61,16 @@ class ToldEndingRow(Base):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     valid_until: Mapped[datetime]
     mark: Mapped[int]
+
+
+class MailTestRow(Base):
+    """The mail that was asked for last to try the settings, and what came of it. At most one row, number 1."""
+
+    __tablename__ = "mail_tests"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    asked: Mapped[datetime]
+    by: Mapped[str]
+    ended: Mapped[datetime | None]
+    cause: Mapped[str | None]
+    message: Mapped[str | None]

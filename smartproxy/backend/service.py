@@ -19,6 +19,7 @@ from smartproxy._version import __version__
 from smartproxy.backend import users
 from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.alerts.mail_desk import MailDesk
+from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import HttpsIdentity, SiteAuthority
@@ -216,6 +217,7 @@ class BackendService(Service):
             TrustListWatch(*about, ListFetcher(self._reactor)),
             AlertDesk(store, self.threads, self._script_threads, self.events, self._reactor),
             MailDesk(*about),
+            MailTests(*about),
         )
 
     @property

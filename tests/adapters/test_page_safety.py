@@ -11,7 +11,6 @@ from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.user import NewPassword, UserWanted, password, remove
 from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.routes import Anyone, Route, Shown
-from smartproxy.backend.page.serving import HEADERS
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.policy import limits
@@ -20,6 +19,21 @@ from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import Answer
 from tests.adapters.page_site import ORIGIN, PASSWORD, PageCase
 from tests.unit.sites import NOW
+
+FORBIDDING = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "strict-transport-security": "max-age=31536000",
+}
+POLICY = {
+    **dict.fromkeys(("default-src", "base-uri", "frame-ancestors"), "'none'"),
+    **dict.fromkeys(("script-src", "style-src", "img-src", "font-src", "connect-src", "form-action"), "'self'"),
+}
+"""What answers say, written down once more: a header that is changed by mistake has to be changed here, too."""
 
 
 async def broken(visit: PageVisit) -> Shown:
@@ -260,11 +274,19 @@ class Answers(PageCase):
         style = self.backstage.renderer.files.place("look.css")
         for path in ("/", "/login", "/nothing", "/live", style, "/static/none"):
             headers = browser.get(path).headers
-            for name, value in HEADERS:
-                if name != b"cache-control":
-                    self.assertEqual(headers[name.decode()], value.decode(), path)
+            self.assertEqual({name: headers.get(name) for name in FORBIDDING}, FORBIDDING, path)
+            policy = dict(each.strip().split(" ", 1) for each in headers["content-security-policy"].split(";"))
+            self.assertEqual(policy, POLICY, path)
+            self.assertNotIn("access-control-allow-origin", headers)
         self.assertEqual(browser.get("/").headers["cache-control"], "no-store")
         self.assertIn("immutable", browser.get(style).headers["cache-control"])
+
+    def test_escaped(self) -> None:
+        """What somebody sent is text in a page, in an attribute, too."""
+        answer = self.browser().log_in('"><img src=x>', "wrong")
+        self.assertEqual(answer.status, 403)
+        self.assertIn('value="&#34;&gt;&lt;img src=x&gt;"', answer.body.decode())
+        self.assertNotIn("<img", answer.body.decode())
 
     def test_nothing_inline(self) -> None:
         """No page has a script, a style or an address of another host in it."""
@@ -309,6 +331,15 @@ class Bodies(PageCase):
         cookie = self.browser("alice").cookies["__Host-smartproxy"]
         self.assertTrue(self.admits(Content_Type="multipart/form-data", Content_Length="99999", cookie=cookie))
         self.assertFalse(self.admits(Content_Type="multipart/form-data", Content_Length="10", cookie="other"))
+
+    def test_fields(self) -> None:
+        """A form has only so many fields, of whatever type it is; one with more changes nothing."""
+        browser = self.browser()
+        browser.get("/login")
+        many = {f"f{number}": "x" for number in range(limits.FORM_FIELDS_MOST + 1)}
+        answer = browser.post("/look", {"theme": "dark", **many})
+        self.assertEqual((answer.status, "__Host-smartproxy-look" in browser.cookies), (400, False))
+        self.assertEqual(browser.upload("/look", {"theme": "dark", **many}, {}).status, 400)
 
 
 class _Request:

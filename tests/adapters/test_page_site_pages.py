@@ -9,17 +9,20 @@ from typing import Any
 from sqlalchemy import update
 
 from smartproxy.backend import cas, identities, journal, licences, settings, sightings, users
-from smartproxy.backend.alerts import ignore_rules
+from smartproxy.backend.alerts import ignore_rules, mail_tests
+from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.page import events
+from smartproxy.backend.rounds import LOOK_SECONDS
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa, self_signed
-from tests.adapters.api_site import Answer
+from tests.adapters.api_site import Answer, AtOnce
 from tests.adapters.page_site import PASSWORD, Browser, PageCase
 from tests.unit.sites import NOW, PROXY_ID
+from tests.unit.test_mail_desk import Mails
 
 
 def words(answer: Answer) -> str:
@@ -410,6 +413,38 @@ class Alerts(SitePageCase):
         self.assertIn('"name": "listener.failed"', page)
         self.assertEqual(self.alice.post("/event-script/test", {"event": "x"}).status, 422)
         self.reads_only("/event-script", "/event-script/test")
+
+    def test_test_mail(self) -> None:
+        """A mail that tries the settings is asked for, sent by itself, and what came of it is shown; others read."""
+        self.assertIn("no mail server is set", words(self.alice.post("/event-script/mail")))
+        with self.change() as change:
+            for name, value in (("host", "mail.example"), ("from", "a@b.example"), ("to", ["c@d.example"])):
+                settings.put(change, f"backend.mail.{name}", value)
+        mails: Any = Mails
+        self.patch(Mails, "sent", [])
+        self.patch(mail_tests, "Mailing", mails)
+        sending = MailTests(self.store, AtOnce(), self.events, self.clock)
+        sending.start()
+        self.addCleanup(sending.stop)
+        for good, said in ((True, "has taken the last test"), (False, "cannot be reached")):
+            self.assertEqual(self.alice.post("/event-script/mail").status, 303)
+            self.assertIn("within seconds", words(self.alice.get("/event-script/mail/live")))
+            self.clock.advance(LOOK_SECONDS)
+            self.assertIn("TEST", Mails.sent[-1].subject)
+            if good:
+                Mails.sent[-1].done.callback([])
+            else:
+                Mails.sent[-1].fail()
+            self.assertIn(said, words(self.alice.get("/event-script")))
+            self.clock.advance(LOOK_SECONDS)
+        self.assertEqual(len(Mails.sent), 2)
+        self.alice.post("/event-script/mail")
+        sending.stop()
+        self.clock.advance(mail_tests.SENT_WITHIN.total_seconds())
+        self.assertIn("Nobody sent it", words(self.alice.get("/event-script")))
+        sending.start()
+        self.assertEqual(len(Mails.sent), 2)
+        self.reads_only("/event-script", "/event-script/mail")
 
 
 class InGerman(SitePageCase):

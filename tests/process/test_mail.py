@@ -1,6 +1,8 @@
 """Mail about events: real mail servers on loopback, and whole daemons."""
 
 from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,12 @@ from twisted.trial.unittest import TestCase
 
 from smartproxy.backend.alerts.mail import MailFailed, Mailing, MailSender, compose, digest_of, prepare
 from smartproxy.backend.alerts.results import example
+from smartproxy.backend.location import Location
+from smartproxy.backend.operations.alerts import ask_mail
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import Mail, MailSecurity
 from smartproxy.policy.causes import Cause
@@ -216,6 +224,14 @@ class Daemons(SiteCase):
         self.assertEqual(answer["accepted"], list(TO))
         (test,) = self.server.mails
         self.assertIn("TEST", test["Subject"])
+
+        log = Log(self.site.backend)
+        asker = Caller(name="alice", scopes=frozenset({"event-script:act"}))
+        with closing(Store.open(Location.of(str(self.site.state), None, {}))) as store:
+            perform(store, ask_mail, Nothing(), asker, datetime.now(UTC))
+        await log.event("mail.sent")
+        self.assertIn("TEST", self.server.mails[-1]["Subject"])
+        self.assertEqual(len(self.server.mails), 2)
 
         log = Log(self.site.backend)
         port = taken_port(self)

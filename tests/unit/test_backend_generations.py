@@ -132,9 +132,10 @@ class Changes(SiteCase):
         self.assertEqual(self.numbers(), [1, 2])
 
     def test_both_partners_named(self) -> None:
-        """A code that two partners would have names both of them in the operator's words."""
+        """A code that two partners would have names both of them in the operator's words, and leaves nothing behind."""
         with self.change() as change:
             partners.add(change, ACME)
+        events = len(self.stored())
 
         def clash() -> None:
             with self.change() as change:
@@ -143,6 +144,9 @@ class Changes(SiteCase):
         error = str(self.assertRaises(ChangeRefused, clash))
         self.assertIn("partner BETA, codes[0]", error)
         self.assertIn("partner ACME, codes[0]", error)
+        self.assertEqual((self.numbers(), len(self.stored())), ([1, 2], events))
+        with self.store.reading() as session:
+            self.assertEqual([row.name for row in partners.listed(session)], ["ACME"])
 
     def test_history_is_bounded(self) -> None:
         """The history gives the newest entries, oldest first."""

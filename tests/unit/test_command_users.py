@@ -9,7 +9,17 @@ from smartproxy.backend import passwords, second_factors, users
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
-from smartproxy.backend.operations.user import NewPassword, UserAddition, UserWanted, add, password, remove
+from smartproxy.backend.operations.user import (
+    NewPassword,
+    UserAddition,
+    UserAlteration,
+    UserWanted,
+    add,
+    alter,
+    forget_second_factor,
+    password,
+    remove,
+)
 from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
@@ -20,6 +30,8 @@ from tests.unit.sites import NOW, SiteCase
 from tests.unit.test_second_factors import code_of
 
 GOOD = "correct horse battery"
+REAL = passwords.HASHER
+"""What hashes passwords outside of tests."""
 
 
 def cheap(case: SiteCase | CommandCase) -> None:
@@ -125,19 +137,39 @@ class Accounts(SiteCase):
 
     def test_real_parameters(self) -> None:
         """A hash costs as much as RFC 9106 recommends: argon2id, 64 MiB, 3 passes."""
-        real = PasswordHasher()
-        self.assertEqual((real.memory_cost, real.time_cost, real.type.name), (65536, 3, "ID"))
+        self.assertEqual((REAL.memory_cost, REAL.time_cost, REAL.parallelism, REAL.type.name), (65536, 3, 4, "ID"))
+        self.assertTrue(REAL.hash(GOOD).startswith("$argon2id$v=19$m=65536,t=3,p=4$"))
+
+    def test_nobody_costs_the_same(self) -> None:
+        """A password is compared once with a hash of the same cost, whether there is such a user or not."""
+        costs: list[str] = []
+        verify = PasswordHasher.verify
+
+        def counted(hasher: PasswordHasher, against: str | bytes, typed: str | bytes) -> bool:
+            costs.append(str(against).rpartition("$")[0].rpartition("$")[0])
+            return verify(hasher, against, typed)
+
+        with patch.object(PasswordHasher, "verify", counted):
+            for name, typed in (("alice", GOOD), ("alice", "wrong"), ("nobody", GOOD)):
+                users.check_password(self.store, name, typed)
+        self.assertEqual(costs, costs[:1] * 3)
 
     def test_no_more_than_oneself(self) -> None:
-        """Who may change users and no more can neither make, nor take over, nor remove an administrator."""
+        """Who may change users and no more can neither make, nor take over, nor change, nor remove an administrator."""
         caller = Caller(name="erp", scopes=frozenset({"user:change", "*:read"}))
+        perform(self.store, add, UserAddition(name="vera", role=AdminRole.VIEWER, password=GOOD), caller, NOW)
         for operation, wanted in (
             (add, UserAddition(name="eve", role=AdminRole.OPERATOR, password=GOOD)),
             (password, NewPassword(name="alice", password=GOOD)),
             (remove, UserWanted(name="alice")),
+            (alter, UserAlteration(name="alice", enabled=False)),
+            (alter, UserAlteration(name="alice", role=AdminRole.VIEWER)),
+            (forget_second_factor, UserWanted(name="alice")),
+            (alter, UserAlteration(name="vera", role=AdminRole.ADMINISTRATOR)),
         ):
-            self.assertRaises(ChangeRefused, perform, self.store, operation, wanted, caller, NOW)
-        perform(self.store, add, UserAddition(name="vera", role=AdminRole.VIEWER, password=GOOD), caller, NOW)
+            refused = self.assertRaises(ChangeRefused, perform, self.store, operation, wanted, caller, NOW)
+            self.assertIn("may not decide", str(refused))
+        perform(self.store, alter, UserAlteration(name="vera", enabled=False), caller, NOW)
 
     def test_logins_are_bounded(self) -> None:
         """A user has so many logins at most; the oldest goes first."""

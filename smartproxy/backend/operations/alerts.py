@@ -11,7 +11,8 @@ from typing import Any, Final
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.alerts import ignore_rules, results
+from smartproxy.backend.alert_tables import MailTestRow
+from smartproxy.backend.alerts import ignore_rules, mail_tests, results
 from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState, IgnoreTrial
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState
 from smartproxy.backend.alerts.results import AlertResult
@@ -266,6 +267,40 @@ def test(work: Transaction, wanted: ScriptTestWanted) -> TestedScript:
     """Say what is to be run; it is run when the transaction is over."""
     script, document = results.script_to_try(work.session, work.now, event=wanted.event)
     return TestedScript(program=str(script.program), event=document, seconds_most=script.seconds)
+
+
+@attrs.frozen(kw_only=True)
+class MailTest:
+    """The mail that was asked for last to try the settings.
+
+    :ivar asked: when; ``None`` if none was.
+    :ivar ended: when it was known what came of it; ``None`` before that.
+    :ivar cause: why it was not sent, or not to all; ``None`` if it was.
+    """
+
+    asked: datetime | None = attrs.field(default=None, metadata=kind(_TIME))
+    by: str | None = attrs.field(default=None, metadata=kind(Optional(AnyText())))
+    ended: datetime | None = attrs.field(default=None, metadata=kind(_TIME))
+    cause: str | None = attrs.field(default=None, metadata=kind(Optional(AnyText())))
+    message: str | None = attrs.field(default=None, metadata=kind(Optional(AnyText())))
+
+
+@EVENT_SCRIPT.acting("ask-mail", "Have the backend send a mail about an event that did not happen.", path="POST :mail")
+def ask_mail(work: Transaction, wanted: Nothing) -> MailTest:
+    """Ask for it; it is sent within seconds."""
+    results.mail_to_try(work.session, work.now)
+    row = MailTestRow(number=1, asked=work.now, by=work.by, ended=None, cause=None, message=None)
+    work.session.merge(row)
+    return MailTest(asked=row.asked, by=row.by)
+
+
+@EVENT_SCRIPT.reading("mail", "Show what came of the mail that was asked for last.", path="GET :mail")
+def mail_test(look: Transaction, wanted: Nothing) -> MailTest:
+    """The newest test."""
+    row = mail_tests.newest(look.session)
+    if row is None:
+        return MailTest()
+    return MailTest(asked=row.asked, by=row.by, ended=row.ended, cause=row.cause, message=row.message)
 
 
 def _run(result: AlertResult) -> KnownRun:

@@ -1,10 +1,12 @@
 """What events start: how the event script and mail are set, what came of the last runs, and a test run."""
 
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState
+from smartproxy.backend.alerts.mail_tests import SENT_WITHIN
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import alerts, settings
 from smartproxy.backend.operations.alerts import RunsWanted, ScriptTestWanted, TestedScript
 from smartproxy.backend.operations.settings import KnownSetting, SettingsWanted
+from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.page.settings import told_value
@@ -41,6 +43,26 @@ async def tested(visit: PageVisit) -> Shown:
     return await _page(visit, done=done)
 
 
+async def mail_asked(visit: PageVisit) -> Shown:
+    """Have a mail sent to try the settings."""
+    try:
+        await visit.call(alerts.ask_mail, Nothing())
+    except BackendError as error:
+        return await _page(visit, fault=str(error))
+    return visit.redirect("/event-script#mail")
+
+
+async def mail_live(visit: PageVisit) -> Shown:
+    """What came of it so far."""
+    return visit.part("mail_test.html", **await _mail_test(visit))
+
+
+async def _mail_test(visit: PageVisit) -> dict[str, object]:
+    tested = (await visit.call(alerts.mail_test, Nothing())).answer
+    waits = tested.asked is not None and tested.ended is None and visit.now < tested.asked + SENT_WITHIN
+    return {"mail": tested, "waits": waits}
+
+
 async def _page(visit: PageVisit, done: TestedScript | None = None, fault: str = "") -> Shown:
     script = (await visit.call(settings.show, SettingsWanted(prefix="backend.event_script"))).answer.items
     mail = (await visit.call(settings.show, SettingsWanted(prefix="backend.mail"))).answer.items
@@ -54,6 +76,7 @@ async def _page(visit: PageVisit, done: TestedScript | None = None, fault: str =
         blocks=[(later("Event script"), _rows(visit, script)), (later("Mail"), _rows(visit, mail))],
         parts=[(later("Runs of the event script"), runs[::-1]), (later("Events in mails"), mails[::-1])],
         states=STATES,
+        **await _mail_test(visit),
         done=done,
         fault=fault,
     )
@@ -70,4 +93,6 @@ def _rows(visit: PageVisit, found: tuple[KnownSetting, ...]) -> list[tuple[str, 
 ROUTES = (
     Route("GET", "/event-script", alerts.runs, shown),
     Route("POST", "/event-script/test", alerts.test, tested),
+    Route("POST", "/event-script/mail", alerts.ask_mail, mail_asked),
+    Route("GET", "/event-script/mail/live", alerts.mail_test, mail_live, by_itself=True),
 )

@@ -508,3 +508,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("trust_list", "sha256", name=op.f("uq_listed_cas_trust_list_sha256")),
     )
     op.create_index(op.f("ix_listed_cas_trust_list"), "listed_cas", ["trust_list"])
+    # The mail that tries the settings.
+    op.create_table(
+        "mail_tests",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("ended", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_mail_tests")),
+    )
