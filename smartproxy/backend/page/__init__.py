@@ -32,5 +32,7 @@ How a page is added:
 #. All texts are English in the source, as ``{{ _("text %(name)s", name=name) }}`` or ``ngettext``; in modules
    ``visit.text("...")``, or ``later("...")`` for what is declared in one place and translated in another.
    ``locale/de.po`` has the German ones, in the section of the page; ``tests/unit/test_page_texts.py`` names those that
-   are missing.
+   are missing. What a daemon or an operation says is ``{{ said(sentence) }}``, in an attribute ``said.plain``:
+   ``locale/said/de.po`` has its German, with holes for what differs, and ``tests/unit/test_page_said.py`` names what is
+   missing of causes, events and errors.
 """
