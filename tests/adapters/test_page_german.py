@@ -18,7 +18,7 @@ from tests.unit.sites import NOW
 PRODUCT: Final = {"SmartProxy", "Proxy", "Backends", "Client", "Clients", "Daemon", "Station", "Generation"}
 """The product, and its parts as German operators call them."""
 STANDARD: Final = {
-    *("TLS", "TCP", "IP", "https", "SHA", "CA", "CAs", "CSV", "JSON", "SQLite", "rsa", "ec"),
+    *("TLS", "TCP", "IP", "https", "SHA", "CA", "CAs", "CSV", "JSON", "SQLite", "PostgreSQL", "rsa", "ec"),
     *("CD", "DATA", "EERP", "EFID", "EFPA", "ESID", "RTR", "SFID", "SFPA", "SSID", "SSRM"),
 }
 """What standards name, RFC 5024 among them."""

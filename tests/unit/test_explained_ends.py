@@ -58,9 +58,10 @@ STOPPED: Final[Mapping[Cause, str]] = {
 }
 """What the partner is told of a session that we stopped."""
 NOT_STOPPED: Final = frozenset(
-    {Cause.SESSION_COMPLETED, Cause.SESSION_ABORTED, Cause.SESSION_OPEN, Cause.SESSION_FACTS}
+    {Cause.SESSION_COMPLETED, Cause.SESSION_ABORTED, Cause.SESSION_OPEN, Cause.SESSION_FACTS, Cause.DAEMON_SUCCEEDED}
 )
-"""The other causes of these subjects: an ESID, or a session that cannot begin."""
+"""The other causes of these subjects: an ESID, a session that cannot begin, or the end of a daemon, which has its own
+cause for the sessions that it stops."""
 
 NOT_BEGUN: Final = {INCOMING: "We could not accept your session.", OUTGOING: "We could not call your system."}
 """What the partner is told where a session did not begin, and the cause is this site's."""
@@ -79,12 +80,12 @@ STEPS: Final[Mapping[Step, str]] = {
 
 OF_THE_PARTNER: Final = frozenset({"call", "certificate", "handshake", "identity", "penalty", "quota"})
 """The subjects of causes for which something does not begin, and of which the partner has to know more."""
-OF_AN_END: Final = frozenset({"daemon", "deadline", "internal", "leg", "session", "tunnel"})
+OF_AN_END: Final = frozenset({"daemon", "deadline", "internal", "leg", "session", "tunnel", "worker"})
 """The subjects of causes for which a session ends: its outcome, and who ended it, choose the sentence."""
 # fmt: off
 OURS_ALONE: Final = frozenset(
     {
-        "answer", "api", "audit", "backend", "box", "chunk", "command", "configuration", "copy", "crl",
+        "answer", "api", "audit", "backend", "balancer", "box", "chunk", "command", "configuration", "copy", "crl",
         "ctl", "data", "destination", "document", "ending", "events", "hello", "licence",
         "licence_file", "log", "mail", "mark", "opening", "operator", "page", "port", "question", "request",
         "script", "source", "station", "store", "strangers", "stream", "target", "ticket", "trust_list",

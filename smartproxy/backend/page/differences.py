@@ -5,7 +5,9 @@ Works on the JSON of entries, of any kind, which holds no secret; rules for cert
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
+
+import attrs
 
 from smartproxy.backend import settings
 from smartproxy.backend.certificates import certificate_pin, read_certificates, subject_text
@@ -16,10 +18,13 @@ from smartproxy.backend.page.texts import later
 from smartproxy.backend.setting_values import value_text
 from smartproxy.backend.states import EntryKind
 from smartproxy.oftp2.roles import Level
+from smartproxy.policy.partners import Partner
 
 Row = tuple[str, str | None, str | None]
 """What, before, afterwards; ``None`` for what is not there."""
 _SHORT = 16
+_LEVELS: Final = frozenset(each.name for each in attrs.fields(Partner) if each.type is Level)
+"""A partner's settings that are release levels, which are shown as they are typed."""
 _OUTBOUND = "outbound"
 _RULES = {
     "certificate": later("certificate"),
@@ -84,7 +89,7 @@ def _entry(subject: EntryKind, content: Any, translate: Callable[[str], str]) ->
     if subject is EntryKind.PARTNER and isinstance(content, Mapping):
         return {
             **content["entry"],
-            "lowest_level": Level(content["entry"]["lowest_level"]).label,
+            **{name: Level(content["entry"][name]).label for name in _LEVELS},
             "certificates": [_rule(each, content["notes"], translate) for each in content["entry"]["certificates"]],
         }
     if subject is EntryKind.CA and isinstance(content, Mapping):
