@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-growth bench-parts bench-lists bench-calls bench-floods bench-page screenshots page-pictures clean FORCE
+	fuzz mutants soak bench bench-growth bench-workers bench-parts bench-lists bench-calls bench-floods bench-page screenshots page-pictures clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -158,6 +158,13 @@ bench-growth: environment  ## how cost grows with buffers, sessions and files, d
 build/bench/sessions: $(wildcard benchmarks/sessions/*)
 	@mkdir -p build/bench
 	$(CC) -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lssl -lcrypto
+
+bench-workers: environment  ## SmartProxy in one process, with workers, and a process for each session: about 5 minutes
+	@$(PYTHON) tests/programs.py install bench
+	@$(PYTHON) tests/programs.py missing bench
+	@$(MAKE) --no-print-directory build/bench/sessions
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/compare.py --program $(CURDIR)/build/bench/sessions \
+		--json $(CURDIR)/build/bench/workers.json --arrangements --quick
 
 bench-parts: environment  ## how fast octets are judged, and what a stranger's handshake costs
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py

@@ -1,5 +1,7 @@
 """The measurements of a comparison: what is sent, in which order, and what is kept of it."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +17,9 @@ ENDLESS: Final = 10**13
 
 CARRIED_SECONDS: Final = 0.8
 """Until the events of a session are stored."""
+
+DEATH_SESSIONS: Final = 100
+"""Sessions that rest when a worker is killed."""
 
 QUIET_SECONDS: Final = 3.0
 """After which idle sessions have given back what they can."""
@@ -82,6 +87,15 @@ class Bench:
             if only in (None, name):
                 test()
 
+    def arrangements(self) -> None:
+        """What processes cost, and what they bring: memory, new sessions, large files, idle sessions, and a death."""
+        self.rest()
+        self.new_sessions()
+        for kind in (Bulk(buffer=65535, sessions=8), Bulk(buffer=2048, sessions=8)):
+            self._stream(kind)
+        self.idle()
+        self.deaths()
+
     def rest(self) -> None:
         """Memory before there is any session."""
         for proxy in self.proxies:
@@ -107,11 +121,36 @@ class Bench:
     def bulk(self) -> None:
         """Large files."""
         for kind in QUICK if self.quick else FULL:
-            shared = {"buffer": kind.buffer, "credit": kind.credit, "layout": kind.layout}
-            with self.station(**shared):
-                for number, proxy in self.turns(self.proxies):
-                    options = {**shared, "parallel": kind.sessions, "seconds": self.seconds, "size": ENDLESS}
-                    self._measure("bulk", kind.cell, proxy, number, settle=0.1, **options)
+            self._stream(kind)
+
+    def _stream(self, kind: Bulk) -> None:
+        shared = {"buffer": kind.buffer, "credit": kind.credit, "layout": kind.layout}
+        with self.station(**shared):
+            for number, proxy in self.turns(self.proxies):
+                options = {**shared, "parallel": kind.sessions, "seconds": self.seconds, "size": ENDLESS}
+                self._measure("bulk", kind.cell, proxy, number, settle=0.1, **options)
+
+    def deaths(self) -> None:
+        """Kill a worker of the outer hop while sessions rest: how many are lost, and when the next one is there."""
+        with self.station(buffer=2048, credit=64):
+            for proxy in self.proxies:
+                workers = proxy.workers()
+                if not workers:
+                    continue
+                took: list[float] = []
+
+                def kill(proxy: Proxy = proxy, took: list[float] = took) -> None:
+                    before = set(proxy.workers())
+                    begun = time.monotonic()
+                    os.kill(min(before), signal.SIGKILL)
+                    while not set(proxy.workers()) - before and time.monotonic() < begun + QUIET_SECONDS:
+                        time.sleep(0.005)
+                    took.append((time.monotonic() - begun) * 1e3)
+
+                left = self.load.survivors(proxy, kill, files=0, parallel=DEATH_SESSIONS, buffer=2048, credit=64)
+                self.keep(
+                    "death", f"{DEATH_SESSIONS} sessions", proxy, 0, {"lost": DEATH_SESSIONS - left, "ms": took[0]}
+                )
 
     def idle(self) -> None:
         """Memory of sessions that do nothing; the second time, since the first one leaves room for the next."""

@@ -1,10 +1,14 @@
 """Compare SmartProxy with HAProxy, nginx and stunnel in one run, and print tables.
 
     python compare.py --program build/bench/sessions --json build/bench/result.json [--quick] [--only TEST]
+    python compare.py --program build/bench/sessions --json build/bench/workers.json --arrangements
 
 Each is two hops on loopback: TLS with the partner's certificate, TLS between the hops, plain TCP to the station. All
 run at the same time; rounds take turns: one measurement of each, then the next round. SmartProxy's daemons are the real
 ones, with a backend, and judge every octet twice; the others forward octets unread.
+
+With ``--arrangements``, SmartProxy is compared with itself and with HAProxy, which has a thread for each core: all in
+one process, workers, and a process for each session.
 """
 
 import argparse
@@ -20,7 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -37,6 +41,15 @@ from rivals import RIVALS, VERSION, Hops, found, resolved
 
 from smartproxy import __version__
 from smartproxy.testing.pki import CredentialFiles, TestCa
+
+ARRANGEMENTS: Final = {
+    figures.OURS: (),
+    "1 worker": ("--workers", "1"),
+    "2 workers": ("--workers", "2"),
+    "4 workers": ("--workers", "4"),
+    "a process each": ("--process-per-session",),
+}
+"""SmartProxy's processes, and the switches for them."""
 
 
 @contextmanager
@@ -109,11 +122,14 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
     partner: CredentialFiles = authority.issue("partner.example").write(folder, "partner")
     load = Load(program=arguments.program.absolute(), partner=partner, station_port=free_port())
     facts = machine()
-    (folder / "site").mkdir()
-    site = BenchSite(reactor, folder / "site", load.station_port)
+    arrangements = ARRANGEMENTS if arguments.arrangements else {figures.OURS: ()}
+    sites = []
+    for number, (name, switches) in enumerate(arrangements.items()):
+        (folder / f"site{number}").mkdir()
+        sites.append((name, BenchSite(reactor, folder / f"site{number}", load.station_port, arrangement=switches)))
     with ExitStack() as running:
         proxies = []
-        for name in RIVALS:
+        for name in ("haproxy",) if arguments.arrangements else RIVALS:
             if not found(name):
                 print(f"bench: {name} is missing", file=sys.stderr)
                 continue
@@ -122,9 +138,10 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
             except LoadFailed as failed:
                 print(f"bench: {failed}", file=sys.stderr)
         try:
-            await site.open(partner)
-            assert site.server is not None and site.client is not None
-            proxies.append(Proxy(figures.OURS, site.port, site.server.pid, site.client.pid))
+            for name, site in sites:
+                await site.open(partner)
+                assert site.server is not None and site.client is not None
+                proxies.append(Proxy(name, site.port, site.server.pid, site.client.pid, arguments.arrangements))
             bench = Bench(
                 load,
                 proxies,
@@ -132,12 +149,15 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
                 seconds=arguments.seconds or (0.7 if arguments.quick else 1.0),
                 quick=arguments.quick,
             )
-            if arguments.growth:
+            if arguments.arrangements:
+                await deferToThread(bench.arrangements)
+            elif arguments.growth:
                 await deferToThread(growth.run, bench)
             else:
                 await deferToThread(bench.run, arguments.only)
         finally:
-            await site.stop()
+            for _, site in sites:
+                await site.stop()
     shutil.rmtree(folder, ignore_errors=True)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": facts, "rows": bench.rows}, indent=1) + "\n")
@@ -155,6 +175,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="file for all that is measured")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, streams and sessions: about 3 minutes")
     parser.add_argument("--only", choices=("rest", "files", "sessions", "bulk", "idle"), help="one of the tests")
+    parser.add_argument(
+        "--arrangements", action="store_true", help="SmartProxy in one process, with workers, and a process each"
+    )
     parser.add_argument("--growth", action="store_true", help="how cost grows, for the plots: about 10 minutes")
     parser.add_argument("--rounds", type=int, help="[5, quick 3]")
     parser.add_argument("--seconds", type=float, help="of each stream [1, quick 0.7]")

@@ -42,15 +42,19 @@ class BenchSite(Site):
 
     :param station_port: where the station listens, whoever speaks for it.
     :param level: of the log; the usual one is ``info``.
+    :param arrangement: switches of the server and the client that say in which processes sessions run.
     :ivar files: the certificate and key of the partner, whose certificate is pinned.
     """
 
     files: CredentialFiles
 
-    def __init__(self, reactor: Any, folder: Path, station_port: int, level: str = "info") -> None:
+    def __init__(
+        self, reactor: Any, folder: Path, station_port: int, level: str = "info", arrangement: Sequence[str] = ()
+    ) -> None:
         super().__init__(reactor, folder)
         self.station_port = station_port
         self._level = level
+        self._arrangement = arrangement
 
     async def open(self, files: CredentialFiles | None = None) -> None:
         """Make all of it and start the daemons; partners can connect when it is done.
@@ -71,14 +75,14 @@ class BenchSite(Site):
         """Start the daemons."""
         self.backend = self._daemon("smartproxy-backend", *_listen(self.backend_port), state="backend")
         await self._accepts(self.backend, self.backend_port)
-        licence = ("--licence", str(self.licence), "--drain", "0")
+        licence = ("--licence", str(self.licence), "--drain", "0", *self._arrangement)
         self.server = self._daemon("smartproxy-server", *_listen(self.tunnel_port), *licence, state="server")
         await self._accepts(self.server, self.tunnel_port)
         self.client = self._daemon(
             "smartproxy-client",
             *("--backend", f"https://127.0.0.1:{self.backend_port}"),
             *("--backend-ca", str(self.certificates / "backend.crt"), "--drain", "0"),
-            *("--server", f"127.0.0.1:{self.tunnel_port}", "--token-file", str(self._token)),
+            *("--server", f"127.0.0.1:{self.tunnel_port}", "--token-file", str(self._token), *self._arrangement),
             state="client",
         )
         await self._accepts(self.server, self.port)

@@ -109,6 +109,8 @@ TABLES: Final = (
         goals={"": 0.5},
     ),
     Table(title="MiB of memory of both hops at rest", test="at rest", value=lambda row: _both(row) / 1024, digits=0),
+    Table(title="sessions lost by the death of one process", test="death", value=lambda row: row["lost"], digits=0),
+    Table(title="milliseconds until another one is forked", test="death", value=lambda row: row["ms"], digits=0),
 )
 
 

@@ -1,10 +1,13 @@
 """What processes use, read from /proc, and the load that makes them use it.
 
 CPU time is what the kernel's clock of each process says, threads and ended children of a tree of processes included as
-far as they still run; memory is the resident set.
+far as they still run; memory is the resident set. Where processes come and go while they are measured, the time is what
+the kernel counts of each process and of its children that ended, in hundredths of a second, and memory that processes
+share counts once.
 """
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -45,13 +48,22 @@ def cpu_seconds(processes: Iterable[int]) -> float:
     return spent
 
 
-def resident_kib(processes: Iterable[int]) -> int:
-    """The resident set of processes."""
+def counted_seconds(processes: Iterable[int]) -> float:
+    """The CPU time of processes so far, and of their children that ended."""
+    ticks = 0
+    for process in processes:
+        with suppress(OSError):
+            ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kib(processes: Iterable[int], kind: str = "Rss") -> int:
+    """The resident set of processes; with the kind ``Pss``, what several share counts once."""
     found = 0
     for process in processes:
         with suppress(OSError):
             for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Rss:"):
+                if line.startswith(f"{kind}:"):
                     found += int(line.split()[1])
     return found
 
@@ -63,12 +75,14 @@ class Proxy:
     :ivar port: where partners connect; ``None`` is the station itself.
     :ivar outer: what the processes of the outer hop descend from.
     :ivar inner: the same of the inner hop.
+    :ivar several: whether a hop is several processes, which may come and go.
     """
 
     name: str
     port: int
     outer: int | None
     inner: int | None
+    several: bool = False
     _outer_tree: list[int] = attrs.field(factory=list)
     _inner_tree: list[int] = attrs.field(factory=list)
 
@@ -77,12 +91,23 @@ class Proxy:
         self._outer_tree = [] if self.outer is None else tree([self.outer])
         self._inner_tree = [] if self.inner is None else tree([self.inner])
 
+    def workers(self) -> list[int]:
+        """The processes of the outer hop that carry sessions, where there are such: children of its only child."""
+        children = tree([self.outer])[1:] if self.several and self.outer is not None else []
+        return children[1:]
+
     def cpu(self) -> tuple[float, float]:
         """CPU seconds of the outer and the inner hop."""
+        if self.several:
+            self.look()
+            return counted_seconds(self._outer_tree), counted_seconds(self._inner_tree)
         return cpu_seconds(self._outer_tree), cpu_seconds(self._inner_tree)
 
     def resident(self) -> tuple[int, int]:
         """KiB of the outer and the inner hop."""
+        if self.several:
+            self.look()
+            return resident_kib(self._outer_tree, "Pss"), resident_kib(self._inner_tree, "Pss")
         return resident_kib(self._outer_tree), resident_kib(self._inner_tree)
 
 
@@ -184,6 +209,17 @@ class Load:
         finally:
             out, err = process.communicate(timeout=LOAD_SECONDS)
         return int(self._result(out, err)["resting"])
+
+    def survivors(self, proxy: Proxy, while_resting: Callable[[], None], **options: Any) -> int:
+        """Do the same; how many sessions came to their end in order."""
+        process = self._start(proxy, {**options, "idle": True})
+        assert process.stdout is not None
+        resting = int(process.stdout.readline().split()[1])
+        try:
+            while_resting()
+        finally:
+            out, _ = process.communicate(timeout=LOAD_SECONDS)
+        return resting - int(json.loads(out.splitlines()[-1])["failed"])
 
     @staticmethod
     def _result(out: str, err: str) -> dict[str, float]:
