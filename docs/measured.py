@@ -1,8 +1,9 @@
 """A Sphinx extension: the tables of a comparison, made from what was measured.
 
-``.. measured:: TEST`` puts in place the tables of one test of ``docs/performance/comparison.json``, ``.. measured::
-machine`` where and with what that was measured, and ``.. measured:: stream`` whether one session reaches 100 MB/s. The
-files come from ``make bench``; nothing here computes another figure than it prints.
+``.. measured:: TEST`` puts in place the tables of one test of ``docs/performance/comparison.json``, or of another file
+there that its option ``run`` names, ``.. measured:: machine`` where and with what that was measured, and
+``.. measured:: stream`` whether one session reaches 100 MB/s. The files come from ``make bench`` and
+``make bench-workers``; nothing here computes another figure than it prints.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 import figures
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from tables import table
@@ -22,9 +24,9 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 NAMES = {"haproxy": "HAProxy", figures.DIRECT: "the station itself"}
 
 
-def comparison() -> dict[str, Any]:
+def measured_in(path: Path) -> dict[str, Any]:
     """What was measured."""
-    found: dict[str, Any] = json.loads((HERE / "performance" / "comparison.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
@@ -85,12 +87,14 @@ class Measured(SphinxDirective):
 
     required_arguments = 1
     final_argument_whitespace = True
+    option_spec = {"run": directives.unchanged_required}  # as docutils declares it
 
     def run(self) -> list[nodes.Node]:
         """Make the tables."""
-        self.env.note_dependency(str(HERE / "performance" / "comparison.json"))
+        path = HERE / "performance" / f"{self.options.get('run', 'comparison')}.json"
+        self.env.note_dependency(str(path))
         name = self.arguments[0]
-        measured = comparison()
+        measured = measured_in(path)
         made = {"machine": machine, "stream": stream}.get(name)
         lines = made(measured) if made is not None else test(measured, name)
         return self.parse_text_to_nodes("\n".join(lines))
