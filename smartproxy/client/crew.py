@@ -35,11 +35,10 @@ from smartproxy.client.words import (
 )
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
-from smartproxy.net.drain import DrainWait
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
+from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.policy.strict_json import DocumentRefused
@@ -48,53 +47,14 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.crew import Crew, CrewMember, tell_lost
 from smartproxy.workers.packets import Closeable
+from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
 
 _A = TypeVar("_A", bound=attrs.AttrsInstance)
 _ANSWER_SECONDS = 5.0
 """Beyond a session's deadline, which the worker keeps itself."""
-
-
-class CrewSessions:
-    """The sessions of all workers; see :class:`~smartproxy.client.house.Lodgers`."""
-
-    def __init__(self, reactor: Any, crew: Crew) -> None:
-        self._crew = crew
-        self._wait = DrainWait(reactor, self)
-        crew.when_over(self._wait.finished)
-        self._portraits: list[dict[str, object]] = []
-
-    @property
-    def live(self) -> Mapping[str, object]:
-        """The worker of each."""
-        return self._crew.live
-
-    def portraits(self) -> list[dict[str, object]]:
-        """Part of ``Lodgers``."""
-        return [dict(each) for each in self._portraits]
-
-    async def look(self) -> None:
-        """Ask the workers."""
-        self._portraits = await self._crew.portraits()
-
-    def close(self, session: str, fault: OwnFault) -> bool:
-        """Part of ``Lodgers``."""
-        return self._crew.end_session(session, fault)
-
-    def stop(self, fault: OwnFault) -> None:
-        """End all of them."""
-        for session in list(self.live):
-            self.close(session, fault)
-
-    async def drain(self, seconds: float, closing: float) -> None:
-        """Part of ``Lodgers``."""
-        await self._wait.run(seconds, closing)
-
-    def hurry(self) -> None:
-        """Part of ``Lodgers``."""
-        self._wait.hurry()
 
 
 class CrewHouse:
@@ -272,11 +232,8 @@ class CrewHouse:
             let_go()
 
     def died(self, member: CrewMember) -> None:
-        """Part of ``CrewUser``: tell the end of its sessions, which it cannot; their places are given back by now."""
-        cause = Cause.WORKER_LOST
-        for session, partner in member.sessions.items():
-            lost = {"outcome": Outcome.LOST.value, "cause": cause, "message": cause.meaning}
-            self._events.emit("session.ended", session=session, partner=partner, **lost)
+        """Part of ``CrewUser``: the places of its sessions are given back by now."""
+        tell_lost(self._events, member)
 
     # Sessions.
 

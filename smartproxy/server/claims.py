@@ -20,7 +20,7 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Denied, Visit
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, OwnFault, StopReason, TunnelLost
+from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.accept import Gate
@@ -46,7 +46,7 @@ from smartproxy.tunnel.faults import OpeningFailed, Violation
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import SeenCrlUrl, TunnelCommand
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.crew import CrewMember, tell_lost
 
 _VISITS = itertools.count(1)
 
@@ -120,9 +120,8 @@ class Claims:
 
     def died(self, deaths: Deaths, now: float) -> None:
         """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
-        lost = {"outcome": Outcome.LOST.value, "cause": Cause.WORKER_LOST, "message": Cause.WORKER_LOST.meaning}
-        for session, partner in self._member.sessions.items():
-            self._events.emit("session.ended", session=session, partner=partner, **lost)
+        tell_lost(self._events, self._member)
+        for session in self._member.sessions:
             self._desks.over(session)
         for called in self._calls:
             self._gate.admission.end_call(called)

@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
-from smartproxy.net.drain import DrainWait
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Visit
@@ -52,6 +51,7 @@ from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.crew import Crew, CrewMember
 from smartproxy.workers.link import SILENCE_SECONDS
+from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
 
 
@@ -59,7 +59,7 @@ def _nothing() -> None:
     """What has to be done for a call whose worker dies: its question fails."""
 
 
-class ServerCrew:
+class ServerCrew(CrewSessions):
     """The sessions of a server with workers, as the daemon sees them: all of them, wherever they are.
 
     :param zygote: makes workers; forked already when :meth:`start` is called.
@@ -90,7 +90,7 @@ class ServerCrew:
         self._tunnel = tunnel
         self._desks = desks
         self._single = single
-        self._crew = Crew(
+        crew = Crew(
             reactor,
             events,
             zygote,
@@ -101,23 +101,16 @@ class ServerCrew:
             single=single,
             ruined=lambda: desks.stop(StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, 1)),
         )
-        self._wait = DrainWait(reactor, self)
-        self._crew.when_over(self._wait.finished)
+        super().__init__(reactor, crew)
         self._claims: dict[CrewMember, Claims] = {}
         self._balancers: Balancers | None = None
         self._deaths = Deaths()
         self._part: ServerPart | None = None
         self._document: int | None = None
-        self._portraits: list[dict[str, object]] = []
         tunnel.factory.move = self._data_came
         tunnel.call = self._call_partner
 
     # For the daemon: the sessions.
-
-    @property
-    def live(self) -> Mapping[str, object]:
-        """The running sessions, by id."""
-        return self._crew.live
 
     def start(self) -> None:
         """Have the workers made."""
@@ -158,31 +151,6 @@ class ServerCrew:
         """A client is gone: its data connections end."""
         for member in self._crew.started:
             member.link.tell(ClientWent, client=name, cause=why.cause, message=why.message)
-
-    def close(self, session: str, fault: OwnFault) -> bool:
-        """End a session; whether it was there."""
-        return self._crew.end_session(session, fault)
-
-    def stop(self, fault: OwnFault) -> None:
-        """End all sessions."""
-        for session in list(self._crew.live):
-            self._crew.end_session(session, fault)
-
-    async def drain(self, seconds: float, closing: float) -> None:
-        """See :meth:`~smartproxy.net.sessions.LiveSessions.drain`."""
-        await self._wait.run(seconds, closing)
-
-    def hurry(self) -> None:
-        """Wait no longer for sessions to end by themselves."""
-        self._wait.hurry()
-
-    async def look(self) -> None:
-        """Ask the workers for the state of their sessions."""
-        self._portraits = await self._crew.portraits()
-
-    def portraits(self) -> list[dict[str, object]]:
-        """The state of each session when it was looked at last."""
-        return [dict(portrait) for portrait in self._portraits]
 
     def condition(self) -> tuple[ToldWorker, ...]:
         """Each worker for an operator."""

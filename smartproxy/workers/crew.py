@@ -22,7 +22,7 @@ from smartproxy.logs.record import read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.faults import Outcome, OwnFault
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, Violation
@@ -432,3 +432,11 @@ class Crew:
 
     def _levels(self) -> list[bytes]:
         return [line(dict(self._events.levels.described()))]
+
+
+def tell_lost(events: Events, member: CrewMember) -> None:
+    """Tell the end of the sessions that a worker took along, since it cannot."""
+    cause = Cause.WORKER_LOST
+    for session, partner in member.sessions.items():
+        lost = {"outcome": Outcome.LOST.value, "cause": cause, "message": cause.meaning}
+        events.emit("session.ended", session=session, partner=partner, **lost)

@@ -51,7 +51,6 @@ class EndSession(TunnelCommand):
     """End a session now, for a reason of this site; ``fault`` is a fault's code in the tunnel."""
 
     arguments = [(b"session", SESSION), (b"fault", CODE), (b"rule", CODE), (b"message", SENTENCE)]
-    response = [(b"there", Number(1))]
 
 
 class Portraits(TunnelCommand):

@@ -207,11 +207,11 @@ class Worker:
     def _set_levels(self, levels: list[dict[str, Plain]]) -> None:
         self.events.levels.adopt({name: str(label) for name, label in levels[0].items()})
 
-    def _end_session(self, session: str, fault: str, rule: str, message: str) -> Answer:
+    def _end_session(self, session: str, fault: str, rule: str, message: str) -> None:
         codes = {b"fault": fault.encode("ascii"), b"rule": rule.encode("ascii")}
         told: SessionFault = OpeningFailed.read(message, codes).fault
         assert isinstance(told, OwnFault)
-        return {"there": int(self.craft.sessions.close(session, told))}
+        self.craft.sessions.close(session, told)
 
     def _portraits(self, after: str) -> Answer:
         page: list[bytes] = []
