@@ -4,7 +4,7 @@ Duty: bring them in batches that the backend takes, tell which one it never take
 away. What waits, and for how long, is the carrier's matter (:mod:`smartproxy.logs.carrier`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
@@ -15,6 +15,22 @@ from smartproxy.policy.causes import Cause
 _SET_ASIDE = "events.set_aside"
 
 
+async def brought(call: Awaitable[object]) -> None:
+    """Wait for a call that brings a batch.
+
+    :raises BatchRefused: if the backend will never take it; a wrong token or version can be corrected.
+    :raises BatchFailed: if it met a fault of the backend.
+    """
+    try:
+        await call
+    except BackendRefused as refused:
+        if refused.status in (400, 413):
+            raise BatchRefused(str(refused)) from refused
+        if refused.status == 500:
+            raise BatchFailed(str(refused)) from refused
+        raise
+
+
 def carrier_to(backend: Backend, clock: Any, events: Events) -> Carrier[Document]:
     """What carries events to the backend, those of *events* and whatever is added.
 
@@ -22,15 +38,7 @@ def carrier_to(backend: Backend, clock: Any, events: Events) -> Carrier[Document
     """
 
     async def store(batch: Sequence[Document]) -> None:
-        try:
-            await backend.events(batch)
-        except BackendRefused as refused:
-            # A malformed batch will never be accepted; a wrong token or version can be corrected.
-            if refused.status in (400, 413):
-                raise BatchRefused(str(refused)) from refused
-            if refused.status == 500:
-                raise BatchFailed(str(refused)) from refused
-            raise
+        await brought(backend.events(batch))
 
     def set_aside(event: Document) -> None:
         name = str(event.get("name"))

@@ -13,9 +13,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
+from smartproxy.client.carrying import brought
 from smartproxy.client.house import House
 from smartproxy.ctl.daemon import killed
-from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier
+from smartproxy.logs.carrier import Carrier
 from smartproxy.logs.clock import moment
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import isotime
@@ -72,14 +73,7 @@ class ToldSessions:
             if count and octets > CALL_OCTETS_MOST:
                 break
             count += 1
-        try:
-            await self._backend.records(packed[:count])
-        except BackendRefused as refused:
-            if refused.status in (400, 413):
-                raise BatchRefused(str(refused)) from refused
-            if refused.status == 500:
-                raise BatchFailed(str(refused)) from refused
-            raise
+        await brought(self._backend.records(packed[:count]))
         return count
 
     def _dropped(self, count: int) -> None:
