@@ -110,7 +110,7 @@ class Gate:
             return None
         prefix = prefix_of(host)
         if hasty(prefix) and not self.admission.knows(prefix, now):
-            self.turn_away("", peer, Cause.QUOTA_HASTE, Cause.QUOTA_HASTE.meaning)
+            self.too_hasty(peer)
             return None
         try:
             return self.admission.enter(host, now)
@@ -134,6 +134,14 @@ class Gate:
             facts = {"not_written_before": left_out} if left_out else None
             told = {"limit": limit, "most": most, "advice": advice}
             self._events.emit("connection.refused", peer=peer, cause=cause, message=message, facts=facts, **told)
+
+    def unconfigured(self, host: str, peer: str) -> None:
+        """Report that nobody can be admitted, since there is no configuration."""
+        self.turn_away(host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
+
+    def too_hasty(self, peer: str) -> None:
+        """Report now and then that a network connects too often for what is going on."""
+        self.turn_away("", peer, Cause.QUOTA_HASTE, Cause.QUOTA_HASTE.meaning)
 
     def displaced(self, peer: str) -> None:
         """Report now and then that connections that had proved nothing made room for others."""

@@ -18,7 +18,6 @@ from smartproxy.net.leg import peer_of
 from smartproxy.net.transport.sockets import HeldStream
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Visit
-from smartproxy.policy.causes import Cause
 from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
 from smartproxy.server.generation import ServerGeneration
@@ -123,8 +122,7 @@ class HeldFactory(ServerFactory):
         caller, generation = peer_of(address), self._generation()
         assert caller is not None
         if generation is None:
-            message = "the server has no configuration"
-            self._gate.turn_away(caller.host, str(caller), Cause.CONFIGURATION_NONE, message)
+            self._gate.unconfigured(caller.host, str(caller))
             return None
         visit = self._gate.enter(caller.host, str(caller))
         if visit is None:

@@ -36,7 +36,6 @@ from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Denied
-from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.revocation import CrlUrls
@@ -130,7 +129,7 @@ class PartnerSessions(LiveSessions):
         assert caller is not None
         peer = str(caller)
         if generation is None:
-            self._gate.turn_away(caller.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
+            self._gate.unconfigured(caller.host, peer)
             return None
         visit = self._gate.enter(caller.host, peer, self._handshakes.is_hasty)
         return None if visit is None else self.receive(visit, caller, generation, secure)
@@ -189,9 +188,9 @@ class PartnerSessions(LiveSessions):
         """Take a connection that another process accepted, and admitted; ``None`` closes it."""
         generation, peer = self.generation, str(caller)
         if generation is None:
-            self._gate.turn_away(caller.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
+            self._gate.unconfigured(caller.host, peer)
         elif not visit.known and self._handshakes.is_hasty(visit.prefix):
-            self._gate.turn_away("", peer, Cause.QUOTA_HASTE, Cause.QUOTA_HASTE.meaning)
+            self._gate.too_hasty(peer)
         else:
             return self.receive(visit, caller, generation, secure, age)
         visit.leave()
