@@ -60,7 +60,7 @@ def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
 
     :raises Unusable: when TLS cannot show them: a server would refuse every further generation for it.
     """
-    entry = _entry(name, pair)
+    entry = entry_of(name, pair)
     row = _row(change.session, name)
     row.entry = entry
     if row.planned == entry:
@@ -75,7 +75,7 @@ def plan(change: Change, name: str, pair: KeyAndChain, since: datetime) -> Ident
     :raises ChangeRefused: when nothing is in use, or the date is over, or the certificate is not valid then.
     :raises Unusable: when TLS cannot show them.
     """
-    entry, leaf, row = _entry(name, pair), pair.chain[0], _found(change.session, name)
+    entry, leaf, row = entry_of(name, pair), pair.chain[0], _found(change.session, name)
     if row is None or row.entry is None:
         raise ChangeRefused(f"the identity {name!r} has no certificate in use that could stay: leave the date out")
     if since <= change.now:
@@ -128,7 +128,7 @@ def change_over(change: Change, name: str) -> None:
     _note(change, row, chain_of(row)[0])
 
 
-def _entry(name: str, pair: KeyAndChain) -> ServerIdentity:
+def entry_of(name: str, pair: KeyAndChain) -> ServerIdentity:
     """A key and its certificates as an identity.
 
     :raises Unusable: when TLS cannot show them: a server would refuse every further generation for it.

@@ -27,7 +27,6 @@ from smartproxy.backend.errors import Unusable
 from smartproxy.net import files
 from smartproxy.policy import limits
 from smartproxy.policy.page_access import PageAccess
-from smartproxy.policy.partners import ServerIdentity
 
 
 class CertificateSource(enum.StrEnum):
@@ -121,7 +120,7 @@ def check(pair: KeyAndChain) -> None:
 
     :raises Unusable: when it does not.
     """
-    identities.check(ServerIdentity(name="page", certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key)))
+    identities.entry_of("page", pair)
 
 
 def _certificate(source: CertificateSource, pair: KeyAndChain) -> PageCertificate:

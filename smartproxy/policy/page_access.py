@@ -7,7 +7,6 @@ known one says, and nothing that stood there before. Every range is in :mod:`~sm
 """
 
 import enum
-import ipaddress
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Final
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import address_of
+from smartproxy.policy.addresses import Networks, address_of
 from smartproxy.policy.schema import ListOf, Optional, kind
 from smartproxy.policy.values import FILE, Address, Member, Network, Whole
 
@@ -97,16 +96,15 @@ class ReverseProxies:
     """
 
     def __init__(self, access: PageAccess) -> None:
-        self._networks = [ipaddress.ip_network(each) for each in access.proxies]
+        self._networks = Networks(access.proxies)
         self._header = access.proxy_header
 
     def has(self, address: str) -> bool:
         """Whether an address is one of theirs."""
         try:
-            found = address_of(address)
+            return self._networks.hold(address)
         except ValueError:
             return False
-        return any(found in each for each in self._networks)
 
     def reached(self, address: str, host: str, lines: HeaderLines) -> Reached:
         """Who called, and which host.

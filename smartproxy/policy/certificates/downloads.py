@@ -18,6 +18,7 @@ from typing import Final, Self
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import Address, Networks, address_of
 from smartproxy.policy.values import shifted
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -28,7 +29,6 @@ URL_PATTERN: Final = (
 """The address of a revocation list as an operator approves it: http or https, without a user's name or a fragment."""
 _URL: Final = re.compile(URL_PATTERN)
 _PORTS: Final = {"http": 80, "https": 443}
-_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class BadListUrl(ValueError):
@@ -98,24 +98,17 @@ def may_call(address: str, allowed: Iterable[str]) -> bool:
     :param allowed: the networks from which lists may be downloaded although they are not public.
     """
     try:
-        found = _plain(ipaddress.ip_address(address.partition("%")[0]))
+        found = address_of(address)
     except ValueError:
         return False
-    networks = [ipaddress.ip_network(each) for each in allowed]
-    if any(found in each for each in networks if each.version == found.version):
+    if Networks(allowed).hold(address):
         return True
     return all(each.is_global and not each.is_multicast and not each.is_reserved for each in _meanings(found))
 
 
-def _plain(address: _Ip) -> _Ip:
-    """An IPv4 address that is written as an IPv6 address, as what it is: the system calls the IPv4 address."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return address if mapped is None else mapped
-
-
-def _meanings(address: _Ip) -> list[_Ip]:
+def _meanings(address: Address) -> list[Address]:
     """What is called for an address: itself, and the IPv4 addresses that a translator or a tunnel calls for it."""
-    found: list[_Ip] = [address]
+    found: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64:
             return [ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)]
