@@ -37,6 +37,10 @@ def free_port() -> int:
         return port
 
 
+ONE_PROCESS: Final = ("--workers", "0")
+"""Each daemon carries its sessions itself."""
+
+
 class BenchSite(Site):
     """A site whose only log is the usual one.
 
@@ -49,7 +53,7 @@ class BenchSite(Site):
     files: CredentialFiles
 
     def __init__(
-        self, reactor: Any, folder: Path, station_port: int, level: str = "info", arrangement: Sequence[str] = ()
+        self, reactor: Any, folder: Path, station_port: int, level: str = "info", arrangement: Sequence[str] = ONE_PROCESS
     ) -> None:
         super().__init__(reactor, folder)
         self.station_port = station_port

@@ -508,7 +508,8 @@ PROCESSES_READY: Final = 4
 
 #: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
 WORKERS_MOST: Final = 1_024
-WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")
+#: Unless another number is wanted, a daemon has one for each core, and no more than the default.
+WORKERS: Final = Limit(default=8, least=0, most=8, unit="processes")
 #: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
 WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
 #: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.
