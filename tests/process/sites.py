@@ -212,7 +212,7 @@ class SiteCase(TestCase):
 
     :cvar settings: what is set in the backend, beside the addresses.
     :cvar listeners: where partners connect.
-    :cvar workers: of the server and the client each; as many as an operator has who says nothing if not given.
+    :cvar have_workers: of the server and the client each; as many as an operator has who says nothing if not given.
     :ivar site: the site.
     :ivar station: the station, for which the test speaks.
     :ivar acme: calls as ACME.
@@ -222,7 +222,7 @@ class SiteCase(TestCase):
     timeout = LIMIT_SECONDS
     settings: ClassVar[Sequence[str]] = ()
     listeners: ClassVar[str] = "127.0.0.1:0"
-    workers: ClassVar[int | None] = None
+    have_workers: ClassVar[int | None] = None
     server_switches: ClassVar[Sequence[str]] = ("--drain", "2")
     client_switches: ClassVar[Sequence[str]] = ("--drain", "2")
 
@@ -263,7 +263,7 @@ class SiteCase(TestCase):
     async def _start(self) -> TestedSite:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        site = TestedSite(folder, self.made, self.workers)
+        site = TestedSite(folder, self.made, self.have_workers)
         await site.smartproxy(
             *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
             *("server.listeners", self.listeners, *self.settings),

@@ -339,8 +339,9 @@ class ServerSwitches(OptionsTestCase):
             self.assertEqual(self.parse(server.Options(), "-l", licence, "--process-per-session").workers, 4)
         for asked in (0, 1, 8):
             self.assertEqual(self.parse(server.Options(), "-l", licence, "--workers", str(asked)).workers, asked)
-        self.assertIsNone(server.makeService(self.parse(server.Options(), "-l", licence, "--workers", "0")).daemon.crew)
-        self.assertIsNotNone(server.makeService(self.parse(server.Options(), "-l", licence)).daemon.crew)
+        for words, crew in ((("--workers", "0"), False), ((), True)):
+            made: Any = server.makeService(self.parse(server.Options(), "-l", licence, *words))
+            self.assertEqual(made.daemon.crew is not None, crew)
         for wrong in ("9", "-1", "many", ""):
             self.assertIn("--workers", self.ends(server.Options(), "-l", licence, "--workers", wrong)[1])
 
