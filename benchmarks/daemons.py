@@ -53,7 +53,12 @@ class BenchSite(Site):
     files: CredentialFiles
 
     def __init__(
-        self, reactor: Any, folder: Path, station_port: int, level: str = "info", arrangement: Sequence[str] = ONE_PROCESS
+        self,
+        reactor: Any,
+        folder: Path,
+        station_port: int,
+        level: str = "info",
+        arrangement: Sequence[str] = ONE_PROCESS,
     ) -> None:
         super().__init__(reactor, folder)
         self.station_port = station_port
