@@ -83,6 +83,7 @@ class CrewHouse:
         self._reactor = reactor
         self._events = events
         self._told = 0
+        self._choosing = 0
         self._questions = questions
         self._source = source
         self._single = single
@@ -95,6 +96,12 @@ class CrewHouse:
     def workers(self) -> tuple[ToldWorker, ...]:
         """Part of ``House``."""
         return self.crew.condition()
+
+    @property
+    def pending(self) -> bool:
+        """Part of ``House``."""
+        live = self.crew.live
+        return self._choosing > 0 or any(held not in live for member in self.crew.started for held in member.holds)
 
     def start(self) -> None:
         """Have the workers made."""
@@ -177,8 +184,12 @@ class CrewHouse:
             if failure.check(TimeoutError, OwnFault, TunnelFault) is None:
                 self._events.failure("smartproxy.client.crew", failure)
 
+        def settled(_: object) -> None:
+            self._choosing -= 1
+
+        self._choosing += 1
         chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
-        chosen.addCallback(give).addErrback(failed)
+        chosen.addCallback(give).addErrback(failed).addBoth(settled)
 
     async def try_partner(self, session: str, name: str) -> None:
         """Part of ``House``."""

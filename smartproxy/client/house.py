@@ -80,6 +80,10 @@ class House(Protocol):
     def workers(self) -> tuple[ToldWorker, ...]:
         """The processes that carry sessions, where these are others."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is a caller that has no session, and may get one."""
+
     def start(self) -> None:
         """Be there for sessions; the daemon starts."""
 
@@ -160,6 +164,11 @@ class SessionHouse:
         )
         self.factory = self.callers.factory
         self.try_partner = self.callers.try_partner
+
+    @property
+    def pending(self) -> bool:
+        """Part of :class:`House`."""
+        return self.callers.pending
 
     def start(self) -> None:
         """Part of :class:`House`."""

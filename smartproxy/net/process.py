@@ -66,7 +66,10 @@ def cores(root: Path = Path("/")) -> int:
 
     :param root: where ``/proc`` and ``/sys`` are; only groups of version 2 are asked.
     """
-    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        able = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        able = os.cpu_count() or 1
     with contextlib.suppress(OSError):
         groups = (root / "proc/self/cgroup").read_text("ascii", "replace").splitlines()
         own = next((line[3:].lstrip("/") for line in groups if line.startswith("0::")), "")

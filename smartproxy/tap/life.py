@@ -138,12 +138,21 @@ class Life(MultiService):
         if self._control is not None and self._launch.predecessor is None:
             self._control.open()
         # After the handlers of signals, which are installed then.
-        self._reactor.callWhenRunning(self._serving)
+        self._reactor.callWhenRunning(self._begin)
         # No child of this service: it runs until all children have ended, which takes as long as a drain does.
         self._watchdog = watchdog(self._environment, self._reactor, self._tell)
         if self._watchdog is not None:
             self._watchdog.startService()
         collect_seldom()
+
+    def _begin(self) -> None:
+        """The reactor runs: the daemon serves, or does as soon as it can take over."""
+        if self._launch.predecessor is None:
+            self._serving()
+            return
+        successor: Any = self.daemon
+        taken = Deferred.fromCoroutine(successor.taken_over()).addCallback(lambda _: self._serving())
+        taken.addErrback(lambda failure: self.daemon.events.failure("smartproxy.tap.life", failure))
 
     def _serving(self) -> None:
         if self._control is not None and self._launch.predecessor is not None:
@@ -220,17 +229,20 @@ def control_socket(
     options: DaemonOptions,
     look: Callable[[], Coroutine[Any, Any, None]] | None = None,
     hands_over: Succeeded | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> ControlSocket:
     """The control socket that the switches name; not open yet.
 
     :param look: see :class:`~smartproxy.ctl.daemon.Actions`.
     :param hands_over: the service, if it can leave its ports to a newer process.
+    :param environment: of that process.
     """
     path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
     drain = partial(options.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
     successor = None
     if hands_over is not None:
         over = partial(options.signals.drain, StopReason(Cause.DAEMON_SUCCEEDED, Cause.DAEMON_SUCCEEDED.meaning))
-        successor = Succession(reactor, options.launch, hands_over, over, manager(os.environ)).begin
+        tell = manager(os.environ)
+        successor = Succession(reactor, options.launch, hands_over, over, tell, environment).begin
     process = DaemonProcess(reactor, service, drain, options.pid_file, successor)
     return ControlSocket(reactor, path, Actions(reactor, condition, process, look))
