@@ -31,7 +31,7 @@ from smartproxy.client.words import (
     OpenSession,
     StationTried,
     TakeCaller,
-    TryPartner,
+    TryOut,
 )
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
@@ -191,12 +191,12 @@ class CrewHouse:
         chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
         chosen.addCallback(give).addErrback(failed).addBoth(settled)
 
-    async def try_partner(self, session: str, name: str) -> None:
+    async def try_out(self, session: str, partner: str | None) -> None:
         """Part of ``House``."""
         member = await self.crew.choose()
         self._carry(member, session)
         with contextlib.suppress(OwnFault, TunnelFault):
-            await member.link.ask(TryPartner, seconds=CALL_SECONDS, session=session, partner=name)
+            await member.link.ask(TryOut, seconds=CALL_SECONDS, session=session, partner=partner)
 
     async def look(self) -> None:
         """Part of ``House``."""

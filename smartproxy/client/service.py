@@ -154,10 +154,8 @@ class ClientService(Service):
             reactor=reactor,
             events=self.events,
             backend=backend,
-            try_partner=self._house.try_partner,
-            configuration=self._client_part,
+            try_out=self._house.try_out,
             wished=self._told.wished,
-            tried=self.desk.station_tried,
         )
 
     # The life of the daemon.

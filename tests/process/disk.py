@@ -74,10 +74,18 @@ def files_below(folder: Path, without: Iterable[Path] = (), since: float = 0.0) 
 
 
 def open_files(program: Program) -> list[Path] | None:
-    """The regular files that a daemon has open, deleted ones too; ``None`` if it hides them from us."""
+    """The regular files that a daemon has open, deleted ones too; ``None`` if it hides them from us.
+
+    What it hands to its workers in memory has a descriptor, too, but no place on a disk (memfd_create(2)).
+    """
     folders = [Path(f"/proc/{pid}/fd") for pid in family(program.pid)]
     try:
-        return [path for folder in folders for path in folder.iterdir() if path.is_file()]
+        return [
+            path
+            for folder in folders
+            for path in folder.iterdir()
+            if path.is_file() and not os.readlink(path).startswith("/memfd:")
+        ]
     except PermissionError:
         return None
 

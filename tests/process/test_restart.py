@@ -105,6 +105,8 @@ class ClientHandingOver(OutboundCase):
 
     client_switches: ClassVar[Sequence[str]] = ("--drain", "600")
 
+    files = 0
+
     async def _start(self) -> TestedSite:
         self.station_calls = held_port()
         type(self).settings = ("client.outbound.port", str(self.station_calls))
@@ -131,7 +133,8 @@ class ClientHandingOver(OutboundCase):
     async def outbound_call(self) -> None:
         """The same of the station."""
         through = ProxiedEndpoint(self.at(self.station_calls), connect("BOLT"))
-        outcome = await self.call(through, BOLT, file("FORTH", STATION_CODE, BOLT, 1))
+        self.files += 1
+        outcome = await self.call(through, BOLT, file(f"FORTH{self.files}", STATION_CODE, BOLT, self.files))
         assert outcome.ended is not None and outcome.ended.reason is EsidReason.NORMAL, outcome
         self.assertEqual(len(outcome.reported(FileSent)), 1, outcome)
 
