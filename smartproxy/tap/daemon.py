@@ -139,7 +139,9 @@ class DaemonOptions(usage.Options):
         self.signals.listen_for_levels()
         self.notices: list[tuple[str, Mapping[str, object]]] = []
         try:
-            INHERITED.keep(given_by_manager(os.environ))
+            managed, stored = given_by_manager(os.environ)
+            INHERITED.keep(managed)
+            INHERITED.keep(stored, handed_over=True)
             self.predecessor = Predecessor.of(os.environ)
         except NotListening as error:
             self.end(WRONG_USE, str(error))

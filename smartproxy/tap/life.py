@@ -26,6 +26,7 @@ from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
 from smartproxy.net.process import collect_seldom, harden, keep_memory, take_descriptors
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.policy.causes import Cause
@@ -37,6 +38,9 @@ from smartproxy.tap.launch import Launch
 from smartproxy.tap.signals import Daemon, Signals
 from smartproxy.tap.succession import Succeeded, Succession
 from smartproxy.workers.spawning import Zygote
+
+_STORE_VARIABLE = "FDSTORE"
+"""How many descriptors the service manager keeps of this daemon; none, or ``0``, if it does not."""
 
 
 class Life(MultiService):
@@ -79,6 +83,8 @@ class Life(MultiService):
         self._words = words
         self._zygote = zygote
         self._tell = manager(environment)
+        if environment.get(_STORE_VARIABLE, "0") not in ("", "0"):
+            INHERITED.store = self._tell
         self._environment = environment
         self._watchdog: TimerService | None = None
         IService(daemon).setServiceParent(self)
@@ -188,26 +194,30 @@ def daemon_reactor() -> Any:
 class SystemdTell(Protocol):
     """Sends a word to the service manager."""
 
-    def __call__(self, word: str, /) -> None:
-        """Send it; errors are ignored."""
+    def __call__(self, word: str, descriptors: Sequence[int] = (), /) -> None:
+        """Send it, and descriptors with it; errors are ignored."""
 
 
 def manager(environment: Mapping[str, str]) -> SystemdTell:
     """The sender to the service manager that the environment names; one that does nothing if there is none."""
     name = environment.get("NOTIFY_SOCKET", "")
     if name[:1] not in ("/", "@"):
-        return lambda word: None
+        return lambda word, descriptors=(): None
     address = "\0" + name[1:] if name.startswith("@") else name
 
-    def tell(word: str) -> None:
+    def tell(word: str, descriptors: Sequence[int] = ()) -> None:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
-            sender.sendto(word.encode(), address)
+            sender.connect(address)
+            if descriptors:
+                socket.send_fds(sender, [word.encode()], descriptors)
+            else:
+                sender.send(word.encode())
 
     return tell
 
 
-def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdTell) -> TimerService | None:
+def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: Callable[[str], object]) -> TimerService | None:
     """The timer that feeds the manager's watchdog while the reactor turns; ``None`` without a watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     whose = environment.get("WATCHDOG_PID", "")

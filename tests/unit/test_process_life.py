@@ -302,6 +302,14 @@ class ServiceManager(SynchronousTestCase):
         manager(self.environment)("READY=1")
         self.assertEqual(self.socket.recv(100), b"READY=1")
 
+    def test_descriptors_arrive(self) -> None:
+        """A descriptor is sent with its word."""
+        with socket.socket() as sent:
+            manager(self.environment)("FDSTORE=1", [sent.fileno()])
+            word, (came,), _, _ = socket.recv_fds(self.socket, 100, 2)
+            self.addCleanup(os.close, came)
+            self.assertEqual((word, os.fstat(came).st_ino), (b"FDSTORE=1", os.fstat(sent.fileno()).st_ino))
+
     def test_nobody_listens(self) -> None:
         """No name, a strange name and a name without a listener are all silence."""
         for name in ("", "relative", "/no/such/socket", "@no-such-name"):
