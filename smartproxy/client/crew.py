@@ -250,16 +250,12 @@ class CrewHouse:
 
     def _carry(self, member: CrewMember, session: str) -> None:
         """A worker has what becomes a session, until it says that it is over, or dies."""
-        member.holds[session] = partial(self._over, session)
+        member.holds[session] = partial(self._questions.over, session)
 
     def _give_up(self, member: CrewMember, session: str) -> None:
         """A worker was not told of what it was to carry."""
         self.over(member, session)
         self.crew.rest(member)
-
-    def _over(self, session: str) -> None:
-        self._events.levels.forget(session)
-        self._questions.over(session)
 
     def _call(self, member: CrewMember, session: str, **wanted: Any) -> Deferred[Answer]:
         if session not in member.holds:
