@@ -19,6 +19,7 @@ from smartproxy.backend import (
     administrators,
     authority,
     cas,
+    clients,
     downloads,
     generations,
     identities,
@@ -33,6 +34,7 @@ from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.caller_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, Unusable
+from smartproxy.backend.named import by_name
 from smartproxy.backend.schema import (
     Base,
     CaRow,
@@ -249,13 +251,13 @@ def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
                 )
             )
         ),
-        ignore_rules=tuple(row.entry for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))),
+        ignore_rules=tuple(row.entry for row in by_name(session, IgnoreRow)),
         rejected_lists=tuple(
             _copy(RejectedList, row)
             for row in session.scalars(select(ListDownloadRow).order_by(ListDownloadRow.ca, ListDownloadRow.url))
             if row.rejected is not None
         ),
-        trust_lists=tuple(row.entry for row in session.scalars(select(TrustListRow).order_by(TrustListRow.name))),
+        trust_lists=tuple(row.entry for row in by_name(session, TrustListRow)),
         secrets=_secrets(session) if with_secrets else None,
     )
     return json.dumps({**write_object(archive), _CONFIGURATION: configuration}, indent=1, default=as_text) + "\n"
@@ -344,10 +346,10 @@ def _without_identities(configuration: dict[str, Any]) -> dict[str, str]:
 
 
 def _secrets(session: Session) -> Secrets:
-    identities = session.scalars(select(IdentityRow).order_by(IdentityRow.name)).all()
+    rows = identities.listed(session)
     return Secrets(
         site=_copy(ArchivedSite, authority.site_row(session)),
-        clients=tuple(row.entry for row in session.scalars(select(ClientRow).order_by(ClientRow.name))),
+        clients=tuple(row.entry for row in clients.listed(session)),
         administrators=tuple(row.entry for row in administrators.listed(session)),
         users=tuple(_copy(ArchivedUser, row) for row in users.listed(session)),
         second_factors=tuple(
@@ -355,8 +357,8 @@ def _secrets(session: Session) -> Secrets:
             for row in session.scalars(select(SecondFactorRow).order_by(SecondFactorRow.user))
         ),
         licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
-        requests=tuple(row.request for row in identities if row.request is not None),
-        planned=tuple(_copy(ArchivedPlan, row) for row in identities if row.planned is not None),
+        requests=tuple(row.request for row in rows if row.request is not None),
+        planned=tuple(_copy(ArchivedPlan, row) for row in rows if row.planned is not None),
         withdrawn=tuple(
             _copy(ArchivedWithdrawal, row) for row in session.scalars(select(WithdrawnRow).order_by(WithdrawnRow.name))
         ),
