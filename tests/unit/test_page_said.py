@@ -64,7 +64,7 @@ SAYING = {
     *("ScopeMissing", "BadSettingValue"),
 }
 """The exceptions of operations whose texts readers of the page get."""
-ELSEWHERE = {"backup.py", "archive.py", "rekeying.py", "imports.py", "exports.py"}
+ELSEWHERE = {"backup.py", "archive.py", "archive_file.py", "rekeying.py", "imports.py", "exports.py"}
 """Modules whose errors only the command meets."""
 _LEAST = 5
 """So few characters between values are no sentence."""
