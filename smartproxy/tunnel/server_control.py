@@ -27,7 +27,7 @@ from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
-from smartproxy.tunnel.contexts import VerifiedClient
+from smartproxy.tunnel.contexts import Bond, VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (
@@ -132,6 +132,7 @@ class ServerControl(BoundedAMP):
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
     :ivar desk: its data connections, where they are of this process.
+    :ivar bond: what its data connections may prove themselves by.
     :ivar elsewhere: the sessions that workers carry or open through this client.
     """
 
@@ -151,6 +152,7 @@ class ServerControl(BoundedAMP):
         self._user = user
         self._assembly = Assembly()
         self.desk = Desk(client.name, clock, events, self.renewed)
+        self.bond: Bond | None = None
         self.elsewhere: set[str] = set()
         self._hello = Deadline(clock, self._no_hello)
         self._expiry = Deadline(clock, self._look)
