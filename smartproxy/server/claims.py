@@ -20,7 +20,7 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Denied, Visit
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
+from smartproxy.policy.faults import EndedBy, OwnFault, StopReason, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault
 from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import SessionFacts
@@ -47,7 +47,7 @@ from smartproxy.tunnel.faults import OpeningFailed, Violation
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import SeenCrlUrl, TunnelCommand
-from smartproxy.workers.crew import CrewMember, tell_lost
+from smartproxy.workers.members import CrewMember, tell_lost
 
 _VISITS = itertools.count(1)
 
@@ -124,7 +124,7 @@ class Claims:
 
     def died(self, deaths: Deaths, now: float) -> None:
         """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
-        tell_lost(self._events, self._member)
+        tell_lost(self._events, self._member.sessions.values(), EndedBy.SERVER, now)
         for session in self._member.sessions:
             self._desks.over(session)
         for called in self._calls:

@@ -50,8 +50,9 @@ from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import SILENCE_SECONDS
+from smartproxy.workers.members import CrewMember
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
 

@@ -38,10 +38,15 @@ from smartproxy.server.words import (
 from smartproxy.testing.pki import TestCredential, self_signed
 from smartproxy.tunnel.faults import OpeningFailed, Violation
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.members import CarriedSession, CrewMember
 from tests.adapters.rig import Journal
 
 HOST = "192.0.2.7"
+
+
+def carried(session: str) -> CarriedSession:
+    """A session of ACME, which called."""
+    return CarriedSession(session=session, partner="ACME", peer=f"{HOST}:40000", direction="inbound", begun=0.0)
 
 
 class ClaimsTests(SynchronousTestCase):
@@ -157,12 +162,12 @@ class ClaimsTests(SynchronousTestCase):
         """A worker cannot have a session opened that it did not begin."""
         self.assertIn("does not have", self.refused(Assign, session="a1"))
         self.assertIn("does not have", self.refused(OpenInside, session="a1", ticket=b"", peer="x"))
-        self.member.sessions["a1"] = "ACME"
+        self.member.sessions["a1"] = carried("a1")
         self.assertEqual(self.says(Assign, session="a1"), {"client": "inner", "seconds": 20})
 
     def test_no_client(self) -> None:
         """Where no client can carry a session, its worker is told why."""
-        self.member.sessions["a1"] = "ACME"
+        self.member.sessions["a1"] = carried("a1")
         self.fault = TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
         failed = self.assertRaises(OpeningFailed, self.says, Assign, session="a1")
         self.assertEqual(failed.fault.rule, Cause.TUNNEL_NONE)
@@ -177,7 +182,7 @@ class ClaimsTests(SynchronousTestCase):
     def test_deaths_are_counted_against_who_was_there(self) -> None:
         """The third worker within a minute that dies with a connection of an address raises the address's penalty."""
         deaths = Deaths()
-        self.member.sessions["a1"] = "ACME"
+        self.member.sessions["a1"] = carried("a1")
         self.says(Prove, visit=self.number, partner="ACME")
         for _ in range(2):
             self.claims.died(deaths, self.clock.seconds())
