@@ -25,6 +25,7 @@ with socket.socket(socket.AF_UNIX) as manager:
     names, given, _, _ = socket.recv_fds(manager, 1000, 8)
 for number, descriptor in enumerate(given):
     os.dup2(descriptor, 30 + number)
+    os.close(descriptor)
 for number in range(len(given)):
     os.dup2(30 + number, 3 + number)
     os.close(30 + number)
