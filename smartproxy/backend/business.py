@@ -2,7 +2,7 @@
 
 Duty: take in the client's events in the order of their arrival, each once, and keep what is needed of them; judge it by
 what partners' entries and the site's settings say, and tell what has become unusual and what is over. What was told is
-kept, so that neither a restart nor another backend tells it again. An event's time is the word of who carried it: one
+kept, so that neither a restart nor another backend tells it again. An event's time is what the client said: one
 that lies after its arrival counts as its arrival. In a planned downtime nothing new is told, and the clock begins again
 at its end. Never judges a partner by the server's events: that host is in the DMZ.
 

@@ -60,7 +60,7 @@ class PartnerCalls:
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
     :param admission: counts sessions, whoever began them.
-    :param withdrawals: ends sessions whose partner may not have them any more; told of those that begin here.
+    :param withdrawals: ends sessions whose partner has lost its access; told of those that begin here.
     :param unused: told of every call that was answered and became no session.
     :param sources: watches the source addresses.
     """
