@@ -5,7 +5,8 @@ rule's name, the hit is counted, and nothing is started. Rules are in no configu
 generation all the same, so that the history says who silenced what.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,19 +16,25 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.alert_tables import IgnoreRow
-from smartproxy.backend.alerts.intake import Arrival
+from smartproxy.backend.alerts.intake import Arrival, never_ignored
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.journal import Filter
 from smartproxy.backend.named import NamedRows
+from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
-from smartproxy.policy.alerts import IgnoreRule
+from smartproxy.policy.alerts import IgnoreRule, folded
+from smartproxy.policy.schema import declarations
 
 LOOKED_BACK: Final = timedelta(days=7)
 """How far a new rule is tried on what is stored."""
 TRIED_MOST: Final = 10_000
 """The newest events of that time that it is tried on."""
+_MANY: Final = 20
+"""Of fewer events it says nothing that a rule hits most of them."""
+_NAME: Final = re.compile(r"[a-z_]+\.[a-z_]*")
+_SUBJECTS: Final = frozenset(name.partition(".")[0] for name in EVENTS)
 _ROWS = NamedRows(
     IgnoreRow, lambda name, known: NotFound(f"there is no ignore rule {name!r}; 'smartproxy ignore list' shows all")
 )
@@ -96,6 +103,18 @@ def remove(change: Change, name: str) -> IgnoreRuleState:
     return _state(row)
 
 
+def put(change: Change, name: str, rule: IgnoreRule | None) -> None:
+    """Have a rule, or none of this name, whatever is there: one that ended by itself is gone already."""
+    there = _ROWS.get(change.session, name) is not None
+    if rule is None:
+        if there:
+            remove(change, name)
+    elif there:
+        alter(change, name, **{each.name: getattr(rule, each.name) for each in declarations(IgnoreRule)[1:]})
+    else:
+        add(change, rule)
+
+
 def take(change: Change, rules: Sequence[IgnoreRule]) -> None:
     """Put these rules in the place of all others; one whose name stays keeps its hits."""
     rows = {row.name: row for row in change.session.scalars(select(IgnoreRow))}
@@ -125,6 +144,31 @@ def trial(session: Session, rule: IgnoreRule, now: datetime) -> IgnoreTrial:
     arrivals = [Arrival(each.name, each.level, each.source, each.time, each.fields) for each in found]
     hits = sum(1 for each in arrivals if each.may_be_ignored and rule.hits(each.folded()))
     return IgnoreTrial(hits=hits, tried=len(arrivals))
+
+
+def doubts(rule: IgnoreRule, tried: IgnoreTrial) -> Iterator[str]:
+    """What lets one doubt that a rule does what its author wants, as sentences.
+
+    :param tried: what it would have silenced lately.
+    """
+    for word in folded(rule.text).split():
+        if not (_NAME.fullmatch(word) and word.partition(".")[0] in _SUBJECTS):
+            continue
+        meant = [name for name in EVENTS if word in name]
+        if not meant:
+            yield f"no event is called {word}; 'smartproxy events' shows how events are written"
+        elif all(map(never_ignored, meant)):
+            yield (
+                f"no rule silences {word}: it tells of a bug, of a violation of the tunnel's protocol, of what "
+                "operators did, or of rules, script and mail themselves; remove this rule, and see to the cause"
+            )
+        elif all(EVENTS[name].level < Severity.WARNING for name in meant):
+            yield f"{word} is below WARNING: it is silenced only where event script or mail name it"
+    if tried.tried >= _MANY and tried.hits * 2 > tried.tried:
+        yield (
+            f"it would have silenced {tried.hits} of the {tried.tried} events of the last 7 days: "
+            "say more in its text, or nobody learns of what is new"
+        )
 
 
 def take_expired(session: Session, now: datetime) -> list[IgnoreRuleState]:
