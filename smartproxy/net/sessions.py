@@ -77,24 +77,13 @@ class LiveSessions:
             :class:`~smartproxy.net.driver.SessionDriver`.
         :param over: called when this session is over, before ``finished``.
         """
-
-        def end(summary: Summary) -> None:
-            self.live.pop(session, None)
-            self._events.levels.forget(session)
-            self._efforts.over()
-            over(summary)
-            self._finished(summary)
-            if relayed.recorder is not None and self._recorded is not None:
-                self._recorded(relayed.recorder.document(summary, began))
-            self._wait.finished()
-
         monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
         relayed = Session(session, opening, monitor, deadlines)
         if self.sent is not None:
             relayed.tell_sent(partial(self.sent, session))
-        began = ""
+        record: Callable[[Summary], object] | None = None
         if self._recorded is not None:
-            began = isotime(now(self._clock))
+            record = partial(self._record, relayed, isotime(now(self._clock)))
             relayed.recorder = Recorder(session, opening, monitor, self._clock.seconds)
         driver = self.live[session] = SessionDriver(
             relayed,
@@ -102,11 +91,27 @@ class LiveSessions:
             clock=self._clock,
             events=self._events,
             open_leg=open_leg,
-            finished=end,
+            finished=partial(self._end, over, record),
             ready=ready,
         )
         self._efforts.begin()
         return driver
+
+    def _end(
+        self, over: Callable[[Summary], None], record: Callable[[Summary], object] | None, summary: Summary
+    ) -> None:
+        self.live.pop(summary.session, None)
+        self._events.levels.forget(summary.session)
+        self._efforts.over()
+        over(summary)
+        self._finished(summary)
+        if record is not None:
+            record(summary)
+        self._wait.finished()
+
+    def _record(self, relayed: Session, began: str, summary: Summary) -> None:
+        if relayed.recorder is not None and self._recorded is not None:
+            self._recorded(relayed.recorder.document(summary, began))
 
     def _end_costly(self, session: str) -> None:
         self.close(session, TooCostly(rule=Cause.SESSION_COSTLY, message=Cause.SESSION_COSTLY.meaning))

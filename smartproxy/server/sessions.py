@@ -10,6 +10,7 @@ Standards: RFC 5024 section 4.2 (start of a session).
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -39,6 +40,7 @@ from smartproxy.policy.admission import Denied
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.revocation import CrlUrls
+from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import Expired, IdentityMismatch, OwnFault, TooCostly, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
@@ -228,25 +230,19 @@ class PartnerSessions(LiveSessions):
 
     def _begin(self, leg: PartnerLeg, partner: VerifiedPartner, facts: SessionFacts, denied: Denied | None) -> None:
         server = leg.generation.server
-
-        def judge(ssid: SSID) -> None:
-            judge_ssid(partner, ssid, server.partners)
-            if denied is not None:
-                raise denied
-
         session = self._new_id()
         driver = self.prepare(
             session,
-            server_inbound(judge, facts, partner.partner, leg.generation.part.station_profile),
+            server_inbound(
+                partial(_judge, partner, server, denied), facts, partner.partner, leg.generation.part.station_profile
+            ),
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
-            open_leg=lambda told: self._open_inside(session, told),
-            over=lambda summary: self._over(leg, summary),
+            open_leg=partial(self._open_inside, session),
+            over=partial(self._over, leg),
         )
-        self.withdrawals.began(
-            session, driver, partner, leg.peer, lambda standing, now: standing.withdrawn(partner, now)
-        )
+        self.withdrawals.began(session, driver, partner, leg.peer, Standing.withdrawn)
         if partner.ca is not None:
             self.tell_crl_urls(partner.chain, partner.ca, server)
         driver.begin()
@@ -283,6 +279,13 @@ class PartnerSessions(LiveSessions):
                 leg.fault(Fault.SILENCE)
             case UnknownIdentity() | IdentityMismatch():
                 leg.fault(Fault.IDENTITY)
+
+
+def _judge(partner: VerifiedPartner, server: ServerConfiguration, denied: Denied | None, ssid: SSID) -> None:
+    """Whether the session of a partner may go on with its SSID."""
+    judge_ssid(partner, ssid, server.partners)
+    if denied is not None:
+        raise denied
 
 
 @implementer(IOpenSSLServerConnectionCreator)

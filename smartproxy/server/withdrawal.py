@@ -22,7 +22,7 @@ from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import Withdrawn
 from smartproxy.policy.identity import VerifiedPartner
 
-Judge = Callable[[Standing, datetime], CertificateRefusal | None]
+Judge = Callable[[Standing, VerifiedPartner, datetime], CertificateRefusal | None]
 """Says why a session has to end by the rules of a generation, at a time; ``None`` if it need not."""
 
 
@@ -80,7 +80,7 @@ class Withdrawals:
             running = self._running.get(session)
             if running is None or running.ending is not None:
                 continue
-            found = running.judge(standing, now)
+            found = running.judge(standing, running.partner, now)
             if found is not None:
                 self._withdraw(session, running, found, configuration.deadlines.withdrawal)
 

@@ -228,7 +228,7 @@ class PartnerCalls:
             driver,
             verified,
             called.peer,
-            lambda standing, now: standing.withdrawn_called(verified, now, partial(bears, certificate)),
+            lambda standing, called, now: standing.withdrawn_called(called, now, partial(bears, certificate)),
         )
         driver.begin()
         newest = self._generation
