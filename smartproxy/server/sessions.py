@@ -189,8 +189,6 @@ class PartnerSessions(LiveSessions):
         generation, peer = self.generation, str(caller)
         if generation is None:
             self._gate.unconfigured(caller.host, peer)
-        elif not visit.known and self._handshakes.is_hasty(visit.prefix):
-            self._gate.too_hasty(peer)
         else:
             return self.receive(visit, caller, generation, secure, age)
         visit.leave()

@@ -52,7 +52,7 @@ class ServerTunnel:
     :param events: where everything is told.
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
-    :param withdrawn: whether a client's certificate counts no more; :meth:`shut_out` when that has changed.
+    :param withdrawn: whether a client's certificate is withdrawn; :meth:`shut_out` when that has changed.
     :ivar call: calls a partner for a client; the ticket.
     :ivar context: TLS with clients.
     :ivar factory: what the tunnel's port listens with.
@@ -131,7 +131,7 @@ class ServerTunnel:
         self.held = GenerationId()
 
     def shut_out(self) -> None:
-        """End the tunnels of clients whose certificates count no more."""
+        """End the tunnels of clients whose certificates are withdrawn."""
         for control in list(self._controls):
             if self._withdrawn(control.client):
                 control.close(Closing(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning))
@@ -199,16 +199,17 @@ class ServerTunnel:
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
             if holder.yields > self._clock.seconds() and len(self._processes_of(holder)) < limits.CLIENT_PROCESSES_MOST:
                 control.succeed(holder)
-                return self._part
+                break
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
                 self._refuse(control, Cause.TUNNEL_NAME_TAKEN, taken)
                 raise taken
             holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client replaced it"))
-        if control.lost is None:
-            self._named[control.client_name] = control
-            if control.bond is not None:
-                self.context.bind(control.bond, control.client)
+        else:
+            if control.lost is None:
+                self._named[control.client_name] = control
+        if control.bond is not None and control.lost is None:
+            self.context.bind(control.bond, control.client)
         return self._part
 
     def _control_up(self, control: ServerControl) -> None:
