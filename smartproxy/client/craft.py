@@ -48,11 +48,13 @@ from smartproxy.workers.worker import Worker
 
 
 class ClientCraft:
-    """The client's part of a worker."""
+    """The client's part of a worker.
 
-    def __init__(self, worker: Worker) -> None:
+    :param source: the address from which servers are dialled, if one is given.
+    """
+
+    def __init__(self, worker: Worker, source: str | None = None) -> None:
         self._worker = worker
-        self._source: str | None = None
         self._house = SessionHouse(
             reactor=worker.reactor,
             events=worker.events,
@@ -63,14 +65,12 @@ class ClientCraft:
                 recorded=self._recorded,
                 began=worker.began,
             ),
-            endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=self._source),
+            endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=source),
         )
         self.sessions: LiveSessions = self._house.sessions
 
     def start(self, facts: Mapping[str, Plain]) -> None:
-        """Part of ``Craft``: from which address servers are dialled."""
-        source = facts.get("source")
-        self._source = source if isinstance(source, str) else None
+        """Part of ``Craft``: nothing is needed before the configuration."""
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""

@@ -78,11 +78,15 @@ class CrewLane:
         self._up, self._workers = False, ()
         self._tell(TunnelIsDown, server=self.number, cause=why.cause, message=why.message)
 
-    async def bring(self, member: CrewMember) -> None:
-        """Tell a worker that has just begun."""
+    async def bring(self, member: CrewMember, *, knows: bool) -> None:
+        """Tell a worker that has just begun.
+
+        :param knows: whether it was born with where the server is.
+        """
         if not self._shown:
             return
-        await member.link.ask(KnowServer, **self._known())
+        if not knows:
+            await member.link.ask(KnowServer, **self._known())
         if not self._up:
             await member.link.ask(TunnelIsDown, server=self.number, cause=Cause.TUNNEL_LOST, message="not up yet")
             return

@@ -56,6 +56,11 @@ def collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
+    seldom()
+
+
+def seldom() -> None:
+    """Have Python look for garbage less often."""
     gc.set_threshold(COLLECTED_FROM, 20, 20)
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -139,6 +139,7 @@ class ServerCrew(CrewSessions):
             return
         self._part = None
         self._hold_document(None)
+        self._crew.teach(Forget)
         for member in self._crew.started:
             member.link.tell(Forget)
 
@@ -230,10 +231,10 @@ class ServerCrew(CrewSessions):
         return claims.responders()
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
-        """Bring a worker the configuration and the clients."""
+        """Bring a worker the clients, and the configuration if it was not born with it."""
         brought = [member.link.ask(ClientCame, client=control.client_name) for control in self._tunnel.controls]
-        if self._part is not None:
-            brought.append(self._bring(member))
+        if member.lessons < self._crew.lessons:
+            brought.append(member.link.ask(Forget) if self._part is None else self._bring(member))
         return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def ready(self, member: CrewMember) -> None:
@@ -266,13 +267,18 @@ class ServerCrew(CrewSessions):
         # No worker can change what the next one reads.
         fcntl.fcntl(document, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
         self._hold_document(document)
+        self._crew.teach(PutInForce, self._copy(), generation=part.generation)
         for member in self._crew.started:
             self._bring(member).addErrback(self._not_brought, member)
 
     def _bring(self, member: CrewMember) -> Deferred[Answer]:
-        assert self._part is not None and self._document is not None
-        document = open(os.dup(self._document), "rb")  # noqa: SIM115  # the link closes it
-        return member.link.hand_over(PutInForce, document, generation=self._part.generation)
+        assert self._part is not None
+        return member.link.hand_over(PutInForce, self._copy(), generation=self._part.generation)
+
+    def _copy(self) -> BinaryIO:
+        """The document, for a link that closes it."""
+        assert self._document is not None
+        return open(os.dup(self._document), "rb")
 
     def _not_brought(self, failure: Failure, member: CrewMember) -> None:
         if member.lost is None:

@@ -28,7 +28,7 @@ from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, Violation
 from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.link import SILENCE_SECONDS, Link
-from smartproxy.workers.packets import Packets
+from smartproxy.workers.packets import Closeable, Packets
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.words import (
     Began,
@@ -54,6 +54,7 @@ class CrewMember:
 
     :ivar number: which one; no number is used twice.
     :ivar begun: when it was made, by the clock.
+    :ivar lessons: how many words of :meth:`Crew.teach` it was born with.
     :ivar pid: its process, once it is known.
     :ivar started: whether it knows who it is, and is told what changes.
     :ivar ready: whether it takes connections.
@@ -68,6 +69,7 @@ class CrewMember:
     number: int
     begun: float
     link: Link
+    lessons: int = 0
     pid: int | None = None
     started: bool = False
     ready: bool = False
@@ -120,6 +122,7 @@ class Crew:
     :param single: whether each worker carries one session, and ends with it.
     :param ruined: told that there can be no workers any more.
     :ivar live: the worker that carries each session.
+    :ivar lessons: how many words workers have been taught.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class Crew:
         ruined: Callable[[], object] = lambda: None,
     ) -> None:
         self.live: dict[str, CrewMember] = {}
+        self.lessons = 0
         self._reactor = reactor
         self._events = events
         self._zygote = zygote
@@ -197,6 +201,11 @@ class Crew:
         """The worker with a number, if it takes connections."""
         member = self._members.get(number)
         return member if member is not None and member.ready else None
+
+    def teach(self, command: type[TunnelCommand], descriptor: Closeable | None = None, **arguments: object) -> None:
+        """Have workers that are made from now on be born with what a word says; the others do not hear it."""
+        self.lessons += 1
+        self._zygote.teach(self._kind.lesson(command, **arguments), descriptor)
 
     def tell_levels(self) -> None:
         """What is logged has changed."""
@@ -273,7 +282,7 @@ class Crew:
         link = self._kind(
             Post.SUPERVISOR, self._reactor, self._events, lambda why: self._lost(member, why), self._silence
         )
-        member = self._members[number] = CrewMember(number, self._reactor.seconds(), link)
+        member = self._members[number] = CrewMember(number, self._reactor.seconds(), link, self.lessons)
         link.answers = {
             Began: lambda session, partner: self._began(member, session, partner),
             Over: lambda session: self._ended_session(member, session),

@@ -92,6 +92,14 @@ class Link(BoundedAMP):
         """Ask what is answered with nothing that matters; that the link is lost is told elsewhere."""
         self.ask(command, seconds=self._silence, **arguments).addErrback(lambda failure: None)
 
+    @classmethod
+    def lesson(cls, command: type[TunnelCommand], **arguments: object) -> bytes:
+        """A word as a packet that nobody answers, for :meth:`learn`."""
+        box = command.makeArguments(arguments, None)
+        box[amp.COMMAND] = command.commandName
+        packet: bytes = box.serialize()
+        return packet
+
     def send_box(self, box: amp.AmpBox) -> None:
         """Send one box, and the descriptor that belongs to it."""
         if self.transport is not None:
@@ -132,6 +140,17 @@ class Link(BoundedAMP):
     def take_socket(self) -> socket.socket:
         """The same, as a connected socket."""
         return socket.socket(fileno=self.take_descriptor())
+
+    def learn(self, packet: bytes, descriptor: int | None) -> None:
+        """Do what the supervisor tells all workers that are made from now on, before this is one; nothing is answered.
+
+        :param descriptor: what comes with it.
+        """
+        (box,) = amp.parseString(packet)
+        command = self.commands[box[amp.COMMAND]]
+        self.descriptor_received(descriptor)
+        self.answers[command](**command.parseArguments(box, self))
+        self.descriptor_received(None)
 
     def answered(self, command: type[TunnelCommand]) -> None:
         """After its first word was answered, the worker is asked, and asks."""

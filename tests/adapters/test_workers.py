@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from smartproxy.workers.crew import Crew, CrewMember
 from smartproxy.workers.link import Link
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
-from smartproxy.workers.worker import Worker, work
+from smartproxy.workers.worker import Worker
 
 TITLE = "smart-test"
 reactor: Any = trials
@@ -44,10 +45,20 @@ class Misbehave(TunnelCommand):
     response = [(b"pid", Number())]
 
 
+class Remember(TunnelCommand):
+    """Keep the text in the file that comes with it."""
+
+
+class Recollect(TunnelCommand):
+    """Say what is kept, and which process read it."""
+
+    response = [(b"text", PrintableText(16)), (b"pid", Number())]
+
+
 class TestLink(Link):
     """The table of these tests."""
 
-    allowed = directions(supervisor=[Serve, Misbehave])
+    allowed = directions(supervisor=[Serve, Misbehave, Remember, Recollect])
 
 
 class Lawless(TestLink):
@@ -72,11 +83,17 @@ class Craft:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._kept: dict[str, Any] = {"text": "nothing", "pid": 0}
         self.sessions = LiveSessions(worker.reactor, worker.events)
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
-        return {Serve: self._serve, Misbehave: self._misbehave}
+        ours: dict[type[TunnelCommand], Responder] = {Remember: self._remember, Recollect: lambda: self._kept}
+        return {Serve: self._serve, Misbehave: self._misbehave, **ours}
+
+    def _remember(self) -> None:
+        with open(self._worker.link.take_descriptor(), "rb") as file:
+            self._kept = {"text": os.pread(file.fileno(), 16, 0).decode("ascii"), "pid": os.getpid()}
 
     def start(self, facts: Mapping[str, Plain]) -> None:
         """Part of ``Craft``."""
@@ -117,10 +134,8 @@ class CrewCase(TestCase):
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
         kind, silence, craft = self.kind, self.silence, self.craft
 
-        def run(end: socket.socket, own: object) -> None:
-            work(end, own, Recording(), source="server", kind=kind, craft=craft, silence=silence)
-
-        self.zygote = Zygote(run, TITLE, self.secrets)
+        unborn = partial(Worker, log=Recording(), source="server", kind=kind, craft=craft, silence=silence)
+        self.zygote = Zygote(unborn, TITLE, self.secrets)
         self.zygote.fork()
         self.crew = Crew(
             reactor,
@@ -251,6 +266,21 @@ class CrewTests(CrewCase):
                 again.reset(0)
             await self.event("worker.started", 2 + death)
         self.assertEqual((len(os.listdir("/proc/self/fd")), len(_children(self.zygote.pid))), (before[0], 2))
+
+    async def test_workers_are_born_with_what_they_were_taught(self) -> None:
+        """The zygote reads it, once; the next worker has it without a word, and those before it have it not."""
+        first, second = await self.both()
+        with open(os.memfd_create("taught"), "w+b", buffering=0) as file:
+            file.write(b"generation 7")
+            self.crew.teach(Remember, file)
+            self.assertTrue(file.closed)
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        born = (set(await self.both(3)) - {second}).pop()
+        told = await born.link.ask(Recollect)
+        self.assertEqual((told["text"], told["pid"]), ("generation 7", self.zygote.pid))
+        self.assertEqual((await second.link.ask(Recollect))["text"], "nothing")
+        self.assertEqual((born.lessons, second.lessons, self.crew.lessons), (1, 0, 1))
 
     async def test_what_a_worker_may_not_say_ends_it(self) -> None:
         """A session of another worker's id is a violation: the worker that says it is killed, and loses nothing."""
