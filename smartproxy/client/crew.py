@@ -120,7 +120,9 @@ class CrewHouse:
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> CrewLane:
         """Part of ``House``."""
-        lane = self._lanes[number] = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of)
+        keeps = not self._single
+        lane = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of, keeps=keeps)
+        self._lanes[number] = lane
         return lane
 
     def adopt(self, configuration: ClientConfiguration) -> None:

@@ -10,6 +10,7 @@ import gc
 import os
 import resource
 from collections.abc import Callable, Iterator
+from functools import cache
 
 COLLECTED_FROM = 10_000
 """Objects that are made before garbage among them is looked for; they take one or two megabytes."""
@@ -76,13 +77,18 @@ def _no_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+@cache
+def _library() -> ctypes.CDLL:
+    """The C library; that it is found once is of use to a process which is forked."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def prctl(option: int, value: int) -> None:
     """Call ``prctl(2)``.
 
     :raises OSError: if the kernel does not do it.
     """
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
+    if _library().prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -143,10 +143,10 @@ class ServerCrew(CrewSessions):
         for member in self._crew.started:
             member.link.tell(Forget)
 
-    def client_came(self, name: str) -> None:
+    def client_came(self, control: ServerControl) -> None:
         """A client is connected: its data connections are taken."""
         for member in self._crew.started:
-            member.link.tell(ClientCame, client=name)
+            member.link.tell(ClientCame, **_known(control))
 
     def client_went(self, name: str, why: Closing) -> None:
         """A client is gone: its data connections end."""
@@ -232,7 +232,7 @@ class ServerCrew(CrewSessions):
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
         """Bring a worker the clients, and the configuration if it was not born with it."""
-        brought = [member.link.ask(ClientCame, client=control.client_name) for control in self._tunnel.controls]
+        brought = [member.link.ask(ClientCame, **_known(control)) for control in self._tunnel.controls]
         if member.lessons < self._crew.lessons:
             brought.append(member.link.ask(Forget) if self._part is None else self._bring(member))
         return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
@@ -289,3 +289,8 @@ class ServerCrew(CrewSessions):
         before, self._document = self._document, document
         if before is not None:
             os.close(before)
+
+
+def _known(control: ServerControl) -> dict[str, Any]:
+    """What a worker has to know of a client."""
+    return {"client": control.client_name, "until": int(control.client.not_after.timestamp())}

@@ -268,7 +268,8 @@ class ServerCraft:
 
     # The tunnel.
 
-    def _client_came(self, client: str) -> None:
+    def _client_came(self, client: str, until: int) -> None:
+        self._newest[client] = datetime.fromtimestamp(until, UTC)
         self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
     def _client_went(self, client: str, cause: str, message: str) -> None:
@@ -293,8 +294,7 @@ class ServerCraft:
         if desk is None:
             raise no_control(client)
         certificate = entrance.connection.get_peer_certificate(as_cryptography=True)
-        newest = self._newest.get(client.name)
-        if certificate is not None and (newest is None or client.not_after > newest):
+        if certificate is not None and client.not_after > self._newest[client.name]:
             self._newest[client.name] = client.not_after
             self._link.tell(ClientRenewed, certificate=certificate.public_bytes(Encoding.DER))
         connection: IProtocol = desk.admit(client, entrance, SMART)

@@ -28,7 +28,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.python.failure import Failure
 
-from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite
+from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite, words_of_start
 from smartproxy.workers.packets import PACKET_OCTETS_MOST, Closeable, Packets, pair
 
 _PACKET: Final = struct.Struct("!cIi")
@@ -168,6 +168,7 @@ class _Zygote:
         _keep_only(self._end.fileno())
         # What a worker may not do, it may not from its birth.
         confine()
+        words_of_start()
         gc.freeze()
         gc.disable()
         self._reactor = _fresh_reactor()

@@ -17,6 +17,7 @@ from smartproxy.client.words import (
     KeepRecord,
     KnowServer,
     OpenSession,
+    ServerWorkers,
     StationTried,
     TakeCaller,
     TunnelIsUp,
@@ -161,6 +162,19 @@ class CrewHouseTests(SynchronousTestCase):
             link: Any = member.link
             link.ask.return_value = succeed({})
             self.successResultOf(self.house.prepare(member))
+            self.assertEqual([command for (command,), _ in link.ask.call_args_list], told)
+
+    def test_one_session_each(self) -> None:
+        """A process for one session is not told of the server's workers: its session says which one it is for."""
+        for single, told in ((False, [TunnelIsUp, ServerWorkers]), (True, [TunnelIsUp])):
+            crew = CrewHouse(self.clock, self.journal.events, Mock(), Mock(), count=2, single=single)
+            lane = crew.lane(0, "192.0.2.30", 3305, Pool())
+            lane.renew(ClientCredential(certificate="certificate", key="key"), ["a1"])
+            lane.start()
+            lane.serve([7, 8])
+            link: Any = Mock()
+            link.ask.return_value = succeed({})
+            self.successResultOf(crew.prepare(CrewMember(3, 0.0, link, lessons=1)))
             self.assertEqual([command for (command,), _ in link.ask.call_args_list], told)
 
     def test_records(self) -> None:

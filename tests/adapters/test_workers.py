@@ -12,6 +12,7 @@ from twisted.internet import reactor as trials
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublisher
+from twisted.protocols import amp
 from twisted.trial.unittest import TestCase
 
 from smartproxy.logs.emit import Events
@@ -266,6 +267,17 @@ class CrewTests(CrewCase):
                 again.reset(0)
             await self.event("worker.started", 2 + death)
         self.assertEqual((len(os.listdir("/proc/self/fd")), len(_children(self.zygote.pid))), (before[0], 2))
+
+    async def test_what_is_told_is_not_answered(self) -> None:
+        """Of a word that nobody waits for, only the word travels; what is asked after it is answered after it."""
+        first, _ = await self.both()
+        came: list[dict[bytes, bytes]] = []
+        arrived = first.link.box_arrived
+        self.patch(first.link, "box_arrived", lambda box: (came.append(box), arrived(box)))
+        first.link.tell(Misbehave, session="a1")
+        await first.link.ask(Recollect)
+        self.assertEqual([name for box in came for name in (amp.ANSWER, amp.ERROR) if name in box], [amp.ANSWER])
+        self.assertEqual(first.sessions, {"a1": "ACME"})
 
     async def test_workers_are_born_with_what_they_were_taught(self) -> None:
         """The zygote reads it, once; the next worker has it without a word, and those before it have it not."""
