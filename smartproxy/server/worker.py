@@ -269,8 +269,10 @@ class ServerCraft:
     # The tunnel.
 
     def _client_came(self, client: str, until: int) -> None:
+        """A client is connected, or a newer process of one that is: its data connections go on."""
         self._newest[client] = datetime.fromtimestamp(until, UTC)
-        self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
+        if client not in self._desks:
+            self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
     def _client_went(self, client: str, cause: str, message: str) -> None:
         desk = self._desks.pop(client, None)

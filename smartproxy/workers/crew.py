@@ -123,6 +123,7 @@ class Crew:
     :param ruined: told that there can be no workers any more.
     :ivar live: the worker that carries each session.
     :ivar lessons: how many words workers have been taught.
+    :ivar empty: called whenever there is no session any more.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class Crew:
         self._young = 0
         self._again: set[IDelayedCall] = set()
         self._waiting: list[Deferred[CrewMember]] = []
-        self._over: Callable[[], object] = lambda: None
+        self.empty: Callable[[], object] = lambda: None
         self._stopping = False
 
     @property
@@ -276,8 +277,7 @@ class Crew:
         member.link.ask(Leave, seconds=limits.CLOSING.default).addBoth(lambda _: member.link.close(over))
 
     def _hire(self) -> None:
-        self._number += 1
-        number = self._number
+        number = self._number = self._number + 1
         end = self._zygote.spawn(number)
         link = self._kind(
             Post.SUPERVISOR, self._reactor, self._events, lambda why: self._lost(member, why), self._silence
@@ -349,12 +349,14 @@ class Crew:
         for let_go in holds.values():
             let_go()
         self._user.died(member)
+        for session in member.sessions:
+            self._events.levels.forget(session)
         if member.taken:
             self._fill()
         else:
             self._replace(member)
         if not self.live:
-            self._over()
+            self.empty()
 
     def _replace(self, member: CrewMember) -> None:
         lived = self._reactor.seconds() - member.begun
@@ -413,14 +415,11 @@ class Crew:
         member.sessions.pop(session, None)
         if self.live.get(session) is member:
             del self.live[session]
+            self._events.levels.forget(session)
         self._user.over(member, session)
         self.rest(member)
         if not self.live:
-            self._over()
-
-    def when_over(self, over: Callable[[], object]) -> None:
-        """Have *over* called whenever there is no session any more."""
-        self._over = over
+            self.empty()
 
     def _told(self, events: list[dict[str, Plain]]) -> None:
         for document in events:

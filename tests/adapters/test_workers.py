@@ -241,6 +241,7 @@ class CrewTests(CrewCase):
         """One CRITICAL event says which process, by which signal, and how many sessions; the other worker stays."""
         first, second = await self.both()
         await first.link.ask(Misbehave, session="a1")
+        self.events.set_level(Severity.TRACE, cause=Cause.OPERATOR_COMMAND, message="test", session="a1")
         assert first.pid is not None
         os.kill(first.pid, signal.SIGKILL)
         event = await self.event("worker.died")
@@ -253,6 +254,7 @@ class CrewTests(CrewCase):
         self.assertEqual(len(members), 2)
         self.assertEqual(self.deaths, [first])
         self.assertEqual(self.crew.live, {})
+        self.assertNotIn("session a1", self.events.levels.described())
 
     async def test_no_zombie_and_no_descriptor_is_left(self) -> None:
         """After many deaths there are as many descriptors and children as before them."""
@@ -273,7 +275,12 @@ class CrewTests(CrewCase):
         first, _ = await self.both()
         came: list[dict[bytes, bytes]] = []
         arrived = first.link.box_arrived
-        self.patch(first.link, "box_arrived", lambda box: (came.append(box), arrived(box)))
+
+        def note(box: dict[bytes, bytes]) -> None:
+            came.append(box)
+            arrived(box)
+
+        self.patch(first.link, "box_arrived", note)
         first.link.tell(Misbehave, session="a1")
         await first.link.ask(Recollect)
         self.assertEqual([name for box in came for name in (amp.ANSWER, amp.ERROR) if name in box], [amp.ANSWER])
