@@ -6,14 +6,15 @@ supervisor.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 
 from smartproxy.client.calls import GrantedCall, WantedCall
 from smartproxy.client.house import Questions, SessionHouse
+from smartproxy.client.station import endpoint_to
 from smartproxy.client.words import (
     CALL_SECONDS,
     Adopt,
@@ -65,7 +66,7 @@ class ClientCraft:
                 recorded=self._recorded,
                 began=worker.began,
             ),
-            endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=source),
+            endpoint=partial(endpoint_to, source=source),
         )
         self.sessions: LiveSessions = self._house.sessions
 

@@ -12,6 +12,7 @@ program that is started anew takes the processor half a second, and has that mem
 (``docs/performance.rst``). Trusts the supervisor; nothing of a peer ever comes to the zygote.
 """
 
+import codecs
 import contextlib
 import gc
 import os
@@ -166,6 +167,9 @@ class _Zygote:
         name_process(f"{self._title} zygote")
         _nowhere()
         _keep_only(self._end.fileno())
+        for codec in ("ascii", "idna"):
+            # Python loads these with their first use, which would be in each worker.
+            codecs.lookup(codec)
         # What a worker may not do, it may not from its birth.
         confine()
         words_of_start()
