@@ -28,6 +28,7 @@ from smartproxy.client.words import (
     ClientLink,
     CountConnections,
     KeepRecord,
+    KnowServer,
     OpenSession,
     StationTried,
     TakeCaller,
@@ -56,6 +57,8 @@ from smartproxy.workers.spawning import Zygote
 _A = TypeVar("_A", bound=attrs.AttrsInstance)
 _ANSWER_SECONDS = 5.0
 """Beyond a session's deadline, which the worker keeps itself."""
+_LESSONS = (Adopt, KnowServer)
+"""What workers are born with: it needs no connection."""
 
 
 class CrewHouse:
@@ -64,7 +67,6 @@ class CrewHouse:
     :param zygote: makes the processes; forked before :meth:`start`.
     :param count: how many workers there are.
     :param single: whether each session has a process of its own, and ``count`` are ready for the next ones.
-    :param source: the address from which servers are dialled, if one is given.
     :param ruined: told that there can be no workers any more.
     """
 
@@ -77,7 +79,6 @@ class CrewHouse:
         *,
         count: int,
         single: bool = False,
-        source: str | None = None,
         ruined: Callable[[], object] = lambda: None,
     ) -> None:
         self._count = count
@@ -86,7 +87,6 @@ class CrewHouse:
         self._told = 0
         self._choosing = 0
         self._questions = questions
-        self._source = source
         self._single = single
         self._configuration = ClientConfiguration()
         self._lanes: dict[int, CrewLane] = {}
@@ -112,11 +112,13 @@ class CrewHouse:
         """End them."""
         await self.crew.stop()
 
-    def tell(self, command: type[TunnelCommand], **arguments: object) -> None:
+    def tell(self, command: type[TunnelCommand], **arguments: Any) -> None:
         """Tell all workers."""
         self._told += 1
         for member in self.crew.members:
             member.link.tell(command, **arguments)
+        if command in _LESSONS:
+            self.crew.teach(command, **arguments)
 
     def ready_of(self, pool: Pool) -> int:
         """How many data connections a worker keeps ready; one that waits for its only session keeps none."""
@@ -126,7 +128,9 @@ class CrewHouse:
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> CrewLane:
         """Part of ``House``."""
-        lane = self._lanes[number] = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of)
+        keeps = not self._single
+        lane = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of, keeps=keeps)
+        self._lanes[number] = lane
         return lane
 
     def adopt(self, configuration: ClientConfiguration) -> None:
@@ -214,7 +218,7 @@ class CrewHouse:
 
     def facts(self) -> dict[str, Plain]:
         """Part of ``CrewUser``."""
-        return {"single": self._single, "source": self._source}
+        return {"single": self._single}
 
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``CrewUser``."""
@@ -233,9 +237,11 @@ class CrewHouse:
         while told != self._told:
             # What is told meanwhile goes to those alone that are ready.
             told = self._told
-            await member.link.ask(Adopt, client=self._adopted())
+            knows = member.lessons == self.crew.lessons
+            if not knows:
+                await member.link.ask(Adopt, client=self._adopted())
             for lane in self._lanes.values():
-                await lane.bring(member)
+                await lane.bring(member, knows=knows)
 
     def ready(self, member: CrewMember) -> None:
         """Part of ``CrewUser``: nobody else has to know it."""

@@ -53,7 +53,8 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     :return: fires with the station's leg; fails with
         :class:`~smartproxy.policy.faults.StationUnreachable`. Canceling it gives the attempt up.
     """
-    connecting: Any = _endpoint(dialling(reactor), station).connect(LegFactory(reactor, closing))
+    endpoint = endpoint_to(dialling(reactor), station.host, station.port, timeout=station.timeout)
+    connecting: Any = endpoint.connect(LegFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)
@@ -65,13 +66,19 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     return dialled
 
 
-def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
-    host = station.host
+def endpoint_to(
+    reactor: Any, host: str, port: int, *, timeout: float = 30, source: str | None = None
+) -> IStreamClientEndpoint:
+    """Where a host is dialled; an address is not looked up as a name is, which takes a thread.
+
+    :param source: the address from which it is dialled, if one is given.
+    """
+    bound = None if source is None else (source, 0)
     if isIPAddress(host):
-        return TCP4ClientEndpoint(reactor, host, station.port, station.timeout)
+        return TCP4ClientEndpoint(reactor, host, port, timeout, bound)
     if isIPv6Address(host):
-        return TCP6ClientEndpoint(reactor, host, station.port, station.timeout)
-    return HostnameEndpoint(reactor, host.encode("ascii"), station.port, station.timeout)
+        return TCP6ClientEndpoint(reactor, host, port, timeout, bound)
+    return HostnameEndpoint(reactor, host.encode("ascii"), port, timeout, bound)
 
 
 class StationSessions(LiveSessions):

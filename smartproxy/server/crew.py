@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -142,13 +142,14 @@ class ServerCrew(CrewSessions):
             return
         self._part = None
         self._hold_document(None)
+        self._crew.teach(Forget)
         for member in self._crew.started:
             member.link.tell(Forget)
 
-    def client_came(self, name: str) -> None:
+    def client_came(self, control: ServerControl) -> None:
         """A client is connected: its data connections are taken."""
         for member in self._crew.started:
-            member.link.tell(ClientCame, client=name)
+            member.link.tell(ClientCame, **_known(control))
 
     def client_went(self, name: str, why: Closing) -> None:
         """A client is gone: its data connections end."""
@@ -242,10 +243,10 @@ class ServerCrew(CrewSessions):
         return claims.responders()
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
-        """Bring a worker the configuration and the clients."""
-        brought = [member.link.ask(ClientCame, client=control.client_name) for control in self._tunnel.controls]
-        if self._part is not None:
-            brought.append(self._bring(member))
+        """Bring a worker the clients, and the configuration if it was not born with it."""
+        brought = [member.link.ask(ClientCame, **_known(control)) for control in self._tunnel.controls]
+        if member.lessons < self._crew.lessons:
+            brought.append(member.link.ask(Forget) if self._part is None else self._bring(member))
         return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def ready(self, member: CrewMember) -> None:
@@ -278,13 +279,18 @@ class ServerCrew(CrewSessions):
         # No worker can change what the next one reads.
         fcntl.fcntl(document, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
         self._hold_document(document)
+        self._crew.teach(PutInForce, self._copy(), generation=part.generation)
         for member in self._crew.started:
             self._bring(member).addErrback(self._not_brought, member)
 
     def _bring(self, member: CrewMember) -> Deferred[Answer]:
-        assert self._part is not None and self._document is not None
-        document = open(os.dup(self._document), "rb")  # noqa: SIM115  # the link closes it
-        return member.link.hand_over(PutInForce, document, generation=self._part.generation)
+        assert self._part is not None
+        return member.link.hand_over(PutInForce, self._copy(), generation=self._part.generation)
+
+    def _copy(self) -> BinaryIO:
+        """The document, for a link that closes it."""
+        assert self._document is not None
+        return open(os.dup(self._document), "rb")
 
     def _not_brought(self, failure: Failure, member: CrewMember) -> None:
         if member.lost is None:
@@ -295,3 +301,8 @@ class ServerCrew(CrewSessions):
         before, self._document = self._document, document
         if before is not None:
             os.close(before)
+
+
+def _known(control: ServerControl) -> dict[str, Any]:
+    """What a worker has to know of a client."""
+    return {"client": control.client_name, "until": int(control.client.not_after.timestamp())}

@@ -24,10 +24,10 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.faults import Closing, OpeningFailed, Violation
-from smartproxy.tunnel.vocabulary import Ping
+from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.members import CarriedSession, CrewMember, CrewUser
-from smartproxy.workers.packets import Packets
+from smartproxy.workers.packets import Closeable, Packets
 from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import (
     Began,
@@ -63,6 +63,8 @@ class Crew:
     :param single: whether each worker carries one session, and ends with it.
     :param ruined: told that there can be no workers any more.
     :ivar live: the worker that carries each session.
+    :ivar lessons: how many words workers have been taught.
+    :ivar empty: called whenever there is no session any more.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Crew:
         ruined: Callable[[], object] = lambda: None,
     ) -> None:
         self.live: dict[str, CrewMember] = {}
+        self.lessons = 0
         self._reactor = reactor
         self._events = events
         self._zygote = zygote
@@ -94,7 +97,7 @@ class Crew:
         self._young = 0
         self._again: set[IDelayedCall] = set()
         self._waiting: list[Deferred[CrewMember]] = []
-        self._over: Callable[[], object] = lambda: None
+        self.empty: Callable[[], object] = lambda: None
         self._stopping = False
         self._barren = False
 
@@ -143,6 +146,11 @@ class Crew:
         """The worker with a number, if it takes connections."""
         member = self._members.get(number)
         return member if member is not None and member.ready else None
+
+    def teach(self, command: type[TunnelCommand], descriptor: Closeable | None = None, **arguments: object) -> None:
+        """Have workers that are made from now on be born with what a word says; the others do not hear it."""
+        self.lessons += 1
+        self._zygote.teach(self._kind.lesson(command, **arguments), descriptor)
 
     def tell_levels(self) -> None:
         """What is logged has changed."""
@@ -217,13 +225,12 @@ class Crew:
         member.link.ask(Leave, seconds=limits.CLOSING.default).addBoth(lambda _: member.link.close(over))
 
     def _hire(self) -> None:
-        self._number += 1
-        number = self._number
+        number = self._number = self._number + 1
         end = self._zygote.spawn(number)
         link = self._kind(
             Post.SUPERVISOR, self._reactor, self._events, lambda why: self._lost(member, why), self._silence
         )
-        member = self._members[number] = CrewMember(number, self._reactor.seconds(), link)
+        member = self._members[number] = CrewMember(number, self._reactor.seconds(), link, self.lessons)
         link.answers = {
             Began: lambda **told: self._began(member, **told),
             SentWhole: lambda session, **told: self._carried(member, session).sent(**told),
@@ -301,7 +308,7 @@ class Crew:
         else:
             self._replace(member)
         if not self.live:
-            self._over()
+            self.empty()
 
     def _replace(self, member: CrewMember) -> None:
         lived = self._reactor.seconds() - member.begun
@@ -376,11 +383,7 @@ class Crew:
         self._user.over(member, session)
         self.rest(member)
         if not self.live:
-            self._over()
-
-    def when_over(self, over: Callable[[], object]) -> None:
-        """Have *over* called whenever there is no session any more."""
-        self._over = over
+            self.empty()
 
     def _told(self, member: CrewMember, events: list[dict[str, Plain]]) -> None:
         for document in events:

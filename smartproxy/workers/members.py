@@ -94,6 +94,7 @@ class CrewMember:
 
     :ivar number: which one; no number is used twice.
     :ivar begun: when it was made, by the clock.
+    :ivar lessons: how many words of :meth:`~smartproxy.workers.crew.Crew.teach` it was born with.
     :ivar pid: its process, once it is known.
     :ivar started: whether it knows who it is, and is told what changes.
     :ivar ready: whether it takes connections.
@@ -108,6 +109,7 @@ class CrewMember:
     number: int
     begun: float
     link: Link
+    lessons: int = 0
     pid: int | None = None
     started: bool = False
     ready: bool = False

@@ -22,10 +22,9 @@ from zope.interface import implementer
 from smartproxy.logs.carrier import Document
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.emit import RECORD_KEY, Events
-from smartproxy.logs.levels import Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import SIGNALS
-from smartproxy.net.process import collect_seldom
+from smartproxy.net.process import seldom
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
@@ -145,9 +144,9 @@ class Tidings:
 class Worker:
     """A worker.
 
-    :param reactor: its own.
+    :param reactor: its own; it does not run yet.
+    :param log: the daemon's log as it was inherited; it writes nothing here.
     :param source: the daemon's name in its events.
-    :param levels: what is logged, until the supervisor says it.
     :param kind: the daemon's class of links.
     :param craft: makes the daemon's part.
     :param silence: see :class:`~smartproxy.workers.link.Link`.
@@ -158,13 +157,15 @@ class Worker:
     def __init__(
         self,
         reactor: Any,
+        log: Any,
         *,
         source: str,
-        levels: Levels,
         kind: type[Link],
         craft: Callable[["Worker"], Craft],
         silence: float = SILENCE_SECONDS,
     ) -> None:
+        make_steady(reactor)
+        call_directly(reactor)
         self.reactor = reactor
         self.number = 0
         self._single = False
@@ -172,7 +173,7 @@ class Worker:
         self.over: Deferred[Closing] = Deferred()
         self.tidings = Tidings(reactor)
         self.events = WorkerEvents(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
-        self.events.levels = levels
+        self.events.levels = log.levels
         self.tidings.events = self.events
         self.link = kind(Post.WORKER, reactor, self.events, self.over.callback, silence)
         self.tidings.link = self.link
@@ -187,6 +188,28 @@ class Worker:
             Ping: lambda: None,
             **self.craft.responders(),
         }
+        log.divert(self.tidings)
+        for inherited in tuple(globalLogPublisher._observers):
+            # Any other would write to descriptors that are closed here, and another's by now.
+            globalLogPublisher.removeObserver(inherited)
+        globalLogPublisher.addObserver(self.tidings)
+
+    # Unborn
+
+    def learn(self, packet: bytes, descriptor: int | None) -> None:
+        """Part of ``Unborn``."""
+        self.link.learn(packet, descriptor)
+
+    def live(self, end: socket.socket) -> None:
+        """Part of ``Unborn``: be a worker until the link is over."""
+        thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
+        thrift.clock = self.reactor
+        thrift.startService()
+        Packets(self.reactor, end, self.link, takes=True)
+        self.listen_for_levels()
+        self.over.addBoth(lambda _: maybeDeferred(self.reactor.stop))
+        seldom()
+        self.reactor.run(installSignalHandlers=False)
 
     # For the craft.
 
@@ -253,37 +276,3 @@ class Worker:
     def _leave(self) -> None:
         self.events.tell_counted()
         self.tidings.flush()
-
-
-def work(
-    end: socket.socket,
-    reactor: Any,
-    log: Any,
-    *,
-    source: str,
-    kind: type[Link],
-    craft: Callable[[Worker], Craft],
-    silence: float = SILENCE_SECONDS,
-) -> None:
-    """Be a worker until the link is over.
-
-    :param end: this end of the link.
-    :param reactor: does not run yet.
-    :param log: the daemon's log as it was inherited; it writes nothing here.
-    """
-    make_steady(reactor)
-    call_directly(reactor)
-    worker = Worker(reactor, source=source, levels=log.levels, kind=kind, craft=craft, silence=silence)
-    log.divert(worker.tidings)
-    for inherited in tuple(globalLogPublisher._observers):
-        # Any other would write to descriptors that are closed here, and another's by now.
-        globalLogPublisher.removeObserver(inherited)
-    globalLogPublisher.addObserver(worker.tidings)
-    thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
-    thrift.clock = reactor
-    thrift.startService()
-    Packets(reactor, end, worker.link, takes=True)
-    worker.listen_for_levels()
-    worker.over.addBoth(lambda _: maybeDeferred(reactor.stop))
-    collect_seldom()
-    reactor.run(installSignalHandlers=False)

@@ -12,15 +12,28 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.client.crew import CrewHouse
 from smartproxy.client.house import Questions
-from smartproxy.client.words import AskCall, KeepRecord, OpenSession, StationTried, TakeCaller, pieces
+from smartproxy.client.words import (
+    Adopt,
+    AskCall,
+    KeepRecord,
+    KnowServer,
+    OpenSession,
+    ServerWorkers,
+    StationTried,
+    TakeCaller,
+    TunnelIsUp,
+    pieces,
+)
 from smartproxy.logs.record import Record
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
 from smartproxy.policy.schema import write_object
-from smartproxy.policy.settings import Station
+from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.openings import SessionFacts, Way
+from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.marks import TICKET_OCTETS
@@ -136,6 +149,36 @@ class CrewHouseTests(SynchronousTestCase):
         self.assertEqual(self.tried, [(station, "it refuses the connection")])
         for wrong in ([], [{"host": 7}], [write_object(station)] * 2):
             self.assertRaises(Violation, self.says, StationTried, station=wrong, message=None)
+
+    def test_what_a_worker_was_born_with(self) -> None:
+        """One that was made after configuration and server were known is told neither, an older one both."""
+        zygote: Any = self.house.crew._zygote
+        lane = self.house.lane(0, "192.0.2.30", 3305, Pool())
+        self.house.adopt(ClientConfiguration())
+        lane.renew(ClientCredential(certificate="certificate", key="key"), ["a1"])
+        self.assertEqual((zygote.teach.call_count, self.house.crew.lessons), (2, 2))
+        lane.start()
+        for member, told in (
+            (CrewMember(3, 0.0, Mock(), lessons=2), [TunnelIsUp]),
+            (CrewMember(4, 0.0, Mock(), lessons=1), [Adopt, KnowServer, TunnelIsUp]),
+        ):
+            link: Any = member.link
+            link.ask.return_value = succeed({})
+            self.successResultOf(self.house.prepare(member))
+            self.assertEqual([command for (command,), _ in link.ask.call_args_list], told)
+
+    def test_one_session_each(self) -> None:
+        """A process for one session is not told of the server's workers: its session says which one it is for."""
+        for single, told in ((False, [TunnelIsUp, ServerWorkers]), (True, [TunnelIsUp])):
+            crew = CrewHouse(self.clock, self.journal.events, Mock(), Mock(), count=2, single=single)
+            lane = crew.lane(0, "192.0.2.30", 3305, Pool())
+            lane.renew(ClientCredential(certificate="certificate", key="key"), ["a1"])
+            lane.start()
+            lane.serve([7, 8])
+            link: Any = Mock()
+            link.ask.return_value = succeed({})
+            self.successResultOf(crew.prepare(CrewMember(3, 0.0, link, lessons=1)))
+            self.assertEqual([command for (command,), _ in link.ask.call_args_list], told)
 
     def test_records(self) -> None:
         """A record that is longer than a value is put together again."""

@@ -1,5 +1,6 @@
 """What a worker of the server may say: of its own connections, sessions and addresses, and of nothing else."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
@@ -35,8 +36,10 @@ from smartproxy.server.words import (
     Prove,
     Spoke,
 )
+from smartproxy.server.worker import ServerCraft
 from smartproxy.testing.pki import TestCredential, self_signed
 from smartproxy.tunnel.faults import OpeningFailed, Violation
+from smartproxy.tunnel.kinds import SMART
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.members import CarriedSession, CrewMember
 from tests.adapters.rig import Journal
@@ -258,3 +261,20 @@ class HasteTests(SynchronousTestCase):
 
 def _der(credential: TestCredential) -> bytes:
     return x509.load_pem_x509_certificate(credential.certificate_pem).public_bytes(Encoding.DER)
+
+
+class CertificateOfAClient(SynchronousTestCase):
+    """What a worker tells of the certificates that clients show it."""
+
+    def test_newer_than_known(self) -> None:
+        """It tells of one that ends later than what the supervisor said is known, once, and of no other."""
+        worker: Any = Mock(_newest={}, _desks={"inner": Mock()})
+        ServerCraft._client_came(worker, "inner", 2_000_000_000)
+        known = datetime.fromtimestamp(2_000_000_000, UTC)
+        for until in (known, known + timedelta(days=1), known + timedelta(days=1)):
+            entrance: Any = Mock()
+            entrance.connection.get_alpn_proto_negotiated.return_value = SMART.data
+            worker._context.verified.return_value = Mock(not_after=until)
+            worker._context.verified.return_value.name = "inner"
+            ServerCraft._admit(worker, entrance)
+        self.assertEqual([command for (command,), _ in worker._link.tell.call_args_list], [ClientRenewed])

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet import reactor as trials
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublisher
+from twisted.protocols import amp
 from twisted.trial.unittest import TestCase
 
 from smartproxy.logs.emit import Events
@@ -27,7 +29,7 @@ from smartproxy.workers.link import Link
 from smartproxy.workers.members import CrewMember
 from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
-from smartproxy.workers.worker import Worker, work
+from smartproxy.workers.worker import Worker
 
 TITLE = "smart-test"
 reactor: Any = trials
@@ -46,10 +48,20 @@ class Misbehave(TunnelCommand):
     response = [(b"pid", Number())]
 
 
+class Remember(TunnelCommand):
+    """Keep the text in the file that comes with it."""
+
+
+class Recollect(TunnelCommand):
+    """Say what is kept, and which process read it."""
+
+    response = [(b"text", PrintableText(16)), (b"pid", Number())]
+
+
 class TestLink(Link):
     """The table of these tests."""
 
-    allowed = directions(supervisor=[Serve, Misbehave])
+    allowed = directions(supervisor=[Serve, Misbehave, Remember, Recollect])
 
 
 class Lawless(TestLink):
@@ -74,11 +86,17 @@ class Craft:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._kept: dict[str, Any] = {"text": "nothing", "pid": 0}
         self.sessions = LiveSessions(worker.reactor, worker.events)
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
-        return {Serve: self._serve, Misbehave: self._misbehave}
+        ours: dict[type[TunnelCommand], Responder] = {Remember: self._remember, Recollect: lambda: self._kept}
+        return {Serve: self._serve, Misbehave: self._misbehave, **ours}
+
+    def _remember(self) -> None:
+        with open(self._worker.link.take_descriptor(), "rb") as file:
+            self._kept = {"text": os.pread(file.fileno(), 16, 0).decode("ascii"), "pid": os.getpid()}
 
     def start(self, facts: Mapping[str, Plain]) -> None:
         """Part of ``Craft``."""
@@ -120,10 +138,8 @@ class CrewCase(TestCase):
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
         kind, silence, craft = self.kind, self.silence, self.craft
 
-        def run(end: socket.socket, own: object) -> None:
-            work(end, own, Recording(), source="server", kind=kind, craft=craft, silence=silence)
-
-        self.zygote = Zygote(run, TITLE, self.secrets)
+        unborn = partial(Worker, log=Recording(), source="server", kind=kind, craft=craft, silence=silence)
+        self.zygote = Zygote(unborn, TITLE, self.secrets)
         self.zygote.fork()
         self.crew = Crew(
             reactor,
@@ -257,6 +273,37 @@ class CrewTests(CrewCase):
                 again.reset(0)
             await self.event("worker.started", 2 + death)
         self.assertEqual((len(os.listdir("/proc/self/fd")), len(_children(self.zygote.pid))), (before[0], 2))
+
+    async def test_what_is_told_is_not_answered(self) -> None:
+        """Of a word that nobody waits for, only the word travels; what is asked after it is answered after it."""
+        first, _ = await self.both()
+        came: list[dict[bytes, bytes]] = []
+        arrived = first.link.box_arrived
+
+        def note(box: dict[bytes, bytes]) -> None:
+            came.append(box)
+            arrived(box)
+
+        self.patch(first.link, "box_arrived", note)
+        first.link.tell(Misbehave, session="a1")
+        await first.link.ask(Recollect)
+        self.assertEqual([name for box in came for name in (amp.ANSWER, amp.ERROR) if name in box], [amp.ANSWER])
+        self.assertEqual(first.sessions, {"a1": "ACME"})
+
+    async def test_workers_are_born_with_what_they_were_taught(self) -> None:
+        """The zygote reads it, once; the next worker has it without a word, and those before it have it not."""
+        first, second = await self.both()
+        with open(os.memfd_create("taught"), "w+b", buffering=0) as file:
+            file.write(b"generation 7")
+            self.crew.teach(Remember, file)
+            self.assertTrue(file.closed)
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        born = (set(await self.both(3)) - {second}).pop()
+        told = await born.link.ask(Recollect)
+        self.assertEqual((told["text"], told["pid"]), ("generation 7", self.zygote.pid))
+        self.assertEqual((await second.link.ask(Recollect))["text"], "nothing")
+        self.assertEqual((born.lessons, second.lessons, self.crew.lessons), (1, 0, 1))
 
     async def test_what_a_worker_may_not_say_ends_it(self) -> None:
         """A session of another worker's id is a violation: the worker that says it is killed, and loses nothing."""
