@@ -7,8 +7,9 @@ reactor only for what the socket did not take. Everything else is Twisted's: con
 
 Connections take turns. How much one reads in its turn grows while its octets are cheap, up to :data:`READ_MOST`, and
 shrinks when two turns in a row take longer than an honest connection's (:data:`TURN_SECONDS`,
-:data:`OCTET_SECONDS`): whoever sends what is expensive to judge gets small turns, and the others wait for it no longer
-than for an honest connection.
+:data:`OCTET_SECONDS`), the second one of the processor's time: whoever sends what is expensive to judge gets small
+turns, and the others wait for it no longer than for an honest connection. A turn of a few octets, such as a command of
+which events are written, counts neither way: it cannot become smaller.
 
 :func:`call_directly` has a daemon's reactor give connections their turns without what Twisted does around them.
 
@@ -100,6 +101,8 @@ class DataStream(tcp.Connection):
         if not count:
             return main.CONNECTION_DONE
         protocol: Any = self.protocol
+        suspect = self._dear
+        spent = time.thread_time() if suspect else 0.0
         begun = time.perf_counter()
         # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
         protocol = getattr(protocol, "_wrappedProtocol", protocol)
@@ -111,13 +114,17 @@ class DataStream(tcp.Connection):
         took = time.perf_counter() - begun
         self.worked += took
         WORK.seconds += took
-        dear, self._dear = self._dear, took > TURN_SECONDS and took > count * OCTET_SECONDS
-        if self._dear:
-            # One dear turn alone can be another program's, which had the processor meanwhile.
-            if dear:
-                self._appetite = max(min(appetite, count) // 2, READ_LEAST)
-        elif count == appetite < READ_MOST:
-            self._appetite = min(appetite * 2, READ_MOST)
+        if took > TURN_SECONDS and took > count * OCTET_SECONDS:
+            if count > READ_LEAST:
+                # It can be another program that had the processor meanwhile: the next such turn is asked for its own.
+                self._dear = True
+                if suspect and time.thread_time() - spent > max(TURN_SECONDS, count * OCTET_SECONDS):
+                    self._appetite = max(count // 2, READ_LEAST)
+        else:
+            if count > READ_LEAST:
+                self._dear = False
+            if count == appetite < READ_MOST:
+                self._appetite = min(appetite * 2, READ_MOST)
         return None
 
     def write(self, data: bytes | memoryview) -> None:
