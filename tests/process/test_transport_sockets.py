@@ -378,8 +378,7 @@ class Streams(TestCase):
         self.assertEqual([READ_MOST] * 4, read(4))
 
     async def test_commands_leave_reads_as_they_are(self) -> None:
-        """A turn of few octets that takes long, as that of a command with events does, makes reads neither smaller,
-        nor does a cheap one between two dear ones save these."""
+        """A turn of few octets counts neither way, whether it takes long, as that of a command does, or not."""
         _, far = await self.pair()
         now, cost, sizes = [0.0], [0.0], list[int]()
 

@@ -11,8 +11,6 @@ shrinks when two turns in a row take longer than an honest connection's (:data:`
 turns, and the others wait for it no longer than for an honest connection. A turn of a few octets, such as a command of
 which events are written, counts neither way: it cannot become smaller.
 
-:func:`call_directly` has a daemon's reactor give connections their turns without what Twisted does around them.
-
 Trusts a protocol that takes views to keep none of them. Never sends an octet after an abort.
 """
 
@@ -20,17 +18,14 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, Final
 
 from twisted.internet import main, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ClientFactory
-from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, providedBy
 
 from smartproxy.net.transport.inherited import INHERITED
@@ -361,54 +356,3 @@ def listen_tcp(
         listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
     return listening
-
-
-_LOG: Final = Logger()
-
-
-def call_directly(reactor: Any) -> None:
-    """Have a reactor on epoll call whatever is ready itself, not through Twisted's old log.
-
-    That log copies a context and calls ten functions around each turn of a connection, so that it can say whose turn it
-    was, which SmartProxy does not show. A reactor of another kind is left as it is.
-    """
-    if type(reactor) is EPollReactor:
-        reactor.doIteration = partial(_turn, reactor)  # type: ignore[method-assign]  # of this one reactor alone
-        reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
-
-
-_WAIT_MOST: Final = 3600.0
-"""Seconds that :func:`_run` waits without Twisted's own look at its calls."""
-
-
-def _run(reactor: Any) -> None:
-    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does.
-
-    Twisted looks through its calls twice around each wait. Here it does so only where there can be something to do: a
-    call is new or due, another thread wants one, or the reactor stops.
-    """
-    while reactor._started:
-        try:
-            while reactor._started:
-                calls = reactor._pendingTimedCalls
-                wait = calls[0].time - reactor.seconds() if calls else 0.0
-                idle = 0.0 < wait < _WAIT_MOST and not (reactor._newTimedCalls or reactor.threadCallQueue)
-                if not idle or reactor._justStopped:
-                    reactor.runUntilCurrent()
-                    wait = reactor.timeout()
-                _turn(reactor, reactor.running and wait)
-        except Exception:
-            _LOG.failure("in the main loop")
-
-
-def _turn(reactor: Any, timeout: float | None) -> None:
-    """Wait until something is ready, and give each connection that is one turn, as ``EPollReactor.doPoll`` does."""
-    descriptors = reactor._selectables
-    for descriptor, event in reactor._poller.poll(-1 if timeout is None else timeout, len(descriptors)):
-        connection = descriptors.get(descriptor)
-        if connection is not None:
-            try:
-                reactor._doReadOrWrite(connection, descriptor, event)
-            except Exception:
-                # What a connection raises while it is told that it is lost ends no other one.
-                _LOG.failure("while a connection was told that it is lost")
