@@ -37,24 +37,36 @@ def free_port() -> int:
         return port
 
 
+ONE_PROCESS: Final = ("--workers", "0")
+"""Each daemon carries its sessions itself."""
+
+
 class BenchSite(Site):
     """A site whose only log is the usual one.
 
     :param station_port: where the station listens, whoever speaks for it.
     :param level: of the log; the usual one is ``info``.
     :param arrangement: switches of the server and the client that say in which processes sessions run.
+    :param address: where the server listens for partners.
     :ivar files: the certificate and key of the partner, whose certificate is pinned.
     """
 
     files: CredentialFiles
 
     def __init__(
-        self, reactor: Any, folder: Path, station_port: int, level: str = "info", arrangement: Sequence[str] = ()
+        self,
+        reactor: Any,
+        folder: Path,
+        station_port: int,
+        level: str = "info",
+        arrangement: Sequence[str] = ONE_PROCESS,
+        address: str = "127.0.0.1",
     ) -> None:
         super().__init__(reactor, folder)
         self.station_port = station_port
         self._level = level
         self._arrangement = arrangement
+        self._address = address
 
     async def open(self, files: CredentialFiles | None = None) -> None:
         """Make all of it and start the daemons; partners can connect when it is done.
@@ -67,7 +79,7 @@ class BenchSite(Site):
         self.port, self.backend_port, self.tunnel_port = free_port(), free_port(), free_port()
         await self.smartproxy(
             *("settings", "set", "client.station.host", "127.0.0.1"),
-            *("client.station.port", str(self.station_port), "server.listeners", f"127.0.0.1:{self.port}", *ROOM),
+            *("client.station.port", str(self.station_port), "server.listeners", f"{self._address}:{self.port}", *ROOM),
         )
         await self.start()
 

@@ -31,6 +31,7 @@ PACKAGES = {
 COMPARED = {
     "gcc": "gcc libc6-dev libssl-dev",
     "haproxy": "haproxy",
+    "ip": "iproute2",
     "nginx": "nginx libnginx-mod-stream",
     "stunnel": "stunnel4",
 }

@@ -118,8 +118,11 @@ class BackendCondition:
             return
         reach = self._service.reach
         if reach is not None and reach.apart and not reach.listens_at:
-            words = "the page's own port is not open: see listener.failed in the log, and 'smartproxy settings show"
-            yield Finding("page-closed", Health.DEGRADED, f"{words} backend.page'")
+            words = (
+                "the page's own port is not open: see listener.failed in the log, and 'smartproxy settings show "
+                "backend.page'"
+            )
+            yield Finding("page-closed", Health.DEGRADED, words)
         if not any(until > self._now() for until in stored.licences.values()):
             words = "no licence is in force: smartproxy licence extend PROXY-ID, or licence issue PROXY-ID"
             yield Finding("unlicensed", Health.DOWN, words)

@@ -1,4 +1,4 @@
-"""Roll-back: the settings, CAs and partners of an earlier generation again, as a generation more.
+"""Roll-back: the settings, CAs, partners and ignore rules of an earlier generation again, as a generation more.
 
 What makes the site itself stays as it is and is only told: private keys, tokens and licences are not in the history,
 access that was withdrawn is not given back, and an older revocation list never takes the place of a newer one.
@@ -12,14 +12,16 @@ import attrs
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, consequences, generations, history, partners, settings, states
+from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.certificates import read_certificates
 from smartproxy.backend.change import Change
 from smartproxy.backend.consequences import Refusal
 from smartproxy.backend.states import Difference, EntryKind
+from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.partners import Partner, TrustedCa
 from smartproxy.policy.schema import declarations, read_object
 
-_BROUGHT_BACK = (EntryKind.SETTING, EntryKind.CA, EntryKind.PARTNER)
+_BROUGHT_BACK = (EntryKind.SETTING, EntryKind.CA, EntryKind.PARTNER, EntryKind.IGNORE)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +61,7 @@ def plan(session: Session, number: int, now: datetime) -> RollBack:
     """
     wanted, kept = [], []
     for each in history.since(session, number):
-        why = _stays(each)
+        why = _stays(each, now)
         if why is None:
             wanted.append(attrs.evolve(each, before=each.after, after=each.before))
         else:
@@ -73,9 +75,9 @@ def plan(session: Session, number: int, now: datetime) -> RollBack:
     )
 
 
-def takes_back(differences: Sequence[Difference]) -> bool:
+def takes_back(differences: Sequence[Difference], now: datetime) -> bool:
     """Whether a roll-back brings back all that these differences changed."""
-    return bool(differences) and all(_stays(each) is None for each in differences)
+    return bool(differences) and all(_stays(each, now) is None for each in differences)
 
 
 def carry_out(change: Change, wanted: RollBack) -> None:
@@ -107,6 +109,8 @@ def carry_out(change: Change, wanted: RollBack) -> None:
                     partners.add(change, entry, notes)
                 else:
                     partners.alter(change, name, notes, **_values(entry))
+            case EntryKind.IGNORE, _, content:
+                ignore_rules.put(change, name, None if content is None else read_object(IgnoreRule, content))
     for each in wanted.differences:
         if each.place.subject is EntryKind.CA and each.after is None:
             cas.remove(change, each.place.name)
@@ -130,8 +134,11 @@ def _values(entry: Partner | TrustedCa) -> dict[str, Any]:
     return {each.name: getattr(entry, each.name) for each in declarations(type(entry)) if each.name != "name"}
 
 
-def _stays(difference: Difference) -> str | None:
+def _stays(difference: Difference, now: datetime) -> str | None:
     """Why an entry is not brought back; nothing if it is."""
+    if difference.place.subject is EntryKind.IGNORE and difference.before is not None:
+        over = read_object(IgnoreRule, difference.before).is_over(now)
+        return "its time is over: add it again with a later end" if over else None
     if difference.place.subject in _BROUGHT_BACK:
         if difference.secret or states.holds_secrets(difference.place, difference.before):
             return "it has a secret, which is not in the history: set it again"

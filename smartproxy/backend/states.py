@@ -14,6 +14,7 @@ import attrs
 from sqlalchemy import JSON, Text, func, select, type_coerce
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.alert_tables import IgnoreRow
 from smartproxy.backend.certificates import certificate_pin, read_certificates, subject_text
 from smartproxy.backend.columns import sealed_json
 from smartproxy.backend.schema import (
@@ -32,7 +33,7 @@ from smartproxy.logs.fields import isotime
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.configuration import Configuration
 from smartproxy.policy.partners import Partner, TrustedCa
-from smartproxy.policy.schema import ListOf, ObjectOf, Optional, Tagged, declarations
+from smartproxy.policy.schema import ListOf, ObjectOf, Optional, Tagged, declarations, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import ValueKind
 
@@ -55,6 +56,7 @@ class EntryKind(enum.StrEnum):
     LICENCE = "licence"
     LIST = "list"
     WITHDRAWN = "withdrawn"
+    IGNORE = "ignore"
 
 
 @attrs.frozen
@@ -115,6 +117,8 @@ def present(session: Session) -> State:
         dates = {"valid_from": isotime(licence.valid_from), "valid_until": isotime(licence.valid_until)}
         found[EntryPlace(EntryKind.LICENCE, licence.proxy_id)] = {**dates, "text": licence.text}
     found |= _lists(session)
+    for rule in session.scalars(select(IgnoreRow)):
+        found[EntryPlace(EntryKind.IGNORE, rule.name)] = write_object(rule.entry)
     for withdrawn in session.scalars(select(WithdrawnRow)):
         found[EntryPlace(EntryKind.WITHDRAWN, withdrawn.name)] = {"begins_until": isotime(withdrawn.begins_until)}
     return found

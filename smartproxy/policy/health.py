@@ -87,5 +87,6 @@ def judge(findings: Iterable[Finding], expiries: Iterable[Expiry], now: datetime
 
 def _ran_out(over: Sequence[Expiry]) -> Finding:
     named = [f"{each.what} ended on {each.until:%Y-%m-%d %H:%M} UTC" for each in over[:_NAMED_MOST]]
-    more = f"; so did {len(over) - _NAMED_MOST} more" if len(over) > _NAMED_MOST else ""
-    return Finding(RAN_OUT_CODE, Health.DEGRADED, f"renew what has run out: {'; '.join(named)}{more}")
+    if len(over) > _NAMED_MOST:
+        named.append(f"so did {len(over) - _NAMED_MOST} more")
+    return Finding(RAN_OUT_CODE, Health.DEGRADED, f"renew what has run out: {'; '.join(named)}")

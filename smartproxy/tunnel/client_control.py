@@ -158,6 +158,10 @@ class ClientControl(BoundedAMP):
             self.asking = TunnelPhase.DRAINING
         return answer.addCallback(self._draining)
 
+    def moved(self) -> Deferred[None]:
+        """A newer process of this client is about to dial the server, which takes it beside this one."""
+        return self.ask(Moved).addCallback(lambda _: None)
+
     def close_session(self, session: str) -> Deferred[None]:
         """Have the server end a session now."""
         return self.ask(CloseSession, session=session).addCallback(lambda _: None)

@@ -91,6 +91,7 @@ class ServerTunnel:
             welcome=self._welcome,
             up=self._control_up,
             down=self._control_down,
+            shared=self._shared,
             configure=self._configure,
         )
         self.factory = TunnelPort(clock, events, self.context, self._admit)
@@ -99,8 +100,8 @@ class ServerTunnel:
 
     @property
     def controls(self) -> tuple[ServerControl, ...]:
-        """The clients that take new sessions."""
-        return tuple(control for control in self._up if control.ready)
+        """The clients that take new sessions: of one with several processes, the newest."""
+        return tuple(control for control in self._up if control.ready and self.named(control.client_name) is control)
 
     def least_loaded(self) -> ServerControl | None:
         """The client that the next session goes to, if there is one."""
@@ -181,7 +182,7 @@ class ServerTunnel:
     # For control connections.
 
     async def _welcome(self, control: ServerControl, oldest: int, newest: int) -> Part:
-        """Give a client its name, unless an older connection has it and answers."""
+        """Give a client its name, unless an older connection has it and answers; one that expects it keeps its own."""
         try:
             agree(
                 self._part,
@@ -192,6 +193,9 @@ class ServerTunnel:
             self._refuse(control, Cause.TUNNEL_VERSIONS, fault)
             raise fault from apart
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
+            if holder.yields > self._clock.seconds() and len(self._processes_of(holder)) < limits.CLIENT_PROCESSES_MOST:
+                control.succeed(holder)
+                return self._part
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
                 self._refuse(control, Cause.TUNNEL_NAME_TAKEN, taken)
@@ -204,6 +208,7 @@ class ServerTunnel:
     def _control_up(self, control: ServerControl) -> None:
         """A client is ready."""
         self._up.add(control)
+        self._named[control.client_name] = control
         self._events.emit(
             "tunnel.up",
             client=control.client_name,
@@ -221,14 +226,24 @@ class ServerTunnel:
     def _control_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone."""
         self._controls.discard(control)
+        up = control in self._up
+        self._up.discard(control)
         if self._named.get(control.client_name) is control:
             del self._named[control.client_name]
-        if control in self._up:
-            self._up.discard(control)
+            for older in self._processes_of(control):
+                self._named[control.client_name] = older
+        if up:
             self._events.emit(
                 "tunnel.down", client=control.client_name, peer=control.peer, cause=why.cause, message=why.message
             )
             self._call(self._user.tunnel_down, control, why)
+
+    def _processes_of(self, control: ServerControl) -> list[ServerControl]:
+        """The connected processes of a client."""
+        return [each for each in self._up if each.client_name == control.client_name and each.lost is None]
+
+    def _shared(self, control: ServerControl) -> bool:
+        return any(each is not control and each.desk is control.desk for each in self._processes_of(control))
 
     async def _call_partner(
         self, control: ServerControl, session: str, partner: str, seconds: int, wish: CallWish

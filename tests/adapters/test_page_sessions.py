@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+from sqlalchemy import delete
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import journal, session_rows, trials
 from smartproxy.backend.page import plots, sessions
 from smartproxy.backend.page.plots import Series
+from smartproxy.backend.schema import ClientRow, EventRow
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.ctl.statuses import BackendStatus, ToldFinding
 from smartproxy.logs.catalogue import look_up
@@ -194,6 +196,25 @@ class SessionPages(PageCase):
         with self.store.writing() as session:
             journal.keep(session, [record], NOW, "inner")
         self.assertIn("All is well.", self.page("/"))
+
+    def test_new_site(self) -> None:
+        """A site that is being set up has no faults, but a next step with the way there; what is no step stays."""
+        codes = ("no-client", "unconfigured", "unlicensed", "page-closed")
+        self.condition = self.status(*(ToldFinding(verdict=each, health=Health.DOWN, advice="x") for each in codes))
+        with self.store.writing() as session:
+            session.execute(delete(ClientRow))
+            session.execute(delete(EventRow).where(EventRow.name == "session.started"))
+        shown = self.page("/live", "alice")
+        self.assertIn("The set-up goes on with: Station.", shown)
+        self.assertIn("Step 3 of 8", shown)
+        self.assertIn('<a class="button quiet" href="/setup">To the set-up</a>', shown)
+        self.assertEqual(shown.count('class="verdict bad"'), 1)
+        self.assertIn("own port is not open", shown)
+        self.assertNotIn('href="/setup"', self.page("/live", "olga"))
+        self.tell("session.started")
+        shown = self.page("/live")
+        self.assertNotIn("The set-up goes on", shown)
+        self.assertEqual(shown.count('class="verdict bad"'), len(codes))
 
     def test_findings(self) -> None:
         """What the backend finds has a title of its own."""

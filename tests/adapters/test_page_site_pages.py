@@ -402,6 +402,49 @@ class Alerts(SitePageCase):
         self.assertIn("Nothing is ignored.", words(self.alice.get("/ignore")))
         self.reads_only("/ignore", "/ignore")
 
+    def test_rule_doubted(self) -> None:
+        """A text that silences nothing is accepted with a warning and the way back; an event never offers itself."""
+        self.tell("internal.error", place="x")
+        self.tell("tunnel.down", "client", host="dmz", cause="tunnel.lost")
+        pages = [
+            self.alice.get(f"/events/{number}").body.decode()
+            for number in self.numbers("internal.error", "tunnel.down")
+        ]
+        self.assertEqual(["Ignore such events" in each for each in pages], [False, True])
+        self.alice.post("/ignore", {"name": "bugs", "text": "internal.error"})
+        page = self.alice.get("/ignore")
+        self.assertIn("no rule silences internal.error", words(page))
+        undo = re.search(r'action="(/history/[0-9]+/undo)"', page.body.decode())
+        assert undo is not None
+        self.assertEqual(self.alice.post(undo[1], {"next": "/ignore"}).status, 303)
+        self.assertIn("Nothing is ignored.", words(self.alice.get("/ignore")))
+
+    def numbers(self, *names: str) -> list[int]:
+        """The numbers of the newest events of these names."""
+        with self.store.reading() as session:
+            return [journal.find(session, journal.Filter(name=name))[-1].number for name in names]
+
+    def test_rule_in_conflict(self) -> None:
+        """Who changes or removes a rule that somebody else changed meanwhile reads who did, and what is different."""
+        rule = {"name": "night", "text": "tunnel.down", "description": "at night"}
+        self.alice.post("/ignore", rule)
+        shown = re.search(r'name="seen" value="([0-9a-f]+)"', self.alice.get("/ignore/night").body.decode())
+        assert shown is not None
+        with self.change() as change:
+            ignore_rules.alter(change, "night", text="tunnel.up")
+        answer = self.alice.post("/ignore/night", {**rule, "text": "tunnel.lost", "seen": shown[1]})
+        self.assertEqual(answer.status, 409)
+        self.assertIn("You changed the rule meanwhile", words(answer))
+        self.assertIn("Text tunnel.up tunnel.lost", words(answer))
+        self.assertEqual(self.alice.post("/ignore/night/remove", {"seen": shown[1]}).status, 409)
+        with self.store.reading() as session:
+            self.assertEqual(ignore_rules.find(session, "night").entry.text, "tunnel.up")
+        seen = re.search(r'name="seen" value="([0-9a-f]+)"', answer.body.decode())
+        assert seen is not None
+        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.lost", "seen": seen[1]}).status, 303)
+        with self.store.reading() as session:
+            self.assertEqual(ignore_rules.find(session, "night").entry.text, "tunnel.lost")
+
     def test_script(self) -> None:
         """A test run shows what the script wrote; without a program nobody hears of anything."""
         self.assertIn("Nobody hears of critical events.", words(self.alice.get("/event-script")))

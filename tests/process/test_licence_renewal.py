@@ -55,7 +55,9 @@ class LicenceRenewal(TestCase):
         site, life = self.site, LIFE_FIRST
         while True:
             ends = (datetime.now(UTC) + timedelta(seconds=life)).replace(microsecond=0, tzinfo=None)
-            await site.smartproxy("licence", "withdraw", site.proxy_id)
+            # On a busy machine the time before was over before its licence could be issued: then there is none.
+            with contextlib.suppress(ProgramFailed):
+                await site.smartproxy("licence", "withdraw", site.proxy_id)
             with contextlib.suppress(ProgramFailed, AssertionError):
                 await site.smartproxy(
                     "licence", "issue", site.proxy_id, "--until", ends.isoformat(), "-o", str(path), "--force"

@@ -1,6 +1,7 @@
 """Where people come in or are kept out: login, account, second factor, errors; in a real browser, in both themes."""
 
 import base64
+import re
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -9,7 +10,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from playwright.sync_api import Page, expect
+from sqlalchemy import text
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
 from smartproxy.backend.operations import user
 from smartproxy.backend.operations.operation import Caller
@@ -19,6 +22,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.site import SITE_NAME, Site
 from tests.process.browsers import Window
+from tests.process.page_calls import PageCaller
 from tests.process.page_sites import LookingCase
 from tests.process.sites import reactor, stop
 
@@ -142,6 +146,41 @@ class Doors(LookingCase):
             _says_no(window, window.go("/nothing-here"), 404, "There is nothing at this address")
 
         await stranger.does(outside)
+
+    async def test_broken(self) -> None:
+        """What is too large, and what meets a fault of ours, is answered by a page that everybody can read."""
+        alice = await self.reader()
+        await self.in_store(_damage)
+
+        def look(window: Window) -> None:
+            page, most = window.go("/users"), 1024 * 1024
+            field = page.locator("input[name=token_name]")
+            field.evaluate("(field, most) => { field.value = 'x'.repeat(most); field.form.submit(); }", most)
+            _says_no(window, page, 413, "This is too large")
+            _says_no(window, window.go("/ignore"), 500, "The page has a fault")
+
+        await alice.does(look)
+
+    async def test_from_elsewhere(self) -> None:
+        """Who comes by a link of another site is sent on; the page that does it can be read meanwhile."""
+        caller = PageCaller(self.site.backend_port, str(self.site.certificates / "backend.crt"), host="127.0.0.1")
+        answer = await deferToThread(caller.get, "/partners", Sec_Fetch_Site="cross-site")
+        self.assertIn('<meta http-equiv="refresh" content="0;url=/partners">', answer.text)
+        stays = re.sub("<meta http-equiv[^>]*>", "", answer.text)
+        stranger = await self.reader(None)
+
+        def look(window: Window) -> None:
+            window.page.route("**/stays", lambda route: route.fulfill(body=stays, content_type="text/html"))
+            expect(window.go("/stays").get_by_role("link", name="Open it")).to_be_visible()
+            _has_no_obstacle(window)
+
+        await stranger.does(look)
+
+
+def _damage(store: Store) -> None:
+    """Have an ignore rule that nobody can read."""
+    with store.writing() as session:
+        session.execute(text("INSERT INTO ignore_rules (name, entry, hits, told) VALUES ('x', '{}', 0, 0)"))
 
 
 def _says_no(window: Window, page: Page, status: int, words: str) -> None:

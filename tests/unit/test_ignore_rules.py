@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from smartproxy.backend import journal
+from smartproxy.backend import generations, journal, rollback
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.journal import StoredEvent
@@ -167,6 +167,46 @@ class Hits(SiteCase):
         with self.change() as change, self.assertRaises(NotFound):
             ignore_rules.remove(change, "nobody")
 
+    def roll_back(self, number: int, now: datetime) -> list[str]:
+        """Have a generation again; why what stays does so."""
+        with self.change("roll back", now) as change:
+            planned = rollback.plan(change.session, number, now)
+            rollback.carry_out(change, planned)
+        return [each.why for each in planned.kept]
+
+    def test_over_meanwhile(self) -> None:
+        """A rule whose time is over is not brought back, and that one ended by itself is in no roll-back's way."""
+        with self.store.reading() as session:
+            before = generations.newest_number(session)
+        self.rule("expired", "short", valid_until=NOW + HOUR)
+        self.rule("expired", "long", valid_until=NOW + 3 * HOUR)
+        with self.change() as change:
+            ignore_rules.take(change, [])
+        self.assertEqual(
+            self.roll_back(before + 2, NOW + 2 * HOUR), ["its time is over: add it again with a later end"]
+        )
+        self.assertEqual(self.state().rule.name, "long")
+        with self.store.writing() as session:
+            ignore_rules.take_expired(session, NOW + 4 * HOUR)
+        self.assertEqual(self.roll_back(before, NOW + 4 * HOUR), [])
+
+    def test_doubts(self) -> None:
+        """Somebody is warned of a text that silences nothing, or all; not of one that does what it seems to."""
+        for text, told in (
+            ("internal.error", "no rule silences internal.error"),
+            ("ERROR audit.", "no rule silences audit."),
+            ("certificate.refussed ACME", "no event is called certificate.refussed"),
+            ("session.started", "session.started is below WARNING"),
+            ("oftp.noisy.example", ""),
+            ("certificate.refused ACME", ""),
+            ("certificate.", ""),
+        ):
+            rule = IgnoreRule(name="x", text=text)
+            found = list(ignore_rules.doubts(rule, ignore_rules.IgnoreTrial(hits=10, tried=20)))
+            self.assertEqual([each[: len(told)] for each in found], [told] if told else [], text)
+        (broad,) = ignore_rules.doubts(IgnoreRule(name="x", text="e"), ignore_rules.IgnoreTrial(hits=11, tried=20))
+        self.assertIn("11 of the 20 events", broad)
+
     def test_history(self) -> None:
         """Who silenced what is an event, and a generation."""
         self.rule("expired", valid_until=NOW + HOUR)
@@ -187,10 +227,27 @@ class Command(CommandCase):
         self.do("ignore", "change", "known", "--until", "always", "--text", "probe")
         (rule,) = self.do("ignore", "list", "--json").json
         self.assertEqual((rule["text"], rule["valid_until"], rule["hits"]), ("probe", None, 0))
+        self.assertIn(
+            "no rule silences internal.error", self.do("ignore", "change", "known", "--text", "internal.error").err
+        )
         self.assertIn("silenced 0 events", self.do("ignore", "remove", "known").out)
         self.assertIn("no ignore rule", self.do("ignore", "list").out)
         changes = [each["change"] for each in self.do("history", "--json").json]
-        self.assertEqual(changes[-3:], ["ignore add known", "ignore change known", "ignore remove known"])
+        done = ["ignore add known", *["ignore change known"] * 2, "ignore remove known"]
+        self.assertEqual(changes[-4:], done)
+
+    def test_rolled_back(self) -> None:
+        """A roll-back has the rules of then: what was added is gone, what was changed or removed is as it was."""
+        self.do("ignore", "add", "old", "--text", "before")
+        self.do("ignore", "add", "gone", "--text", "gone")
+        then = self.do("history", "--json").json[-1]["generation"]
+        self.do("ignore", "change", "old", "--text", "afterwards")
+        self.do("ignore", "remove", "gone")
+        self.do("ignore", "add", "new", "--text", "new")
+        self.assertIn("ignore old: text before -> afterwards", self.do("history", "show", str(then + 1)).out)
+        self.do("history", "roll-back", str(then), "--yes")
+        rules = self.do("ignore", "list", "--json").json
+        self.assertEqual([(each["name"], each["text"]) for each in rules], [("gone", "gone"), ("old", "before")])
 
     def test_refused(self) -> None:
         """An empty text, none at all, and nothing to change are refused with what to do."""

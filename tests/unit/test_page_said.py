@@ -1,19 +1,24 @@
 """What daemons and operations say, found again in a catalogue."""
 
 import ast
+import inspect
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from markupsafe import Markup
 from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy
+from smartproxy.backend import condition
+from smartproxy.backend.page import overview
 from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
+from smartproxy.policy.health import RAN_OUT_CODE, Expiry, judge
 
 KNOWN = {
     "there is no partner {0}; 'smartproxy partner list' shows all": "Es gibt keinen Partner {0}.",
@@ -64,8 +69,10 @@ SAYING = {
     *("ScopeMissing", "BadSettingValue"),
 }
 """The exceptions of operations whose texts readers of the page get."""
-ELSEWHERE = {"backup.py", "archive.py", "rekeying.py", "imports.py", "exports.py"}
+ELSEWHERE = {"backup.py", "archive.py", "archive_file.py", "rekeying.py", "imports.py", "exports.py"}
 """Modules whose errors only the command meets."""
+ABOUT = "what to do about it"
+"""What the field of events is for."""
 _LEAST = 5
 """So few characters between values are no sentence."""
 _HOLE = re.compile(r"\{\d\}")
@@ -89,6 +96,26 @@ def said_by(node: ast.AST) -> str | None:
             return "".join(said_by(each) or f"{{{next(numbers)}}}" for each in values)
         case _:
             return None
+
+
+def advice_in(node: ast.AST) -> Iterator[str]:
+    """The advice that a piece of a source gives: as an argument, in a mapping, by assignment, or by a function."""
+    given: list[ast.AST | None] = []
+    match node:
+        case ast.Call():
+            given = [each.value for each in node.keywords if each.arg == "advice"]
+        case ast.Dict():
+            given = [
+                value for key, value in zip(node.keys, node.values, strict=True) if key and said_by(key) == "advice"
+            ]
+        case ast.Assign():
+            given = [node.value] if any(getattr(each, "id", "") == "advice" for each in node.targets) else []
+        case ast.FunctionDef(name="advice"):
+            given = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+    for expression in given:
+        text = None if expression is None else next(filter(None, map(said_by, ast.walk(expression))), None)
+        if text and " " in text and text != ABOUT:
+            yield text
 
 
 class Complete(SynchronousTestCase):
@@ -116,6 +143,44 @@ class Complete(SynchronousTestCase):
             [], self.missing(text for each in CERTIFICATE_CAUSES.values() for text in (each.message, each.advice))
         )
 
+    def test_advice(self) -> None:
+        """What is to be done about an event or a finding is told in German."""
+        found = [text for _, tree in sources() for node in ast.walk(tree) for text in advice_in(node)]
+        self.assertGreater(len(found), 70)
+        self.assertEqual([], self.missing(found))
+
+    def findings(self) -> tuple[dict[str, set[str]], list[str]]:
+        """What the backend can find: for each code its sentences; and what can run out."""
+        source = Path(inspect.getfile(condition)).read_text(encoding="utf-8")
+        found: dict[str, set[str]] = {}
+        for function in [each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.FunctionDef)]:
+            words = ""
+            for node in sorted(
+                (each for each in ast.walk(function) if isinstance(each, ast.Assign | ast.Call)),
+                key=lambda each: each.lineno,
+            ):
+                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "words":
+                    words = said_by(node.value) or ""
+                elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                    found.setdefault(said_by(node.args[0]) or "", set()).add(said_by(node.args[2]) or words)
+        calls = [node for _, tree in sources() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        ends = [said_by(each.args[0]) for each in calls if getattr(each.func, "id", "") == "Expiry"]
+        return found, [each for each in ends if each and ("client" not in each)]
+
+    def test_findings(self) -> None:
+        """What the backend finds has a title on the overview, and is told in German."""
+        found, ends = self.findings()
+        self.assertGreater(len(found), 7)
+        self.assertEqual(found.keys() | {RAN_OUT_CODE}, overview.FINDINGS.keys())
+        self.assertEqual([], self.missing(text for texts in found.values() for text in texts))
+        self.assertGreater(len(ends), 7)
+        for end in ends:
+            over = [Expiry(_HOLE.sub("x", end), datetime(2026, 11, 20, tzinfo=UTC))] * 6
+            (told,) = judge((), over, datetime(2026, 11, 21, tzinfo=UTC)).findings
+            german = self.german.translated(told.sentence) or ""
+            self.assertNotRegex(german, " ended on | did ", end)
+            self.assertIn("am 2026-11-20", german)
+
     def test_errors(self) -> None:
         """What operations answer when they cannot is told in German."""
         found = []
@@ -131,7 +196,7 @@ class Complete(SynchronousTestCase):
     def test_said(self) -> None:
         """Nothing is translated that nobody says: the longest piece of each sentence stands in a source."""
         texts = {text for _, tree in sources() for node in ast.walk(tree) if (text := said_by(node))}
-        every = "\n".join(texts)
+        every = "\n".join([*texts, *(f"{each} ended on " for each in self.findings()[1])])
         lost = []
         for english in read(SAID / "de.po", "de"):
             piece = max(_HOLE.split(english), key=len).removesuffix(".")

@@ -5,7 +5,8 @@ rule's name, the hit is counted, and nothing is started. Rules are in no configu
 generation all the same, so that the history says who silenced what.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,18 +16,29 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.alert_tables import IgnoreRow
-from smartproxy.backend.alerts.intake import Arrival
+from smartproxy.backend.alerts.intake import Arrival, never_ignored
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.journal import Filter
+from smartproxy.backend.named import NamedRows
+from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
-from smartproxy.policy.alerts import IgnoreRule
+from smartproxy.policy.alerts import IgnoreRule, folded
+from smartproxy.policy.schema import declarations
 
 LOOKED_BACK: Final = timedelta(days=7)
 """How far a new rule is tried on what is stored."""
 TRIED_MOST: Final = 10_000
 """The newest events of that time that it is tried on."""
+_MANY: Final = 20
+"""Of fewer events it says nothing that a rule hits most of them."""
+_NAME: Final = re.compile(r"[a-z_]+\.[a-z_]*")
+_SUBJECTS: Final = frozenset(name.partition(".")[0] for name in EVENTS)
+_ROWS = NamedRows(
+    IgnoreRow, lambda name, known: NotFound(f"there is no ignore rule {name!r}; 'smartproxy ignore list' shows all")
+)
+find = _ROWS.find
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +68,7 @@ def add(change: Change, rule: IgnoreRule) -> IgnoreTrial:
     :raises AlreadyThere: when there is one of this name.
     :raises ChangeRefused: when it is over already, ends before it begins, or there are too many rules.
     """
-    if _found(change.session, rule.name) is not None:
+    if _ROWS.get(change.session, rule.name) is not None:
         raise AlreadyThere(
             f"there is an ignore rule {rule.name!r} already; 'smartproxy ignore change {rule.name}' changes it"
         )
@@ -91,6 +103,18 @@ def remove(change: Change, name: str) -> IgnoreRuleState:
     return _state(row)
 
 
+def put(change: Change, name: str, rule: IgnoreRule | None) -> None:
+    """Have a rule, or none of this name, whatever is there: one that ended by itself is gone already."""
+    there = _found(change.session, name) is not None
+    if rule is None:
+        if there:
+            remove(change, name)
+    elif there:
+        alter(change, name, **{each.name: getattr(rule, each.name) for each in declarations(IgnoreRule)[1:]})
+    else:
+        add(change, rule)
+
+
 def take(change: Change, rules: Sequence[IgnoreRule]) -> None:
     """Put these rules in the place of all others; one whose name stays keeps its hits."""
     rows = {row.name: row for row in change.session.scalars(select(IgnoreRow))}
@@ -110,18 +134,7 @@ def take(change: Change, rules: Sequence[IgnoreRule]) -> None:
 
 def listed(session: Session) -> Sequence[IgnoreRuleState]:
     """All rules by name."""
-    return [_state(row) for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))]
-
-
-def find(session: Session, name: str) -> IgnoreRow:
-    """The rule of a name.
-
-    :raises NotFound: when there is none.
-    """
-    row = _found(session, name)
-    if row is None:
-        raise NotFound(f"there is no ignore rule {name!r}; 'smartproxy ignore list' shows all")
-    return row
+    return [_state(row) for row in _ROWS.listed(session)]
 
 
 def trial(session: Session, rule: IgnoreRule, now: datetime) -> IgnoreTrial:
@@ -133,9 +146,34 @@ def trial(session: Session, rule: IgnoreRule, now: datetime) -> IgnoreTrial:
     return IgnoreTrial(hits=hits, tried=len(arrivals))
 
 
+def doubts(rule: IgnoreRule, tried: IgnoreTrial) -> Iterator[str]:
+    """What lets one doubt that a rule does what its author wants, as sentences.
+
+    :param tried: what it would have silenced lately.
+    """
+    for word in folded(rule.text).split():
+        if not (_NAME.fullmatch(word) and word.partition(".")[0] in _SUBJECTS):
+            continue
+        meant = [name for name in EVENTS if word in name]
+        if not meant:
+            yield f"no event is called {word}; 'smartproxy events' shows how events are written"
+        elif all(map(never_ignored, meant)):
+            yield (
+                f"no rule silences {word}: it tells of a bug, of a violation of the tunnel's protocol, of what "
+                "operators did, or of rules, script and mail themselves; remove this rule, and see to the cause"
+            )
+        elif all(EVENTS[name].level < Severity.WARNING for name in meant):
+            yield f"{word} is below WARNING: it is silenced only where event script or mail name it"
+    if tried.tried >= _MANY and tried.hits * 2 > tried.tried:
+        yield (
+            f"it would have silenced {tried.hits} of the {tried.tried} events of the last 7 days: "
+            "say more in its text, or nobody learns of what is new"
+        )
+
+
 def take_expired(session: Session, now: datetime) -> list[IgnoreRuleState]:
     """Remove the rules whose time is over; returns what they were."""
-    over = [row for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name)) if row.entry.is_over(now)]
+    over = [row for row in _ROWS.listed(session) if row.entry.is_over(now)]
     for row in over:
         session.delete(row)
     return [_state(row) for row in over]
@@ -148,10 +186,6 @@ def _judged(change: Change, rule: IgnoreRule) -> IgnoreRule:
     if rule.valid_from is not None and rule.valid_until is not None and rule.valid_until <= rule.valid_from:
         raise ChangeRefused(f"the ignore rule {rule.name!r} would end before it begins; nothing is changed")
     return rule
-
-
-def _found(session: Session, name: str) -> IgnoreRow | None:
-    return session.scalars(select(IgnoreRow).where(IgnoreRow.name == name)).one_or_none()
 
 
 def _state(row: IgnoreRow) -> IgnoreRuleState:

@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.alert_tables import AlertRow, IgnoreRow
+from smartproxy.backend.named import by_name
 from smartproxy.backend.schema import SettingRow
 from smartproxy.logs.fields import Value
 from smartproxy.logs.render import line, shorten
@@ -56,6 +57,12 @@ class AlertState(enum.StrEnum):
     LOST = "lost"  #: too many waited, and that was told
 
 
+def never_ignored(name: str) -> bool:
+    """Whether no rule silences the events of a name."""
+    subject = name.partition(".")[0]
+    return name in _NEVER_IGNORED or subject in OWN_SUBJECTS or subject == _AUDIT
+
+
 @attrs.frozen
 class Arrival:
     """An event that is about to be stored; its texts are safe to show.
@@ -83,12 +90,7 @@ class Arrival:
     @property
     def may_be_ignored(self) -> bool:
         """Whether a rule may silence it."""
-        return not (
-            self.name in _NEVER_IGNORED
-            or self.subject in OWN_SUBJECTS
-            or self.subject == _AUDIT
-            or self.source == COMMAND_SOURCE
-        )
+        return not (self.source == COMMAND_SOURCE or never_ignored(self.name))
 
     def folded(self) -> str:
         """Its line as people read it, long and short, in the form for comparing."""
@@ -182,7 +184,7 @@ def take_in(session: Session, numbers: Sequence[int], treatments: Sequence[Treat
 
 
 def _rules(session: Session) -> list[IgnoreRule]:
-    return [row.entry for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))]
+    return [row.entry for row in by_name(session, IgnoreRow)]
 
 
 def _first_hit(rules: Sequence[IgnoreRule], arrival: Arrival) -> IgnoreRule | None:

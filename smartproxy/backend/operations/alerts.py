@@ -20,7 +20,7 @@ from smartproxy.backend.alerts.script import EventScripts
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import AnyJson, AnyText, Instantaneous, Named, Nothing
+from smartproxy.backend.operations.shapes import WARNINGS, AnyJson, AnyText, Instantaneous, Named, Nothing
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, kind
@@ -62,11 +62,13 @@ class TriedRule:
 
     :ivar hits: how many of the events of WARNING and above of the last 7 days it would have silenced.
     :ivar tried: of how many.
+    :ivar warnings: what lets one doubt that it does what its author wants.
     """
 
     rule: IgnoreRule = attrs.field(metadata=kind(ObjectOf(IgnoreRule)))
     hits: int = attrs.field(metadata=kind(_NUMBER))
     tried: int = attrs.field(metadata=kind(_NUMBER))
+    warnings: tuple[str, ...] = attrs.field(metadata=kind(WARNINGS))
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +124,8 @@ def remove(change: Change, wanted: Named) -> KnownIgnoreRule:
 
 def _tried(change: Change, name: str, trial: IgnoreTrial) -> TriedRule:
     change.session.flush()
-    return TriedRule(rule=_rule(change.session, name), hits=trial.hits, tried=trial.tried)
+    rule = _rule(change.session, name)
+    return TriedRule(rule=rule, hits=trial.hits, tried=trial.tried, warnings=tuple(ignore_rules.doubts(rule, trial)))
 
 
 def _known(state: IgnoreRuleState) -> KnownIgnoreRule:

@@ -178,7 +178,9 @@ def plan(look: Transaction, wanted: GenerationWanted) -> PlannedRollBack:
     return _planned(rollback.plan(look.session, wanted.number, look.now))
 
 
-@HISTORY.changing("roll-back", "Have the settings, CAs and partners of an earlier generation again, as a new one.")
+@HISTORY.changing(
+    "roll-back", "Have settings, CAs, partners and ignore rules of an earlier generation again, as a new one."
+)
 def roll_back(change: Change, wanted: RollBackWanted) -> DoneRollBack:
     """Have them again, unless something was changed since it was planned."""
     found = attrs.evolve(rollback.plan(change.session, wanted.number, change.now), newest=wanted.newest)
@@ -190,7 +192,7 @@ def roll_back(change: Change, wanted: RollBackWanted) -> DoneRollBack:
 def undo(change: Change, wanted: GenerationWanted) -> DoneRollBack:
     """Have the generation before again: what its caller may change, and one administrator alone may decide."""
     done = history.differences_of(change.session, wanted.number)
-    if not rollback.takes_back(done):
+    if not rollback.takes_back(done, change.now):
         raise ChangeRefused(f"generation {wanted.number} holds what cannot be brought back; change it by hand")
     if backend_settings(change.session).four_eyes:
         raise ChangeRefused("two administrators decide here (backend.four_eyes): make the change that undoes it")
@@ -206,6 +208,7 @@ _SCOPE_OF = {
     EntryKind.SETTING: "settings:change",
     EntryKind.CA: "ca:change",
     EntryKind.PARTNER: "partner:change",
+    EntryKind.IGNORE: "ignore:change",
 }
 """What somebody needs who changes such an entry."""
 

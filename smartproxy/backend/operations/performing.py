@@ -186,7 +186,7 @@ def _change(
         _keep(change, operation, wanted, terms, answer)
         left = operation.method != "DELETE"
         tag = _tag(change.session, operation, wanted) if left else None
-    undoable = alone and rollback.takes_back(change.differences)
+    undoable = alone and rollback.takes_back(change.differences, now)
     return Performed(answer=answer, tag=tag, generation=change.generation, undoable=undoable)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import attrs
 
+from smartproxy.backend.alerts.intake import never_ignored
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations import events, refusal
 from smartproxy.backend.operations.events import EventsWanted, KnownEvent
@@ -49,7 +50,13 @@ async def shown(visit: PageVisit) -> Shown:
     if not found or str(found[0].number) != number:
         raise NotFound(visit.text("There is no event %(number)s; it may have been deleted.", number=number[:20]))
     explained = found[0].name in REFUSALS and visit.may(refusal.explain)
-    return visit.render("event.html", event=found[0], about=EVENTS.get(found[0].name), explained=explained)
+    return visit.render(
+        "event.html",
+        event=found[0],
+        about=EVENTS.get(found[0].name),
+        explained=explained,
+        may_be_ignored=not never_ignored(found[0].name),
+    )
 
 
 async def as_json(visit: PageVisit) -> Shown:

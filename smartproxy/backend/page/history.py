@@ -49,7 +49,9 @@ async def rolled_back(visit: PageVisit) -> Shown:
     except BackendError as error:
         return await _plan(visit, str(error))
     told = visit.text(
-        "Generation %(new)s has the settings, CAs and partners of generation %(old)s.", new=done.generation, old=number
+        "Generation %(new)s has the settings, CAs, partners and ignore rules of generation %(old)s.",
+        new=done.generation,
+        old=number,
     )
     return visit.redirect(f"/history/{done.generation}", told)
 

@@ -3,15 +3,22 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from smartproxy.backend.errors import BackendError, NotFound
+import attrs
+
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound
 from smartproxy.backend.operations import alerts
-from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration
+from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration, TriedRule
+from smartproxy.backend.operations.performing import Terms, tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.policy.alerts import IgnoreRule
 
-TIMES = ("valid_from", "valid_until")
+TIMES = {"valid_from": later("From (UTC)"), "valid_until": later("Until (UTC)")}
+_FIELDS = {"text": later("Text"), "description": later("Description"), **TIMES}
+_ADDED = later("The rule is in force. Of the %(tried)s events of the last 7 days it would have silenced %(hits)s.")
+_CHANGED = later("The rule is changed. Of the %(tried)s events of the last 7 days it would have silenced %(hits)s.")
 
 
 async def listed(visit: PageVisit) -> Shown:
@@ -29,12 +36,7 @@ async def added(visit: PageVisit) -> Shown:
         ).answer
     except (BackendError, ValueError) as error:
         return await _page(visit, _sent(visit), str(error))
-    told = visit.text(
-        "The rule is in force. Of the %(tried)s events of the last 7 days it would have silenced %(hits)s.",
-        tried=done.tried,
-        hits=done.hits,
-    )
-    return visit.redirect("/ignore", told)
+    return _done(visit, _ADDED, done)
 
 
 async def shown(visit: PageVisit) -> Shown:
@@ -43,25 +45,39 @@ async def shown(visit: PageVisit) -> Shown:
 
 
 async def changed(visit: PageVisit) -> Shown:
-    """Change a rule."""
+    """Change a rule, unless somebody else did since it was shown."""
     name = visit.named["name"]
     try:
-        done = (await visit.call(alerts.alter, IgnoreAlteration(name=name, rule=_rule(visit)), visit.terms)).answer
+        done = (await visit.call(alerts.alter, IgnoreAlteration(name=name, rule=_rule(visit)), _terms(visit))).answer
+    except ChangedMeanwhile as meanwhile:
+        return await _form(visit, _sent(visit), meanwhile=meanwhile)
     except (BackendError, ValueError) as error:
         return await _form(visit, _sent(visit), str(error))
-    told = visit.text(
-        "The rule is changed. Of the %(tried)s events of the last 7 days it would have silenced %(hits)s.",
-        tried=done.tried,
-        hits=done.hits,
-    )
-    return visit.redirect("/ignore", told)
+    return _done(visit, _CHANGED, done)
 
 
 async def removed(visit: PageVisit) -> Shown:
-    """Remove a rule."""
-    was = (await visit.call(alerts.remove, Named(name=visit.named["name"]))).answer
+    """Remove a rule, unless somebody else changed it since it was shown."""
+    try:
+        was = (await visit.call(alerts.remove, Named(name=visit.named["name"]), _terms(visit))).answer
+    except ChangedMeanwhile as meanwhile:
+        return await _form(visit, meanwhile=meanwhile)
     told = visit.text("The rule is removed. It silenced %(hits)s events.", hits=was.hits)
     return visit.redirect("/ignore", told)
+
+
+def _done(visit: PageVisit, text: str, done: TriedRule) -> bytes:
+    """Tell what a rule would have silenced, and what lets one doubt it."""
+    saying = visit.backstage.renderer.said[visit.language]
+    doubts = [f"{saying.plain(each)}." for each in done.warnings]
+    told = visit.text(text, tried=done.tried, hits=done.hits)
+    return visit.redirect("/ignore", " ".join([told, *doubts]), "warn" if doubts else "good")
+
+
+def _terms(visit: PageVisit) -> Terms:
+    """A change counts for the rule as its reader has seen it."""
+    seen = visit.form.one("seen")
+    return attrs.evolve(visit.terms, seen=[seen] if seen else None)
 
 
 async def _page(visit: PageVisit, given: Mapping[str, str], fault: str = "") -> Shown:
@@ -71,14 +87,32 @@ async def _page(visit: PageVisit, given: Mapping[str, str], fault: str = "") -> 
     )
 
 
-async def _form(visit: PageVisit, given: Mapping[str, str] | None = None, fault: str = "") -> Shown:
+async def _form(
+    visit: PageVisit,
+    given: Mapping[str, str] | None = None,
+    fault: str = "",
+    meanwhile: ChangedMeanwhile | None = None,
+) -> Shown:
     done = await visit.call(alerts.listed, Nothing())
     name = visit.named["name"]
     found = next((each for each in done.answer.items if each.rule.name == name), None)
     if found is None:
         raise NotFound(visit.text("There is no ignore rule of this name; it may have been removed."))
+    there = _given(found.rule)
+    given = given or there
     return visit.render(
-        "ignore_rule.html", status=422 if fault else 200, found=found, given=given or _given(found.rule), fault=fault
+        "ignore_rule.html",
+        status=409 if meanwhile else 422 if fault else 200,
+        found=found,
+        tag=tag_of(found.rule),
+        given=given,
+        fault=fault,
+        meanwhile=meanwhile,
+        others=[
+            (visit.text(what), there[name] or None, given[name] or None)
+            for name, what in _FIELDS.items()
+            if there[name] != given[name]
+        ],
     )
 
 

@@ -9,27 +9,29 @@ import attrs
 from babel.dates import format_date
 
 from smartproxy.backend.figures import Span
-from smartproxy.backend.operations import figures, nodes, overview, refusal, trial
+from smartproxy.backend.operations import figures, nodes, overview, refusal, setup, trial
 from smartproxy.backend.operations.figures import FigureSeries, SpanWanted
 from smartproxy.backend.operations.nodes import KnownNodes
 from smartproxy.backend.operations.overview import LICENCE, ComingEnd, SiteOverview
+from smartproxy.backend.operations.setup import SiteProgress
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.plots import Plot, Series, plot
 from smartproxy.backend.page.rendering import decimal, octets_in_words
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.sessions import live_values
+from smartproxy.backend.page.setup import steps_of
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.health import Health
+from smartproxy.policy.health import RAN_OUT_CODE, Health
 
 SPANS: Final = {Span.HOUR: later("hour"), Span.DAY: later("day"), Span.MONTH: later("month")}
 _REFUSALS_SHOWN: Final = 5
 _WORST: Final = ("bad", "warn", "info", "good")
 _KINDS: Final = {Health.OK: "good", Health.DEGRADED: "warn", Health.DOWN: "bad"}
 
-_FINDINGS: Final = {
+FINDINGS: Final = {
     "draining": later("The backend is stopping."),
     "store-unreadable": later("The store cannot be read."),
     "no-site": later("The site is not set up."),
@@ -38,6 +40,8 @@ _FINDINGS: Final = {
     "no-client": later("No client may call."),
     "client-silent": later("A client does not call."),
     "list-download": later("A revocation list cannot be downloaded."),
+    "page-closed": later("The page's own port is not open."),
+    RAN_OUT_CODE: later("Something has run out."),
 }
 """What the findings of the backend are called, by their codes."""
 _NODES: Final = ("/nodes", later("Nodes and licences"))
@@ -49,8 +53,18 @@ _PLACES: Final = {
     "client-silent": _NODES,
     "unconfigured": _CERTIFICATES,
     "list-download": _CERTIFICATES,
+    "page-closed": ("/settings", later("Settings")),
+    RAN_OUT_CODE: _CERTIFICATES,
 }
 """Where something can be done about a finding: the page, and its title."""
+_SET_UP: Final = {
+    "no-site": "site",
+    "unconfigured": "identity",
+    "unlicensed": "proxy_id",
+    "no-client": "client",
+    "client-silent": "client_seen",
+}
+"""The findings that a new site has, and what the set-up makes that ends them, as its progress names it."""
 
 _ENDS: Final = {
     LICENCE: (later("Licence of the server %(name)s"), later("Extend it"), "/nodes"),
@@ -157,16 +171,44 @@ async def _now(visit: PageVisit) -> dict[str, Any]:
     site = (await visit.call(overview.show, Nothing())).answer
     known = (await visit.call(nodes.listed, Nothing())).answer
     live = (await live_values(visit))["count"]
-    troubles = list(troubles_of(visit, condition, site, known))
+    progress = None
+    if not site.partners or (condition is not None and any(each.verdict in _SET_UP for each in condition.findings)):
+        progress = (await visit.call(setup.show, Nothing())).answer
+    troubles = list(troubles_of(visit, condition, site, known, progress))
     kind = min((each.kind for each in troubles), key=_WORST.index, default="good")
     return {"troubles": troubles, "kind": kind, "site_now": site, "parts": parts_of(visit, site, known, live)}
 
 
+def _reached(visit: PageVisit, place: str) -> bool:
+    """Whether the reader may go to a page."""
+    route = visit.backstage.routes.at(place)
+    return route is not None and visit.may(route.needs)
+
+
 def troubles_of(
-    visit: PageVisit, condition: BackendStatus | None, site: SiteOverview, known: KnownNodes
+    visit: PageVisit,
+    condition: BackendStatus | None,
+    site: SiteOverview,
+    known: KnownNodes,
+    progress: SiteProgress | None,
 ) -> Iterator[Trouble]:
-    """What is not well, the worst first."""
-    found = []
+    """What is not well, the worst first; what is so because the set-up goes on is one step of it, and no fault.
+
+    :param progress: how far the set-up is, where that matters.
+    """
+    found, still = [], frozenset[str]()
+    if progress is not None and not progress.finished:
+        still = frozenset(code for code, name in _SET_UP.items() if getattr(progress, name) is None)
+        due = next(each for each in steps_of(progress) if each.state == "now")
+        found.append(
+            Trouble(
+                kind="info",
+                title=visit.text("The set-up goes on with: %(step)s.", step=visit.text(due.title)),
+                words=visit.text("Step %(number)s of %(count)s", number=due.number, count=len(steps_of(progress))),
+                place="/setup" if _reached(visit, "/setup") else "",
+                button=visit.text("To the set-up"),
+            )
+        )
     if site.station is not None:
         names = ", ".join(site.station.partners)
         found.append(
@@ -195,12 +237,13 @@ def troubles_of(
     if condition is None:
         found.append(Trouble(kind="info", title=visit.text("It is not known yet how it is."), words=""))
     for each in () if condition is None else condition.findings:
+        if each.verdict in still:
+            continue
         kind = _KINDS[each.health]
         other = later("It does not work.") if kind == "bad" else later("Something needs you.")
-        title = visit.text(_FINDINGS.get(each.verdict, other))
+        title = visit.text(FINDINGS.get(each.verdict, other))
         place, button = _PLACES.get(each.verdict, ("", ""))
-        route = visit.backstage.routes.at(place)
-        if route is None or not visit.may(route.needs):
+        if not _reached(visit, place):
             place, button = "", ""
         found.append(
             Trouble(kind=kind, title=title, words=each.advice, place=place, button=button and visit.text(button))
@@ -273,8 +316,7 @@ def _name(server: nodes.ServerNode) -> str:
 def _end(visit: PageVisit, end: ComingEnd) -> "SoonOver":
     """Something that ends soon, with where one does something about it."""
     title, step, place = _ENDS[end.cause]
-    route = visit.backstage.routes.at(place)
-    reached = route is not None and visit.may(route.needs)
+    reached = _reached(visit, place)
     if end.partner:
         place = f"/partners/{quote(end.partner, safe='')}"
     name = f"{end.name[:8]}…" if end.cause == LICENCE else end.name

@@ -59,9 +59,16 @@ class Sentences:
     def _filled(self, bare: str, deep: int) -> str | None:
         for longest, pattern, text in self._holed:
             if longest in bare and (match := pattern.fullmatch(bare)):
-                parts = [self.translated(each, deep) or each for each in match.groups()]
+                parts = [self._part(each, deep) for each in match.groups()]
                 return _HOLE.sub(lambda hole, parts=parts: parts[int(hole[1])], text)  # type: ignore[misc]  # bound here
         return None
+
+    def _part(self, text: str, deep: int) -> str:
+        """What stands in a hole: a sentence, several with semicolons between, or a name."""
+        several = [self.translated(each, deep) for each in text.split("; ")]
+        if len(several) > 1 and None not in several:
+            return "; ".join(filter(None, several))
+        return self.translated(text, deep) or text
 
 
 def sentences(language: str) -> Sentences:

@@ -25,7 +25,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import ClientFactory, connectionDone
+from twisted.python.failure import Failure
 from zope.interface import Interface, directlyProvides, providedBy
 
 from smartproxy.net.transport.inherited import INHERITED
@@ -265,6 +266,7 @@ class StreamPort(tcp.Port):
 
     transport = AcceptedStream
     socket: ListeningSocket
+    _shared = False
 
     def createInternetSocket(self) -> ListeningSocket:
         """Part of Twisted's port."""
@@ -281,6 +283,13 @@ class StreamPort(tcp.Port):
     def share(self) -> None:
         """Another process listens with the same socket: closing this port leaves it alone."""
         self._shouldShutdown = False
+        self._shared = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Part of Twisted's port."""
+        if not self._shared:
+            INHERITED.closed(self.socket)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted has no types here
 
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
@@ -355,4 +364,6 @@ def listen_tcp(
     if given is not None:
         listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
+    if given is None:
+        INHERITED.opened(listening.socket)
     return listening

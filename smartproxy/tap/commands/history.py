@@ -32,8 +32,8 @@ def register(subparsers: Subparsers) -> None:
     back = action(
         actions,
         "roll-back",
-        "Have the settings, CAs and partners of an earlier generation again, as a new generation. First it says what "
-        "that changes, whom it would refuse, and what cannot be brought back, and asks.",
+        "Have settings, CAs, partners and ignore rules of an earlier generation again, as a new generation. First it "
+        "says what that changes, whom it would refuse, and what cannot be brought back, and asks.",
         roll_back,
         changes=True,
     )
@@ -152,7 +152,7 @@ def roll_back(console: Console) -> None:
             raise CommandFailed("nothing is changed; give --yes to roll back without being asked")
     back = operations.RollBackWanted(number=plan.number, newest=plan.newest)
     generation = console.call(operations.roll_back, back).generation
-    done = f"generation {generation} has the settings, CAs and partners of generation {plan.number}"
+    done = f"generation {generation} has the settings, CAs, partners and ignore rules of generation {plan.number}"
     console.answer({**document, "generation": generation}, done if not wanted.yes else f"{text}\n{done}")
 
 
@@ -221,10 +221,10 @@ def take(console: Console) -> None:
     """Take the configuration of a file."""
     import attrs
 
-    from smartproxy.backend import archive
+    from smartproxy.backend import archive, archive_file
 
     path = console.arguments.file
-    parsed = archive.parse_file(console.read(path))
+    parsed = archive_file.parse_file(console.read(path))
     with console.changing(f"import {path}", make=True) as change:
         found = archive.take(change, parsed)
     brought = attrs.asdict(found)

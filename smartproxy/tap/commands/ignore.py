@@ -125,6 +125,8 @@ def _given(console: Console) -> dict[str, Any]:
 
 
 def _tell(console: Console, done: "TriedRule") -> None:
+    for warning in done.warnings:
+        console.warn(warning)
     name, tried = done.rule.name, f"{done.tried} events of WARNING and above of the last 7 days"
     console.answer(
         {"name": name, "would_have_hit": done.hits, "of": done.tried},
