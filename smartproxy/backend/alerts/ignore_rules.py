@@ -105,7 +105,7 @@ def remove(change: Change, name: str) -> IgnoreRuleState:
 
 def put(change: Change, name: str, rule: IgnoreRule | None) -> None:
     """Have a rule, or none of this name, whatever is there: one that ended by itself is gone already."""
-    there = _found(change.session, name) is not None
+    there = _ROWS.get(change.session, name) is not None
     if rule is None:
         if there:
             remove(change, name)
