@@ -20,10 +20,10 @@ level, with events that are stored.
 What a daemon does by itself from time to time is in it, too; in the backend, that is much of the little there is.
 """
 
-SESSION: Final = {"smartproxy-server": 1680, "smartproxy-client": 1640}
+SESSION: Final = {"smartproxy-server": 1580, "smartproxy-client": 1570}
 """The most for each session, from the connection to its end, with one small file; without the batches, too."""
 
-BATCH: Final = {"smartproxy-server": 150, "smartproxy-client": 1100, "smartproxy-backend": 0}
+BATCH: Final = {"smartproxy-server": 150, "smartproxy-client": 750, "smartproxy-backend": 0}
 """What a batch takes: a question in the tunnel, a request and its answer by https. The clock sends them (events,
 records, and which sessions run), so that a busy machine has more of them for each session."""
 
