@@ -26,8 +26,8 @@ from smartproxy.logs.record import Record
 from smartproxy.logs.severity import SIGNALS
 from smartproxy.net.process import seldom
 from smartproxy.net.sessions import LiveSessions
-from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
+from smartproxy.net.transport.turns import call_directly
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
