@@ -258,7 +258,11 @@ class ZygoteDies(DeathsCase):
             else:
                 await self.site.start_client(*self.client_switches)
             await self.site.listening(server)
-            await (await self.session(self.acme)).file()
+            session = await self.session(self.acme)
+            await session.file()
+            await session.end()
+            for each in DAEMONS:
+                await self.quiet(each)
 
 
 class NothingIsLeft(DeathsCase):
