@@ -71,9 +71,7 @@ class ManyBareDeaths(CrewCase):
         self.assertEqual((len(died), sum(each["sessions"] for each in died)), (DEATHS, DEATHS))
         causes = {cause: sum(each["cause"] == cause for each in died) for cause in ("worker.signal", "worker.memory")}
         after = self._left()
-        print(
-            f"{DEATHS} deaths: {causes}; descriptors of both, children, zombies {before} -> {after}"
-        )
+        print(f"{DEATHS} deaths: {causes}; descriptors of both, children, zombies {before} -> {after}")
         self.assertEqual(causes["worker.memory"], DEATHS // 3)
         self.assertEqual(after, before)
 
