@@ -171,7 +171,9 @@ class DeathsCase(SiteCase):
             else:
                 await session.partner.ended
                 await session.station.ended
-        await (await self.session(self.acme)).file()
+        new = await self.session(self.acme)
+        await new.file()
+        await new.end()
         self.assertNotIn(victim, await self.workers(daemon))
 
     async def die(self, deaths: int) -> Counted:
