@@ -65,7 +65,7 @@ class Handshakes:
         self._turns.leave(door)
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Stop beginning handshakes."""
         self._next.stop()
 
     def _turn(self) -> None:

@@ -33,7 +33,7 @@ Who greets the Initiator is the opening's :class:`~smartproxy.relay.openings.Mod
        |<------------------|<-----------------------|<------ SSID ------|
        |                   | RELAYING               | RELAYING          |
 
-The station calls, and the partner, whom the server has reached already, greets it through both (``RELAY``): each
+The station calls, and the partner, which the server has reached already, greets it through both (``RELAY``): each
 session begins in ``OPENING`` with both legs at hand, relays the partner's SSRM, and the server judges the SSID that
 the partner answers with. A call that failed is excused with ``GREET``: SSRM, the station's SSID, ESID with the cause.
 
