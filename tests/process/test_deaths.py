@@ -126,12 +126,6 @@ class Kinds(DeathsCase):
         told = await self.both(signalled(signal.SIGSTOP), SILENCE_SECONDS + PATIENCE_SECONDS)
         self.assertEqual(told, [(Cause.WORKER_HANGS, -signal.SIGKILL)] * 2)
 
-    async def test_no_memory(self) -> None:
-        """A worker that gets no more memory than it has ends as soon as it needs some."""
-        told = await self.both(self.starve)
-        # Where it fails first is the link, maybe: then the supervisor is faster than its own end.
-        self.assertLessEqual({cause for cause, _ in told}, {Cause.WORKER_MEMORY, Cause.WORKER_SIGNAL})
-
 
 class HalfOpen(DeathsCase, OutboundCase):
     """A worker dies while a session is being opened: nobody waits for it, and no place is kept."""
