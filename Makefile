@@ -139,7 +139,7 @@ fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=100
 mutants: environment  ## break protections one by one in a copy; a test has to fail for each (THREATS="T8 T13")
 	$(BIN)/python -m tests.mutants $(CURDIR) $(THREATS)
 
-soak: environment  ## minutes of sessions, floods, and backends that are killed (SOAK_SECONDS=60 KILLS=50)
+soak: environment  ## minutes of sessions and floods; backends and workers that are killed (SOAK_SECONDS=60 KILLS=50 DEATHS=1000)
 	$(TRIAL) tests.soak
 
 bench: environment  ## compare with HAProxy, nginx and stunnel (QUICK=1: about 3 minutes; ONLY=files: one test)

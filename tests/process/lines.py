@@ -147,6 +147,10 @@ class ScriptedStation(ServerFactory):
             return self.deputy.buildProtocol(address)
         return Line(self._reactor, self._lines.put)
 
+    def forget(self) -> None:
+        """Forget the connections that no test has asked for."""
+        self._lines.pending.clear()
+
     async def line(self) -> Line:
         """The next connection, from the first octet on."""
         return await self._lines.get().addTimeout(PATIENCE_SECONDS, self._reactor)

@@ -23,3 +23,16 @@ def resident(program: Program | None) -> int:
     """Octets of memory that a process holds (resident set size)."""
     assert program is not None
     return int(Path(f"/proc/{program.pid}/statm").read_text().split()[1]) * PAGE
+
+
+def holds(pid: int, octets: bytes) -> bool:
+    """Whether octets are in the memory of a process that nobody else can write; not if this user may not read it."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, *_ = line.split()
+            if rights.startswith("rw") and "[v" not in line:
+                begin, end = (int(each, 16) for each in place.split("-"))
+                memory.seek(begin)
+                if octets in (memory.read(end - begin) or b""):
+                    return True
+    return False

@@ -1,6 +1,5 @@
 """A client whose sessions run in workers, with the server and the backend as they are."""
 
-import contextlib
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from smartproxy.testing.programs import environment, finish
 from smartproxy.testing.proxied import Ask, connect, socks
 from smartproxy.testing.site import SMARTPROXY
 from tests.process.lines import Session
+from tests.process.memory import holds
 from tests.process.ports import held_port
 from tests.process.sites import ACME, Log, SiteCase, reactor, until
 from tests.process.test_outbound import OutboundCase
@@ -134,22 +134,10 @@ class Inbound(WorkersCase):
         token = (self.site.folder / "client" / "token").read_bytes().strip()
         self.assertGreater(len(token), 20)
         (worker, other) = await self.workers()
-        if not self.holds(self.site.client.pid, token):
+        if not holds(self.site.client.pid, token):
             self.skipTest("this user may not read the memory of processes")
         for pid in (worker, other, parent_of(worker)):
-            self.assertFalse(self.holds(pid, token), pid)
-
-    def holds(self, pid: int, octets: bytes) -> bool:
-        """Whether octets are in the memory of a process that nobody else can write."""
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb", 0) as memory:
-            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-                place, rights, *_ = line.split()
-                if rights.startswith("rw") and "[v" not in line:
-                    begin, end = (int(each, 16) for each in place.split("-"))
-                    memory.seek(begin)
-                    if octets in (memory.read(end - begin) or b""):
-                        return True
-        return False
+            self.assertFalse(holds(pid, token), pid)
 
     async def test_station_is_tried_by_a_worker(self) -> None:
         """What the station says to a test connection is heard by a worker, and not by the supervisor."""
