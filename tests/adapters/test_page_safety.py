@@ -236,7 +236,7 @@ class Changes(PageCase):
         browser = self.browser("alice")
         self.assertEqual(browser.upload("/echo", {"name": "x"}, {"file": ("a.pem", b"12345")}).body, b"a.pem 5 x")
         large = browser.upload("/echo", {}, {"file": ("a.pem", bytes(BODY_OCTETS_MOST))})
-        self.assertEqual(large.status, 400)
+        self.assertEqual(large.status, 413)
         for media in ("application/json", "text/plain", ""):
             self.assertEqual(browser.post("/echo", Content_Type=media).status, 400, media)
 
