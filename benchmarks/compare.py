@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import figures
 import growth
 from bench import Bench
-from daemons import BenchSite, free_port
+from daemons import ONE_PROCESS, BenchSite, free_port
 from measures import Load, LoadFailed, Proxy
 from rivals import RIVALS, VERSION, Hops, found, resolved
 
@@ -43,7 +43,7 @@ from smartproxy import __version__
 from smartproxy.testing.pki import CredentialFiles, TestCa
 
 ARRANGEMENTS: Final = {
-    figures.OURS: (),
+    figures.OURS: ONE_PROCESS,
     "1 worker": ("--workers", "1"),
     "2 workers": ("--workers", "2"),
     "4 workers": ("--workers", "4"),
@@ -122,7 +122,7 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
     partner: CredentialFiles = authority.issue("partner.example").write(folder, "partner")
     load = Load(program=arguments.program.absolute(), partner=partner, station_port=free_port())
     facts = machine()
-    arrangements = ARRANGEMENTS if arguments.arrangements else {figures.OURS: ()}
+    arrangements = ARRANGEMENTS if arguments.arrangements else {figures.OURS: ONE_PROCESS}
     sites = []
     for number, (name, switches) in enumerate(arrangements.items()):
         (folder / f"site{number}").mkdir()

@@ -37,6 +37,10 @@ def free_port() -> int:
         return port
 
 
+ONE_PROCESS: Final = ("--workers", "0")
+"""Each daemon carries its sessions itself."""
+
+
 class BenchSite(Site):
     """A site whose only log is the usual one.
 
@@ -55,7 +59,7 @@ class BenchSite(Site):
         folder: Path,
         station_port: int,
         level: str = "info",
-        arrangement: Sequence[str] = (),
+        arrangement: Sequence[str] = ONE_PROCESS,
         address: str = "127.0.0.1",
     ) -> None:
         super().__init__(reactor, folder)

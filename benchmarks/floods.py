@@ -44,7 +44,7 @@ class Flooded:
 
     def __init__(self, reactor: Any, folder: Path) -> None:
         self.reactor = reactor
-        self.site = Site(reactor, folder)
+        self.site = Site(reactor, folder, workers=0)
         self.files: CredentialFiles
         self._number = 0
 

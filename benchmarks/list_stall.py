@@ -106,7 +106,7 @@ async def measure(reactor: Any, folder: Path, entries: int, octets: int) -> None
     root = Resource()
     root.putChild(b"ca.crl", given)
     web = reactor.listenTCP(0, WebSite(root), interface="127.0.0.1")
-    site = MeteredSite(reactor, folder)
+    site = MeteredSite(reactor, folder, workers=0)
     try:
         await site.create()
         anchor = folder / "large.pem"

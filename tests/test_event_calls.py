@@ -82,7 +82,7 @@ def sentence_causes(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
-DECLARING = {f"smartproxy.logs.{name}" for name in ("catalogue", "session_events", "site_events")}
+DECLARING = {f"smartproxy.logs.{name}" for name in ("catalogue", "backend_events", "session_events", "site_events")}
 
 
 def named_events(everything: Mapping[str, Module]) -> set[str]:

@@ -13,12 +13,18 @@ from smartproxy.backend.caller_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.clients import SEEN_AGAIN, new_token, same_digest, token_digest
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
+from smartproxy.backend.named import NamedRows
 from smartproxy.policy.permissions import AdministratorEntry, AdminRole, stands_for
 
 PREFIX = "spa_"
 """What every token begins with, so that a secret scanner recognizes one that leaked; a client's begins otherwise."""
 LIFE_MOST = timedelta(days=3653)
 _BY_MOST = 1000
+_ROWS = NamedRows(
+    AdministratorRow,
+    lambda name, known: NotFound(f"there is no token {name!r}; 'smartproxy admin-token list' shows all"),
+)
+listed = _ROWS.listed
 
 
 def create(
@@ -36,7 +42,7 @@ def create(
     :raises AlreadyThere: when there is one of this name.
     :raises ChangeRefused: when it may do nothing, or more than its maker, or has no end that is reasonable.
     """
-    if _found(change.session, name) is not None:
+    if _ROWS.get(change.session, name) is not None:
         raise AlreadyThere(
             f"there is a token {name!r} already; revoke it first ('smartproxy admin-token revoke {name}'), or give "
             "this one another name"
@@ -68,16 +74,8 @@ def revoke(change: Change, name: str) -> None:
 
     :raises NotFound: when there is none of this name.
     """
-    row = _found(change.session, name)
-    if row is None:
-        raise NotFound(f"there is no token {name!r}; 'smartproxy admin-token list' shows all")
-    change.session.delete(row)
+    change.session.delete(_ROWS.find(change.session, name))
     change.note("administrator.changed", command=change.what, names=[name])
-
-
-def listed(session: Session) -> Sequence[AdministratorRow]:
-    """All tokens, by name."""
-    return sorted(session.scalars(select(AdministratorRow)), key=lambda row: row.name)
 
 
 def authenticate(session: Session, token: str) -> AdministratorRow | None:
@@ -100,10 +98,6 @@ def worth_noting(row: AdministratorRow, now: datetime, address: str) -> bool:
 
 def note_call(session: Session, name: str, now: datetime, address: str) -> None:
     """Keep when a token was used last, and from where."""
-    row = _found(session, name)
+    row = _ROWS.get(session, name)
     if row is not None:
         row.last_used, row.last_address = now, address
-
-
-def _found(session: Session, name: str) -> AdministratorRow | None:
-    return session.scalars(select(AdministratorRow).where(AdministratorRow.name == name)).one_or_none()

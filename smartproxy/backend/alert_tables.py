@@ -9,12 +9,12 @@ from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared
-from smartproxy.backend.schema import Base
+from smartproxy.backend.schema import Base, NamedRow
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.schema import ObjectOf
 
 
-class IgnoreRow(Base):
+class IgnoreRow(NamedRow):
     """A rule that silences events, how often it did, and which event was the last.
 
     ``told`` is how many of the hits the log tells of.
@@ -22,8 +22,6 @@ class IgnoreRow(Base):
 
     __tablename__ = "ignore_rules"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[IgnoreRule] = mapped_column(Declared(ObjectOf(IgnoreRule)))
     hits: Mapped[int] = mapped_column(default=0)
     told: Mapped[int] = mapped_column(default=0)

@@ -9,18 +9,16 @@ from sqlalchemy import JSON, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared
-from smartproxy.backend.schema import Base
+from smartproxy.backend.schema import Base, NamedRow
 from smartproxy.policy.permissions import AdministratorEntry
 from smartproxy.policy.schema import ObjectOf
 
 
-class AdministratorRow(Base):
+class AdministratorRow(NamedRow):
     """An administrator's token, and when it was used last."""
 
     __tablename__ = "administrators"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[AdministratorEntry] = mapped_column(Declared(ObjectOf(AdministratorEntry)))
     last_used: Mapped[datetime | None]
     last_address: Mapped[str | None]

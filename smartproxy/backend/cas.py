@@ -6,8 +6,7 @@ from typing import Any
 import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete
 
 from smartproxy.backend.certificates import (
     certificate_pin,
@@ -18,10 +17,14 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
+from smartproxy.backend.named import NamedRows, by_name
 from smartproxy.backend.schema import CaRow, ListDownloadRow, PartnerRow
 from smartproxy.net.tls.context import CertificateUnusable, load_certificates
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
+
+_ROWS = NamedRows(CaRow, lambda name, known: NotFound(f"there is no CA {name!r}; known: {known}"))
+find, listed = _ROWS.find, _ROWS.listed
 
 
 def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **values: Any) -> CaRow:
@@ -31,7 +34,7 @@ def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **v
     :raises AlreadyThere: when there is one of this name.
     :raises Unusable: when one of the certificates is not a CA's.
     """
-    if _found(change.session, name) is not None:
+    if _ROWS.get(change.session, name) is not None:
         raise AlreadyThere(f"there is a CA {name!r} already; 'smartproxy ca change {name}' changes it")
     return _put(change, TrustedCa(name=name, certificates=_bundle(certificates), **values))
 
@@ -61,7 +64,7 @@ def remove(change: Change, name: str) -> CaRow:
     :raises ChangeRefused: while a partner is recognized by it; the message names the partners.
     """
     row = find(change.session, name)
-    partners = change.session.scalars(select(PartnerRow).order_by(PartnerRow.name))
+    partners = by_name(change.session, PartnerRow)
     users = [each.name for each in partners if name in cas_of(each.entry)]
     if users:
         raise ChangeRefused(
@@ -77,23 +80,6 @@ def remove(change: Change, name: str) -> CaRow:
 def cas_of(partner: Partner) -> list[str]:
     """The names of the CAs that a partner is recognized by when it calls."""
     return sorted({rule.ca for rule in partner.certificates if isinstance(rule, SubjectRule | SanRule)})
-
-
-def find(session: Session, name: str) -> CaRow:
-    """The CA of a name.
-
-    :raises NotFound: when there is none; the message lists those that there are.
-    """
-    row = _found(session, name)
-    if row is None:
-        names = ", ".join(each.name for each in listed(session)) or "none"
-        raise NotFound(f"there is no CA {name!r}; known: {names}")
-    return row
-
-
-def listed(session: Session) -> Sequence[CaRow]:
-    """All CAs by name."""
-    return session.scalars(select(CaRow).order_by(CaRow.name)).all()
 
 
 def certificates_of(row: CaRow) -> list[x509.Certificate]:
@@ -133,7 +119,3 @@ def _is_ca_certificate(certificate: x509.Certificate) -> bool:
 def _note(change: Change, row: CaRow) -> None:
     count = len(certificates_of(row))
     change.note("ca.changed", ca=row.name, command=change.what, mode=row.entry.revocation.value, count=count)
-
-
-def _found(session: Session, name: str) -> CaRow | None:
-    return session.scalars(select(CaRow).where(CaRow.name == name)).one_or_none()

@@ -3,7 +3,6 @@
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import authority, licences
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import ClientRow, WithdrawnRow
 from smartproxy.policy.addresses import address_of
 from smartproxy.policy.settings import ClientEntry
@@ -26,6 +26,8 @@ SILENT = timedelta(minutes=5)
 PREFIX = "spc_"
 """What every token begins with, so that a secret scanner recognizes one that leaked."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_ROWS = NamedRows(ClientRow, lambda name, known: NotFound(f"there is no client {name!r}; known: {known}"))
+find, listed = _ROWS.find, _ROWS.listed
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +50,7 @@ def add(change: Change, name: str, address: str | None = None, *, listens: Liste
     where = listens or Listens()
     if _NAME.fullmatch(name) is None:
         raise Unusable(f"{name!r} is not a valid client name; use letters, digits, '.', '_' and '-', at most 64")
-    if _found(change.session, name) is not None:
+    if _ROWS.get(change.session, name) is not None:
         raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
     token = new_token()
     entry = ClientEntry(
@@ -104,27 +106,10 @@ def remove(change: Change, name: str) -> ClientRow:
     return row
 
 
-def find(session: Session, name: str) -> ClientRow:
-    """The client of a name.
-
-    :raises NotFound: when there is none; the message lists those that there are.
-    """
-    row = _found(session, name)
-    if row is None:
-        names = ", ".join(each.name for each in listed(session)) or "none"
-        raise NotFound(f"there is no client {name!r}; known: {names}")
-    return row
-
-
 def entry_of(session: Session, name: str) -> ClientEntry | None:
     """The entry of a client, if there is one of this name."""
-    row = _found(session, name)
+    row = _ROWS.get(session, name)
     return None if row is None else row.entry
-
-
-def listed(session: Session) -> Sequence[ClientRow]:
-    """All clients by name."""
-    return session.scalars(select(ClientRow).order_by(ClientRow.name)).all()
 
 
 def authenticate(session: Session, token: str) -> ClientRow | None:
@@ -159,14 +144,14 @@ def worth_noting(row: ClientRow, now: datetime, version: str | None, address: st
 
 def note_call(session: Session, name: str, now: datetime, version: str | None, address: str) -> None:
     """Keep when a client called last, from where and with which version."""
-    row = _found(session, name)
+    row = _ROWS.get(session, name)
     if row is not None:
         row.last_seen, row.last_version, row.last_address = now, version, address
 
 
 def note_certificate(session: Session, name: str, until: datetime) -> None:
     """Keep until when the last tunnel certificate of a client is valid."""
-    row = _found(session, name)
+    row = _ROWS.get(session, name)
     if row is not None:
         row.certificate_until = until
 
@@ -187,10 +172,6 @@ def _checked(address: str | None) -> str | None:
         return str(address_of(address))
     except ValueError:
         raise Unusable(f"{address!r} is not an address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None
-
-
-def _found(session: Session, name: str) -> ClientRow | None:
-    return session.scalars(select(ClientRow).where(ClientRow.name == name)).one_or_none()
 
 
 def new_token(prefix: str = PREFIX) -> str:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from sqlalchemy import func, select, update
@@ -26,6 +26,7 @@ from smartproxy.backend import audit, authority, history, licences, states
 from smartproxy.backend.change import COMMENT, Change, Channel
 from smartproxy.backend.database import announce
 from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.named import by_name
 from smartproxy.backend.schema import (
     CaRow,
     ClientRow,
@@ -116,7 +117,7 @@ def _check_clients(session: Session, configuration: Configuration) -> None:
 
     :raises ChangeRefused: with the client's name.
     """
-    for row in session.scalars(select(ClientRow).order_by(ClientRow.name)):
+    for row in by_name(session, ClientRow):
         outbound = row.entry.outbound(configuration.client.outbound)
         try:
             check_listeners(configuration.server.partners, outbound)
@@ -230,9 +231,9 @@ def build(session: Session, generation: int) -> bytes:
         "site": "" if site is None else site.name,
         "server": {
             "identities": [write_object(row.entry) for row in _identities(session)],
-            "cas": [write_object(row.entry) for row in _named(session, CaRow)],
+            "cas": [write_object(row.entry) for row in by_name(session, CaRow)],
             "revocation": [_revocation(row) for row in _revocations(session)],
-            "partners": [write_object(row.entry) for row in _named(session, PartnerRow)],
+            "partners": [write_object(row.entry) for row in by_name(session, PartnerRow)],
             "licence": licences.carried(session),
         },
     }
@@ -263,11 +264,11 @@ def _entry_at(session: Session, place: str) -> str:
     names: Sequence[str]
     match match[1]:
         case "partners":
-            names = [f"partner {row.name}" for row in _named(session, PartnerRow)]
+            names = [f"partner {row.name}" for row in by_name(session, PartnerRow)]
         case "identities":
             names = [f"identity {row.name}" for row in _identities(session)]
         case "cas":
-            names = [f"ca {row.name}" for row in _named(session, CaRow)]
+            names = [f"ca {row.name}" for row in by_name(session, CaRow)]
         case _:
             names = [
                 f"revocation list of {row.issuer}{f' for {row.scope.part}' if row.scope.part else ''}"
@@ -279,15 +280,8 @@ def _entry_at(session: Session, place: str) -> str:
     return names[number] if match[3] is None else f"{names[number]}, {match[3]}"
 
 
-_Row = TypeVar("_Row", CaRow, IdentityRow, PartnerRow)
-
-
-def _named(session: Session, table: type[_Row]) -> Sequence[_Row]:
-    return session.scalars(select(table).order_by(table.name)).all()
-
-
 def _identities(session: Session) -> Sequence[IdentityRow]:
-    return [row for row in _named(session, IdentityRow) if row.entry is not None]
+    return [row for row in by_name(session, IdentityRow) if row.entry is not None]
 
 
 def _revocations(session: Session) -> Sequence[RevocationRow]:

@@ -31,6 +31,7 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
+from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
 from smartproxy.net.tls.context import CertificateUnusable, new_context, show_identity
 from smartproxy.net.tls.facts import certificate_facts
@@ -39,6 +40,8 @@ from smartproxy.policy.partners import ServerIdentity
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 SOON = timedelta(days=30)
 """A certificate that ends earlier than this is worth a warning."""
+_ROWS = NamedRows(IdentityRow, lambda name, known: NotFound(f"there is no identity {name!r}; known: {known}"))
+find, listed = _ROWS.find, _ROWS.listed
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +78,7 @@ def plan(change: Change, name: str, pair: KeyAndChain, since: datetime) -> Ident
     :raises ChangeRefused: when nothing is in use, or the date is over, or the certificate is not valid then.
     :raises Unusable: when TLS cannot show them.
     """
-    entry, leaf, row = entry_of(name, pair), pair.chain[0], _found(change.session, name)
+    entry, leaf, row = entry_of(name, pair), pair.chain[0], _ROWS.get(change.session, name)
     if row is None or row.entry is None:
         raise ChangeRefused(f"the identity {name!r} has no certificate in use that could stay: leave the date out")
     if since <= change.now:
@@ -217,23 +220,6 @@ def remove(change: Change, name: str) -> IdentityRow:
     return row
 
 
-def find(session: Session, name: str) -> IdentityRow:
-    """The identity of a name.
-
-    :raises NotFound: when there is none; the message lists those that there are.
-    """
-    row = _found(session, name)
-    if row is None:
-        names = ", ".join(each.name for each in listed(session)) or "none"
-        raise NotFound(f"there is no identity {name!r}; known: {names}")
-    return row
-
-
-def listed(session: Session) -> Sequence[IdentityRow]:
-    """All identities by name."""
-    return session.scalars(select(IdentityRow).order_by(IdentityRow.name)).all()
-
-
 def chain_of(row: IdentityRow) -> list[x509.Certificate]:
     """The certificates of an identity, the leaf first; none while only a request is out."""
     return [] if row.entry is None else read_certificates(row.entry.certificate.encode("ascii"), row.name)
@@ -319,12 +305,8 @@ def _request(key: PrivateKey, subject: Subject) -> x509.CertificateSigningReques
 
 def _row(session: Session, name: str) -> IdentityRow:
     """The identity of a name, made if there is none."""
-    row = _found(session, name)
+    row = _ROWS.get(session, name)
     if row is None:
         row = IdentityRow(name=name)
         session.add(row)
     return row
-
-
-def _found(session: Session, name: str) -> IdentityRow | None:
-    return session.scalars(select(IdentityRow).where(IdentityRow.name == name)).one_or_none()

@@ -10,13 +10,12 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas
 from smartproxy.backend.certificates import certificate_pin, key_pin, subject_text
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, NotFound
+from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.logs.render import escape
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
@@ -25,6 +24,10 @@ PIN_DIGITS_LEAST = 8
 """Digits of a SHA-256 by which a pin may be named."""
 SUBJECT_MOST = 2048
 """Characters of a pinned certificate's subject that are kept."""
+_ROWS = NamedRows(
+    PartnerRow, lambda name, known: NotFound(f"there is no partner {name!r}; 'smartproxy partner list' shows all")
+)
+find, listed = _ROWS.find, _ROWS.listed
 
 
 def pinned(certificate: x509.Certificate, *, key: bool = False) -> tuple[CertificatePin | KeyPin, PinNote]:
@@ -42,7 +45,7 @@ def add(change: Change, partner: Partner, notes: Iterable[PinNote] = ()) -> Part
     :raises AlreadyThere: when there is one of this name.
     :raises NotFound: when a CA that is named is not there.
     """
-    if _found(change.session, partner.name) is not None:
+    if _ROWS.get(change.session, partner.name) is not None:
         raise AlreadyThere(
             f"there is a partner {partner.name!r} already; 'smartproxy partner change {partner.name}' changes it"
         )
@@ -110,22 +113,6 @@ def remove(change: Change, name: str) -> PartnerRow:
     return row
 
 
-def find(session: Session, name: str) -> PartnerRow:
-    """The partner of a name.
-
-    :raises NotFound: when there is none.
-    """
-    row = _found(session, name)
-    if row is None:
-        raise NotFound(f"there is no partner {name!r}; 'smartproxy partner list' shows all")
-    return row
-
-
-def listed(session: Session) -> Sequence[PartnerRow]:
-    """All partners by name."""
-    return session.scalars(select(PartnerRow).order_by(PartnerRow.name)).all()
-
-
 def rule_text(rule: Rule, notes: Iterable[PinNote] = ()) -> str:
     """A rule for people; of a pinned certificate that is known, with what stands in it."""
     match rule:
@@ -167,7 +154,3 @@ def _names(text: str, rule: Rule) -> bool:
 
 def _note(change: Change, row: PartnerRow) -> None:
     change.note("partner.changed", partner=row.name, command=change.what, codes=list(row.entry.codes))
-
-
-def _found(session: Session, name: str) -> PartnerRow | None:
-    return session.scalars(select(PartnerRow).where(PartnerRow.name == name)).one_or_none()

@@ -66,6 +66,15 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcTime(), str: sqlalchemy.Text(), bytes: LargeBinary()}
 
 
+class NamedRow(Base):
+    """A row that has a name which no other row of its table has."""
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+
+
 def new_store_id() -> str:
     """An id that no other store has."""
     return secrets.token_hex(8)
@@ -118,13 +127,11 @@ class GenerationRow(Base):
     digest: Mapped[str] = mapped_column(String(16))
 
 
-class ClientRow(Base):
+class ClientRow(NamedRow):
     """A client, and what was last seen of it."""
 
     __tablename__ = "clients"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[ClientEntry] = mapped_column(Declared(ObjectOf(ClientEntry)))
     last_seen: Mapped[datetime | None]
     last_version: Mapped[str | None]
@@ -159,13 +166,11 @@ class WithdrawnRow(Base):
     token_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
-class CaRow(Base):
+class CaRow(NamedRow):
     """A CA that partners' certificates may chain to, with its intermediates."""
 
     __tablename__ = "cas"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[TrustedCa] = mapped_column(Declared(ObjectOf(TrustedCa)))
 
 
@@ -197,7 +202,7 @@ class RevocationRow(Base):
         return SerialSet(self.octets, self.width)
 
 
-class IdentityRow(Base):
+class IdentityRow(NamedRow):
     """A certificate and key that the server shows to partners, their successor, and the request that is still out.
 
     ``planned`` takes the place of ``entry`` at ``planned_since``; both are there, or neither.
@@ -205,8 +210,6 @@ class IdentityRow(Base):
 
     __tablename__ = "identities"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[ServerIdentity | None] = mapped_column(sealed_entry("identities.entry", ObjectOf(ServerIdentity)))
     request: Mapped[CertificateRequest | None] = mapped_column(
         sealed_entry("identities.request", ObjectOf(CertificateRequest))
@@ -215,13 +218,11 @@ class IdentityRow(Base):
     planned_since: Mapped[datetime | None]
 
 
-class PartnerRow(Base):
+class PartnerRow(NamedRow):
     """A partner, and what is known of the certificates that its entry pins."""
 
     __tablename__ = "partners"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[Partner] = mapped_column(Declared(ObjectOf(Partner)))
     notes: Mapped[tuple[PinNote, ...]] = mapped_column(Declared(ListOf(item=ObjectOf(PinNote))))
 

@@ -22,6 +22,7 @@ from smartproxy.backend.certificates import certificate_pin, read_certificates, 
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
 from smartproxy.backend.fetching import Fetched, Wanted
+from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import CaRow
 from smartproxy.backend.trust_tables import ListedCaRow, TrustListRow
 from smartproxy.logs.catalogue import look_up
@@ -37,6 +38,11 @@ GONE = "gone"
 """The status of a CA that its list names no more."""
 _TEXT = Lines(most=10_000)
 _DIGITS_LEAST = 8
+_ROWS = NamedRows(
+    TrustListRow,
+    lambda name, known: NotFound(f"there is no trust list {name!r}; 'smartproxy trust-list list' shows all"),
+)
+find = _ROWS.find
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +106,7 @@ def add(change: Change, entry: TrustListEntry) -> TrustListRow:
     :raises AlreadyThere: when there is one of this name.
     :raises ChangeRefused: when its address cannot be one.
     """
-    if _found(change.session, entry.name) is not None:
+    if _ROWS.get(change.session, entry.name) is not None:
         raise AlreadyThere(f"there is a trust list {entry.name!r} already; remove it first")
     read_certificates(entry.signers.encode("ascii"), "the signer")
     if entry.url is not None:
@@ -119,20 +125,9 @@ def remove(change: Change, name: str) -> None:
     change.session.execute(delete(ListedCaRow).where(ListedCaRow.trust_list == name))
 
 
-def find(session: Session, name: str) -> TrustListRow:
-    """The trust list of a name.
-
-    :raises NotFound: when there is none.
-    """
-    row = _found(session, name)
-    if row is None:
-        raise NotFound(f"there is no trust list {name!r}; 'smartproxy trust-list list' shows all")
-    return row
-
-
 def listed(session: Session) -> Iterator[KnownTrustList]:
     """All trust lists by name."""
-    for row in session.scalars(select(TrustListRow).order_by(TrustListRow.name)):
+    for row in _ROWS.listed(session):
         signers = read_certificates(row.entry.signers.encode("ascii"), "the signer")
         yield KnownTrustList(
             name=row.name,
@@ -251,7 +246,7 @@ def due(session: Session, now: datetime) -> list[DueTrustList]:
     allowed = settings.value_of(session, settings.DOWNLOAD_NETWORKS)
     assert isinstance(allowed, list)
     found = []
-    for row in session.scalars(select(TrustListRow).order_by(TrustListRow.name)):
+    for row in _ROWS.listed(session):
         if row.entry.url is not None and (row.next_try is None or row.next_try <= now):
             wanted = Wanted(url=row.entry.url, etag=row.etag, modified=row.modified, allowed=allowed)
             found.append(DueTrustList(name=row.name, wanted=wanted))
@@ -341,10 +336,6 @@ def _meant(session: Session, name: str, which: str) -> ListedCaRow:
             f"'smartproxy trust-list proposals {name}' shows them; give {_DIGITS_LEAST} digits or more"
         )
     return fits[0]
-
-
-def _found(session: Session, name: str) -> TrustListRow | None:
-    return session.scalars(select(TrustListRow).where(TrustListRow.name == name)).one_or_none()
 
 
 def _record(name: str, now: datetime, **fields: object) -> Record:

@@ -9,12 +9,12 @@ from sqlalchemy import JSON, BigInteger, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared
-from smartproxy.backend.schema import Base
+from smartproxy.backend.schema import Base, NamedRow
 from smartproxy.policy.schema import ObjectOf
 from smartproxy.policy.trust_lists import TrustListEntry
 
 
-class TrustListRow(Base):
+class TrustListRow(NamedRow):
     """A trust list, what the one that was taken last says of itself, and how its downloads go.
 
     ``told_over`` is the ``next_update`` that was told to have passed.
@@ -22,8 +22,6 @@ class TrustListRow(Base):
 
     __tablename__ = "trust_lists"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[TrustListEntry] = mapped_column(Declared(ObjectOf(TrustListEntry)))
     sequence: Mapped[int | None] = mapped_column(BigInteger)
     fingerprint: Mapped[str | None] = mapped_column(String(64))

@@ -9,18 +9,16 @@ from sqlalchemy import JSON, BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared, sealed_text
-from smartproxy.backend.schema import Base
+from smartproxy.backend.schema import Base, NamedRow
 from smartproxy.policy.permissions import UserEntry
 from smartproxy.policy.schema import ObjectOf
 
 
-class UserRow(Base):
+class UserRow(NamedRow):
     """A user of the page; ``password`` is the argon2id hash of the password."""
 
     __tablename__ = "users"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
     entry: Mapped[UserEntry] = mapped_column(Declared(ObjectOf(UserEntry)))
     password: Mapped[str]
     last_login: Mapped[datetime | None]

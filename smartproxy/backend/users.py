@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import passwords, second_factors
 from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
+from smartproxy.backend.named import NamedRows
 from smartproxy.backend.store import Store
 from smartproxy.backend.user_tables import LoginRow, UserRow
 from smartproxy.policy import limits
@@ -28,6 +29,8 @@ NOTED_AGAIN = timedelta(seconds=60)
 """Something done so soon after what was noted last is not noted."""
 _BROWSER_MOST = 200
 _BY_MOST = 1000
+_ROWS = NamedRows(UserRow, lambda name, known: NotFound(f"there is no user {name!r}; 'smartproxy user list' shows all"))
+find, listed = _ROWS.find, _ROWS.listed
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +53,7 @@ def add(change: Change, name: str, role: AdminRole, password: str) -> UserEntry:
     :raises AlreadyThere: when there is one of this name.
     :raises ChangeRefused: when the password is not worth anything, or the role more than its giver's.
     """
-    if _found(change.session, name) is not None:
+    if _ROWS.get(change.session, name) is not None:
         raise AlreadyThere(f"there is a user {name!r} already; 'smartproxy user password {name}' sets a new password")
     _check_gift(change.allowed, role, change.by)
     passwords.check(password, name)
@@ -67,7 +70,7 @@ def remove(change: Change, name: str) -> None:
 
     :raises NotFound: when there is none of this name.
     """
-    row = found(change.session, name)
+    row = find(change.session, name)
     _check_gift(change.allowed, row.entry.role, change.by)
     _check_other(change, name)
     end_logins(change.session, name)
@@ -83,7 +86,7 @@ def alter(change: Change, name: str, *, role: AdminRole | None = None, enabled: 
     :raises NotFound: when there is none of this name.
     :raises ChangeRefused: when a role is more than its giver's, or somebody would do this to its own account.
     """
-    row = found(change.session, name)
+    row = find(change.session, name)
     entry = row.entry
     for each in {entry.role, role or entry.role}:
         _check_gift(change.allowed, each, change.by)
@@ -101,7 +104,7 @@ def set_password(change: Change, name: str, password: str) -> UserEntry:
     :raises NotFound: when there is none of this name.
     :raises ChangeRefused: when the password is not worth anything, or the user may do more than who sets it.
     """
-    row = found(change.session, name)
+    row = find(change.session, name)
     _check_gift(change.allowed, row.entry.role, change.by)
     passwords.check(password, name)
     row.password = passwords.hashed(password)
@@ -117,27 +120,11 @@ def forget_second_factor(change: Change, name: str) -> None:
     :raises NotFound: when there is none of this name.
     :raises ChangeRefused: when it has no second factor, or the user may do more than who forgets it.
     """
-    _check_gift(change.allowed, found(change.session, name).entry.role, change.by)
+    _check_gift(change.allowed, find(change.session, name).entry.role, change.by)
     if not second_factors.drop(change.session, name):
         raise ChangeRefused(f"the user {name} has no second factor")
     end_logins(change.session, name)
     change.note("user.changed", command=change.what, names=[name])
-
-
-def listed(session: Session) -> Sequence[UserRow]:
-    """All users, by name."""
-    return sorted(session.scalars(select(UserRow)), key=lambda row: row.name)
-
-
-def found(session: Session, name: str) -> UserRow:
-    """A user.
-
-    :raises NotFound: when there is none of this name.
-    """
-    row = _found(session, name)
-    if row is None:
-        raise NotFound(f"there is no user {name!r}; 'smartproxy user list' shows all")
-    return row
 
 
 def any_administrator(session: Session) -> bool:
@@ -155,19 +142,19 @@ def governed(store: Store) -> bool:
 def is_user(store: Store, name: str) -> bool:
     """Whether there is a user of this name."""
     with store.reading() as session:
-        return _found(session, name) is not None
+        return _ROWS.get(session, name) is not None
 
 
 def check_password(store: Store, name: str, password: str) -> bool:
     """Whether a user has this password; it takes the same time whether there is such a user or not."""
     with store.reading() as session:
-        row = _found(session, name)
+        row = _ROWS.get(session, name)
         stored = None if row is None or not row.entry.enabled else row.password
     good = passwords.fits(stored, password)
     if good and stored is not None and passwords.outdated(stored):
         renewed = passwords.hashed(password)
         with store.writing() as session:
-            found(session, name).password = renewed
+            find(session, name).password = renewed
     return good
 
 
@@ -189,7 +176,7 @@ def log_in(store: Store, name: str, now: datetime, address: str, browser: str) -
     """
     cookie = secrets.token_urlsafe(32)
     with store.writing() as session:
-        row = found(session, name)
+        row = find(session, name)
         row.last_login, row.last_address = now, address
         session.execute(delete(LoginRow).where(or_(LoginRow.ends <= now, LoginRow.seen <= now - IDLE)))
         mine = select(LoginRow).where(LoginRow.user == name).order_by(LoginRow.id.desc())
@@ -210,7 +197,7 @@ def logged_in(store: Store, cookie: str, now: datetime, *, active: bool = True) 
         login = session.scalars(select(LoginRow).where(LoginRow.cookie_sha256 == digest_of(cookie))).one_or_none()
         if login is None or login.ends <= now or login.seen + IDLE <= now:
             return None
-        user = _found(session, login.user)
+        user = _ROWS.get(session, login.user)
         if user is None or not user.entry.enabled:
             return None
         known = LoggedIn(name=user.name, role=user.entry.role, login=login.id, ends=login.ends)
@@ -279,7 +266,3 @@ def _check_other(change: Change, name: str) -> None:
     """Nobody shuts itself out on the page: so there is always somebody left who can let others in."""
     if change.channel is Channel.PAGE and change.by == name:
         raise ChangeRefused("this is your own account; have another administrator do it, or use the command")
-
-
-def _found(session: Session, name: str) -> UserRow | None:
-    return session.scalars(select(UserRow).where(UserRow.name == name)).one_or_none()

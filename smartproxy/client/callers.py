@@ -110,6 +110,7 @@ class Callers:
         self._attach = attach
         self._new_id = new_id
         self._waiting: dict[RequesterLeg, Deferred[None]] = {}
+        self._listening: list[RequesterFactory] = []
 
     def factory(self, partner: str, session: str | None = None) -> RequesterFactory:
         """What takes the callers of a listener.
@@ -118,13 +119,21 @@ class Callers:
         :param session: the id of the session, for a single caller; :attr:`over <house.Questions>` is told it then,
             whatever comes of the caller.
         """
-        return RequesterFactory(
+        factory = RequesterFactory(
             self._reactor,
             _Host(self, partner, session),
             seconds=limits.CALLER_SECONDS,
             closing=lambda: self._configuration().deadlines.closing,
             dialogue=None if partner else either_way,
         )
+        if session is None:
+            self._listening.append(factory)
+        return factory
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is a caller that has no session, and may get one."""
+        return bool(self._waiting) or any(factory.asking for factory in self._listening)
 
     def requested(self, leg: RequesterLeg, target: Target | None, name: str, session: str | None) -> None:
         """A caller wants a partner.

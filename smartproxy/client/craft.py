@@ -25,7 +25,7 @@ from smartproxy.client.words import (
     ServerWorkers,
     StationTried,
     TakeCaller,
-    TryPartner,
+    TryOut,
     TunnelIsDown,
     TunnelIsUp,
     pieces,
@@ -83,7 +83,7 @@ class ClientCraft:
             CountConnections: self._count,
             OpenSession: self._open_session,
             TakeCaller: self._take_caller,
-            TryPartner: self._try_partner,
+            TryOut: self._try_out,
         }
 
     # What the supervisor says.
@@ -149,9 +149,9 @@ class ClientCraft:
         factory = self._house.callers.factory(partner, session)
         adopt(self._worker.reactor, accepted, host, port, factory.buildProtocol)
 
-    def _try_partner(self, session: str, partner: str) -> Deferred[Answer]:
+    def _try_out(self, session: str, partner: str | None) -> Deferred[Answer]:
         async def tried() -> Answer:
-            await self._house.try_partner(session, partner)
+            await self._house.try_out(session, partner)
             return {}
 
         return Deferred.fromCoroutine(tried())

@@ -31,7 +31,7 @@ from smartproxy.client.words import (
     OpenSession,
     StationTried,
     TakeCaller,
-    TryPartner,
+    TryOut,
 )
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
@@ -83,6 +83,7 @@ class CrewHouse:
         self._reactor = reactor
         self._events = events
         self._told = 0
+        self._choosing = 0
         self._questions = questions
         self._source = source
         self._single = single
@@ -95,6 +96,12 @@ class CrewHouse:
     def workers(self) -> tuple[ToldWorker, ...]:
         """Part of ``House``."""
         return self.crew.condition()
+
+    @property
+    def pending(self) -> bool:
+        """Part of ``House``."""
+        live = self.crew.live
+        return self._choosing > 0 or any(held not in live for member in self.crew.started for held in member.holds)
 
     def start(self) -> None:
         """Have the workers made."""
@@ -177,15 +184,19 @@ class CrewHouse:
             if failure.check(TimeoutError, OwnFault, TunnelFault) is None:
                 self._events.failure("smartproxy.client.crew", failure)
 
-        chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
-        chosen.addCallback(give).addErrback(failed)
+        def settled(_: object) -> None:
+            self._choosing -= 1
 
-    async def try_partner(self, session: str, name: str) -> None:
+        self._choosing += 1
+        chosen = self.crew.choose().addTimeout(limits.CALLER_SECONDS, self._reactor)
+        chosen.addCallback(give).addErrback(failed).addBoth(settled)
+
+    async def try_out(self, session: str, partner: str | None) -> None:
         """Part of ``House``."""
         member = await self.crew.choose()
         self._carry(member, session)
         with contextlib.suppress(OwnFault, TunnelFault):
-            await member.link.ask(TryPartner, seconds=CALL_SECONDS, session=session, partner=name)
+            await member.link.ask(TryOut, seconds=CALL_SECONDS, session=session, partner=partner)
 
     async def look(self) -> None:
         """Part of ``House``."""
@@ -239,16 +250,12 @@ class CrewHouse:
 
     def _carry(self, member: CrewMember, session: str) -> None:
         """A worker has what becomes a session, until it says that it is over, or dies."""
-        member.holds[session] = partial(self._over, session)
+        member.holds[session] = partial(self._questions.over, session)
 
     def _give_up(self, member: CrewMember, session: str) -> None:
         """A worker was not told of what it was to carry."""
         self.over(member, session)
         self.crew.rest(member)
-
-    def _over(self, session: str) -> None:
-        self._events.levels.forget(session)
-        self._questions.over(session)
 
     def _call(self, member: CrewMember, session: str, **wanted: Any) -> Deferred[Answer]:
         if session not in member.holds:

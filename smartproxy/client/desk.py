@@ -6,7 +6,7 @@ processes carry the sessions: nothing begins without a place, and each is given 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import datetime
 
 import attrs
@@ -50,6 +50,11 @@ class SessionDesk:
     def count(self) -> int:
         """How many sessions there are, whoever began them; those that are being opened included."""
         return len(self._places)
+
+    @property
+    def sessions(self) -> Set[str]:
+        """Those, by their ids."""
+        return self._places.keys()
 
     def sessions_of(self, partner: str) -> int:
         """How many sessions there are that this partner began."""

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 
 from smartproxy.client.callers import Callers
 from smartproxy.client.calls import GrantedCall, WantedCall
+from smartproxy.client.greeting import try_station
 from smartproxy.client.station import StationSessions
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
@@ -80,6 +81,10 @@ class House(Protocol):
     def workers(self) -> tuple[ToldWorker, ...]:
         """The processes that carry sessions, where these are others."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is a caller that has no session, and may get one."""
+
     def start(self) -> None:
         """Be there for sessions; the daemon starts."""
 
@@ -102,8 +107,11 @@ class House(Protocol):
     def factory(self, partner: str) -> IProtocolFactory:
         """What takes the callers of a listener; see :meth:`~smartproxy.client.callers.Callers.factory`."""
 
-    async def try_partner(self, session: str, name: str) -> None:
-        """Have a partner called, as an operator asked; see :meth:`~smartproxy.client.callers.Callers.try_partner`."""
+    async def try_out(self, session: str, partner: str | None) -> None:
+        """Call a partner or, for ``None``, the station, as an operator asked, up to the greeting.
+
+        See :meth:`~smartproxy.client.callers.Callers.try_partner` and :func:`~smartproxy.client.greeting.try_station`.
+        """
 
     async def look(self) -> None:
         """Find out how sessions and data connections are, before that is told."""
@@ -159,7 +167,11 @@ class SessionHouse:
             new_id=new_id,
         )
         self.factory = self.callers.factory
-        self.try_partner = self.callers.try_partner
+
+    @property
+    def pending(self) -> bool:
+        """Part of :class:`House`."""
+        return self.callers.pending
 
     def start(self) -> None:
         """Part of :class:`House`."""
@@ -190,6 +202,16 @@ class SessionHouse:
         finally:
             if inbound.session not in self.sessions.live:
                 self._questions.over(inbound.session)
+
+    async def try_out(self, session: str, partner: str | None) -> None:
+        """Part of :class:`House`."""
+        if partner is not None:
+            await self.callers.try_partner(session, partner)
+            return
+        try:
+            await try_station(self._reactor, self._events, self.configuration, session, self._questions.tried)
+        finally:
+            self._questions.over(session)
 
     async def attach(self, server: int, ticket: bytes) -> ILeg:
         """The leg of a session that a server is ready for.

@@ -37,6 +37,7 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
 from smartproxy.net.transport.sockets import dialling
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
@@ -48,6 +49,8 @@ from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.lane import Inbound
 
+SETTLING_SECONDS = 0.1
+"""Time between two looks whether what has to be there, or over, before another process takes over is."""
 FLUSH_SECONDS = 2.0
 """How long the end of the daemon waits for its last events to be stored."""
 
@@ -63,8 +66,10 @@ class ClientService(Service):
     :param copy: where a copy for the next start is kept, if there is to be one; made with the events.
     :param endpoint: makes the endpoint of a server from the reactor, its host and its port.
     :param house: makes the place where sessions live; without it, that is this process.
+    :param heir: whether it takes over from an older process, which takes all calls until this one serves.
     :ivar drain_seconds: the given ``drain``; may be changed until the client stops.
     :ivar draining: whether the client stops.
+    :ivar succeeded: whether a newer process has taken over.
     :ivar stop_reason: why it stops; may be changed until then.
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
@@ -83,7 +88,10 @@ class ClientService(Service):
         copy: Callable[[Events], CopyFile] | None = None,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
         house: Callable[[Events, Questions], House] | None = None,
+        heir: bool = False,
     ) -> None:
+        self._heir = heir
+        self.succeeded = False
         self._reactor = reactor
         self._servers = servers
         self.drain_seconds = drain
@@ -146,10 +154,8 @@ class ClientService(Service):
             reactor=reactor,
             events=self.events,
             backend=backend,
-            try_partner=self._house.try_partner,
-            configuration=self._client_part,
+            try_out=self._house.try_out,
             wished=self._told.wished,
-            tried=self.desk.station_tried,
         )
 
     # The life of the daemon.
@@ -183,7 +189,7 @@ class ClientService(Service):
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
-        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls().values()])
+        await gatherResults([control.drain().addErrback(self._not_heard) for control in self._controls().values()])
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in list(self._tunnels.values()):
             await maybeDeferred(tunnel.stopService)
@@ -197,7 +203,7 @@ class ClientService(Service):
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
 
-    def _not_drained(self, failure: Failure) -> None:
+    def _not_heard(self, failure: Failure) -> None:
         """Report bugs only: a server that does not answer, or whose tunnel is down, opens no sessions either."""
         if failure.check(TunnelFault, TunnelLost) is None:
             self.events.failure("smartproxy.client.service", failure)
@@ -205,6 +211,33 @@ class ClientService(Service):
     def hurry(self) -> None:
         """Wait for sessions no longer; end them."""
         self.sessions.hurry()
+
+    # Before and after this process, there may be another one.
+
+    async def taken_over(self) -> None:
+        """Wait until calls can be taken both ways, and take them: the servers were dialled, with a configuration."""
+        while self._configuration is None or not all(tunnel.tried for tunnel in self._tunnels.values()):
+            await deferLater(self._reactor, SETTLING_SECONDS)
+        self._heir = False
+        self.calls.adopt(self._configuration)
+
+    async def announce(self) -> None:
+        """Part of ``Succeeded``: the servers take the newer process beside this one."""
+        await gatherResults([control.moved().addErrback(self._not_heard) for control in self._controls().values()])
+
+    async def hand_over(self) -> None:
+        """Part of ``Succeeded``: take no more calls, and let what was begun become sessions."""
+        self.succeeded = True
+        self._told.leave()
+        await self.calls.close(Cause.DAEMON_SUCCEEDED.meaning)
+        until = self._reactor.seconds() + limits.CALLER_SECONDS + limits.OPENING.most
+        while self._pending and self._reactor.seconds() < until:
+            await deferLater(self._reactor, SETTLING_SECONDS)
+
+    @property
+    def _pending(self) -> bool:
+        """Whether something is here that is to become a session."""
+        return self._house.pending or not self.desk.sessions <= self.sessions.live.keys()
 
     # For smartproxy ctl.
 
@@ -283,7 +316,10 @@ class ClientService(Service):
         self._keep()
         if self._tunnels:
             self._renew()
-            return
+        elif not self._heir or self._configuration is not None:
+            self._dial_all(credential)
+
+    def _dial_all(self, credential: ClientCredential) -> None:
         for host, port in self._servers:
             self._dial(host, port, credential)
 
@@ -342,7 +378,11 @@ class ClientService(Service):
         self._proxy_ids = frozenset(licences)
         self._renew()
         self._house.adopt(configuration.client)
-        self.calls.adopt(configuration)
+        if not self._heir:
+            self.calls.adopt(configuration)
+        elif self._credential is not None and not self._tunnels:
+            # Whatever a server opens from then on can be opened.
+            self._dial_all(self._credential)
 
     def _put_back(self, before: Configuration | None, licences: Mapping[str, str]) -> None:
         """Use the generation before again; serve nobody where there is none, or where even that raises."""

@@ -55,6 +55,10 @@ class ToldSessions:
         """Tell which sessions run, again and again."""
         self._next.start(TELL_SECONDS)
 
+    def leave(self) -> None:
+        """Leave it to a newer process of this client to tell which sessions run: the backend holds one list of each."""
+        self._next.stop()
+
     def stop(self, seconds: float) -> Deferred[None]:
         """Tell no more of live sessions, and wait so long for the records that are not stored yet."""
         self._next.stop()

@@ -90,10 +90,10 @@ class TakeCaller(TunnelCommand):
     arguments = [(b"partner", NAME), (b"session", SESSION)]
 
 
-class TryPartner(TunnelCommand):
-    """An operator wants to know how far a call gets."""
+class TryOut(TunnelCommand):
+    """An operator wants to know how far a call of a partner gets, or of the station where none is named."""
 
-    arguments = [(b"session", SESSION), (b"partner", NAME)]
+    arguments = [(b"session", SESSION), (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True))]
 
 
 class AskCall(TunnelCommand):
@@ -141,7 +141,7 @@ class ClientLink(Link):
             CountConnections,
             OpenSession,
             TakeCaller,
-            TryPartner,
+            TryOut,
         ],
         worker=[AskCall, StationTried, KeepRecord],
     )

@@ -1,15 +1,17 @@
 """Every event that SmartProxy writes: its stable name, level, fields, meaning and readers.
 
-The one place for event names; they are declared in :mod:`smartproxy.logs.session_events` and
-:mod:`smartproxy.logs.site_events`. Parts of the program emit by name (:mod:`smartproxy.logs.emit`); what does not
-stand here is not an event. Names are ``subject.what``, never change their meaning, and are what detection rules and
-scripts rely on; fields may be added. The page of events in the documents is generated from them.
+The one place for event names; they are declared in :mod:`smartproxy.logs.session_events`,
+:mod:`smartproxy.logs.site_events` and :mod:`smartproxy.logs.backend_events`. Parts of the program emit by name
+(:mod:`smartproxy.logs.emit`); what does not stand here is not an event. Names are ``subject.what``, never change their
+meaning, and are what detection rules and scripts rely on; fields may be added. The page of events in the documents is
+generated from them.
 
 Standards: the event types that Commission Implementing Regulation (EU) 2024/2690, annex 3.2, asks for.
 """
 
 from collections.abc import Mapping
 
+from smartproxy.logs.backend_events import BACKEND_EVENTS
 from smartproxy.logs.fields import ALWAYS, Audience, CatalogueError, EventType, joined
 from smartproxy.logs.session_events import SESSION_EVENTS
 from smartproxy.logs.site_events import SITE_EVENTS
@@ -51,5 +53,5 @@ Only so many of them are written in a second. An event that names a client, a pa
 proved it, and is always written.
 """
 
-EVENTS: Mapping[str, EventType] = joined(SITE_EVENTS, SESSION_EVENTS)
+EVENTS: Mapping[str, EventType] = joined(SITE_EVENTS, BACKEND_EVENTS, SESSION_EVENTS)
 """Every event, by name."""

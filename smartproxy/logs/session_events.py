@@ -8,12 +8,7 @@ from collections.abc import Mapping
 from smartproxy.logs.fields import Audience, EventType, entries_of, joined
 from smartproxy.logs.severity import Severity
 
-_TRACE = Severity.TRACE
-_DEBUG = Severity.DEBUG
-_INFO = Severity.INFO
-_WARNING = Severity.WARNING
-_ERROR = Severity.ERROR
-_CRITICAL = Severity.CRITICAL
+_TRACE, _DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = Severity
 
 # One entry: name, level, what happened, the fields that it always has, the fields that it may have.
 SESSION_EVENTS: Mapping[str, EventType] = joined(

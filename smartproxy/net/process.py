@@ -7,9 +7,11 @@ limit of open files as far as the system allows. A step that the system does not
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import resource
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 COLLECTED_FROM = 10_000
 """Objects that are made before garbage among them is looked for; they take one or two megabytes."""
@@ -57,6 +59,29 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_FROM, 20, 20)
+
+
+def cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use, 1 at least: those that it may run on, or fewer if its control group has a quota.
+
+    :param root: where ``/proc`` and ``/sys`` are; only groups of version 2 are asked.
+    """
+    try:
+        able = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        able = os.cpu_count() or 1
+    with contextlib.suppress(OSError):
+        groups = (root / "proc/self/cgroup").read_text("ascii", "replace").splitlines()
+        own = next((line[3:].lstrip("/") for line in groups if line.startswith("0::")), "")
+        top = root / "sys/fs/cgroup"
+        for group in (top / own, *(top / own).parents):
+            with contextlib.suppress(OSError, ValueError):
+                quota, period = (group / "cpu.max").read_text("ascii").split()
+                if quota != "max":
+                    able = min(able, math.ceil(int(quota) / int(period)))
+            if group == top:
+                break
+    return max(1, able)
 
 
 def _failures() -> Iterator[tuple[str, str]]:

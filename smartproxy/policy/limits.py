@@ -98,6 +98,8 @@ VERIFIED_LATELY_SECONDS: Final = 7 * 86_400.0
 VERIFIED_LATELY_MOST: Final = 10_000
 #: How long a new process of a daemon may take until it serves, before the old one goes on without it.
 SUCCESSION_SECONDS: Final = 60.0
+#: Processes of one client that a server is connected with: the newest, and older ones whose sessions come to their end.
+CLIENT_PROCESSES_MOST: Final = 4
 #: Connections that a port accepts in one turn of the reactor; the kernel holds the others until the next.
 ACCEPTS_MOST: Final = 64
 #: Connections that a port drops in such a turn beside these, because their callers have reset them already.
@@ -508,7 +510,8 @@ PROCESSES_READY: Final = 4
 
 #: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
 WORKERS_MOST: Final = 1_024
-WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")
+#: Unless another number is wanted, a daemon has one for each core, and no more than the default.
+WORKERS: Final = Limit(default=8, least=0, most=8, unit="processes")
 #: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
 WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
 #: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.

@@ -243,7 +243,7 @@ class ServerService(DmzService):
     def tunnel_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone; without any client, ports are closed, and configuration and keys are dropped."""
         self.carriers.gone(control)
-        if self.crew is not None:
+        if self.crew is not None and self.tunnel.named(control.client_name) is None:
             self.crew.client_went(control.client_name, why)
         self._listen_for_partners(NO_CLIENT)
         if not self.tunnel.controls:

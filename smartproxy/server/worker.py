@@ -269,7 +269,9 @@ class ServerCraft:
     # The tunnel.
 
     def _client_came(self, client: str) -> None:
-        self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
+        """A client is connected, or a newer process of one that is: its data connections go on."""
+        if client not in self._desks:
+            self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
     def _client_went(self, client: str, cause: str, message: str) -> None:
         desk = self._desks.pop(client, None)

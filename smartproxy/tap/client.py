@@ -120,6 +120,7 @@ class ClientSwitches(DaemonOptions):
         if self.source is not None and not _is_here(self.source):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
             self.end(NOT_STARTED, f"--source: this machine has no address {self.source}; give one of its own")
+        self.by_environment = not self["token-file"] and not self["token"] and bool(os.environ.get(TOKEN_VARIABLE))
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
         )
@@ -262,7 +263,11 @@ def makeService(options: ClientSwitches) -> IService:
             source=options.source,
             ruined=partial(options.signals.drain, _ruined()),
         ),
+        heir=options.launch.predecessor is not None,
     )
-    control = control_socket(reactor, ClientCondition(service), service, options, service.look)
+    environment = {**os.environ, TOKEN_VARIABLE: options.secret} if options.by_environment else os.environ
+    control = control_socket(
+        reactor, ClientCondition(service), service, options, service.look, hands_over=service, environment=environment
+    )
     notices = tuple(options.notices)
     return Life(reactor, service, options.signals, options.log, options.launch, notices, control=control, zygote=zygote)

@@ -22,6 +22,7 @@ from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneF
 from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
+from smartproxy.net.process import cores
 from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
 from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
@@ -40,8 +41,8 @@ _TWISTD_PID_FILE = "twistd.pid"
 WORKERS_SWITCH = [
     "workers",
     None,
-    str(WORKERS.default),
-    f"processes that carry the sessions, at most {WORKERS.most}; 0: the daemon itself",
+    None,
+    f"processes that carry the sessions; 0: the daemon itself [one for each core, at most {WORKERS.default}]",
 ]
 """The switch of the daemons that can have workers."""
 
@@ -138,7 +139,9 @@ class DaemonOptions(usage.Options):
         self.signals.listen_for_levels()
         self.notices: list[tuple[str, Mapping[str, object]]] = []
         try:
-            INHERITED.keep(given_by_manager(os.environ))
+            managed, stored = given_by_manager(os.environ)
+            INHERITED.keep(managed)
+            INHERITED.keep(stored, handed_over=True)
             self.predecessor = Predecessor.of(os.environ)
         except NotListening as error:
             self.end(WRONG_USE, str(error))
@@ -271,12 +274,15 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-def workers_wanted(text: str, *, one_each: bool = False) -> int:
+def workers_wanted(text: str | None, *, one_each: bool = False) -> int:
     """How many workers there are to be.
 
+    :param text: as it was given; ``None`` if nothing was.
     :param one_each: whether these wait for a session; some do even if none are asked for.
     :raises ValueError: when it is no number, or out of range.
     """
+    if text is None:
+        return PROCESSES_READY if one_each else min(cores(), WORKERS.default)
     if not text.isdecimal() or not WORKERS.admits(int(text)):
         raise ValueError(f"{text!r} is not a number of {WORKERS.unit} from {WORKERS.least} to {WORKERS.most}")
     return int(text) or (PROCESSES_READY if one_each else 0)

@@ -26,6 +26,7 @@ from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
 from smartproxy.net.process import collect_seldom, harden, keep_memory, take_descriptors
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.policy.causes import Cause
@@ -37,6 +38,9 @@ from smartproxy.tap.launch import Launch
 from smartproxy.tap.signals import Daemon, Signals
 from smartproxy.tap.succession import Succeeded, Succession
 from smartproxy.workers.spawning import Zygote
+
+_STORE_VARIABLE = "FDSTORE"
+"""How many descriptors the service manager keeps of this daemon; none, or ``0``, if it does not."""
 
 
 class Life(MultiService):
@@ -79,6 +83,8 @@ class Life(MultiService):
         self._words = words
         self._zygote = zygote
         self._tell = manager(environment)
+        if environment.get(_STORE_VARIABLE, "0") not in ("", "0"):
+            INHERITED.store = self._tell
         self._environment = environment
         self._watchdog: TimerService | None = None
         IService(daemon).setServiceParent(self)
@@ -138,12 +144,21 @@ class Life(MultiService):
         if self._control is not None and self._launch.predecessor is None:
             self._control.open()
         # After the handlers of signals, which are installed then.
-        self._reactor.callWhenRunning(self._serving)
+        self._reactor.callWhenRunning(self._begin)
         # No child of this service: it runs until all children have ended, which takes as long as a drain does.
         self._watchdog = watchdog(self._environment, self._reactor, self._tell)
         if self._watchdog is not None:
             self._watchdog.startService()
         collect_seldom()
+
+    def _begin(self) -> None:
+        """The reactor runs: the daemon serves, or does as soon as it can take over."""
+        if self._launch.predecessor is None:
+            self._serving()
+            return
+        successor: Any = self.daemon
+        taken = Deferred.fromCoroutine(successor.taken_over()).addCallback(lambda _: self._serving())
+        taken.addErrback(lambda failure: self.daemon.events.failure("smartproxy.tap.life", failure))
 
     def _serving(self) -> None:
         if self._control is not None and self._launch.predecessor is not None:
@@ -179,26 +194,30 @@ def daemon_reactor() -> Any:
 class SystemdTell(Protocol):
     """Sends a word to the service manager."""
 
-    def __call__(self, word: str, /) -> None:
-        """Send it; errors are ignored."""
+    def __call__(self, word: str, descriptors: Sequence[int] = (), /) -> None:
+        """Send it, and descriptors with it; errors are ignored."""
 
 
 def manager(environment: Mapping[str, str]) -> SystemdTell:
     """The sender to the service manager that the environment names; one that does nothing if there is none."""
     name = environment.get("NOTIFY_SOCKET", "")
     if name[:1] not in ("/", "@"):
-        return lambda word: None
+        return lambda word, descriptors=(): None
     address = "\0" + name[1:] if name.startswith("@") else name
 
-    def tell(word: str) -> None:
+    def tell(word: str, descriptors: Sequence[int] = ()) -> None:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
-            sender.sendto(word.encode(), address)
+            sender.connect(address)
+            if descriptors:
+                socket.send_fds(sender, [word.encode()], descriptors)
+            else:
+                sender.send(word.encode())
 
     return tell
 
 
-def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdTell) -> TimerService | None:
+def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: Callable[[str], object]) -> TimerService | None:
     """The timer that feeds the manager's watchdog while the reactor turns; ``None`` without a watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     whose = environment.get("WATCHDOG_PID", "")
@@ -220,17 +239,20 @@ def control_socket(
     options: DaemonOptions,
     look: Callable[[], Coroutine[Any, Any, None]] | None = None,
     hands_over: Succeeded | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> ControlSocket:
     """The control socket that the switches name; not open yet.
 
     :param look: see :class:`~smartproxy.ctl.daemon.Actions`.
     :param hands_over: the service, if it can leave its ports to a newer process.
+    :param environment: of that process.
     """
     path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
     drain = partial(options.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
     successor = None
     if hands_over is not None:
         over = partial(options.signals.drain, StopReason(Cause.DAEMON_SUCCEEDED, Cause.DAEMON_SUCCEEDED.meaning))
-        successor = Succession(reactor, options.launch, hands_over, over, manager(os.environ)).begin
+        tell = manager(os.environ)
+        successor = Succession(reactor, options.launch, hands_over, over, tell, environment).begin
     process = DaemonProcess(reactor, service, drain, options.pid_file, successor)
     return ControlSocket(reactor, path, Actions(reactor, condition, process, look))

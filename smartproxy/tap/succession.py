@@ -30,6 +30,9 @@ _TOLD: Final = 3
 class Succeeded(Protocol):
     """A daemon that can leave its ports to another process."""
 
+    async def announce(self) -> None:
+        """Tell others of the process that is about to start; maybe it never serves."""
+
     async def hand_over(self) -> None:
         """Accept no more, and send who is connected to the other process."""
 
@@ -71,6 +74,7 @@ class Succession:
             raise Refused("a newer process is starting, or has taken over, already")
         self._heir = _Heir(self._reactor)
         try:
+            await self._daemon.announce()
             number = await self._start(self._heir)
         finally:
             self._heir = None

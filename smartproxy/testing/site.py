@@ -34,6 +34,7 @@ class Site:
 
     :param folder: exists and is empty.
     :param say: told what is being done, in a few words.
+    :param workers: of the server and the client each; as many as they have by themselves if not given.
     :ivar reactor: runs it.
     :ivar port: where partners connect, once :meth:`start` is done.
     :ivar station_port: where the station listens.
@@ -45,7 +46,9 @@ class Site:
     :ivar authority: the CA that issues the certificate that partners see.
     """
 
-    def __init__(self, reactor: Any, folder: Path, *, say: Callable[[str], None] = quiet) -> None:
+    def __init__(
+        self, reactor: Any, folder: Path, *, say: Callable[[str], None] = quiet, workers: int | None = None
+    ) -> None:
         self.folder = folder.absolute()
         self.port = self.station_port = self.backend_port = self.tunnel_port = 0
         self.programs: list[Program] = []
@@ -58,6 +61,7 @@ class Site:
         self.client: Program | None = None
         self.reactor = reactor
         self._say = say
+        self._workers = () if workers is None else ("--workers", str(workers))
         self._environment = environment()
         for name in ("backend", "server", "client", "station", "partners", "certificates", "logs"):
             (self.folder / name).mkdir()
@@ -183,7 +187,7 @@ class Site:
     async def start_server(self, *more: str) -> Program:
         """Start the server, on the port for clients that it had before; partners' ports wait for its client."""
         self._put_log_away("smartproxy-server")
-        listen = ("--listen", f"127.0.0.1:{self.tunnel_port}", "--licence", str(self.licence))
+        listen = ("--listen", f"127.0.0.1:{self.tunnel_port}", "--licence", str(self.licence), *self._workers)
         self.server = self._daemon("smartproxy-server", *listen, *more, state="server")
         self.tunnel_port = (await self.server.wait_for_event("server.started"))["port"]
         return self.server
@@ -253,6 +257,7 @@ class Site:
             *("--backend-ca", str(self.certificates / "backend.crt")),
             *("--server", server),
             *("--token-file", str(self._token)),
+            *self._workers,
         )
 
     def _put_log_away(self, name: str) -> None:

@@ -34,9 +34,9 @@ class Desk:
     """The data connections of one client, and the tickets for its sessions.
 
     :param client_name: the client's, for events.
-    :ivar office: issues tickets.
     :param worker: which worker this is; ``None`` in a server that is one process.
-    :param renewed: told what the certificate says with which a data connection was made.
+    :param renewed: told what the certificate says with which a data connection was made; may be changed.
+    :ivar office: issues tickets.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Desk:
         self._client_name = client_name
         self._clock = clock
         self._events = events
-        self._renewed = renewed
+        self.renewed = renewed
         self._worker = worker
         self.office = TicketOffice()
         self._arrivals: dict[str, Deferred[DataLeg]] = {}
@@ -159,7 +159,7 @@ class Desk:
             )
         connection = kind.connection(self, Side.SERVER, self._clock, self._events, entrance.peer)
         self._connections.add(connection)
-        self._renewed(client)
+        self.renewed(client)
         return connection
 
     def data_attached(self, connection: DataConnection, ticket: bytes) -> None:

@@ -184,6 +184,12 @@ class DmzService(Service):
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
 
+    async def taken_over(self) -> None:
+        """Part of ``Successor``: what comes is taken from the start, and waits for a client."""
+
+    async def announce(self) -> None:
+        """Part of ``Succeeded``: clients are sent to the newer process once that serves."""
+
     async def hand_over(self) -> None:
         """Leave the ports, and the clients, to a newer process that listens with the same sockets."""
         self.succeeded = True

@@ -24,7 +24,7 @@ from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.boxes import line
-from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.contexts import Bond, PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -75,6 +75,7 @@ class ServerTunnel:
         self.held = GenerationId()
         self._workers: tuple[int, ...] = ()
         self._kind = kind
+        self._proxy_id = identity.proxy_id
         self._clock = clock
         self._user = user
         self._events = events
@@ -91,6 +92,7 @@ class ServerTunnel:
             welcome=self._welcome,
             up=self._control_up,
             down=self._control_down,
+            shared=self._shared,
             configure=self._configure,
         )
         self.factory = TunnelPort(clock, events, self.context, self._admit)
@@ -99,8 +101,8 @@ class ServerTunnel:
 
     @property
     def controls(self) -> tuple[ServerControl, ...]:
-        """The clients that take new sessions."""
-        return tuple(control for control in self._up if control.ready)
+        """The clients that take new sessions: of one with several processes, the newest."""
+        return tuple(control for control in self._up if control.ready and self.named(control.client_name) is control)
 
     def least_loaded(self) -> ServerControl | None:
         """The client that the next session goes to, if there is one."""
@@ -150,16 +152,19 @@ class ServerTunnel:
 
     def _admit(self, entrance: Entrance) -> IProtocol:
         """The protocol that the client asks for."""
-        client = self.context.verified(entrance.connection)
+        connection = entrance.connection
+        protocol = connection.get_alpn_proto_negotiated()
+        bound = self.context.bound(connection) if protocol == self._kind.data else None
+        client = bound or self.context.verified(connection)
         if self._withdrawn(client):
             raise PeerRefused(
                 cause=Cause.TUNNEL_WITHDRAWN,
                 advice="nothing to do if this client should be shut out; else give it a new certificate or credential",
                 subject=client.subject,
             )
-        protocol = entrance.connection.get_alpn_proto_negotiated()
         if protocol == self._kind.control:
             control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)
+            control.bond = Bond.of(connection, self._proxy_id)
             self._controls.add(control)
             return control
         if protocol == self._kind.data:
@@ -181,7 +186,7 @@ class ServerTunnel:
     # For control connections.
 
     async def _welcome(self, control: ServerControl, oldest: int, newest: int) -> Part:
-        """Give a client its name, unless an older connection has it and answers."""
+        """Give a client its name, unless an older connection has it and answers; one that expects it keeps its own."""
         try:
             agree(
                 self._part,
@@ -192,18 +197,25 @@ class ServerTunnel:
             self._refuse(control, Cause.TUNNEL_VERSIONS, fault)
             raise fault from apart
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
+            if holder.yields > self._clock.seconds() and len(self._processes_of(holder)) < limits.CLIENT_PROCESSES_MOST:
+                control.succeed(holder)
+                break
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
                 self._refuse(control, Cause.TUNNEL_NAME_TAKEN, taken)
                 raise taken
             holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client replaced it"))
-        if control.lost is None:
-            self._named[control.client_name] = control
+        else:
+            if control.lost is None:
+                self._named[control.client_name] = control
+        if control.bond is not None and control.lost is None:
+            self.context.bind(control.bond, control.client)
         return self._part
 
     def _control_up(self, control: ServerControl) -> None:
         """A client is ready."""
         self._up.add(control)
+        self._named[control.client_name] = control
         self._events.emit(
             "tunnel.up",
             client=control.client_name,
@@ -221,14 +233,26 @@ class ServerTunnel:
     def _control_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone."""
         self._controls.discard(control)
+        if control.bond is not None:
+            self.context.release(control.bond)
+        up = control in self._up
+        self._up.discard(control)
         if self._named.get(control.client_name) is control:
             del self._named[control.client_name]
-        if control in self._up:
-            self._up.discard(control)
+            for older in self._processes_of(control):
+                self._named[control.client_name] = older
+        if up:
             self._events.emit(
                 "tunnel.down", client=control.client_name, peer=control.peer, cause=why.cause, message=why.message
             )
             self._call(self._user.tunnel_down, control, why)
+
+    def _processes_of(self, control: ServerControl) -> list[ServerControl]:
+        """The connected processes of a client."""
+        return [each for each in self._up if each.client_name == control.client_name and each.lost is None]
+
+    def _shared(self, control: ServerControl) -> bool:
+        return any(each is not control and each.desk is control.desk for each in self._processes_of(control))
 
     async def _call_partner(
         self, control: ServerControl, session: str, partner: str, seconds: int, wish: CallWish

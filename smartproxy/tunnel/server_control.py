@@ -27,7 +27,7 @@ from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
-from smartproxy.tunnel.contexts import VerifiedClient
+from smartproxy.tunnel.contexts import Bond, VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (
@@ -109,6 +109,7 @@ class Registry:
         name is here and answers.
     :ivar up: told of a client that is ready.
     :ivar down: told of a client that is gone, whether it was ready or not.
+    :ivar shared: whether another process of the client, which is connected, has the same data connections.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
     """
@@ -117,6 +118,7 @@ class Registry:
     welcome: Callable[["ServerControl", int, int], Coroutine[Any, Any, Part]]
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
+    shared: Callable[["ServerControl"], bool]
     configure: Callable[["ServerControl", GenerationId, bytes], None]
     call: "Call"
 
@@ -131,7 +133,9 @@ class ServerControl(BoundedAMP):
     :param clock: ``callLater``'s owner; with :func:`~smartproxy.logs.clock.make_steady` in a daemon.
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
-    :ivar desk: its data connections, where they are of this process.
+    :ivar desk: its data connections, where they are of this process; those of its older processes, too.
+    :ivar yields: until when it lets a newer process of the client connect beside it.
+    :ivar bond: what its data connections may prove themselves by.
     :ivar elsewhere: the sessions that workers carry or open through this client.
     """
 
@@ -151,7 +155,9 @@ class ServerControl(BoundedAMP):
         self._user = user
         self._assembly = Assembly()
         self.desk = Desk(client.name, clock, events, self.renewed)
+        self.bond: Bond | None = None
         self.elsewhere: set[str] = set()
+        self.yields = 0.0
         self._hello = Deadline(clock, self._no_hello)
         self._expiry = Deadline(clock, self._look)
         self._greeted = False
@@ -233,9 +239,18 @@ class ServerControl(BoundedAMP):
             OpenOutbound: self._answer_open_outbound,
             CloseSession: partial(self._user.close_session, self),
             SetLevel: partial(self._user.set_level, self),
+            Moved: self._answer_moved,
             Drain: self._answer_drain,
             Ping: lambda: None,
         }
+
+    def _answer_moved(self) -> None:
+        self.yields = self._clock.seconds() + limits.SUCCESSION_SECONDS
+
+    def succeed(self, older: "ServerControl") -> None:
+        """Take over the data connections of an older process of the client, which are the client's, not a process's."""
+        self.desk = older.desk
+        self.desk.renewed = self.renewed
 
     def _answer_hello(self, version: str, oldest: int, newest: int) -> Deferred[Answer]:
         if self._greeted:
@@ -323,7 +338,8 @@ class ServerControl(BoundedAMP):
         self._hello.stop()
         self._expiry.stop()
         self._assembly.clear()
-        self.desk.stop(why, self.gone())
+        if not self._registry.shared(self):
+            self.desk.stop(why, self.gone())
         self._registry.down(self, why)
 
     def _no_hello(self) -> None:

@@ -223,9 +223,10 @@ class Workers(TunnelCommand):
 
 
 class Moved(TunnelCommand):
-    """A newer process of the server listens at the same address: dial it; this one opens no new sessions from now on.
+    """A newer process takes over from this one; this connection stays until the sessions that it carries are over.
 
-    This connection stays until the sessions that it carries are over.
+    Of the server: it listens at the same address; dial it, for this one opens no new sessions from now on. Of the
+    client: it is about to dial; take it beside this one, and send new sessions to it from then on.
     """
 
 
@@ -250,7 +251,7 @@ _CLIENT, _SERVER = Side.CLIENT, Side.SERVER
 #: Which commands a side may ask in which phase; absent means forbidden.
 ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]] = {
     (_CLIENT, TunnelPhase.BEFORE_HELLO): frozenset({Hello}),
-    (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
+    (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Moved, Drain, Ping}),
     (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
     (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Moved, Ping}),

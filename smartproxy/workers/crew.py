@@ -340,6 +340,8 @@ class Crew:
         for let_go in holds.values():
             let_go()
         self._user.died(member)
+        for session in member.sessions:
+            self._events.levels.forget(session)
         if member.taken:
             self._fill()
         else:
@@ -404,6 +406,7 @@ class Crew:
         member.sessions.pop(session, None)
         if self.live.get(session) is member:
             del self.live[session]
+            self._events.levels.forget(session)
         self._user.over(member, session)
         self.rest(member)
         if not self.live:

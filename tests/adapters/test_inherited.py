@@ -3,7 +3,9 @@
 import os
 import socket
 from collections.abc import Sequence
+from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.endpoints import _SystemdParser
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
@@ -14,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net import listeners
 from smartproxy.net.listeners import Listeners
-from smartproxy.net.transport.inherited import Inherited, NotListening, given_by_manager
-from smartproxy.net.transport.sockets import StreamPort
+from smartproxy.net.transport.inherited import INHERITED, Inherited, NotListening, given_by_manager
+from smartproxy.net.transport.sockets import StreamPort, listen_tcp
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.settings import Listener
 from tests.adapters.rig import Journal
@@ -91,7 +93,24 @@ class Given(SynchronousTestCase):
         """No program that the daemon starts is told of the sockets, which it does not have."""
         self.patch(_SystemdParser, "_sddaemon", ListenFDs([3, 4], ("a", "b")))
         environment = {"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "HOME": "/"}
-        self.assertEqual((given_by_manager(environment), environment), ([3, 4], {"HOME": "/"}))
+        self.assertEqual((given_by_manager(environment), environment), (([3, 4], []), {"HOME": "/"}))
+        environment = {"LISTEN_FDNAMES": "unit.socket:stored-127.0.0.1-6619"}
+        self.assertEqual(given_by_manager(environment), ([3], [4]))
+
+    def test_store(self) -> None:
+        """A port that is opened is given to the manager to keep, until it is closed and no other process has it."""
+        told: list[tuple[str, int]] = []
+        self.patch(INHERITED, "store", lambda word, descriptors: told.append((word, len(descriptors))))
+        for shared in (False, True):
+            port: Any = listen_tcp(reactor, 0, Factory(), interface="127.0.0.1")
+            name = f"FDNAME=stored-127.0.0.1-{port.getHost().port}"
+            self.assertEqual(told, [(f"FDSTORE=1\n{name}", 1)])
+            told.clear()
+            if shared:
+                port.share()
+            port.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(told, [] if shared else [(f"FDSTOREREMOVE=1\n{name}", 0)])
+            told.clear()
 
     def test_shared(self) -> None:
         """A port that is closed here goes on in the process that it was handed to."""

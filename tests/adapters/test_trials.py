@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import trials
 from smartproxy.client.backend import Backend, BackendUnavailable, HttpCalls, Trial
+from smartproxy.client.greeting import try_station
 from smartproxy.client.trials import RETRY_SECONDS, Trials
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ClientConfiguration
@@ -124,17 +125,6 @@ class Asking:
             answer.callback(result)
 
 
-class Calls:
-    """Notes which partners are to be tried."""
-
-    def __init__(self) -> None:
-        self.tried: list[tuple[str, str]] = []
-
-    async def try_partner(self, session: str, name: str) -> None:
-        """Note one."""
-        self.tried.append((session, name))
-
-
 class CarriedOut(SynchronousTestCase):
     """What the client does."""
 
@@ -143,17 +133,30 @@ class CarriedOut(SynchronousTestCase):
         self.reactor: Any = MemoryReactorClock()
         self.network = Network(self.reactor)
         self.journal = Journal(self.reactor)
-        self.backend, self.calls = Asking(), Calls()
+        self.backend = Asking()
+        self.calls: list[tuple[str, str]] = []
         self.tried: list[tuple[str, str | None]] = []
         self.trials = Trials(
             reactor=self.reactor,
             events=self.journal.events,
             backend=cast(Backend, self.backend),
-            try_partner=self.calls.try_partner,
-            configuration=lambda: ClientConfiguration(station=Station(host="192.0.2.99", port=3305, timeout=10)),
-            tried=lambda station, message: self.tried.append((station.host, message)),
+            try_out=self.try_out,
         )
         self.trials.start()
+
+    async def try_out(self, session: str, partner: str | None) -> None:
+        """Note a partner, and call the station."""
+        if partner is not None:
+            self.calls.append((session, partner))
+            return
+        configuration = ClientConfiguration(station=Station(host="192.0.2.99", port=3305, timeout=10))
+        await try_station(
+            self.reactor,
+            self.journal.events,
+            configuration,
+            session,
+            lambda station, message: self.tried.append((station.host, message)),
+        )
 
     def station(self) -> Caller:
         """The station takes the connection of a trial."""
@@ -180,7 +183,7 @@ class CarriedOut(SynchronousTestCase):
         self.backend.give((5, []))
         self.reactor.advance(1)
         self.backend.give((7, [Trial("a", "ACME"), Trial("b", "BOLT")]))
-        self.assertEqual(self.calls.tried, [("a", "ACME"), ("b", "BOLT")])
+        self.assertEqual(self.calls, [("a", "ACME"), ("b", "BOLT")])
         self.assertEqual(self.backend.known, [None, 5, 7])
 
     def test_backend_away(self) -> None:

@@ -708,6 +708,60 @@ class SeveralClientsTests(SynchronousTestCase):
         self.assertEqual(len([racer for racer in racers if racer.tunnel.control is not None]), 1)
         self.assertEqual(len(self.server.tunnel.controls), 1)
 
+    def session(self, client: ClientSide, number: int) -> Receiver:
+        """The server's end of a session that the server has this client open."""
+        control = self.server.tunnel.least_loaded()
+        assert control is not None
+        opening = control.open_inbound(f"{number:016x}", FACTS)
+        self.network.settle()
+        self.assertEqual(client.user.notes[-1], ("inbound", f"{number:016x}", FACTS))
+        return Receiver(self.successResultOf(opening))
+
+    def newer(self, older: ClientSide) -> ClientSide:
+        """A newer process of a client, which that expects."""
+        expected = older.control.moved()
+        self.network.settle()
+        self.successResultOf(expected)
+        return self.another("inner-1")
+
+    def test_newer_process_of_a_client(self) -> None:
+        """New sessions go to it; the older one keeps its own, and its end takes none of the newer's along."""
+        before = self.session(self.client, 1)
+        newer = self.newer(self.client)
+        after = self.session(newer, 2)
+        drained = self.client.control.drain()
+        self.network.settle()
+        self.successResultOf(drained)
+        self.session(newer, 3)
+        self.assertEqual((before.said, [note[0] for note in self.server.user.notes]), ([], ["up", "up", "drain"]))
+        self.client.tunnel.stopService()
+        self.network.settle()
+        self.session(newer, 4)
+        self.assertEqual((len(before.said), after.said), (1, []))
+        newer.control.abort(WHY)
+        self.network.settle()
+        self.assertEqual(len(after.said), 1)
+        self.assertEqual(self.server.tunnel.controls, ())
+
+    def test_newer_process_that_does_not_last(self) -> None:
+        """The older one takes new sessions again."""
+        newer = self.newer(self.client)
+        newer.tunnel.stopService()
+        self.network.settle()
+        self.assertEqual(len(self.server.tunnel.controls), 1)
+        self.session(self.client, 1)
+
+    def test_newer_process_that_comes_too_late(self) -> None:
+        """A second of a name is taken for as long as a succession may last, and only so many of them."""
+        processes = [self.client]
+        while len(processes) < limits.CLIENT_PROCESSES_MOST:
+            processes.append(self.newer(processes[-1]))
+        self.assertIsNone(self.newer(processes[-1]).tunnel.control)
+        processes[0].tunnel.stopService()
+        processes[-1].control.moved()
+        self.network.advance(limits.SUCCESSION_SECONDS + 1)
+        self.assertIsNone(self.another("inner-1").tunnel.control)
+
     def test_generation_is_the_servers(self) -> None:
         """What one client brought, the second need not bring again."""
         self.client.control.configure(GenerationId(4, STORE), b"four")

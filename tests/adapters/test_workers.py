@@ -225,6 +225,7 @@ class CrewTests(CrewCase):
         """One CRITICAL event says which process, by which signal, and how many sessions; the other worker stays."""
         first, second = await self.both()
         await first.link.ask(Misbehave, session="a1")
+        self.events.set_level(Severity.TRACE, cause=Cause.OPERATOR_COMMAND, message="test", session="a1")
         assert first.pid is not None
         os.kill(first.pid, signal.SIGKILL)
         event = await self.event("worker.died")
@@ -237,6 +238,7 @@ class CrewTests(CrewCase):
         self.assertEqual(len(members), 2)
         self.assertEqual(self.deaths, [first])
         self.assertEqual(self.crew.live, {})
+        self.assertNotIn("session a1", self.events.levels.described())
 
     async def test_no_zombie_and_no_descriptor_is_left(self) -> None:
         """After many deaths there are as many descriptors and children as before them."""

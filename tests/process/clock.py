@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet import reactor as installed_reactor
 
 from smartproxy.testing.programs import Program
+from tests.process.memory import family
 
 reactor: Any = installed_reactor
 
@@ -27,15 +28,16 @@ PATIENCE_SECONDS = 720.0
 
 
 def queued(pid: int) -> float:
-    """The seconds that the threads of a process were ready to run and had no processor (proc(5), schedstat).
+    """Seconds that the threads of a daemon and its workers were ready to run and had no processor (proc(5), schedstat).
 
     Of our own process, those of the thread that tests run in. Of one that has ended, and where Linux tells nothing, 0.
     """
     seconds = 0.0
-    threads = str(pid) if pid == os.getpid() else "*"
-    for path in Path(f"/proc/{pid}/task").glob(f"{threads}/schedstat"):
-        with contextlib.suppress(OSError, IndexError):
-            seconds += int(path.read_text(encoding="ascii").split()[1]) / 1e9
+    ours = pid == os.getpid()
+    for each in [pid] if ours else family(pid):
+        for path in Path(f"/proc/{each}/task").glob(f"{each if ours else '*'}/schedstat"):
+            with contextlib.suppress(OSError, IndexError):
+                seconds += int(path.read_text(encoding="ascii").split()[1]) / 1e9
     return seconds
 
 

@@ -1,6 +1,7 @@
 """Secrets as they would look on a disk, and where a process could have put them."""
 
 import base64
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from smartproxy.testing.programs import Program
+from tests.process.memory import family
 
 MOST_OCTETS = 64 << 20
 _PEM_OCTETS = 48
@@ -72,29 +74,36 @@ def files_below(folder: Path, without: Iterable[Path] = (), since: float = 0.0) 
 
 
 def open_files(program: Program) -> list[Path] | None:
-    """The regular files that a process has open, deleted ones too; ``None`` if it hides them from us."""
-    folder = Path(f"/proc/{program.pid}/fd")
+    """The regular files that a daemon has open, deleted ones too; ``None`` if it hides them from us.
+
+    What it hands to its workers in memory has a descriptor, too, but no place on a disk (memfd_create(2)).
+    """
+    folders = [Path(f"/proc/{pid}/fd") for pid in family(program.pid)]
     try:
-        return [path for path in folder.iterdir() if path.is_file()]
+        return [
+            path
+            for folder in folders
+            for path in folder.iterdir()
+            if path.is_file() and not os.readlink(path).startswith("/memfd:")
+        ]
     except PermissionError:
         return None
 
 
 def mapped_files(program: Program) -> list[Path]:
-    """The files that a process has mapped for writing."""
+    """The files that a daemon has mapped for writing."""
     try:
-        text = Path(f"/proc/{program.pid}/maps").read_text()
+        text = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in family(program.pid))
     except PermissionError:
         return []
     return [Path(match) for match in re.findall(r"^\S+ .w\S* \S+ \S+ [1-9]\d* +(/.*)$", text, re.MULTILINE)]
 
 
 def told_to(program: Program) -> bytes:
-    """Command line and environment of a process, as far as they can be read."""
+    """Command line and environment of a daemon's processes, as far as they can be read."""
     told = b""
-    for name in ("cmdline", "environ"):
-        try:
-            told += Path(f"/proc/{program.pid}/{name}").read_bytes()
-        except PermissionError:
-            continue
+    for pid in family(program.pid):
+        for name in ("cmdline", "environ"):
+            with contextlib.suppress(PermissionError):
+                told += Path(f"/proc/{pid}/{name}").read_bytes()
     return told

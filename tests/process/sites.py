@@ -60,8 +60,8 @@ class TestedSite(Site):
     :ivar program: what the server and the client are run with, in the place of twistd.
     """
 
-    def __init__(self, folder: Path, made: Made) -> None:
-        super().__init__(reactor, folder)
+    def __init__(self, folder: Path, made: Made, workers: int | None = None) -> None:
+        super().__init__(reactor, folder, workers=workers)
         shutil.copytree(made.folder, folder, dirs_exist_ok=True)
         for name in ("home", "tmp"):
             (folder / name).mkdir()
@@ -212,6 +212,7 @@ class SiteCase(TestCase):
 
     :cvar settings: what is set in the backend, beside the addresses.
     :cvar listeners: where partners connect.
+    :cvar have_workers: of the server and the client each; as many as an operator has who says nothing if not given.
     :ivar site: the site.
     :ivar station: the station, for which the test speaks.
     :ivar acme: calls as ACME.
@@ -221,6 +222,7 @@ class SiteCase(TestCase):
     timeout = LIMIT_SECONDS
     settings: ClassVar[Sequence[str]] = ()
     listeners: ClassVar[str] = "127.0.0.1:0"
+    have_workers: ClassVar[int | None] = None
     server_switches: ClassVar[Sequence[str]] = ("--drain", "2")
     client_switches: ClassVar[Sequence[str]] = ("--drain", "2")
 
@@ -261,7 +263,7 @@ class SiteCase(TestCase):
     async def _start(self) -> TestedSite:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        site = TestedSite(folder, self.made)
+        site = TestedSite(folder, self.made, self.have_workers)
         await site.smartproxy(
             *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
             *("server.listeners", self.listeners, *self.settings),

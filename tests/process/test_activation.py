@@ -1,5 +1,6 @@
 """Daemons whose listening sockets are the service manager's, which the test plays."""
 
+import errno
 import os
 import signal
 import socket
@@ -18,13 +19,13 @@ import os, socket, sys
 with socket.socket(socket.AF_UNIX) as manager:
     manager.connect({path!r})
     manager.sendall(b"server" if "smartproxy-server" in sys.argv else b"client")
-    _, given, _, _ = socket.recv_fds(manager, 1, 8)
+    names, given, _, _ = socket.recv_fds(manager, 1000, 8)
 for number, descriptor in enumerate(given):
     os.dup2(descriptor, 30 + number)
 for number in range(len(given)):
     os.dup2(30 + number, 3 + number)
     os.close(30 + number)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=":".join("x" * len(given)))
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=names.decode())
 from twisted.scripts.twistd import run
 run()
 """
@@ -54,8 +55,13 @@ class Manager:
             except OSError:
                 return
             with asker:
-                given = self._sockets[asker.recv(6)]
-                socket.send_fds(asker, [b"x"], [each.fileno() for each in given])
+                given = self.given(asker.recv(6))
+                names = ":".join(name for name, _ in given) or "none"
+                socket.send_fds(asker, [names.encode()], [each for _, each in given])
+
+    def given(self, kind: bytes) -> list[tuple[str, int]]:
+        """Names and descriptors of what a daemon is given."""
+        return [("smartproxy.socket", each.fileno()) for each in self._sockets[kind]]
 
     def stop(self) -> None:
         """Close everything."""
@@ -63,6 +69,43 @@ class Manager:
         for each in (self._asked, *(each for of_kind in self._sockets.values() for each in of_kind)):
             each.close()
         self._folder.cleanup()
+
+
+class Store(Manager):
+    """Gives daemons what they gave it to keep.
+
+    :ivar address: where daemons say words.
+    :ivar kept: descriptors by their names.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, int] = {}
+        super().__init__({})
+        self.address = f"{self.path}-words"
+        self._words = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._words.bind(self.address)
+        threading.Thread(target=self._hear, name="store", daemon=True).start()
+
+    def given(self, kind: bytes) -> list[tuple[str, int]]:
+        """What is kept, whoever brought it."""
+        return list(self.kept.items())
+
+    def _hear(self) -> None:
+        while True:
+            word, descriptors, _, _ = socket.recv_fds(self._words, 1000, 8)
+            lines = dict(line.split("=", 1) for line in word.decode().splitlines())
+            if "FDSTORE" in lines:
+                (self.kept[lines["FDNAME"]],) = descriptors
+            elif "FDSTOREREMOVE" in lines:
+                os.close(self.kept.pop(lines["FDNAME"]))
+            elif "STOP" in lines:
+                return
+
+    def stop(self) -> None:
+        """Close everything."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"STOP=1", self.address)
+        super().stop()
 
 
 def listening(port: int) -> socket.socket:
@@ -109,12 +152,12 @@ class Activated(SiteCase):
             self.assertEqual(log.events("listener.idle"), [])
         await (await self.session(self.acme)).end()
         with SteadyCallers(tunnel, partners, calls) as callers:
-            await self.away(self.site.server)
+            await away(self.site.server)
             before = callers.made
             await until(lambda: callers.made > before + 30, "callers connect while there is no server")
             server = Log(await self.site.start_server("--drain", "2"), whole=True)
             await server.event("listener.opened", port=partners)
-            await self.away(self.site.client)
+            await away(self.site.client)
             before = callers.made
             await until(lambda: callers.made > before + 30, "callers connect while there is no client")
             client = Log(await self.site.start_client("--drain", "2"), whole=True)
@@ -122,9 +165,58 @@ class Activated(SiteCase):
             await (await self.session(self.acme)).end()
         self.assertEqual(callers.refused, [])
 
-    async def away(self, program: Program | None) -> None:
-        """Kill a daemon."""
-        assert program is not None
-        os.kill(program.pid, signal.SIGKILL)
-        await stop([program])
-        await until(lambda: program.status is not None, "the daemon is gone")
+
+class Stored(SiteCase):
+    """The daemons open their ports themselves, and have the service manager keep them."""
+
+    async def begin(self) -> None:
+        """Have a manager before there is a daemon."""
+        self.manager = Store()
+        self.addCleanup(self.manager.stop)
+        await super().begin()
+
+    async def _start(self) -> TestedSite:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        site = TestedSite(folder, self.made)
+        site.program = ACTIVATED.format(path=self.manager.path)
+        self.partners = held_port()
+        await site.smartproxy(
+            *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
+            *("server.listeners", f"127.0.0.1:{self.partners}"),
+        )
+        await site.start_backend()
+        site._environment |= {"NOTIFY_SOCKET": self.manager.address, "FDSTORE": "64"}
+        server = Log(await site.start_server("--drain", "2"), whole=True)
+        await site.start_client("--drain", "2")
+        await site.listening(server)
+        return site
+
+    async def test_killed(self) -> None:
+        """Nobody is refused while a server that was killed is away; a port that it closes later is closed."""
+        tunnel, partners = self.site.tunnel_port, self.site.port
+        names = {f"stored-127.0.0.1-{port}" for port in (tunnel, partners)}
+        await until(lambda: set(self.manager.kept) == names, "both ports are kept")
+        with SteadyCallers(tunnel, partners) as callers:
+            await away(self.site.server)
+            before = callers.made
+            await until(lambda: callers.made > before + 30, "callers connect while there is no server")
+            server = Log(await self.site.start_server("--drain", "2"), whole=True)
+            await server.event("listener.opened", port=partners)
+            await (await self.session(self.acme)).end()
+        self.assertEqual(callers.refused, [])
+        other = held_port()
+        await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{other}")
+        await server.event("listener.closed", port=partners)
+        names = {f"stored-127.0.0.1-{port}" for port in (tunnel, other)}
+        await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
+        with socket.socket() as caller:
+            self.assertEqual(caller.connect_ex(("127.0.0.1", partners)), errno.ECONNREFUSED)
+
+
+async def away(program: Program | None) -> None:
+    """Kill a daemon."""
+    assert program is not None
+    os.kill(program.pid, signal.SIGKILL)
+    await stop([program])
+    await until(lambda: program.status is not None, "the daemon is gone")

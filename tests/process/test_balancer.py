@@ -141,8 +141,9 @@ def version_2(host: str, port: int) -> bytes:
 
 
 class BehindABalancer(SiteCase):
-    """Sessions, refusals and bans are those of the address behind the balancer."""
+    """Sessions, refusals and bans are those of the address behind the balancer, whichever worker has the session."""
 
+    have_workers = 2
     settings: ClassVar[Sequence[str]] = (
         *("server.balancers", "127.0.0.1/32", "server.penalties.exempt", ""),
         *("server.penalties.threshold", "4"),

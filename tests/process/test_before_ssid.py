@@ -30,6 +30,9 @@ The memory of the first round came back, to the system or to be used again: if i
 class BeforeSsid(SiteCase):
     """Many of them at once."""
 
+    # Memory is that of one process.
+    have_workers = 0
+
     settings = ("server.limits.connections_per_address", "1000", "server.limits.sessions_per_partner", "1000")
 
     async def greeted(self) -> Line:

@@ -9,7 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
+
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.testing.programs import environment, finish
 from smartproxy.testing.proxied import Ask, connect, socks
 from smartproxy.testing.site import SMARTPROXY
@@ -32,6 +35,13 @@ def title_of(pid: int) -> str:
 def gone(pid: int) -> bool:
     """Whether a process is no more, not even a zombie."""
     return not Path(f"/proc/{pid}").exists()
+
+
+def ports_of(pid: int) -> set[int]:
+    """The own ports of a process's TCP connections."""
+    rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    ports = {f"socket:[{row[9]}]": int(row[1].rpartition(":")[2], 16) for row in rows}
+    return {ports[found] for each in Path(f"/proc/{pid}/fd").iterdir() if (found := os.readlink(each)) in ports}
 
 
 def parent_of(pid: int) -> int:
@@ -140,6 +150,19 @@ class Inbound(WorkersCase):
                     if octets in (memory.read(end - begin) or b""):
                         return True
         return False
+
+    async def test_station_is_tried_by_a_worker(self) -> None:
+        """What the station says to a test connection is heard by a worker, and not by the supervisor."""
+        workers = await self.workers()
+        trial = Deferred.fromCoroutine(self.site.smartproxy("test-station"))
+        station = await self.station.line()
+        assert self.site.client is not None
+        port = station.transport.getPeer().port
+        self.assertEqual([pid for pid in (self.site.client.pid, *workers) if port in ports_of(pid)], workers[:1])
+        station.say(SSRM_BUFFER)
+        self.assertTrue((await trial)["good"])
+        await station.ended
+        self.assertEqual([each["sessions"] for each in (await self.ctl("status"))["workers"]], [0, 0])
 
     async def test_levels_and_kill(self) -> None:
         """One session is traced and ended by its id, whichever worker has it; the others are not."""

@@ -65,7 +65,8 @@ class SecretsTests(SiteCase):
         """Start the site at TRACE, the backend by its logrc, with a password in the backend's URL."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        site = TestedSite(folder, self.made)
+        # What is planted is written to a file, which a worker cannot do.
+        site = TestedSite(folder, self.made, 0)
         planting = folder / "planting"
         planting.mkdir()
         (planting / "sitecustomize.py").write_text(f"PLANTED = {str(folder / 'planted')!r}\n{PLANTING}")

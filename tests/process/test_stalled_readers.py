@@ -102,6 +102,9 @@ async def stand_still(stalled: list[Stalled]) -> int:
 class StalledReaders(SiteCase):
     """Twenty of them at once, and one that never reads on."""
 
+    # Memory is that of one process.
+    have_workers = 0
+
     async def test_memory(self) -> None:
         """Each costs each daemon at most 512 KiB; all recover when the station reads on; the memory comes back."""
         caller = attrs.evolve(self.acme, credit=CREDIT)

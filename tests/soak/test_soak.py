@@ -40,6 +40,8 @@ def descriptors(program: Program) -> int | None:
 class Soak(SiteCase):
     """One session after the other, several at once."""
 
+    # What grows is looked for in one process.
+    have_workers = 0
     timeout = int(SECONDS) + 120
     settings: ClassVar[tuple[str, ...]] = ("client.pool.ready", "4")
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from smartproxy.backend import (
     administrators,
     archive,
+    archive_file,
     authority,
     cas,
     clients,
@@ -94,7 +95,7 @@ class ArchiveCase(SiteCase):
     def take(self, text: str) -> Imported:
         """Import a text."""
         with self.change("import") as change:
-            return archive.take(change, archive.parse_file(text.encode()))
+            return archive.take(change, archive_file.parse_file(text.encode()))
 
     def elsewhere(self) -> None:
         """Go on with another, empty store."""

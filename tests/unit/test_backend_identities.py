@@ -11,7 +11,7 @@ from sqlalchemy import select
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from smartproxy.backend import archive, endings, generations, history, identities
+from smartproxy.backend import archive, archive_file, endings, generations, history, identities
 from smartproxy.backend.certificates import (
     KeyAndChain,
     fitting,
@@ -423,6 +423,6 @@ class ChangeOver(IdentityCase):
         with self.change() as change:
             identities.undo_plan(change, "main")
         with self.change() as change:
-            archive.take(change, archive.parse_file(text.encode()))
+            archive.take(change, archive_file.parse_file(text.encode()))
         self.clock.advance((11 * DAY).total_seconds())
         self.assertEqual(self.in_use(), planned)

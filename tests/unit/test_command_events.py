@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
-from smartproxy.backend import archive, certificates, identities, journal
+from smartproxy.backend import archive_file, certificates, identities, journal
 from smartproxy.backend.operations import identity
 from smartproxy.backend.operations.events import EventPart, EventsWanted
 from smartproxy.backend.store import Store
@@ -213,7 +213,7 @@ class Transfer(CommandCase):
             return call
 
         with (
-            patch.object(archive, "parse_file", told("parsed", archive.parse_file)),
+            patch.object(archive_file, "parse_file", told("parsed", archive_file.parse_file)),
             patch.object(identities, "_new_key", told("key", identities._new_key)),
             patch(f"{identity.__name__}.read_certificates", told("certificates", certificates.read_certificates)),
             patch.object(Store, "writing", told("locked", Store.writing)),

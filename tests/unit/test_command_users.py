@@ -133,7 +133,7 @@ class Accounts(SiteCase):
         self.patch(passwords, "HASHER", strong)
         self.assertTrue(users.check_password(self.store, "alice", GOOD))
         with self.store.reading() as session:
-            self.assertIn("t=2", users.found(session, "alice").password)
+            self.assertIn("t=2", users.find(session, "alice").password)
 
     def test_real_parameters(self) -> None:
         """A hash costs as much as RFC 9106 recommends: argon2id, 64 MiB, 3 passes."""

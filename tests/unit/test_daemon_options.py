@@ -330,6 +330,21 @@ class ServerSwitches(OptionsTestCase):
         self.assertEqual(status, 2)
         self.assertIn("--listen", text)
 
+    def test_workers(self) -> None:
+        """One for each core, and 8 at most; or as many as are asked for, but no number that there cannot be."""
+        licence = self.licensed()
+        for cores, workers in ((1, 1), (2, 2), (8, 8), (64, 8)):
+            self.patch(daemon, "cores", lambda cores=cores: cores)
+            self.assertEqual(self.parse(server.Options(), "-l", licence).workers, workers)
+            self.assertEqual(self.parse(server.Options(), "-l", licence, "--process-per-session").workers, 4)
+        for asked in (0, 1, 8):
+            self.assertEqual(self.parse(server.Options(), "-l", licence, "--workers", str(asked)).workers, asked)
+        for words, crew in ((("--workers", "0"), False), ((), True)):
+            made: Any = server.makeService(self.parse(server.Options(), "-l", licence, *words))
+            self.assertEqual(made.daemon.crew is not None, crew)
+        for wrong in ("9", "-1", "many", ""):
+            self.assertIn("--workers", self.ends(server.Options(), "-l", licence, "--workers", wrong)[1])
+
 
 class ClientSwitches(OptionsTestCase):
     """smartproxy-client."""
@@ -351,6 +366,12 @@ class ClientSwitches(OptionsTestCase):
         life = client.makeService(options)
         assert isinstance(life, Life)
         self.assertIsInstance(life.daemon, ClientService)
+
+    def test_workers(self) -> None:
+        """One for each core, unless another number is asked for."""
+        self.patch(daemon, "cores", lambda: 3)
+        self.assertEqual(self.parse(client.Options(), *self.words()).workers, 3)
+        self.assertEqual(self.parse(client.Options(), *self.words("--workers", "0")).workers, 0)
 
     def test_source_address_and_the_end(self) -> None:
         """``-o``, ``--drain`` and ``--exit-with-server`` are taken as given."""

@@ -11,7 +11,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy
-from smartproxy.backend import archive, generations, partners
+from smartproxy.backend import archive, archive_file, generations, partners
 from smartproxy.backend.columns import Declared
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
@@ -139,7 +139,7 @@ class EveryField(SiteCase):
         with self.change() as change:
             partners.remove(change, "ACME")
         with self.change() as change:
-            archive.take(change, archive.parse_file(text.encode()))
+            archive.take(change, archive_file.parse_file(text.encode()))
         with self.store.reading() as session:
             self.assertEqual(partners.find(session, "ACME").entry, ACME)
 

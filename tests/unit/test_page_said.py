@@ -69,7 +69,7 @@ SAYING = {
     *("ScopeMissing", "BadSettingValue"),
 }
 """The exceptions of operations whose texts readers of the page get."""
-ELSEWHERE = {"backup.py", "archive.py", "rekeying.py", "imports.py", "exports.py"}
+ELSEWHERE = {"backup.py", "archive.py", "archive_file.py", "rekeying.py", "imports.py", "exports.py"}
 """Modules whose errors only the command meets."""
 ABOUT = "what to do about it"
 """What the field of events is for."""

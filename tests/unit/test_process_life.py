@@ -302,6 +302,14 @@ class ServiceManager(SynchronousTestCase):
         manager(self.environment)("READY=1")
         self.assertEqual(self.socket.recv(100), b"READY=1")
 
+    def test_descriptors_arrive(self) -> None:
+        """A descriptor is sent with its word."""
+        with socket.socket() as sent:
+            manager(self.environment)("FDSTORE=1", [sent.fileno()])
+            word, (came,), _, _ = socket.recv_fds(self.socket, 100, 2)
+            self.addCleanup(os.close, came)
+            self.assertEqual((word, os.fstat(came).st_ino), (b"FDSTORE=1", os.fstat(sent.fileno()).st_ino))
+
     def test_nobody_listens(self) -> None:
         """No name, a strange name and a name without a listener are all silence."""
         for name in ("", "relative", "/no/such/socket", "@no-such-name"):
@@ -358,6 +366,26 @@ class GivenUp(SynchronousTestCase):
         self.assertEqual(take_descriptors(), 1024)
         self.patch(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.assertEqual(take_descriptors(), ENDLESS)
+
+    def test_cores(self) -> None:
+        """As many as the process may run on; fewer where its control group, or one around it, has a quota."""
+        self.patch(os, "sched_getaffinity", lambda pid: set(range(6)))
+        root = Path(self.mktemp())
+        self.assertEqual(process.cores(root), 6)
+        group = root / "sys/fs/cgroup/system.slice/proxy.service"
+        group.mkdir(parents=True)
+        (root / "proc/self").mkdir(parents=True)
+        (root / "proc/self/cgroup").write_text("1:name=systemd:/other\n0::/system.slice/proxy.service\n")
+        self.assertEqual(process.cores(root), 6)
+        for where, quota, cores in (
+            (group, "max 100000", 6),
+            (group, "250000 100000", 3),
+            (group.parent, "150000 100000", 2),
+            (group, "1000 100000", 1),
+            (group, "never seen", 2),
+        ):
+            (where / "cpu.max").write_text(f"{quota}\n")
+            self.assertEqual(process.cores(root), cores, quota)
 
     def test_memory_is_kept(self) -> None:
         """Buffers of a read's size do not come anew from the kernel, page by page, each time that one is made."""

@@ -24,7 +24,7 @@ from smartproxy.tunnel.vocabulary import (
 # As the design has it, read off by hand.
 TABLE = """
 client/before Hello: Hello
-client/ready: Configure OpenOutbound CloseSession SetLevel Drain Ping
+client/ready: Configure OpenOutbound CloseSession SetLevel Moved Drain Ping
 client/draining: CloseSession Ping
 server/before Hello:
 server/ready: OpenInbound Report SeenCrlUrl Workers Moved Ping

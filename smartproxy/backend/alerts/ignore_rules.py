@@ -20,6 +20,7 @@ from smartproxy.backend.alerts.intake import Arrival, never_ignored
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.journal import Filter
+from smartproxy.backend.named import NamedRows
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
@@ -34,6 +35,10 @@ _MANY: Final = 20
 """Of fewer events it says nothing that a rule hits most of them."""
 _NAME: Final = re.compile(r"[a-z_]+\.[a-z_]*")
 _SUBJECTS: Final = frozenset(name.partition(".")[0] for name in EVENTS)
+_ROWS = NamedRows(
+    IgnoreRow, lambda name, known: NotFound(f"there is no ignore rule {name!r}; 'smartproxy ignore list' shows all")
+)
+find = _ROWS.find
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +68,7 @@ def add(change: Change, rule: IgnoreRule) -> IgnoreTrial:
     :raises AlreadyThere: when there is one of this name.
     :raises ChangeRefused: when it is over already, ends before it begins, or there are too many rules.
     """
-    if _found(change.session, rule.name) is not None:
+    if _ROWS.get(change.session, rule.name) is not None:
         raise AlreadyThere(
             f"there is an ignore rule {rule.name!r} already; 'smartproxy ignore change {rule.name}' changes it"
         )
@@ -100,7 +105,7 @@ def remove(change: Change, name: str) -> IgnoreRuleState:
 
 def put(change: Change, name: str, rule: IgnoreRule | None) -> None:
     """Have a rule, or none of this name, whatever is there: one that ended by itself is gone already."""
-    there = _found(change.session, name) is not None
+    there = _ROWS.get(change.session, name) is not None
     if rule is None:
         if there:
             remove(change, name)
@@ -129,18 +134,7 @@ def take(change: Change, rules: Sequence[IgnoreRule]) -> None:
 
 def listed(session: Session) -> Sequence[IgnoreRuleState]:
     """All rules by name."""
-    return [_state(row) for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))]
-
-
-def find(session: Session, name: str) -> IgnoreRow:
-    """The rule of a name.
-
-    :raises NotFound: when there is none.
-    """
-    row = _found(session, name)
-    if row is None:
-        raise NotFound(f"there is no ignore rule {name!r}; 'smartproxy ignore list' shows all")
-    return row
+    return [_state(row) for row in _ROWS.listed(session)]
 
 
 def trial(session: Session, rule: IgnoreRule, now: datetime) -> IgnoreTrial:
@@ -179,7 +173,7 @@ def doubts(rule: IgnoreRule, tried: IgnoreTrial) -> Iterator[str]:
 
 def take_expired(session: Session, now: datetime) -> list[IgnoreRuleState]:
     """Remove the rules whose time is over; returns what they were."""
-    over = [row for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name)) if row.entry.is_over(now)]
+    over = [row for row in _ROWS.listed(session) if row.entry.is_over(now)]
     for row in over:
         session.delete(row)
     return [_state(row) for row in over]
@@ -192,10 +186,6 @@ def _judged(change: Change, rule: IgnoreRule) -> IgnoreRule:
     if rule.valid_from is not None and rule.valid_until is not None and rule.valid_until <= rule.valid_from:
         raise ChangeRefused(f"the ignore rule {rule.name!r} would end before it begins; nothing is changed")
     return rule
-
-
-def _found(session: Session, name: str) -> IgnoreRow | None:
-    return session.scalars(select(IgnoreRow).where(IgnoreRow.name == name)).one_or_none()
 
 
 def _state(row: IgnoreRow) -> IgnoreRuleState:

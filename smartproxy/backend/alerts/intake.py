@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.alert_tables import AlertRow, IgnoreRow
+from smartproxy.backend.named import by_name
 from smartproxy.backend.schema import SettingRow
 from smartproxy.logs.fields import Value
 from smartproxy.logs.render import line, shorten
@@ -183,7 +184,7 @@ def take_in(session: Session, numbers: Sequence[int], treatments: Sequence[Treat
 
 
 def _rules(session: Session) -> list[IgnoreRule]:
-    return [row.entry for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))]
+    return [row.entry for row in by_name(session, IgnoreRow)]
 
 
 def _first_hit(rules: Sequence[IgnoreRule], arrival: Arrival) -> IgnoreRule | None:

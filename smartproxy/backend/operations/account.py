@@ -71,7 +71,7 @@ class RecoveryCodes:
 @ACCOUNT.reading("show", "Show one's own account.", path="GET ", scope=OWN)
 def show(look: Transaction, wanted: Nothing) -> KnownAccount:
     """The account."""
-    users.found(look.session, look.by)
+    users.find(look.session, look.by)
     return KnownAccount(
         name=look.by,
         recovery_codes=second_factors.counts(look.session, look.by),
@@ -90,7 +90,7 @@ def password(change: Change, wanted: OwnPassword) -> KnownAccount:
 @ACCOUNT.acting("begin-second-factor", "Make the secret of one's own second factor.", scope=OWN)
 def begin_second_factor(work: Transaction, wanted: Nothing) -> BegunSecondFactor:
     """Make it, or tell it again as long as it does not count."""
-    users.found(work.session, work.by)
+    users.find(work.session, work.by)
     secret = second_factors.begin(work.session, work.by)
     return BegunSecondFactor(
         secret=secret, address=second_factors.address(work.by, site_row(work.session).name, secret)

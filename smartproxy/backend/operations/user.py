@@ -172,28 +172,28 @@ def add(change: Change, wanted: UserAddition) -> KnownUser:
     """Add a user who may do no more than who adds it."""
     users.add(change, wanted.name, wanted.role, wanted.password)
     change.session.flush()
-    return _known(change.session, users.found(change.session, wanted.name))
+    return _known(change.session, users.find(change.session, wanted.name))
 
 
 @USER.changing("password", "Give a user another password, and end its logins.")
 def password(change: Change, wanted: NewPassword) -> KnownUser:
     """Set it."""
     users.set_password(change, wanted.name, wanted.password)
-    return _known(change.session, users.found(change.session, wanted.name))
+    return _known(change.session, users.find(change.session, wanted.name))
 
 
 @USER.changing("change", "Give a user another role, or let it log in or not; its logins end.")
 def alter(change: Change, wanted: UserAlteration) -> KnownUser:
     """Change it, within what the one who changes it may do."""
     users.alter(change, wanted.name, role=wanted.role, enabled=wanted.enabled)
-    return _known(change.session, users.found(change.session, wanted.name))
+    return _known(change.session, users.find(change.session, wanted.name))
 
 
 @USER.changing("forget-second-factor", "Have a user who lost its authenticator log in by password alone.")
 def forget_second_factor(change: Change, wanted: UserWanted) -> KnownUser:
     """Forget it, and end the user's logins."""
     users.forget_second_factor(change, wanted.name)
-    return _known(change.session, users.found(change.session, wanted.name))
+    return _known(change.session, users.find(change.session, wanted.name))
 
 
 @USER.reading("logins", "List who is logged in to the page.", scope="user:audit")

@@ -7,6 +7,7 @@ Afterwards it is a leg like any other. Knows nothing of what is carried.
 
 from collections.abc import Callable
 from typing import Protocol
+from weakref import WeakSet
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
@@ -57,6 +58,11 @@ class RequesterLeg(ConnectionLeg):
     def way(self) -> str:
         """How the program connects: ``port``, ``http-connect`` or ``socks5``."""
         return "port" if self._dialogue is None else self._dialogue.name
+
+    @property
+    def asking(self) -> bool:
+        """Whether the program may still say what it wants."""
+        return self._asking and not self._settled
 
     def accept(self) -> None:
         """Tell the program that its connection is established."""
@@ -156,13 +162,21 @@ class RequesterFactory(Factory):
         self._seconds = seconds
         self._closing = closing
         self._dialogue = dialogue
+        self._made: WeakSet[RequesterLeg] = WeakSet()
 
     def buildProtocol(self, addr: IAddress | None) -> RequesterLeg:
         """Make the leg of one program."""
-        return RequesterLeg(
+        leg = RequesterLeg(
             self._clock,
             self._closing(),
             host=self._host,
             seconds=self._seconds,
             dialogue=None if self._dialogue is None else self._dialogue(),
         )
+        self._made.add(leg)
+        return leg
+
+    @property
+    def asking(self) -> bool:
+        """Whether a program is here that may still say what it wants."""
+        return any(leg.asking for leg in self._made)

@@ -2,14 +2,15 @@
 
 Duty: know them, and lend the one that is bound where a port is to be opened. They stay open as long as the process
 lives, also while nothing is accepted from them: whoever connects then waits, and is not refused. Never closes, binds or
-shuts down one. Trusts whoever started the process.
+shuts down one of the manager's own. Has the manager keep those that the process opens itself, where it does that, for
+the next process: it gives them back if this one is killed. Trusts whoever started the process.
 
-Standard: sd_listen_fds(3).
+Standards: sd_listen_fds(3), sd_pid_notify_with_fds(3) (FDSTORE, FDSTOREREMOVE).
 """
 
 import os
 import socket
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Final
 
 from twisted.internet.endpoints import _SystemdParser
@@ -18,6 +19,8 @@ from smartproxy.policy.addresses import HostPort
 
 _ALL: Final = "0.0.0.0"  # noqa: S104  What a socket unit may be bound to.
 _ALL_IPV6: Final = "::"
+_STORED: Final = "stored-"
+"""What the name of a socket begins with that the manager keeps for this daemon."""
 
 
 class NotListening(ValueError):
@@ -25,9 +28,13 @@ class NotListening(ValueError):
 
 
 class Inherited:
-    """The sockets of this process."""
+    """The sockets of this process.
+
+    :ivar store: tells the service manager, where it keeps sockets: a word, and descriptors with it.
+    """
 
     def __init__(self) -> None:
+        self.store: Callable[[str, Sequence[int]], object] | None = None
         self._sockets: list[socket.socket] = []
         self._idle: list[socket.socket] = []
         self._handed_over: set[socket.socket] = set()
@@ -81,6 +88,16 @@ class Inherited:
         self._idle.clear()
         return told
 
+    def opened(self, port: socket.socket) -> None:
+        """The process opened a port itself."""
+        if self.store is not None:
+            self.store(f"FDSTORE=1\nFDNAME={_stored_name(port)}", [port.fileno()])
+
+    def closed(self, port: socket.socket) -> None:
+        """The process closes a port, and no other takes over from it."""
+        if self.store is not None:
+            self.store(f"FDSTOREREMOVE=1\nFDNAME={_stored_name(port)}", [])
+
     def _drop(self, found: socket.socket) -> None:
         self._handed_over.discard(found)
         self._sockets.remove(found)
@@ -118,15 +135,24 @@ def _listens_at(found: socket.socket, interface: str, port: int) -> bool:
     return bool(address == interface)
 
 
-def given_by_manager(environment: MutableMapping[str, str]) -> list[int]:
+def _stored_name(port: socket.socket) -> str:
+    host, number = port.getsockname()[:2]
+    return f"{_STORED}{host.replace(':', '.')}-{number}"
+
+
+def given_by_manager(environment: MutableMapping[str, str]) -> tuple[list[int], list[int]]:
     """The descriptors that the service manager gave to this process; no program that is started later is told of them.
 
     Twisted has read them: the endpoints' module does so when it is imported, and leaves them to nobody else.
+
+    :return: the manager's own, and those that it kept of the process before.
     """
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         environment.pop(name, None)
     found: list[int] = _SystemdParser._sddaemon.inheritedDescriptors()
-    return found
+    kept = [each for each, name in zip(found, names, strict=False) if name.startswith(_STORED)]
+    return [each for each in found if each not in kept], kept
 
 
 INHERITED: Final = Inherited()

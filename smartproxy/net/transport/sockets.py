@@ -28,8 +28,9 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import Interface, directlyProvides, providedBy
 
 from smartproxy.net.transport.inherited import INHERITED
@@ -263,6 +264,7 @@ class StreamPort(tcp.Port):
 
     transport = AcceptedStream
     socket: ListeningSocket
+    _shared = False
 
     def createInternetSocket(self) -> ListeningSocket:
         """Part of Twisted's port."""
@@ -279,6 +281,13 @@ class StreamPort(tcp.Port):
     def share(self) -> None:
         """Another process listens with the same socket: closing this port leaves it alone."""
         self._shouldShutdown = False
+        self._shared = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Part of Twisted's port."""
+        if not self._shared:
+            INHERITED.closed(self.socket)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted has no types here
 
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
@@ -353,6 +362,8 @@ def listen_tcp(
     if given is not None:
         listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
+    if given is None:
+        INHERITED.opened(listening.socket)
     return listening
 
 

@@ -90,7 +90,7 @@ def register(subparsers: Subparsers) -> None:
     _declare(
         actions,
         "restart",
-        "Start a new process of smartproxy-server that takes over the open ports; sessions end in the old one.",
+        "Start a new process of a server or a client that takes over the open ports; sessions end in the old one.",
         _restart,
         "  smartproxy ctl restart     after an upgrade, or when the command line's files have changed",
     )

@@ -221,10 +221,10 @@ def take(console: Console) -> None:
     """Take the configuration of a file."""
     import attrs
 
-    from smartproxy.backend import archive
+    from smartproxy.backend import archive, archive_file
 
     path = console.arguments.file
-    parsed = archive.parse_file(console.read(path))
+    parsed = archive_file.parse_file(console.read(path))
     with console.changing(f"import {path}", make=True) as change:
         found = archive.take(change, parsed)
     brought = attrs.asdict(found)
