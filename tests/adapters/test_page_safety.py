@@ -125,7 +125,7 @@ class Logins(PageCase):
         browser = self.browser("alice")
         kept = dict(browser.cookies)
         answer = browser.post("/logout")
-        self.assertEqual((answer.headers["location"], answer.headers["clear-site-data"]), ("/login", '"cache"'))
+        self.assertEqual((answer.headers["location"], answer.headers.get("clear-site-data")), ("/login", '"cache"'))
         self.assertIn("You are logged out.", browser.get("/login").body.decode())
         browser.cookies = kept
         self.assertEqual(browser.get("/").status, 303)
