@@ -165,6 +165,7 @@ bench-workers: environment  ## SmartProxy in one process, with workers, and a pr
 	@$(MAKE) --no-print-directory build/bench/sessions
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/compare.py --program $(CURDIR)/build/bench/sessions \
 		--json $(CURDIR)/build/bench/workers.json --arrangements --quick
+	$(BIN)/python $(CURDIR)/benchmarks/plots.py build/bench/workers.json build/bench
 
 bench-far: environment  ## a partner behind 80 ms, without loss and with 1 %, against a direct call: 15 minutes (ROUNDS=5)
 	@$(PYTHON) tests/programs.py install bench

@@ -1,6 +1,7 @@
 """Draw how cost grows, from what was measured, as SVG files that follow the page's colours.
 
     python benchmarks/plots.py docs/performance/growth.json docs/static
+    python benchmarks/plots.py docs/performance/workers.json docs/static
 
 Shown in the documents, a plot has their colours (``--picture-...`` in docs/conf.py); by itself, it is light or dark as
 the reader's system is.
@@ -115,6 +116,41 @@ PLOTS: Final = (
 )
 
 
+ARRANGEMENTS: Final = {
+    "haproxy": "HAProxy",
+    "SmartProxy": "one process",
+    "1 worker": "1 worker",
+    "2 workers": "2 workers",
+    "4 workers": "4 workers",
+    "a process each": "a process for each",
+}
+"""What is compared in the plot of arrangements, from above, and what it is called there."""
+STEP: Final = 32
+
+
+@attrs.frozen(kw_only=True)
+class Panel:
+    """A half of the plot of arrangements: one figure of each, on a logarithmic axis."""
+
+    title: str
+    test: str
+    value: Callable[[Row], float]
+    start: int
+    end: int
+
+
+PANELS: Final = (
+    Panel(
+        title="CPU ms for a new session",
+        test="new sessions",
+        value=lambda row: _both(row) / row["sessions"] * 1e3,
+        start=168,
+        end=418,
+    ),
+    Panel(title="KiB for an idle session", test="idle sessions", value=_both, start=478, end=708),
+)
+
+
 @attrs.frozen
 class Scale:
     """A logarithmic axis."""
@@ -160,7 +196,7 @@ def draw(rows: Sequence[Row], plot: Plot) -> str:
     highs = [high for curve in curves.values() for *_, high in curve]
     across = Scale(xs[0], xs[-1], LEFT, WIDTH - RIGHT)
     up = Scale(min(lows) / 1.15, max(highs) * 1.15, HEIGHT - BOTTOM, TOP)
-    parts = [_head(plot)]
+    parts = [_head(plot.file, plot.title)]
     for value in marks(up.least, up.most):
         y = up.place(value)
         parts.append(f'<path class="line" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
@@ -207,6 +243,45 @@ def _curves(curves: dict[str, list[tuple[float, float, float, float]]], across: 
     return parts
 
 
+def draw_arrangements(rows: Sequence[Row]) -> str:
+    """What a session costs in each arrangement of processes, as SVG; empty without measurements."""
+    found = [
+        {
+            pair: sorted(panel.value(row) for row in rows if row["test"] == panel.test and row["pair"] == pair)
+            for pair in ARRANGEMENTS
+        }
+        for panel in PANELS
+        if any(row.get("test") == panel.test for row in rows)
+    ]
+    if len(found) < len(PANELS):
+        return ""
+    bottom = TOP + 24 + STEP * len(ARRANGEMENTS)
+    parts = [_head("performance-workers.svg", "What a session costs, both hops together", bottom + 34)]
+    for place, title in enumerate(ARRANGEMENTS.values()):
+        y = TOP + 44 + STEP * place
+        parts.append(f'<text x="{PANELS[0].start - 14}" y="{y + 4}" text-anchor="end">{escape(title)}</text>')
+    for panel, values in zip(PANELS, found, strict=True):
+        every = [value for several in values.values() for value in several]
+        across = Scale(min(every) / 1.4, max(every) * 1.4, panel.start, panel.end)
+        parts.append(f'<text class="name" x="{panel.start}" y="{TOP + 8}">{escape(panel.title)}</text>')
+        for mark in marks(across.least, across.most):
+            if math.log10(mark).is_integer():
+                x = across.place(mark)
+                parts.append(f'<path class="line" d="M{x:.1f} {TOP + 20}V{bottom}"/>')
+                parts.append(f'<text class="mark" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{mark:g}</text>')
+        for place, (pair, several) in enumerate(values.items()):
+            if not several:
+                continue
+            y, colour = TOP + 44 + STEP * place, "two" if pair == "haproxy" else "one"
+            x, low, high = (across.place(each) for each in (statistics.median(several), several[0], several[-1]))
+            parts.append(f'<g class="{colour}"><path class="spread" d="M{low:.1f} {y}H{high:.1f}"/>')
+            parts.append(_point("haproxy" if pair == "haproxy" else "SmartProxy", x, y) + "</g>")
+            middle = statistics.median(several)
+            shown = f"{middle:.1f}" if middle < 100 else f"{middle:,.0f}"
+            parts.append(f'<text class="mark" x="{max(x, high) + 9:.1f}" y="{y + 4}">{shown}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
 def _point(pair: str, x: float, y: float) -> str:
     """A point: each program has a form of its own, for readers who do not tell the colours apart."""
     match pair:
@@ -219,8 +294,8 @@ def _point(pair: str, x: float, y: float) -> str:
     return f'<path d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"/>'
 
 
-def _head(plot: Plot) -> str:
-    name = plot.file.removesuffix(".svg")
+def _head(file: str, title: str, height: int = HEIGHT) -> str:
+    name = file.removesuffix(".svg")
 
     def variables(colours: dict[str, str]) -> str:
         return "".join(f"--own-{colour}:{value};" for colour, value in colours.items())
@@ -241,9 +316,9 @@ def _head(plot: Plot) -> str:
             f".{name} g.{each}{{stroke:{colour(each)};fill:{colour(each)}}}.{name} text.{each}{{fill:{colour(each)}}}"
         )
     return (
-        f'<svg class="{name}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(plot.title)}">\n<style>{style}</style>\n'
-        f'<text class="title" x="{LEFT}" y="22">{escape(plot.title)}</text>'
+        f'<svg class="{name}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)}">\n<style>{style}</style>\n'
+        f'<text class="title" x="{LEFT}" y="22">{escape(title)}</text>'
     )
 
 
@@ -255,6 +330,9 @@ def main() -> None:
         if points(rows, plot):
             (folder / plot.file).write_text(draw(rows, plot), encoding="utf-8")
             print(folder / plot.file)
+    if arrangements := draw_arrangements(rows):
+        (folder / "performance-workers.svg").write_text(arrangements, encoding="utf-8")
+        print(folder / "performance-workers.svg")
 
 
 if __name__ == "__main__":

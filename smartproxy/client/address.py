@@ -6,6 +6,8 @@ only; user information in a URL is removed from it before anything is logged.
 """
 
 import hmac
+from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, Final
@@ -15,12 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hyperlink import URL, URLParseError
 from OpenSSL import SSL, crypto
-from treq.client import HTTPClient
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer, IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from smartproxy.logs.named_tls import NamedTls
@@ -157,9 +160,61 @@ def _certificates(pem: str) -> list[Certificate]:
     return [Certificate(crypto.X509.from_cryptography(each)) for each in found]
 
 
-def backend_http(reactor: Any, address: BackendAddress) -> HTTPClient:
+@implementer(IBodyProducer)
+class _Body:
+    """What a request carries: octets that are there already, written at once."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.length = len(octets)
+        self._octets = octets
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Part of ``IBodyProducer``."""
+        consumer.write(self._octets)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to be held back."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is left to be sent."""
+
+    def stopProducing(self) -> None:
+        """Nothing is left to be sent."""
+
+
+class BackendHttp:
+    """Calls the backend by https, as treq's client would, without what a client of one API has no use for.
+
+    A client of any site reads each URL anew, keeps cookies, follows redirections and unpacks what was packed, without a
+    bound. That took a third of the Python calls of a batch of events.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> Deferred[IResponse]:
+        """Send a request; a redirection is a response like any other."""
+        found: Deferred[IResponse] = self._agent.request(
+            method.encode("ascii"),
+            _uri(url),
+            Headers({name: [value] for name, value in (headers or {}).items()}),
+            None if data is None else _Body(data),
+        )
+        return found
+
+
+@lru_cache(maxsize=32)
+def _uri(url: str) -> bytes:
+    """A URL as it is sent."""
+    return URL.from_text(url).to_uri().to_text().encode("ascii")
+
+
+def backend_http(reactor: Any, address: BackendAddress) -> BackendHttp:
     """An HTTP client that checks the backend as ``address`` says, and keeps its connections for the next calls."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = KEPT_MOST
     pool.cachedConnectionTimeout = KEPT_SECONDS
-    return HTTPClient(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10, pool=pool))
+    return BackendHttp(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10, pool=pool))

@@ -8,9 +8,9 @@ its size. Never logs the token and never follows a redirect.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import treq
@@ -20,10 +20,9 @@ from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
 
 from smartproxy import __version__
+from smartproxy.client.address import BackendHttp
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -122,14 +121,6 @@ class Trial:
         raise ValueError("not a trial")
 
 
-class HttpCalls(Protocol):
-    """The one method of treq's client that is needed."""
-
-    @property
-    def request(self) -> Callable[..., Any]:
-        """Send a request; gives a Deferred of the response."""
-
-
 class Backend:
     """The backend's API, as coroutines.
 
@@ -138,7 +129,9 @@ class Backend:
         goes into a header of its own.
     """
 
-    def __init__(self, url: str, token: str, http: HttpCalls, clock: IReactorTime, *, basic: str | None = None) -> None:
+    def __init__(
+        self, url: str, token: str, http: BackendHttp, clock: IReactorTime, *, basic: str | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self._http = http
         self._clock = clock
@@ -298,13 +291,7 @@ class Backend:
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, octets_most: int
     ) -> tuple[int, dict[str, list[str]], bytes]:
-        response: IResponse = await self._http.request(
-            method,
-            url,
-            headers=Headers({name: [value] for name, value in headers.items()}),
-            data=body,
-            allow_redirects=False,
-        )
+        response = await self._http.request(method, url, headers=headers, data=body)
         received = BytesIO()
 
         def take(octets: bytes) -> None:

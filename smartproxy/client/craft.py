@@ -6,14 +6,15 @@ supervisor.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 
 from smartproxy.client.calls import GrantedCall, WantedCall
 from smartproxy.client.house import Questions, SessionHouse
+from smartproxy.client.station import endpoint_to
 from smartproxy.client.words import (
     CALL_SECONDS,
     Adopt,
@@ -48,11 +49,13 @@ from smartproxy.workers.worker import Worker
 
 
 class ClientCraft:
-    """The client's part of a worker."""
+    """The client's part of a worker.
 
-    def __init__(self, worker: Worker) -> None:
+    :param source: the address from which servers are dialled, if one is given.
+    """
+
+    def __init__(self, worker: Worker, source: str | None = None) -> None:
         self._worker = worker
-        self._source: str | None = None
         self._house = SessionHouse(
             reactor=worker.reactor,
             events=worker.events,
@@ -63,14 +66,12 @@ class ClientCraft:
                 recorded=self._recorded,
                 began=worker.began,
             ),
-            endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=self._source),
+            endpoint=partial(endpoint_to, source=source),
         )
         self.sessions: LiveSessions = self._house.sessions
 
     def start(self, facts: Mapping[str, Plain]) -> None:
-        """Part of ``Craft``: from which address servers are dialled."""
-        source = facts.get("source")
-        self._source = source if isinstance(source, str) else None
+        """Part of ``Craft``: nothing is needed before the configuration."""
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""

@@ -28,6 +28,7 @@ from smartproxy.client.words import (
     ClientLink,
     CountConnections,
     KeepRecord,
+    KnowServer,
     OpenSession,
     StationTried,
     TakeCaller,
@@ -38,7 +39,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.faults import EndedBy, OwnFault, StationUnreachable
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.policy.strict_json import DocumentRefused
@@ -47,7 +48,8 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import Crew, CrewMember, tell_lost
+from smartproxy.workers.crew import LOOK_SECONDS, Crew
+from smartproxy.workers.members import CrewMember, tell_lost
 from smartproxy.workers.packets import Closeable
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
@@ -55,6 +57,8 @@ from smartproxy.workers.spawning import Zygote
 _A = TypeVar("_A", bound=attrs.AttrsInstance)
 _ANSWER_SECONDS = 5.0
 """Beyond a session's deadline, which the worker keeps itself."""
+_LESSONS = (Adopt, KnowServer)
+"""What workers are born with: it needs no connection."""
 
 
 class CrewHouse:
@@ -63,7 +67,6 @@ class CrewHouse:
     :param zygote: makes the processes; forked before :meth:`start`.
     :param count: how many workers there are.
     :param single: whether each session has a process of its own, and ``count`` are ready for the next ones.
-    :param source: the address from which servers are dialled, if one is given.
     :param ruined: told that there can be no workers any more.
     """
 
@@ -76,7 +79,6 @@ class CrewHouse:
         *,
         count: int,
         single: bool = False,
-        source: str | None = None,
         ruined: Callable[[], object] = lambda: None,
     ) -> None:
         self._count = count
@@ -85,7 +87,6 @@ class CrewHouse:
         self._told = 0
         self._choosing = 0
         self._questions = questions
-        self._source = source
         self._single = single
         self._configuration = ClientConfiguration()
         self._lanes: dict[int, CrewLane] = {}
@@ -111,11 +112,13 @@ class CrewHouse:
         """End them."""
         await self.crew.stop()
 
-    def tell(self, command: type[TunnelCommand], **arguments: object) -> None:
+    def tell(self, command: type[TunnelCommand], **arguments: Any) -> None:
         """Tell all workers."""
         self._told += 1
         for member in self.crew.members:
             member.link.tell(command, **arguments)
+        if command in _LESSONS:
+            self.crew.teach(command, **arguments)
 
     def ready_of(self, pool: Pool) -> int:
         """How many data connections a worker keeps ready; one that waits for its only session keeps none."""
@@ -125,7 +128,9 @@ class CrewHouse:
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> CrewLane:
         """Part of ``House``."""
-        lane = self._lanes[number] = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of)
+        keeps = not self._single
+        lane = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of, keeps=keeps)
+        self._lanes[number] = lane
         return lane
 
     def adopt(self, configuration: ClientConfiguration) -> None:
@@ -200,17 +205,20 @@ class CrewHouse:
 
     async def look(self) -> None:
         """Part of ``House``."""
-        await self.sessions.look()
-        for lane in self._lanes.values():
-            asked = [member.link.ask(CountConnections, server=lane.number) for member in self.crew.members]
-            found = await DeferredList(asked, consumeErrors=True)
-            lane.count = sum(answer["count"] for well, answer in found if well)
+        looking = [self.sessions.look(), *map(self._count_connections, self._lanes.values())]
+        await DeferredList([Deferred.fromCoroutine(each) for each in looking], consumeErrors=True)
+
+    async def _count_connections(self, lane: CrewLane) -> None:
+        told = {"seconds": LOOK_SECONDS, "server": lane.number}
+        asked = [member.link.ask(CountConnections, **told) for member in self.crew.members]
+        found = await DeferredList(asked, consumeErrors=True)
+        lane.count = sum(answer["count"] for well, answer in found if well)
 
     # CrewUser
 
     def facts(self) -> dict[str, Plain]:
         """Part of ``CrewUser``."""
-        return {"single": self._single, "source": self._source}
+        return {"single": self._single}
 
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``CrewUser``."""
@@ -229,9 +237,11 @@ class CrewHouse:
         while told != self._told:
             # What is told meanwhile goes to those alone that are ready.
             told = self._told
-            await member.link.ask(Adopt, client=self._adopted())
+            knows = member.lessons == self.crew.lessons
+            if not knows:
+                await member.link.ask(Adopt, client=self._adopted())
             for lane in self._lanes.values():
-                await lane.bring(member)
+                await lane.bring(member, knows=knows)
 
     def ready(self, member: CrewMember) -> None:
         """Part of ``CrewUser``: nobody else has to know it."""
@@ -244,7 +254,7 @@ class CrewHouse:
 
     def died(self, member: CrewMember) -> None:
         """Part of ``CrewUser``: the places of its sessions are given back by now."""
-        tell_lost(self._events, member)
+        tell_lost(self._events, member.sessions.values(), EndedBy.CLIENT, self._reactor.seconds())
 
     # Sessions.
 

@@ -12,7 +12,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
 from smartproxy.tunnel.contexts import Bond, ClientCredential
 from smartproxy.tunnel.faults import Closing
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.members import CrewMember
 
 
 class CrewLane:
@@ -20,6 +20,7 @@ class CrewLane:
 
     :param tell: tells all workers, given a command and its arguments.
     :param ready: how many data connections each worker keeps ready.
+    :param keeps: whether workers keep any; one that does not learns with its session which of the server's it is for.
     :ivar pool: what is configured.
     :ivar count: how many data connections there were when somebody looked.
     """
@@ -33,12 +34,14 @@ class CrewLane:
         *,
         tell: Callable[..., object],
         ready: Callable[[Pool], int],
+        keeps: bool = True,
     ) -> None:
         self.pool = pool
         self.count = 0
         self.number = number
         self._tell = tell
         self._ready = ready
+        self._keeps = keeps
         self._host = host
         self._port = port
         self._shown: dict[str, object] = {}
@@ -74,23 +77,28 @@ class CrewLane:
     def serve(self, workers: Sequence[int]) -> None:
         """Part of ``Lane``."""
         self._workers = workers
-        self._tell(ServerWorkers, server=self.number, workers=workers)
+        if self._keeps:
+            self._tell(ServerWorkers, server=self.number, workers=workers)
 
     def stop(self, why: Closing) -> None:
         """Part of ``Lane``."""
         self._up, self._workers = False, ()
         self._tell(TunnelIsDown, server=self.number, cause=why.cause, message=why.message)
 
-    async def bring(self, member: CrewMember) -> None:
-        """Tell a worker that has just begun."""
+    async def bring(self, member: CrewMember, *, knows: bool) -> None:
+        """Tell a worker that has just begun.
+
+        :param knows: whether it was born with where the server is.
+        """
         if not self._shown:
             return
-        await member.link.ask(KnowServer, **self._known())
+        if not knows:
+            await member.link.ask(KnowServer, **self._known())
         if not self._up:
             await member.link.ask(TunnelIsDown, server=self.number, cause=Cause.TUNNEL_LOST, message="not up yet")
             return
         await member.link.ask(TunnelIsUp, server=self.number)
-        if self._workers:
+        if self._workers and self._keeps:
             await member.link.ask(ServerWorkers, server=self.number, workers=self._workers)
 
     def _known(self) -> dict[str, Any]:

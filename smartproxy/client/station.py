@@ -53,7 +53,8 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     :return: fires with the station's leg; fails with
         :class:`~smartproxy.policy.faults.StationUnreachable`. Canceling it gives the attempt up.
     """
-    connecting: Any = _endpoint(dialling(reactor), station).connect(LegFactory(reactor, closing))
+    endpoint = endpoint_to(dialling(reactor), station.host, station.port, timeout=station.timeout)
+    connecting: Any = endpoint.connect(LegFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)
@@ -65,13 +66,19 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     return dialled
 
 
-def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
-    host = station.host
+def endpoint_to(
+    reactor: Any, host: str, port: int, *, timeout: float = 30, source: str | None = None
+) -> IStreamClientEndpoint:
+    """Where a host is dialled; an address is not looked up as a name is, which takes a thread.
+
+    :param source: the address from which it is dialled, if one is given.
+    """
+    bound = None if source is None else (source, 0)
     if isIPAddress(host):
-        return TCP4ClientEndpoint(reactor, host, station.port, station.timeout)
+        return TCP4ClientEndpoint(reactor, host, port, timeout, bound)
     if isIPv6Address(host):
-        return TCP6ClientEndpoint(reactor, host, station.port, station.timeout)
-    return HostnameEndpoint(reactor, host.encode("ascii"), station.port, station.timeout)
+        return TCP6ClientEndpoint(reactor, host, port, timeout, bound)
+    return HostnameEndpoint(reactor, host.encode("ascii"), port, timeout, bound)
 
 
 class StationSessions(LiveSessions):
@@ -80,7 +87,7 @@ class StationSessions(LiveSessions):
     :param reactor: connects to the station and runs every deadline.
     :param events: where everything is told.
     :param configuration: tells the configuration in force; a session keeps the one that it began with.
-    :param began: told of each session that begins: its id, and its partner.
+    :param began: told of each session that begins: its id, and how.
     :param tried: told how the station failed when it was called, or ``None`` if it answered.
     :param finished: told of every session that is over.
     :param recorded: given the record of each.
@@ -92,7 +99,7 @@ class StationSessions(LiveSessions):
         reactor: Any,
         events: Events,
         configuration: Callable[[], ClientConfiguration],
-        began: Callable[[str, str | None], None] = lambda session, partner: None,
+        began: Callable[[str, Opening], None] = lambda session, opening: None,
         tried: Callable[[Station, str | None], None] = lambda station, message: None,
         finished: Callable[[Summary], None] = lambda summary: None,
         recorded: Callable[[dict[str, object]], object] | None = None,
@@ -105,7 +112,7 @@ class StationSessions(LiveSessions):
 
     def prepare(self, session: str, opening: Opening, initiator: ILeg, **more: Any) -> SessionDriver:
         """Tell that a session begins, whoever began it."""
-        self._began(session, opening.facts.partner)
+        self._began(session, opening)
         return super().prepare(session, opening, initiator, **more)
 
     def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:

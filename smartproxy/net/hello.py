@@ -12,7 +12,7 @@ Standards: RFC 8446 section 5.1 (records); RFC 5024 section 8.2 (Stream Transmis
 import enum
 import typing
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text
-from smartproxy.net.transport.sockets import IViewReceiver
+from smartproxy.net.transport.sockets import DataStream, IViewReceiver
 from smartproxy.policy.balancers import V1, V2
 
 _HANDSHAKE: Final = 22
@@ -172,10 +172,15 @@ class HelloFirst(Protocol):
             self.close()
             return
         kept, self._kept, self._inner = self._kept, b"", inner
+        transport: Any = self.transport
+        assert transport is not None
         if IViewReceiver.providedBy(inner):
             self.view_received = inner.view_received
-        assert self.transport is not None
-        inner.makeConnection(self.transport)
+        carried: Any = getattr(transport, "protocol", None)
+        if carried is self and isinstance(transport, DataStream):
+            # Nothing is left to be done here: the connection may live for hours without this object.
+            transport.protocol = inner
+        inner.makeConnection(transport)
         inner.dataReceived(kept)
 
     def _release(self) -> None:

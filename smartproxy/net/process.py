@@ -11,6 +11,7 @@ import math
 import os
 import resource
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 COLLECTED_FROM = 10_000
@@ -58,6 +59,11 @@ def collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
+    seldom()
+
+
+def seldom() -> None:
+    """Have Python look for garbage less often."""
     gc.set_threshold(COLLECTED_FROM, 20, 20)
 
 
@@ -96,13 +102,18 @@ def _no_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+@cache
+def _library() -> ctypes.CDLL:
+    """The C library; that it is found once is of use to a process which is forked."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def prctl(option: int, value: int) -> None:
     """Call ``prctl(2)``.
 
     :raises OSError: if the kernel does not do it.
     """
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
+    if _library().prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

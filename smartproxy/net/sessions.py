@@ -6,6 +6,7 @@ session: its opening and its legs are given.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -34,6 +35,7 @@ class LiveSessions:
     :param events: where everything about sessions is reported.
     :param finished: called for every session that is over, once it is not live any more.
     :param recorded: given the record of every session that is over; without it, none is kept.
+    :ivar sent: told of each file that was sent whole and is not confirmed: its session, octets and records.
     :ivar live: the sessions that are not over, by id.
     """
 
@@ -44,6 +46,7 @@ class LiveSessions:
         finished: Callable[[Summary], None] = lambda summary: None,
         recorded: Callable[[dict[str, object]], object] | None = None,
     ) -> None:
+        self.sent: Callable[[str, int, int], object] | None = None
         self.live: dict[str, SessionDriver] = {}
         self._clock = clock
         self._events = events
@@ -74,22 +77,13 @@ class LiveSessions:
             :class:`~smartproxy.net.driver.SessionDriver`.
         :param over: called when this session is over, before ``finished``.
         """
-
-        def end(summary: Summary) -> None:
-            self.live.pop(session, None)
-            self._events.levels.forget(session)
-            self._efforts.over()
-            over(summary)
-            self._finished(summary)
-            if relayed.recorder is not None and self._recorded is not None:
-                self._recorded(relayed.recorder.document(summary, began))
-            self._wait.finished()
-
         monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
         relayed = Session(session, opening, monitor, deadlines)
-        began = ""
+        if self.sent is not None:
+            relayed.tell_sent(partial(self.sent, session))
+        record: Callable[[Summary], object] | None = None
         if self._recorded is not None:
-            began = isotime(now(self._clock))
+            record = partial(self._record, relayed, isotime(now(self._clock)))
             relayed.recorder = Recorder(session, opening, monitor, self._clock.seconds)
         driver = self.live[session] = SessionDriver(
             relayed,
@@ -97,11 +91,27 @@ class LiveSessions:
             clock=self._clock,
             events=self._events,
             open_leg=open_leg,
-            finished=end,
+            finished=partial(self._end, over, record),
             ready=ready,
         )
         self._efforts.begin()
         return driver
+
+    def _end(
+        self, over: Callable[[Summary], None], record: Callable[[Summary], object] | None, summary: Summary
+    ) -> None:
+        self.live.pop(summary.session, None)
+        self._events.levels.forget(summary.session)
+        self._efforts.over()
+        over(summary)
+        self._finished(summary)
+        if record is not None:
+            record(summary)
+        self._wait.finished()
+
+    def _record(self, relayed: Session, began: str, summary: Summary) -> None:
+        if relayed.recorder is not None and self._recorded is not None:
+            self._recorded(relayed.recorder.document(summary, began))
 
     def _end_costly(self, session: str) -> None:
         self.close(session, TooCostly(rule=Cause.SESSION_COSTLY, message=Cause.SESSION_COSTLY.meaning))

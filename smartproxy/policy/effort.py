@@ -6,6 +6,8 @@ allowances of :mod:`smartproxy.policy.limits` are about ten times that. A sessio
 part of a processor and more than its allowance without a break. Reads no clock: every call brings the times.
 """
 
+from typing import Final
+
 import attrs
 
 from smartproxy.policy import limits
@@ -36,11 +38,16 @@ class Spent:
         )
 
 
+_NOTHING: Final = Spent()
+
+
 class Effort:
     """The cost of one session, looked at again and again."""
 
+    __slots__ = ("_before", "_costly")
+
     def __init__(self) -> None:
-        self._before = Spent()
+        self._before = _NOTHING
         self._costly = 0.0
 
     def too_costly(self, spent: Spent, seconds: float, share: float = 1.0) -> bool:

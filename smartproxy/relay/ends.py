@@ -32,6 +32,9 @@ from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.reports import FileLedger, Reporter
 from smartproxy.relay.stages import Stage
 
+_NEITHER: Final[frozenset[Role]] = frozenset()
+"""One for all sessions: an empty set is as large as one of a few."""
+
 _REASONS: Final[Mapping[int, EsidReason]] = {reason.value: reason for reason in EsidReason}
 
 
@@ -48,12 +51,12 @@ class SessionEnds:
         self.reporter = Reporter(session, opening)
         self._files = FileLedger(opening.partner)
         self._legs = Legs(opening, monitor)
-        self._full: frozenset[Role] = frozenset()
-        self._armed: set[Timer] = set()
+        self._full = _NEITHER
+        self._armed: list[Timer] = []
         self._quiet = Arm(Timer.INACTIVITY, deadlines.inactivity)
         self._held = b""
         self._ssid: SSID | None = None
-        self._tolerated: Counter[int] = Counter()
+        self._tolerated: Counter[int] | None = None
         self._discarded = 0
         self._wish: OwnFault | None = None
         self._ending: Ending | None = None
@@ -111,13 +114,13 @@ class SessionEnds:
         if timer is Timer.INITIATOR_BUFFER:
             self._blame(event)
             return
-        self._armed.discard(timer)
+        self._has_passed(timer)
         message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
         self._unreachable(faults.StationUnreachable(rule=timer.cause, message=message))
 
     def _blame(self, event: events.TimedOut) -> None:
         timer = event.timer
-        self._armed.discard(timer)
+        self._has_passed(timer)
         seconds = getattr(self._deadlines, timer.setting)
         late = late_role(timer, self._monitor, self._full)
         message = f"the {self._opening.side(late)} let {seconds} s pass"
@@ -237,7 +240,7 @@ class SessionEnds:
         self._finish_if_alone()
 
     def _abort(self, event: events.TimedOut) -> None:
-        self._armed.discard(event.timer)
+        self._has_passed(event.timer)
         self._intents.extend(self._legs.abort())
 
     def _give_up(self, event: events.Bug) -> None:
@@ -251,8 +254,8 @@ class SessionEnds:
         self._disarm(Timer.CLOSING)
         counts = {
             "unconfirmed": self._files.unconfirmed,
-            "anomalies": self._tolerated.total(),
-            "tolerated": {str(number): count for number, count in sorted(self._tolerated.items())} or None,
+            "anomalies": 0 if self._tolerated is None else self._tolerated.total(),
+            "tolerated": self._tolerated and {str(number): count for number, count in sorted(self._tolerated.items())},
             "discarded": self._discarded,
         }
         summary = summarize(self.session, self._opening, self._monitor, self._ending, counts)
@@ -263,10 +266,15 @@ class SessionEnds:
     # Intents.
 
     def _arm(self, timer: Timer, seconds: float) -> None:
-        self._armed.add(timer)
+        if timer not in self._armed:
+            self._armed.append(timer)
         self._intents.append(Arm(timer, seconds))
 
     def _disarm(self, timer: Timer) -> None:
         if timer in self._armed:
-            self._armed.discard(timer)
+            self._armed.remove(timer)
             self._intents.append(Disarm(timer))
+
+    def _has_passed(self, timer: Timer) -> None:
+        if timer in self._armed:
+            self._armed.remove(timer)

@@ -33,7 +33,7 @@ Who greets the Initiator is the opening's :class:`~smartproxy.relay.openings.Mod
        |<------------------|<-----------------------|<------ SSID ------|
        |                   | RELAYING               | RELAYING          |
 
-The station calls, and the partner, whom the server has reached already, greets it through both (``RELAY``): each
+The station calls, and the partner, which the server has reached already, greets it through both (``RELAY``): each
 session begins in ``OPENING`` with both legs at hand, relays the partner's SSRM, and the server judges the SSID that
 the partner answers with. A call that failed is excused with ``GREET``: SSRM, the station's SSID, ESID with the cause.
 
@@ -49,6 +49,7 @@ and writes the ESID for its own side. Where both end it at once, the server's en
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session), 4.6 and 9.9 (ESID), 5.3.11.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -93,6 +94,7 @@ class Session(SessionEnds):
             self._arm(Timer.SSID, self._deadlines.ssid)
         else:
             self._open(self._opening.facts)
+        self._intents = []
         return intents
 
     def receive(self, event: events.Event) -> list[Intent]:
@@ -102,6 +104,8 @@ class Session(SessionEnds):
         """
         self._intents = intents = list[Intent]()
         _REACTIONS[TABLE[self.stage, event.__class__]](self, event)
+        # What is done does not stay while nothing happens.
+        self._intents = []
         return intents
 
     @property
@@ -117,6 +121,10 @@ class Session(SessionEnds):
     def portrait(self) -> dict[str, object]:
         """How the session is now."""
         return portray(self.session, self._opening, self._monitor, self.stage, self._ssid, self._files.size)
+
+    def tell_sent(self, sent: Callable[[int, int], object]) -> None:
+        """Have *sent* told the octets and records of each file that was sent whole, before its EFID goes on."""
+        self._files.sent = sent
 
     # Octets.
 
@@ -164,7 +172,8 @@ class Session(SessionEnds):
         elif progress or timer not in self._armed:
             self._arm(timer, self._deadlines.buffer)
         if self.stage is Stage.RELAYING or Timer.INACTIVITY in self._armed:
-            self._armed.add(Timer.INACTIVITY)
+            if Timer.INACTIVITY not in self._armed:
+                self._armed.append(Timer.INACTIVITY)
             self._intents.append(self._quiet)
 
     def _discard(self, event: events.Arrived) -> None:
@@ -174,6 +183,7 @@ class Session(SessionEnds):
         """Tell of a command, and go on to the stage that it leads to."""
         if observation.anomalies:
             for anomaly in observation.anomalies:
+                self._tolerated = self._tolerated or Counter()
                 self._tolerated[anomaly.number] += 1
             self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -26,6 +26,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerPart, dump
 from smartproxy.policy.faults import OwnFault, StopReason
 from smartproxy.policy.penalties import Deaths
+from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import CallWish
 from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
@@ -49,8 +50,9 @@ from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import SILENCE_SECONDS
+from smartproxy.workers.members import CrewMember
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
 
@@ -105,6 +107,7 @@ class ServerCrew(CrewSessions):
         self._claims: dict[CrewMember, Claims] = {}
         self._balancers: Balancers | None = None
         self._deaths = Deaths()
+        self._turns: Turns[Visit] = Turns()
         self._part: ServerPart | None = None
         self._document: int | None = None
         tunnel.factory.move = self._data_came
@@ -139,13 +142,14 @@ class ServerCrew(CrewSessions):
             return
         self._part = None
         self._hold_document(None)
+        self._crew.teach(Forget)
         for member in self._crew.started:
             member.link.tell(Forget)
 
-    def client_came(self, name: str) -> None:
+    def client_came(self, control: ServerControl) -> None:
         """A client is connected: its data connections are taken."""
         for member in self._crew.started:
-            member.link.tell(ClientCame, client=name)
+            member.link.tell(ClientCame, **_known(control))
 
     def client_went(self, name: str, why: Closing) -> None:
         """A client is gone: its data connections end."""
@@ -160,7 +164,14 @@ class ServerCrew(CrewSessions):
 
     def factory(self) -> HeldFactory:
         """What takes partners' connections."""
-        return HeldFactory(self._reactor, self._gate, lambda: self.generation, lambda: self._balancers, self.hand_over)
+        return HeldFactory(
+            self._reactor,
+            self._gate,
+            lambda: self.generation,
+            lambda: self._balancers,
+            self.hand_over,
+            lambda prefix: self._turns.is_hasty(prefix, self._reactor.seconds()),
+        )
 
     def hand_over(self, caller: HostPort, visit: Visit, age: float, connection: socket.socket) -> None:
         """Hand a partner's connection to the worker with the least to do."""
@@ -169,6 +180,8 @@ class ServerCrew(CrewSessions):
     def _partner_came(
         self, member: CrewMember, caller: HostPort, visit: Visit, age: float, connection: socket.socket
     ) -> None:
+        times = self._turns.came(visit.prefix, self._reactor.seconds())
+        self._turns.wait(visit, times, known=visit.known)
         number = self._claims[member].handed(caller.host, visit)
         member.link.hand_over(
             PartnerCame,
@@ -225,15 +238,15 @@ class ServerCrew(CrewSessions):
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self._tunnel, self.sources, self._events, relieved
+            member, self._gate, self._desks, self._tunnel, self.sources, self._events, self._turns, relieved
         )
         return claims.responders()
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
-        """Bring a worker the configuration and the clients."""
-        brought = [member.link.ask(ClientCame, client=control.client_name) for control in self._tunnel.controls]
-        if self._part is not None:
-            brought.append(self._bring(member))
+        """Bring a worker the clients, and the configuration if it was not born with it."""
+        brought = [member.link.ask(ClientCame, **_known(control)) for control in self._tunnel.controls]
+        if member.lessons < self._crew.lessons:
+            brought.append(member.link.ask(Forget) if self._part is None else self._bring(member))
         return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def ready(self, member: CrewMember) -> None:
@@ -266,13 +279,18 @@ class ServerCrew(CrewSessions):
         # No worker can change what the next one reads.
         fcntl.fcntl(document, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
         self._hold_document(document)
+        self._crew.teach(PutInForce, self._copy(), generation=part.generation)
         for member in self._crew.started:
             self._bring(member).addErrback(self._not_brought, member)
 
     def _bring(self, member: CrewMember) -> Deferred[Answer]:
-        assert self._part is not None and self._document is not None
-        document = open(os.dup(self._document), "rb")  # noqa: SIM115  # the link closes it
-        return member.link.hand_over(PutInForce, document, generation=self._part.generation)
+        assert self._part is not None
+        return member.link.hand_over(PutInForce, self._copy(), generation=self._part.generation)
+
+    def _copy(self) -> BinaryIO:
+        """The document, for a link that closes it."""
+        assert self._document is not None
+        return open(os.dup(self._document), "rb")
 
     def _not_brought(self, failure: Failure, member: CrewMember) -> None:
         if member.lost is None:
@@ -283,3 +301,8 @@ class ServerCrew(CrewSessions):
         before, self._document = self._document, document
         if before is not None:
             os.close(before)
+
+
+def _known(control: ServerControl) -> dict[str, Any]:
+    """What a worker has to know of a client."""
+    return {"client": control.client_name, "until": int(control.client.not_after.timestamp())}

@@ -237,7 +237,7 @@ class ServerService(DmzService):
     def tunnel_up(self, control: ServerControl) -> None:
         """A client is connected: listen for partners if there is a configuration already."""
         if self.crew is not None:
-            self.crew.client_came(control.client_name)
+            self.crew.client_came(control)
         self._listen_for_partners(NO_CLIENT)
 
     def tunnel_down(self, control: ServerControl, why: Closing) -> None:

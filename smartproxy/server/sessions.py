@@ -10,6 +10,7 @@ Standards: RFC 5024 section 4.2 (start of a session).
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -39,6 +40,7 @@ from smartproxy.policy.admission import Denied
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.revocation import CrlUrls
+from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import Expired, IdentityMismatch, OwnFault, TooCostly, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
@@ -189,8 +191,6 @@ class PartnerSessions(LiveSessions):
         generation, peer = self.generation, str(caller)
         if generation is None:
             self._gate.unconfigured(caller.host, peer)
-        elif not visit.known and self._handshakes.is_hasty(visit.prefix):
-            self._gate.too_hasty(peer)
         else:
             return self.receive(visit, caller, generation, secure, age)
         visit.leave()
@@ -200,52 +200,49 @@ class PartnerSessions(LiveSessions):
 
     def begin(self, leg: PartnerLeg, partner: VerifiedPartner) -> None:
         """Start the session of a verified partner."""
+        facts = verified_facts(partner, leg.peer, leg.tls)
         try:
             proving = leg.visit.prove(partner.partner.name)
         except Denied as denied:
-            self._begin(leg, partner, denied)
+            self._begin(leg, partner, facts, denied)
             return
         if proving is None:
-            self._begin(leg, partner, None)
+            self._begin(leg, partner, facts, None)
             return
-        # What comes meanwhile waits in the leg.
-        Deferred.fromCoroutine(self._begin_when_proved(leg, partner, proving)).addErrback(self._not_begun, leg)
+        # What comes meanwhile waits in the leg, the end of the connection, too.
+        proved = Deferred.fromCoroutine(self._begin_when_proved(leg, partner, facts, proving))
+        proved.addErrback(self._not_begun, leg)
 
-    async def _begin_when_proved(self, leg: PartnerLeg, partner: VerifiedPartner, proving: Deferred[object]) -> None:
+    async def _begin_when_proved(
+        self, leg: PartnerLeg, partner: VerifiedPartner, facts: SessionFacts, proving: Deferred[object]
+    ) -> None:
         denied: Denied | None = None
         try:
             await proving
         except Denied as denial:
             denied = denial
-        self._begin(leg, partner, denied)
+        self._begin(leg, partner, facts, denied)
 
     def _not_begun(self, failure: Failure, leg: PartnerLeg) -> None:
         if not failure.check(OwnFault):
             self._events.failure("smartproxy.server.sessions", failure, peer=leg.peer)
         leg.abort()
 
-    def _begin(self, leg: PartnerLeg, partner: VerifiedPartner, denied: Denied | None) -> None:
+    def _begin(self, leg: PartnerLeg, partner: VerifiedPartner, facts: SessionFacts, denied: Denied | None) -> None:
         server = leg.generation.server
-
-        def judge(ssid: SSID) -> None:
-            judge_ssid(partner, ssid, server.partners)
-            if denied is not None:
-                raise denied
-
         session = self._new_id()
-        facts = verified_facts(partner, leg.peer, leg.tls)
         driver = self.prepare(
             session,
-            server_inbound(judge, facts, partner.partner, leg.generation.part.station_profile),
+            server_inbound(
+                partial(_judge, partner, server, denied), facts, partner.partner, leg.generation.part.station_profile
+            ),
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
-            open_leg=lambda told: self._open_inside(session, told),
-            over=lambda summary: self._over(leg, summary),
+            open_leg=partial(self._open_inside, session),
+            over=partial(self._over, leg),
         )
-        self.withdrawals.began(
-            session, driver, partner, leg.peer, lambda standing, now: standing.withdrawn(partner, now)
-        )
+        self.withdrawals.began(session, driver, partner, leg.peer, Standing.withdrawn)
         if partner.ca is not None:
             self.tell_crl_urls(partner.chain, partner.ca, server)
         driver.begin()
@@ -282,6 +279,13 @@ class PartnerSessions(LiveSessions):
                 leg.fault(Fault.SILENCE)
             case UnknownIdentity() | IdentityMismatch():
                 leg.fault(Fault.IDENTITY)
+
+
+def _judge(partner: VerifiedPartner, server: ServerConfiguration, denied: Denied | None, ssid: SSID) -> None:
+    """Whether the session of a partner may go on with its SSID."""
+    judge_ssid(partner, ssid, server.partners)
+    if denied is not None:
+        raise denied
 
 
 @implementer(IOpenSSLServerConnectionCreator)

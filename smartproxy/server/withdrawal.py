@@ -1,4 +1,4 @@
-"""The end of sessions whose partner may not have them any more.
+"""The end of sessions whose partner has lost its access.
 
 Duty: judge the partner of every live session again by each new generation, whichever side began the session. A session
 with a partner that would not be accepted or called any more ends at its next idle moment, or in the middle of a file
@@ -22,7 +22,7 @@ from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import Withdrawn
 from smartproxy.policy.identity import VerifiedPartner
 
-Judge = Callable[[Standing, datetime], CertificateRefusal | None]
+Judge = Callable[[Standing, VerifiedPartner, datetime], CertificateRefusal | None]
 """Says why a session has to end by the rules of a generation, at a time; ``None`` if it need not."""
 
 
@@ -38,7 +38,7 @@ class _Running:
 
 
 class Withdrawals:
-    """Ends sessions whose partner may not have them any more.
+    """Ends sessions whose partner has lost its access.
 
     :param clock: runs the deadlines.
     :param events: where every withdrawal is told.
@@ -80,7 +80,7 @@ class Withdrawals:
             running = self._running.get(session)
             if running is None or running.ending is not None:
                 continue
-            found = running.judge(standing, now)
+            found = running.judge(standing, running.partner, now)
             if found is not None:
                 self._withdraw(session, running, found, configuration.deadlines.withdrawal)
 

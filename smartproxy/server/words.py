@@ -18,6 +18,7 @@ from smartproxy.workers.words import ADDRESS, CODE, NAME, SENTENCE, SESSION, dir
 
 _VISIT = Number()
 _MILLISECONDS = Number(3_600_000)
+_TIME_MOST = 2**40
 _CERTIFICATE_OCTETS_MOST = 16 * 1024
 
 
@@ -85,9 +86,9 @@ class Displaced(TunnelCommand):
 
 
 class ClientCame(TunnelCommand):
-    """A client has a control connection."""
+    """A client has a control connection; its newest certificate is good ``until`` then, in seconds since 1970."""
 
-    arguments = [(b"client", NAME)]
+    arguments = [(b"client", NAME), (b"until", Number(_TIME_MOST))]
 
 
 class ClientWent(TunnelCommand):

@@ -169,7 +169,7 @@ class WorkerSessions(PartnerSessions):
 
     def prepare(self, session: str, opening: Opening, initiator: ILeg, **more: Any) -> SessionDriver:
         """Tell that a session begins; the rest is as in one process."""
-        self.worker.began(session, opening.facts.partner)
+        self.worker.began(session, opening)
         return super().prepare(session, opening, initiator, **more)
 
 
@@ -268,8 +268,9 @@ class ServerCraft:
 
     # The tunnel.
 
-    def _client_came(self, client: str) -> None:
+    def _client_came(self, client: str, until: int) -> None:
         """A client is connected, or a newer process of one that is: its data connections go on."""
+        self._newest[client] = datetime.fromtimestamp(until, UTC)
         if client not in self._desks:
             self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
@@ -295,8 +296,7 @@ class ServerCraft:
         if desk is None:
             raise no_control(client)
         certificate = entrance.connection.get_peer_certificate(as_cryptography=True)
-        newest = self._newest.get(client.name)
-        if certificate is not None and (newest is None or client.not_after > newest):
+        if certificate is not None and client.not_after > self._newest[client.name]:
             self._newest[client.name] = client.not_after
             self._link.tell(ClientRenewed, certificate=certificate.public_bytes(Encoding.DER))
         connection: IProtocol = desk.admit(client, entrance, SMART)

@@ -46,7 +46,7 @@ from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
 from smartproxy.workers.confinement import overwrite
 from smartproxy.workers.spawning import Zygote
-from smartproxy.workers.worker import work
+from smartproxy.workers.worker import Worker
 
 _FILE_OCTETS_MOST = 1024 * 1024
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
@@ -212,17 +212,15 @@ def end_with_server(signals: Signals, why: Closing) -> None:
     signals.drain(StopReason(why.cause, f"the server is gone: {why.message}", status=NOT_STARTED if lost else 0))
 
 
-def client_zygote(log: Log, secrets: Sequence[str]) -> Zygote:
+def client_zygote(log: Log, secrets: Sequence[str], source: str | None = None) -> Zygote:
     """What makes the client's workers.
 
     :param log: the daemon's, which a worker inherits and does not write.
     :param secrets: what the backend asks for, and workers do not have.
+    :param source: the address from which servers are dialled, if one is given.
     """
-
-    def run(end: socket.socket, reactor: object) -> None:
-        work(end, reactor, log, source="client", kind=ClientLink, craft=ClientCraft)
-
-    return Zygote(run, "smartproxy-cli", secrets)
+    craft = partial(ClientCraft, source=source)
+    return Zygote(partial(Worker, log=log, source="client", kind=ClientLink, craft=craft), "smartproxy-cli", secrets)
 
 
 def _ruined() -> StopReason:
@@ -239,7 +237,9 @@ def makeService(options: ClientSwitches) -> IService:
     reactor = daemon_reactor()
     zygote = None
     if options.workers:
-        zygote = client_zygote(options.log, [options.secret, *([options.basic] if options.basic else [])])
+        zygote = client_zygote(
+            options.log, [options.secret, *([options.basic] if options.basic else [])], options.source
+        )
     service = ClientService(
         reactor,
         backend=Backend(
@@ -260,7 +260,6 @@ def makeService(options: ClientSwitches) -> IService:
             zygote=zygote,
             count=options.workers,
             single=options.single,
-            source=options.source,
             ruined=partial(options.signals.drain, _ruined()),
         ),
         heir=options.launch.predecessor is not None,

@@ -27,8 +27,8 @@ from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
 from smartproxy.net.process import collect_seldom, harden, keep_memory, take_descriptors
 from smartproxy.net.transport.inherited import INHERITED
-from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
+from smartproxy.net.transport.turns import call_directly
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST

@@ -25,7 +25,7 @@ from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, workers_wante
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.workers.spawning import Zygote
-from smartproxy.workers.worker import Worker, work
+from smartproxy.workers.worker import Worker
 
 
 class ServerSwitches(LicensedOptions):
@@ -68,8 +68,8 @@ def makeService(options: ServerSwitches) -> IService:
         def craft(worker: Worker) -> ServerCraft:
             return ServerCraft(worker, identity, authority)
 
-        run = partial(work, log=options.log, source="server", kind=ServerLink, craft=craft)
-        zygote = Zygote(run, "smartproxy-srv")
+        unborn = partial(Worker, log=options.log, source="server", kind=ServerLink, craft=craft)
+        zygote = Zygote(unborn, "smartproxy-srv")
     service = ServerService(
         reactor,
         identity=options.identity,

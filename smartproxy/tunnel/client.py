@@ -98,7 +98,7 @@ class ClientTunnel(Service):
         self._task.addErrback(self._stopped)
 
     def stopService(self, why: Closing = STOPPED) -> Deferred[None]:
-        """Close the tunnel and dial no more."""
+        """Close the tunnel and stop dialling."""
         Service.stopService(self)
         if self.control is not None:
             self.control.close(why)
@@ -108,7 +108,7 @@ class ClientTunnel(Service):
         return succeed(None)
 
     def retire(self, gone: Callable[[], object]) -> None:
-        """Keep the tunnel that is up for its sessions, and dial no more.
+        """Keep the tunnel that is up for its sessions, and stop dialling.
 
         :param gone: told when it is down, in the place of the daemon.
         """

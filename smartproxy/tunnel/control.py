@@ -41,6 +41,7 @@ reason, everything that belongs to it ends: questions, tickets, data connections
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 from typing import Protocol as Shape
 
@@ -111,12 +112,14 @@ class BoundedAMP(BoundedBoxes):
     :cvar allowed: which commands a side may ask in which phase; absent means forbidden.
     :cvar commands: every command of the table by its name on the wire.
     :cvar questions_most: the questions of each side that may be unanswered.
+    :cvar tells: whether a question may come without a tag, and is not answered then.
     :cvar place: where a bug in a responder is said to be.
     """
 
     allowed: ClassVar[Directions] = ALLOWED
     commands: ClassVar[Mapping[bytes, type[TunnelCommand]]] = COMMANDS
     questions_most: ClassVar[int] = limits.QUESTIONS_MOST
+    tells: ClassVar[bool] = False
     place: ClassVar[str] = "smartproxy.tunnel"
 
     def __init__(self, side: AskingSide, peer: str, clock: IReactorTime, events: Events) -> None:
@@ -297,7 +300,9 @@ class BoundedAMP(BoundedBoxes):
                 f"{command.__name__} may not be asked by the {self._side.other.value} while {self.answering.value}",
                 command.__name__,
             )
-        if tag is None or not 0 < len(tag) <= _TAG_OCTETS_MOST or tag in self._responding:
+        if not (tag is None and self.tells) and (
+            tag is None or not 0 < len(tag) <= _TAG_OCTETS_MOST or tag in self._responding
+        ):
             raise Violation(Cause.QUESTION_TAG, "a question without a tag of its own", command.__name__)
         if len(self._responding) >= self.questions_most:
             raise Violation(Cause.QUESTION_MANY, f"more than {self.questions_most} unanswered questions")
@@ -306,6 +311,9 @@ class BoundedAMP(BoundedBoxes):
         except Exception as error:
             raise self._malformed(command, error) from error
         answer = Deferred.fromCoroutine(self._respond(command, arguments))
+        if tag is None:
+            answer.addErrback(partial(self._told, command)).addErrback(self._bug, command)
+            return
         self._responding[tag] = answer
         answer.addCallbacks(
             lambda response: self._answer(command, tag, amp.ANSWER, response),
@@ -379,16 +387,8 @@ class BoundedAMP(BoundedBoxes):
 
     def violated(self, violation: Violation) -> None:
         """The peer broke a rule: tell it, and end the tunnel."""
-        self._events.emit(
-            "tunnel.violation",
-            cause=violation.cause,
-            message=violation.cause.meaning,
-            detail=violation.detail,
-            command=violation.command,
-            state=self.answering.value,
-            peer=self.peer or None,
-            **self.names(),
-        )
+        state, peer = self.answering.value, self.peer or None
+        violation.tell(self._events, command=violation.command, state=state, peer=peer, **self.names())
         self.close(violation.closing)
 
     def names(self) -> dict[str, object]:

@@ -52,7 +52,7 @@ class ServerTunnel:
     :param events: where everything is told.
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
-    :param withdrawn: whether a client's certificate counts no more; :meth:`shut_out` when that has changed.
+    :param withdrawn: whether a client's certificate is withdrawn; :meth:`shut_out` when that has changed.
     :ivar call: calls a partner for a client; the ticket.
     :ivar context: TLS with clients.
     :ivar factory: what the tunnel's port listens with.
@@ -131,7 +131,7 @@ class ServerTunnel:
         self.held = GenerationId()
 
     def shut_out(self) -> None:
-        """End the tunnels of clients whose certificates count no more."""
+        """End the tunnels of clients whose certificates are withdrawn."""
         for control in list(self._controls):
             if self._withdrawn(control.client):
                 control.close(Closing(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning))

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -52,14 +53,20 @@ def overwrite(secret: str | bytes) -> None:
         ctypes.memset(id(secret) + sys.getsizeof(secret) - len(secret) - 1, ord("*"), len(secret))
 
 
+@cache
+def words_of_start() -> tuple[int, int]:
+    """Where the words of the command line are in memory, and how many octets; the same in a process that is forked."""
+    fields = Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    start, end = int(fields[_ARGUMENTS_START]), int(fields[_ARGUMENTS_START + 1])
+    return start, end - start
+
+
 def title_process(title: str) -> None:
     """Be called so in ``ps`` and in ``/proc/PID/cmdline``: instead of the words of the command line, and no longer.
 
     The words are in this process's own memory, where the kernel said at its start; what stands there is what is shown.
     """
-    fields = Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-    start, end = int(fields[_ARGUMENTS_START]), int(fields[_ARGUMENTS_START + 1])
-    room = end - start
+    start, room = words_of_start()
     if room > 1:
         ctypes.memmove(start, title.encode("utf-8", "replace")[: room - 1].ljust(room, b"\0"), room)
 

@@ -8,6 +8,7 @@ worker. Each packet is one box. Trusts the pair of sockets to lead to the other 
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, fail
@@ -52,6 +53,7 @@ class Link(BoundedAMP):
     allowed: ClassVar[Directions] = directions()
     commands: ClassVar[Mapping[bytes, type[TunnelCommand]]] = by_name(allowed)
     questions_most = QUESTIONS_MOST
+    tells = True
     place = "smartproxy.workers"
 
     transport: Packets  # type: ignore[assignment]  # a link runs on packets, and on nothing else
@@ -89,8 +91,22 @@ class Link(BoundedAMP):
         return answer.addBoth(_closed, descriptor)
 
     def tell(self, command: type[TunnelCommand], **arguments: object) -> None:
-        """Ask what is answered with nothing that matters; that the link is lost is told elsewhere."""
-        self.ask(command, seconds=self._silence, **arguments).addErrback(lambda failure: None)
+        """Say what nobody answers; nothing happens where it cannot be said. That the link is lost is told elsewhere."""
+        if self.not_now(command) is None:
+            with suppress(ValueError):
+                self.send_box(self._untagged(command, arguments))
+
+    @staticmethod
+    def _untagged(command: type[TunnelCommand], arguments: Mapping[str, object]) -> amp.AmpBox:
+        box = command.makeArguments(arguments, None)
+        box[amp.COMMAND] = command.commandName
+        return box
+
+    @classmethod
+    def lesson(cls, command: type[TunnelCommand], **arguments: object) -> bytes:
+        """A word as a packet that nobody answers, for :meth:`learn`."""
+        packet: bytes = cls._untagged(command, arguments).serialize()
+        return packet
 
     def send_box(self, box: amp.AmpBox) -> None:
         """Send one box, and the descriptor that belongs to it."""
@@ -132,6 +148,17 @@ class Link(BoundedAMP):
     def take_socket(self) -> socket.socket:
         """The same, as a connected socket."""
         return socket.socket(fileno=self.take_descriptor())
+
+    def learn(self, packet: bytes, descriptor: int | None) -> None:
+        """Do what the supervisor tells all workers that are made from now on, before this is one; nothing is answered.
+
+        :param descriptor: what comes with it.
+        """
+        (box,) = amp.parseString(packet)
+        command = self.commands[box[amp.COMMAND]]
+        self.descriptor_received(descriptor)
+        self.answers[command](**command.parseArguments(box, self))
+        self.descriptor_received(None)
 
     def answered(self, command: type[TunnelCommand]) -> None:
         """After its first word was answered, the worker is asked, and asks."""

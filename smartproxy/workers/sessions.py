@@ -17,7 +17,7 @@ class CrewSessions:
     def __init__(self, reactor: Any, crew: Crew) -> None:
         self._crew = crew
         self._wait = DrainWait(reactor, self)
-        crew.when_over(self._wait.finished)
+        crew.empty = self._wait.finished
         self._portraits: list[dict[str, object]] = []
 
     @property

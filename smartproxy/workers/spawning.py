@@ -1,16 +1,20 @@
 """How a worker's process is made: by a zygote, which the supervisor forks before its reactor runs.
 
 Duty: keep one process that has imported everything, has one thread and runs no reactor, and have it fork a worker for
-each request; tell the supervisor which process that is, and how it ended. Every worker is the zygote's child, which
-reaps it: there are no zombies, and a number is only ever killed while its process is not reaped. The zygote dies with
-the supervisor, and workers die with the zygote, by the kernel's hand, whatever ends them.
+each request; tell the supervisor which process that is, and how it ended. It holds one worker that is not born yet, and
+teaches it what all workers have to know, such as the configuration: a worker is born with that, and shares its memory.
+Every worker is the zygote's child, which reaps it: there are no zombies, and a number is only ever killed while its
+process is not reaped. The zygote dies with the supervisor, and workers die with the zygote, by the kernel's hand,
+whatever ends them.
 
 Forking from a zygote takes some milliseconds, and a worker shares with it the memory of all that was imported; a
 program that is started anew takes the processor half a second, and has that memory to itself
 (``docs/performance.rst``). Trusts the supervisor; nothing of a peer ever comes to the zygote.
 """
 
+import codecs
 import contextlib
+import errno
 import gc
 import os
 import random
@@ -20,28 +24,42 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.python.failure import Failure
 
-from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite
-from smartproxy.workers.packets import Packets, pair
+from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite, words_of_start
+from smartproxy.workers.packets import PACKET_OCTETS_MOST, Closeable, Packets, pair
 
 _PACKET: Final = struct.Struct("!cIi")
-_SPAWN, _KILL, _BORN, _ENDED = b"S", b"K", b"B", b"E"
+_SPAWN, _KILL, _LESSON, _BORN, _ENDED = b"S", b"K", b"L", b"B", b"E"
 _STANDARD_MOST: Final = 2
-Work = Callable[[socket.socket, Any], object]
-"""What a worker does with its end of the link and a reactor that does not run yet; it returns when it is over."""
+NO_MEMORY: Final = errno.ENOMEM
+"""The status with which a worker ends that gets no more memory."""
 _LEFT: Final[list[object]] = []
-"""What a worker inherits and does not use: it has closed their descriptors, and nobody may do that again."""
+"""What a process inherits and does not use: it has closed their descriptors, and nobody may do that again."""
+
+
+class Unborn(Protocol):
+    """A worker as all workers begin: what the zygote holds, and forks."""
+
+    def learn(self, packet: bytes, descriptor: int | None) -> None:
+        """Do what a word of the supervisor to all workers wants; the descriptor is the worker's."""
+
+    def live(self, end: socket.socket) -> object:
+        """Be a worker, in a process of its own, with its end of the link; return when it is over."""
+
+
+Work = Callable[[Any], Unborn]
+"""Makes a worker, given a reactor that does not run yet."""
 
 
 class Zygote:
     """The zygote, as its supervisor knows it.
 
-    :param work: what a worker does.
+    :param work: makes the worker that all are forked from.
     :param title: the name of the workers' processes.
     :param secrets: texts that no worker is to have; they are overwritten in the zygote before anything else.
     :ivar pid: the zygote's process, once there is one.
@@ -95,6 +113,11 @@ class Zygote:
         self._packets.send(_PACKET.pack(_SPAWN, number, 0), theirs)
         return ours
 
+    def teach(self, packet: bytes, descriptor: Closeable | None) -> None:
+        """Have the workers know what a packet says that are made from now on; the descriptor is closed here."""
+        assert self._packets is not None, "a zygote is taught while the reactor runs"
+        self._packets.send(_LESSON + packet, descriptor)
+
     def kill(self, number: int) -> None:
         """Kill a worker, if it is still there."""
         if self._packets is not None:
@@ -145,8 +168,18 @@ class _Zygote:
         follow_parent(self._supervisor)
         _ignore_signals()
         name_process(f"{self._title} zygote")
+        _nowhere()
         _keep_only(self._end.fileno())
+        for codec in ("ascii", "idna"):
+            # Python loads these with their first use, which would be in each worker.
+            codecs.lookup(codec)
+        # What a worker may not do, it may not from its birth.
+        confine()
+        words_of_start()
         gc.freeze()
+        gc.disable()
+        self._reactor = _fresh_reactor()
+        self._unborn = self._work(self._reactor)
         self._poll.register(self._end, select.POLLIN)
         while True:
             for descriptor, _ in self._poll.poll():
@@ -157,9 +190,14 @@ class _Zygote:
 
     def _asked(self) -> bool:
         """Do what the supervisor wants; whether it is still there."""
-        packet, descriptors, _, _ = socket.recv_fds(self._end, _PACKET.size, 1)
+        packet, descriptors, _, _ = socket.recv_fds(self._end, PACKET_OCTETS_MOST, 1)
         if not packet:
             return False
+        if packet.startswith(_LESSON):
+            self._unborn.learn(packet[len(_LESSON) :], descriptors[0] if descriptors else None)
+            # What the lesson replaced is not kept: there may be keys in it.
+            gc.collect()
+            return True
         kind, number, _ = _PACKET.unpack(packet)
         if kind == _SPAWN:
             self._spawn(number, descriptors[0])
@@ -192,26 +230,34 @@ class _Zygote:
         _keep_only(descriptor)
         name_process(self._title)
         random.seed()
-        reactor = _fresh_reactor()
-        confine()
-        self._work(socket.socket(fileno=descriptor), reactor)
+        # Nothing that is shared with the zygote is ever looked at again for garbage: looking would copy it.
+        gc.freeze()
+        gc.enable()
+        _revive(self._reactor)
+        self._unborn.live(socket.socket(fileno=descriptor))
 
 
 def _child(run: Callable[[], object]) -> NoReturn:
     """Run in a process that was forked, and end it: it never returns to what its parent was doing."""
     try:
         run()
+    except MemoryError:
+        os._exit(NO_MEMORY)
     except BaseException:
         # Nobody reads a traceback: the supervisor tells the status.
         os._exit(1)
     os._exit(0)
 
 
-def _keep_only(descriptor: int) -> None:
-    """Close whatever was inherited but one descriptor; standard files lead nowhere."""
+def _nowhere() -> None:
+    """Have the standard files lead nowhere."""
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(_STANDARD_MOST + 1):
         os.dup2(null, standard)
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close whatever was inherited but one descriptor, and the standard files."""
     os.closerange(_STANDARD_MOST + 1, descriptor)
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
@@ -233,11 +279,19 @@ def _ignore_signals() -> None:
 
 
 def _fresh_reactor() -> EPollReactor:
-    """A reactor of the worker's own: the inherited one has lost its descriptors."""
+    """A reactor for workers: the inherited one has lost its descriptors."""
     _LEFT.append(sys.modules.pop("twisted.internet.reactor", None))
     reactor = EPollReactor()
     installReactor(reactor)
     return reactor
+
+
+def _revive(reactor: EPollReactor) -> None:
+    """Give the zygote's reactor, which never ran, descriptors of this process; what it was asked for before is kept."""
+    _LEFT.extend((reactor._poller, reactor.waker))
+    calls, new = reactor._pendingTimedCalls, reactor._newTimedCalls
+    EPollReactor.__init__(reactor)
+    reactor._pendingTimedCalls, reactor._newTimedCalls = calls, new
 
 
 def _nothing(*_: object) -> None:

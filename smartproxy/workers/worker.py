@@ -5,6 +5,7 @@ link does. Writes no log: what would be logged, and what is carried to the backe
 in which it happened. Opens no file and no port. Trusts the supervisor.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -15,22 +16,23 @@ from typing import Any, Protocol
 from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.carrier import Document
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.emit import RECORD_KEY, Events
-from smartproxy.logs.levels import Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import SIGNALS
-from smartproxy.net.process import collect_seldom
+from smartproxy.net.process import seldom
 from smartproxy.net.sessions import LiveSessions
-from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
+from smartproxy.net.transport.turns import call_directly
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
+from smartproxy.relay.openings import Opening
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
@@ -38,6 +40,7 @@ from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.confinement import title_process
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.packets import Packets
+from smartproxy.workers.spawning import NO_MEMORY
 from smartproxy.workers.words import (
     Began,
     EndSession,
@@ -45,6 +48,7 @@ from smartproxy.workers.words import (
     Over,
     Portraits,
     Post,
+    SentWhole,
     SetLevels,
     Start,
     TellEvents,
@@ -67,6 +71,16 @@ class Craft(Protocol):
 
     def start(self, facts: Mapping[str, Plain]) -> None:
         """The first word came: these are the daemon's facts."""
+
+
+class WorkerEvents(Events):
+    """A worker's events; of one that gets no more memory, nobody knows what it would do next: it ends."""
+
+    def failure(self, place: str, failure: Failure, /, **fields: object) -> None:
+        """Report a bug, unless it is want of memory."""
+        if failure.check(MemoryError) is not None:
+            os._exit(NO_MEMORY)
+        super().failure(place, failure, **fields)
 
 
 @implementer(ILogObserver)
@@ -130,9 +144,9 @@ class Tidings:
 class Worker:
     """A worker.
 
-    :param reactor: its own.
+    :param reactor: its own; it does not run yet.
+    :param log: the daemon's log as it was inherited; it writes nothing here.
     :param source: the daemon's name in its events.
-    :param levels: what is logged, until the supervisor says it.
     :param kind: the daemon's class of links.
     :param craft: makes the daemon's part.
     :param silence: see :class:`~smartproxy.workers.link.Link`.
@@ -143,25 +157,28 @@ class Worker:
     def __init__(
         self,
         reactor: Any,
+        log: Any,
         *,
         source: str,
-        levels: Levels,
         kind: type[Link],
         craft: Callable[["Worker"], Craft],
         silence: float = SILENCE_SECONDS,
     ) -> None:
+        make_steady(reactor)
+        call_directly(reactor)
         self.reactor = reactor
         self.number = 0
         self._single = False
         self._title = f"smartproxy-{source}"
         self.over: Deferred[Closing] = Deferred()
         self.tidings = Tidings(reactor)
-        self.events = Events(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
-        self.events.levels = levels
+        self.events = WorkerEvents(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
+        self.events.levels = log.levels
         self.tidings.events = self.events
         self.link = kind(Post.WORKER, reactor, self.events, self.over.callback, silence)
         self.tidings.link = self.link
         self.craft = craft(self)
+        self.craft.sessions.sent = self._file_sent
         self.link.answers = {
             Start: self._start,
             SetLevels: self._set_levels,
@@ -171,19 +188,48 @@ class Worker:
             Ping: lambda: None,
             **self.craft.responders(),
         }
+        log.divert(self.tidings)
+        for inherited in tuple(globalLogPublisher._observers):
+            # Any other would write to descriptors that are closed here, and another's by now.
+            globalLogPublisher.removeObserver(inherited)
+        globalLogPublisher.addObserver(self.tidings)
+
+    # Unborn
+
+    def learn(self, packet: bytes, descriptor: int | None) -> None:
+        """Part of ``Unborn``."""
+        self.link.learn(packet, descriptor)
+
+    def live(self, end: socket.socket) -> None:
+        """Part of ``Unborn``: be a worker until the link is over."""
+        thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
+        thrift.clock = self.reactor
+        thrift.startService()
+        Packets(self.reactor, end, self.link, takes=True)
+        self.listen_for_levels()
+        self.over.addBoth(lambda _: maybeDeferred(self.reactor.stop))
+        seldom()
+        self.reactor.run(installSignalHandlers=False)
 
     # For the craft.
 
-    def began(self, session: str, partner: str | None) -> None:
+    def began(self, session: str, opening: Opening) -> None:
         """A session began."""
+        facts = opening.facts
         if self._single:
-            title_process(f"{self._title}: session {session} partner {partner}")
-        self.link.tell(Began, session=session, partner=partner)
+            title_process(f"{self._title}: session {session} partner {facts.partner}")
+        told = {"partner": facts.partner, "peer": facts.peer, "direction": opening.direction}
+        self.link.tell(Began, session=session, **told)
 
     def session_over(self, session: str) -> None:
         """A session is over: tell all of it, and then that."""
         self.tidings.flush()
         self.link.tell(Over, session=session)
+
+    def _file_sent(self, session: str, octets: int, records: int) -> None:
+        """A file was sent whole: tell that before anything can happen to this process."""
+        self.tidings.flush()
+        self.link.tell(SentWhole, session=session, octets=octets, records=records)
 
     def listen_for_levels(self) -> None:
         """Have the level signals set the level of the sessions that run here, at the supervisor, which all log with."""
@@ -230,37 +276,3 @@ class Worker:
     def _leave(self) -> None:
         self.events.tell_counted()
         self.tidings.flush()
-
-
-def work(
-    end: socket.socket,
-    reactor: Any,
-    log: Any,
-    *,
-    source: str,
-    kind: type[Link],
-    craft: Callable[[Worker], Craft],
-    silence: float = SILENCE_SECONDS,
-) -> None:
-    """Be a worker until the link is over.
-
-    :param end: this end of the link.
-    :param reactor: does not run yet.
-    :param log: the daemon's log as it was inherited; it writes nothing here.
-    """
-    make_steady(reactor)
-    call_directly(reactor)
-    worker = Worker(reactor, source=source, levels=log.levels, kind=kind, craft=craft, silence=silence)
-    log.divert(worker.tidings)
-    for inherited in tuple(globalLogPublisher._observers):
-        # Any other would write to descriptors that are closed here, and another's by now.
-        globalLogPublisher.removeObserver(inherited)
-    globalLogPublisher.addObserver(worker.tidings)
-    thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
-    thrift.clock = reactor
-    thrift.startService()
-    Packets(reactor, end, worker.link, takes=True)
-    worker.listen_for_levels()
-    worker.over.addBoth(lambda _: maybeDeferred(reactor.stop))
-    collect_seldom()
-    reactor.run(installSignalHandlers=False)

@@ -12,7 +12,7 @@ from service_identity import VerificationError
 from service_identity.exceptions import DNSMismatch
 from service_identity.hazmat import DNS_ID
 from treq import content
-from treq.testing import StubTreq
+from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionDone
@@ -22,19 +22,25 @@ from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisc
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseNeverReceived
+from twisted.web.client import Agent, ResponseNeverReceived
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from smartproxy import __version__
-from smartproxy.client.address import KEPT_SECONDS, BackendAddress, BadBackendAddress, backend_http, checked_url
+from smartproxy.client.address import (
+    KEPT_SECONDS,
+    BackendAddress,
+    BackendHttp,
+    BadBackendAddress,
+    backend_http,
+    checked_url,
+)
 from smartproxy.client.backend import (
     ANSWER_OCTETS_MOST,
     CALL_SECONDS,
     Backend,
     BackendRefused,
     BackendUnavailable,
-    HttpCalls,
 )
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
@@ -68,12 +74,12 @@ class BackendCalls(SynchronousTestCase):
     ) -> tuple[Backend, Answering, Any]:
         """A backend whose server answers so, the server, and the agent to flush."""
         server = Answering(answer)
-        http = StubTreq(server)
+        agent = RequestTraversalAgent(server)
         self.clock = Clock()
         return (
-            Backend("https://backend.example", "spc_secret", cast(HttpCalls, http), self.clock, basic=basic),
+            Backend("https://backend.example", "spc_secret", BackendHttp(cast(Agent, agent)), self.clock, basic=basic),
             server,
-            http,
+            agent,
         )
 
     def result(self, coroutine: Any, agent: Any) -> Any:

@@ -10,11 +10,34 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.handshakes import Handshakes
 from smartproxy.net.hello import HelloFirst, Spoken
+from smartproxy.net.transport.sockets import DataStream
 from smartproxy.policy import limits
 
 HELLO = b"\x16\x03\x01\x00\x02\x01\x00"
 COST = limits.HANDSHAKES_SECONDS / 2.9
 """Three are answered in a turn."""
+
+
+class Stream(DataStream):
+    """A connection of the daemons' own kind, without a socket."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+
+
+class StandingAside(SynchronousTestCase):
+    """What stays of the door of a connection that lives for hours."""
+
+    def test_nothing(self) -> None:
+        """What stands behind is the connection's own protocol from then on: nobody holds the door any more."""
+        clock, inner = Clock(), Protocol()
+        door = HelloFirst(clock, 10.0, lambda door: inner, lambda *told: None, HelloFirst.begin)
+        stream = Stream(door)
+        door.makeConnection(stream)
+        door.dataReceived(HELLO)
+        self.assertIs(inner, stream.protocol)
+        self.assertIs(stream, inner.transport)
+        self.assertEqual([], clock.getDelayedCalls())
 
 
 class Crowded(SynchronousTestCase):

@@ -1,19 +1,24 @@
 """The client's side: the station is dialled, greets, and is relayed to."""
 
+from typing import Any
+from unittest.mock import Mock
+
 import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError, NoRouteError, TimeoutError
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.client.craft import ClientCraft
 from smartproxy.client.station import dial_station
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import Draining, LegLost, StationUnreachable
-from smartproxy.policy.settings import Deadlines, Station
+from smartproxy.policy.settings import Deadlines, Pool, Station
 from tests.adapters.chain import ClientRig
 from tests.adapters.rig import Caller, FakeLeg
 from tests.adapters.wires import Network
@@ -48,6 +53,16 @@ class Dialled(SynchronousTestCase):
             (DNSLookupError(), "its name is not known"),
         ):
             self.assertEqual(self.fault(failure).message, f"no connection to the station 192.0.2.99:3305: {words}")
+
+    def test_an_address_is_not_looked_up(self) -> None:
+        """It is dialled at once, from the address that is given; a worker dials servers so, and makes no thread."""
+        for host, ours in (("192.0.2.30", "192.0.2.4"), ("2001:db8::30", "2001:db8::4")):
+            reactor = MemoryReactorClock()
+            craft = ClientCraft(Mock(reactor=reactor), source=ours)
+            endpoint: Any = craft._house.lane(0, host, 3305, Pool())._endpoint
+            endpoint.connect(Factory())
+            ((dialled, port, _, _, bound),) = reactor.tcpClients
+            self.assertEqual((dialled, port, bound), (host, 3305, (ours, 0)))
 
     def test_a_bug_stays_a_bug(self) -> None:
         """What is no failure of a connection is not told as one."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from treq.testing import StubTreq
+from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
@@ -12,9 +12,11 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import Agent
 
 from smartproxy.backend import trials
-from smartproxy.client.backend import Backend, BackendUnavailable, HttpCalls, Trial
+from smartproxy.client.address import BackendHttp
+from smartproxy.client.backend import Backend, BackendUnavailable, Trial
 from smartproxy.client.greeting import try_station
 from smartproxy.client.trials import RETRY_SECONDS, Trials
 from smartproxy.oftp2.stream import SSRM_BUFFER
@@ -77,10 +79,10 @@ class Asked(SynchronousTestCase):
     def trials(self, answer: bytes) -> Any:
         """The result of a call that is answered so."""
         self.server = Answering(lambda request: answer)
-        http = StubTreq(self.server)
-        backend = Backend("https://backend.example", "spc_secret", cast(HttpCalls, http), Clock())
+        agent = RequestTraversalAgent(self.server)
+        backend = Backend("https://backend.example", "spc_secret", BackendHttp(cast(Agent, agent)), Clock())
         asking = Deferred.fromCoroutine(backend.trials(7))
-        http.flush()
+        agent.flush()
         return asking
 
     def test_answer(self) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet import reactor as trials
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublisher
+from twisted.protocols import amp
 from twisted.trial.unittest import TestCase
 
 from smartproxy.logs.emit import Events
@@ -18,14 +20,16 @@ from smartproxy.logs.levels import Levels
 from smartproxy.logs.severity import Severity
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.policy.causes import Cause
+from smartproxy.relay.openings import SessionFacts, client_inbound
 from smartproxy.tunnel.boxes import Number, Plain, PrintableText
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
-from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import Link
-from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.members import CrewMember
+from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
-from smartproxy.workers.worker import Worker, work
+from smartproxy.workers.worker import Worker
 
 TITLE = "smart-test"
 reactor: Any = trials
@@ -44,10 +48,20 @@ class Misbehave(TunnelCommand):
     response = [(b"pid", Number())]
 
 
+class Remember(TunnelCommand):
+    """Keep the text in the file that comes with it."""
+
+
+class Recollect(TunnelCommand):
+    """Say what is kept, and which process read it."""
+
+    response = [(b"text", PrintableText(16)), (b"pid", Number())]
+
+
 class TestLink(Link):
     """The table of these tests."""
 
-    allowed = directions(supervisor=[Serve, Misbehave])
+    allowed = directions(supervisor=[Serve, Misbehave, Remember, Recollect])
 
 
 class Lawless(TestLink):
@@ -72,11 +86,17 @@ class Craft:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._kept: dict[str, Any] = {"text": "nothing", "pid": 0}
         self.sessions = LiveSessions(worker.reactor, worker.events)
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
-        return {Serve: self._serve, Misbehave: self._misbehave}
+        ours: dict[type[TunnelCommand], Responder] = {Remember: self._remember, Recollect: lambda: self._kept}
+        return {Serve: self._serve, Misbehave: self._misbehave, **ours}
+
+    def _remember(self) -> None:
+        with open(self._worker.link.take_descriptor(), "rb") as file:
+            self._kept = {"text": os.pread(file.fileno(), 16, 0).decode("ascii"), "pid": os.getpid()}
 
     def start(self, facts: Mapping[str, Plain]) -> None:
         """Part of ``Craft``."""
@@ -88,7 +108,7 @@ class Craft:
 
     def _misbehave(self, session: str) -> dict[str, int]:
         if session:
-            self._worker.began(session, "ACME")
+            self._worker.began(session, client_inbound(SessionFacts(peer="192.0.2.7:40000", partner="ACME")))
             told = {"command": "CDT", "sender": "initiator"}
             self._worker.events.emit("session.command", session=session, partner="ACME", **told)
         else:
@@ -113,14 +133,13 @@ class CrewCase(TestCase):
         self.told: list[dict[str, Any]] = []
         self.deaths: list[CrewMember] = []
         self.changed: list[Deferred[None]] = []
+        self.ruined: Deferred[None] = Deferred()
         log = Logger(namespace="test", observer=LogPublisher())
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
         kind, silence, craft = self.kind, self.silence, self.craft
 
-        def run(end: socket.socket, own: object) -> None:
-            work(end, own, Recording(), source="server", kind=kind, craft=craft, silence=silence)
-
-        self.zygote = Zygote(run, TITLE, self.secrets)
+        unborn = partial(Worker, log=Recording(), source="server", kind=kind, craft=craft, silence=silence)
+        self.zygote = Zygote(unborn, TITLE, self.secrets)
         self.zygote.fork()
         self.crew = Crew(
             reactor,
@@ -131,6 +150,7 @@ class CrewCase(TestCase):
             user=self,
             silence=self.silence,
             single=self.single,
+            ruined=lambda: self.ruined.callback(None),
         )
         self.crew.start()
 
@@ -254,6 +274,37 @@ class CrewTests(CrewCase):
             await self.event("worker.started", 2 + death)
         self.assertEqual((len(os.listdir("/proc/self/fd")), len(_children(self.zygote.pid))), (before[0], 2))
 
+    async def test_what_is_told_is_not_answered(self) -> None:
+        """Of a word that nobody waits for, only the word travels; what is asked after it is answered after it."""
+        first, _ = await self.both()
+        came: list[dict[bytes, bytes]] = []
+        arrived = first.link.box_arrived
+
+        def note(box: dict[bytes, bytes]) -> None:
+            came.append(box)
+            arrived(box)
+
+        self.patch(first.link, "box_arrived", note)
+        first.link.tell(Misbehave, session="a1")
+        await first.link.ask(Recollect)
+        self.assertEqual([name for box in came for name in (amp.ANSWER, amp.ERROR) if name in box], [amp.ANSWER])
+        self.assertEqual(first.sessions, {"a1": "ACME"})
+
+    async def test_workers_are_born_with_what_they_were_taught(self) -> None:
+        """The zygote reads it, once; the next worker has it without a word, and those before it have it not."""
+        first, second = await self.both()
+        with open(os.memfd_create("taught"), "w+b", buffering=0) as file:
+            file.write(b"generation 7")
+            self.crew.teach(Remember, file)
+            self.assertTrue(file.closed)
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        born = (set(await self.both(3)) - {second}).pop()
+        told = await born.link.ask(Recollect)
+        self.assertEqual((told["text"], told["pid"]), ("generation 7", self.zygote.pid))
+        self.assertEqual((await second.link.ask(Recollect))["text"], "nothing")
+        self.assertEqual((born.lessons, second.lessons, self.crew.lessons), (1, 0, 1))
+
     async def test_what_a_worker_may_not_say_ends_it(self) -> None:
         """A session of another worker's id is a violation: the worker that says it is killed, and loses nothing."""
         first, second = await self.both()
@@ -275,6 +326,79 @@ class LawlessTests(CrewCase):
         first.link.ask(Misbehave, session="").addErrback(lambda failure: None)
         event = await self.event("worker.died")
         self.assertEqual((event["pid"], event["cause"]), (first.pid, Cause.WORKER_VIOLATION))
+
+
+class Crashing(Craft):
+    """A worker whose program fails before it runs."""
+
+    def __init__(self, worker: Worker) -> None:
+        raise AssertionError("planted")
+
+
+class CrashingTests(CrewCase):
+    """An exception that nobody catches."""
+
+    craft = Crashing
+
+    async def test_a_worker_that_ends_by_itself(self) -> None:
+        """The event has its status; those that end at once are made again, and the supervisor goes on."""
+        event = await self.event("worker.died", 3)
+        self.assertEqual((event["cause"], event["exit_status"]), (Cause.WORKER_EXIT, 1))
+
+
+class Starving(Craft):
+    """A worker that gets no memory for what it is asked to do."""
+
+    def _serve(self, text: str) -> None:
+        raise MemoryError
+
+
+class StarvingTests(CrewCase):
+    """Want of memory."""
+
+    craft = Starving
+
+    async def test_a_worker_without_memory_ends(self) -> None:
+        """It does not go on: the event says why it ended, and another one takes its place."""
+        first, _ = await self.both()
+        ours, theirs = socket.socketpair()
+        ours.close()
+        first.link.hand_over(Serve, theirs, text="served").addErrback(lambda failure: None)
+        event = await self.event("worker.died")
+        self.assertEqual((event["pid"], event["cause"], event["exit_status"]), (first.pid, "worker.memory", NO_MEMORY))
+        self.assertEqual(len(await self.both(3)), 2)
+
+
+class ZygoteTests(CrewCase):
+    """The zygote dies."""
+
+    async def test_what_goes_with_it(self) -> None:
+        """All workers die, and their sessions are over; one event tells of it, and no other worker is made."""
+        first, second = await self.both()
+        await first.link.ask(Misbehave, session="a1")
+        given_back: list[str] = []
+        second.holds["a2"] = lambda: given_back.append("a2")
+        os.kill(self.zygote.pid, signal.SIGKILL)
+        await self.ruined
+        (event,) = [each for each in self.told if each["name"] == "worker.died"]
+        self.assertEqual((event["cause"], event["sessions"]), (Cause.WORKER_ZYGOTE, 1))
+        self.assertEqual({member: list(member.sessions) for member in self.deaths}, {first: ["a1"], second: []})
+        self.assertEqual((self.crew.live, self.crew.members, given_back), ({}, (), ["a2"]))
+        for pid in (first.pid, second.pid):
+            while Path(f"/proc/{pid}").exists():
+                await deferLater(reactor, 0)
+
+
+class LookTests(CrewCase):
+    """A worker that hangs, and is not known to do so yet."""
+
+    async def test_a_look_does_not_wait_for_it(self) -> None:
+        """Sessions of the others are told before the silence of one worker counts."""
+        first, second = await self.both()
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        self.assertEqual(await self.crew.portraits(), [])
+        self.assertEqual(set(self.crew.members), {first, second})
 
 
 class HangingTests(CrewCase):

@@ -12,18 +12,18 @@ from tests.process.sites import SiteCase, until
 FIRST = 20
 CONNECTIONS = 300
 AT_ONCE = 10
-MOST = 51 << 10
-"""Measured 46 KiB on a fresh server: 12 of Python's objects and 34 of OpenSSL's.
+MOST = 48 << 10
+"""Measured 43 KiB on a fresh server: 9 of Python's objects and 34 of OpenSSL's.
 
 Of OpenSSL's are 16 before the handshake (the connection 6, its two record layers 4 each), 5 the peer's certificate, 5
 keys and ciphers, and 6 the key of the peer's ML-KEM. OpenSSL keeps all of it as long as the connection, and has no call
-that gives it back: the 40 KiB that are wished for are kept with a peer that does not have ML-KEM (38), and with others
+that gives it back: the 40 KiB that are wished for are kept with a peer that does not have ML-KEM (36), and with others
 not. No object of Python takes more than half a KiB. With tables of each session and what its handshake took it was 57.
 """
 MOST_AGAIN = 64 << 10
 """What each costs when as many come again, counted from before the first of all.
 
-The memory of the first round came back, to the system or to be used again: if it had not, it would be 92 KiB.
+The memory of the first round came back, to the system or to be used again: if it had not, it would be 86 KiB.
 """
 
 
@@ -54,7 +54,7 @@ class BeforeSsid(SiteCase):
         return len(os.listdir(f"/proc/{self.site.server.pid}/fd"))
 
     async def test_memory(self) -> None:
-        """Each costs the server at most 51 KiB, and the memory comes back when they are gone."""
+        """Each costs the server at most 48 KiB, and the memory comes back when they are gone."""
         await (await self.session(self.acme)).file()
         alone = self.descriptors()
         lines = await self.greet(FIRST)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.oftp2.errors import EsidReason
@@ -18,7 +19,7 @@ from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.proxied import ProxiedEndpoint, connect
 from smartproxy.testing.site import CLIENT_NAME, STATION_CODE
 from tests.process.ports import held_port
-from tests.process.sites import BOLT, Log, SiteCase, TestedSite, until
+from tests.process.sites import BOLT, Log, SiteCase, TestedSite, reactor, until
 from tests.process.steady_callers import SteadyCallers
 from tests.process.test_outbound import OutboundCase, file
 
@@ -184,6 +185,10 @@ class ClientHandingOver(OutboundCase):
         self.assertEqual((after["pid"], after["health"]), (before["pid"], before["health"]))
 
 
+PACE_SECONDS = 0.3
+"""From one call's end to the next of its kind, so that a busy machine has time for daemons that start."""
+
+
 class Steady:
     """Calls of some kinds, each one after the other, until :meth:`stop`; the first that fails is told by all."""
 
@@ -212,6 +217,7 @@ class Steady:
         while not self._over:
             await call()
             self._counts[kind] += 1
+            await deferLater(reactor, PACE_SECONDS)
 
 
 def kill(number: int) -> None:

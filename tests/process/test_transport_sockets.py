@@ -352,6 +352,7 @@ class Streams(TestCase):
             return sizes
 
         self.patch(time, "perf_counter", lambda: now[0])
+        self.patch(time, "thread_time", lambda: now[0])
         self.patch(far, "dataReceived", received)
         self.patch(far.line, "socket", Endless())
         self.assertEqual([READ_FIRST, READ_FIRST * 2, READ_MOST, READ_MOST], read(4))
@@ -371,6 +372,45 @@ class Streams(TestCase):
         self.patch(Endless, "recv_into", lambda endless, room, most: most)
         cost[0] = 0.0
         self.assertEqual([READ_MOST // 2 - 1, READ_MOST - 2, READ_MOST, READ_MOST], read(4))
+        # Nor is dear what another program had the processor for.
+        cost[0] = READ_MOST * OCTET_SECONDS * 2
+        self.patch(time, "thread_time", lambda: 0.0)
+        self.assertEqual([READ_MOST] * 4, read(4))
+
+    async def test_commands_leave_reads_as_they_are(self) -> None:
+        """A turn of few octets counts neither way, whether it takes long, as that of a command does, or not."""
+        _, far = await self.pair()
+        now, cost, sizes = [0.0], [0.0], list[int]()
+
+        class Sent:
+            """A socket that has so much to read."""
+
+            octets = READ_LEAST
+
+            def recv_into(self, room: memoryview, most: int) -> int:
+                """As much as there is."""
+                return min(most, self.octets)
+
+        def received(data: bytes) -> None:
+            sizes.append(len(data))
+            now[0] += cost[0]
+
+        def read(octets: int, seconds: float) -> int:
+            sent.octets, cost[0] = octets, seconds
+            far.line.doRead()
+            return sizes[-1]
+
+        sent = Sent()
+        self.patch(time, "perf_counter", lambda: now[0])
+        self.patch(time, "thread_time", lambda: now[0])
+        self.patch(far, "dataReceived", received)
+        self.patch(far.line, "socket", sent)
+        for _ in range(9):
+            read(READ_LEAST, TURN_SECONDS * 2)
+        self.assertEqual(2048, read(2048, TURN_SECONDS * 2))
+        self.assertEqual(READ_LEAST, read(READ_LEAST, 0.0))
+        self.assertEqual(2048, read(2048, TURN_SECONDS * 2))
+        self.assertEqual(1024, read(2048, TURN_SECONDS * 2))
 
     async def test_views(self) -> None:
         """A protocol that takes views is given the shared buffer itself, also one that an endpoint has connected."""

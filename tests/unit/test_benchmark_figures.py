@@ -102,3 +102,22 @@ class Plots(SynchronousTestCase):
         for plot in plots.PLOTS:
             committed = (ROOT / "docs" / "static" / plot.file).read_text(encoding="utf-8")
             self.assertEqual(plots.draw(rows, plot), committed, plot.file)
+        rows = json.loads((ROOT / "docs" / "performance" / "workers.json").read_text())["rows"]
+        committed = (ROOT / "docs" / "static" / "performance-workers.svg").read_text(encoding="utf-8")
+        self.assertEqual(plots.draw_arrangements(rows), committed)
+
+    def test_arrangements(self) -> None:
+        """Each arrangement is named and has a point and a figure in both halves, none outside of its half."""
+        plots = benchmark("plots")
+        pairs = list(enumerate(plots.ARRANGEMENTS, 2))
+        rows = [row(pair, 0, cpu, test="new sessions", sessions=100) for cpu, pair in pairs]
+        rows += [row(pair, 0, cpu * 100, test="idle sessions") for cpu, pair in pairs]
+        root = ElementTree.fromstring(plots.draw_arrangements(rows))
+        space = "{http://www.w3.org/2000/svg}"
+        texts = [text.text for text in root.iter(f"{space}text")]
+        self.assertLessEqual({*plots.ARRANGEMENTS.values(), *(panel.title for panel in plots.PANELS)}, set(texts))
+        points = [float(point.get("cx", "0")) for point in root.iter(f"{space}circle")]
+        for panel in plots.PANELS:
+            there = [x for x in points if panel.start <= x <= panel.end]
+            self.assertEqual((len(there), there), (len(pairs) - 1, sorted(there)))
+        self.assertEqual(plots.draw_arrangements([each for each in rows if each["test"] == "new sessions"]), "")

@@ -7,10 +7,9 @@ reactor only for what the socket did not take. Everything else is Twisted's: con
 
 Connections take turns. How much one reads in its turn grows while its octets are cheap, up to :data:`READ_MOST`, and
 shrinks when two turns in a row take longer than an honest connection's (:data:`TURN_SECONDS`,
-:data:`OCTET_SECONDS`): whoever sends what is expensive to judge gets small turns, and the others wait for it no longer
-than for an honest connection.
-
-:func:`call_directly` has a daemon's reactor give connections their turns without what Twisted does around them.
+:data:`OCTET_SECONDS`), the second one of the processor's time: whoever sends what is expensive to judge gets small
+turns, and the others wait for it no longer than for an honest connection. A turn of a few octets, such as a command of
+which events are written, counts neither way: it cannot become smaller.
 
 Trusts a protocol that takes views to keep none of them. Never sends an octet after an abort.
 """
@@ -19,17 +18,14 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, Final
 
 from twisted.internet import main, tcp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ClientFactory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, directlyProvides, providedBy
 
@@ -101,6 +97,8 @@ class DataStream(tcp.Connection):
         if not count:
             return main.CONNECTION_DONE
         protocol: Any = self.protocol
+        suspect = self._dear
+        spent = time.thread_time() if suspect else 0.0
         begun = time.perf_counter()
         # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
         protocol = getattr(protocol, "_wrappedProtocol", protocol)
@@ -112,13 +110,17 @@ class DataStream(tcp.Connection):
         took = time.perf_counter() - begun
         self.worked += took
         WORK.seconds += took
-        dear, self._dear = self._dear, took > TURN_SECONDS and took > count * OCTET_SECONDS
-        if self._dear:
-            # One dear turn alone can be another program's, which had the processor meanwhile.
-            if dear:
-                self._appetite = max(min(appetite, count) // 2, READ_LEAST)
-        elif count == appetite < READ_MOST:
-            self._appetite = min(appetite * 2, READ_MOST)
+        if took > TURN_SECONDS and took > count * OCTET_SECONDS:
+            if count > READ_LEAST:
+                # It can be another program that had the processor meanwhile: the next such turn is asked for its own.
+                self._dear = True
+                if suspect and time.thread_time() - spent > max(TURN_SECONDS, count * OCTET_SECONDS):
+                    self._appetite = max(count // 2, READ_LEAST)
+        else:
+            if count > READ_LEAST:
+                self._dear = False
+            if count == appetite < READ_MOST:
+                self._appetite = min(appetite * 2, READ_MOST)
         return None
 
     def write(self, data: bytes | memoryview) -> None:
@@ -365,54 +367,3 @@ def listen_tcp(
     if given is None:
         INHERITED.opened(listening.socket)
     return listening
-
-
-_LOG: Final = Logger()
-
-
-def call_directly(reactor: Any) -> None:
-    """Have a reactor on epoll call whatever is ready itself, not through Twisted's old log.
-
-    That log copies a context and calls ten functions around each turn of a connection, so that it can say whose turn it
-    was, which SmartProxy does not show. A reactor of another kind is left as it is.
-    """
-    if type(reactor) is EPollReactor:
-        reactor.doIteration = partial(_turn, reactor)  # type: ignore[method-assign]  # of this one reactor alone
-        reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
-
-
-_WAIT_MOST: Final = 3600.0
-"""Seconds that :func:`_run` waits without Twisted's own look at its calls."""
-
-
-def _run(reactor: Any) -> None:
-    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does.
-
-    Twisted looks through its calls twice around each wait. Here it does so only where there can be something to do: a
-    call is new or due, another thread wants one, or the reactor stops.
-    """
-    while reactor._started:
-        try:
-            while reactor._started:
-                calls = reactor._pendingTimedCalls
-                wait = calls[0].time - reactor.seconds() if calls else 0.0
-                idle = 0.0 < wait < _WAIT_MOST and not (reactor._newTimedCalls or reactor.threadCallQueue)
-                if not idle or reactor._justStopped:
-                    reactor.runUntilCurrent()
-                    wait = reactor.timeout()
-                _turn(reactor, reactor.running and wait)
-        except Exception:
-            _LOG.failure("in the main loop")
-
-
-def _turn(reactor: Any, timeout: float | None) -> None:
-    """Wait until something is ready, and give each connection that is one turn, as ``EPollReactor.doPoll`` does."""
-    descriptors = reactor._selectables
-    for descriptor, event in reactor._poller.poll(-1 if timeout is None else timeout, len(descriptors)):
-        connection = descriptors.get(descriptor)
-        if connection is not None:
-            try:
-                reactor._doReadOrWrite(connection, descriptor, event)
-            except Exception:
-                # What a connection raises while it is told that it is lost ends no other one.
-                _LOG.failure("while a connection was told that it is lost")
