@@ -11,6 +11,7 @@ from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.user import NewPassword, UserWanted, password, remove
 from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.routes import Anyone, Route, Shown
+from smartproxy.backend.page.serving import LIST_FORM_OCTETS_MOST
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.policy import limits
@@ -123,7 +124,8 @@ class Logins(PageCase):
         """After the logout the cookie of the login is worth nothing."""
         browser = self.browser("alice")
         kept = dict(browser.cookies)
-        self.assertEqual(browser.post("/logout").headers["location"], "/login")
+        answer = browser.post("/logout")
+        self.assertEqual((answer.headers["location"], answer.headers.get("clear-site-data")), ("/login", '"cache"'))
         self.assertIn("You are logged out.", browser.get("/login").body.decode())
         browser.cookies = kept
         self.assertEqual(browser.get("/").status, 303)
@@ -236,7 +238,7 @@ class Changes(PageCase):
         browser = self.browser("alice")
         self.assertEqual(browser.upload("/echo", {"name": "x"}, {"file": ("a.pem", b"12345")}).body, b"a.pem 5 x")
         large = browser.upload("/echo", {}, {"file": ("a.pem", bytes(BODY_OCTETS_MOST))})
-        self.assertEqual(large.status, 400)
+        self.assertEqual(large.status, 413)
         for media in ("application/json", "text/plain", ""):
             self.assertEqual(browser.post("/echo", Content_Type=media).status, 400, media)
 
@@ -273,13 +275,43 @@ class Answers(PageCase):
         browser = self.browser("alice")
         style = self.backstage.renderer.files.place("look.css")
         for path in ("/", "/login", "/nothing", "/live", style, "/static/none"):
-            headers = browser.get(path).headers
+            answer = browser.get(path)
+            headers = answer.headers
             self.assertEqual({name: headers.get(name) for name in FORBIDDING}, FORBIDDING, path)
             policy = dict(each.strip().split(" ", 1) for each in headers["content-security-policy"].split(";"))
             self.assertEqual(policy, POLICY, path)
             self.assertNotIn("access-control-allow-origin", headers)
+            kind = "text/css" if path == style else "text/html"
+            self.assertEqual(headers.get("content-type"), f"{kind}; charset=utf-8" if answer.body else None, path)
         self.assertEqual(browser.get("/").headers["cache-control"], "no-store")
         self.assertIn("immutable", browser.get(style).headers["cache-control"])
+
+    def test_paths(self) -> None:
+        """A path is taken apart first, and decoded once: a name may hold what takes paths apart."""
+        browser = self.browser("alice")
+        for sent, name in (("A%2FB", "A/B"), ("%252e%252e", "%2e%2e"), ("%2E%2E%2Fusers", "../users")):
+            answer = browser.get(f"/partners/{sent}")
+            self.assertEqual((answer.status, f"&#39;{name}&#39;" in answer.body.decode()), (404, True), sent)
+
+    def test_passwords(self) -> None:
+        """A field for a password is one for browsers and their keepers of passwords, which fill it."""
+        page = self.browser().get("/login").body.decode()
+        (field,) = [each for each in re.findall("<input[^>]*>", page) if 'name="password"' in each]
+        self.assertIn('type="password"', field)
+        self.assertIn('autocomplete="current-password"', field)
+        page = self.browser("alice").get("/account").body.decode()
+        for each in re.findall('<input[^>]*name="(?:old|new|again|password)[^>]*>', page):
+            self.assertIn('type="password"', each)
+            self.assertRegex(each, 'autocomplete="(current|new)-password"')
+
+    def test_way_out(self) -> None:
+        """Every page has the button that ends the login."""
+        browser = self.browser("alice")
+        for route in ROUTES:
+            if route.method == "GET" and not route.by_itself and "<" not in route.path:
+                page = browser.get(route.path).body.decode("utf-8", "replace")
+                if page.lower().startswith("<!doctype") and 'id="navigation"' in page:
+                    self.assertIn('action="/logout"', page, route.path)
 
     def test_escaped(self) -> None:
         """What somebody sent is text in a page, in an attribute, too."""
@@ -315,16 +347,20 @@ class Answers(PageCase):
 class Bodies(PageCase):
     """Whose bodies are read."""
 
-    def admits(self, **headers: str) -> bool:
-        """Whether a body with these headers is."""
+    def admits(self, **headers: str) -> int:
+        """How many octets of a body with these headers are."""
         request = _Request({name.replace("_", "-").lower(): value for name, value in headers.items()})
-        return bool(self.successResultOf(self.root.admits(request)))  # type: ignore[arg-type]  # as far as it is asked
+        return self.successResultOf(self.root.admits(request))  # type: ignore[arg-type]  # as far as it is asked
 
     def test_admitted(self) -> None:
         """A form as small as a login is read, whoever sends it; others are read of those who are logged in."""
         form = "application/x-www-form-urlencoded"
         most = str(limits.FORM_OF_STRANGER_OCTETS_MOST)
         self.assertTrue(self.admits(Content_Type=form, Content_Length=most))
+        lists = {"Content_Type": "multipart/form-data", "Content_Length": "9999999"}
+        for name, octets in (("vera", BODY_OCTETS_MOST), ("alice", LIST_FORM_OCTETS_MOST)):
+            cookie = self.browser(name).cookies["__Host-smartproxy"]
+            self.assertEqual(self.admits(cookie=cookie, **lists), octets, name)
         for length in (str(limits.FORM_OF_STRANGER_OCTETS_MOST + 1), "", "-1", "9" * 30):
             self.assertFalse(self.admits(Content_Type=form, Content_Length=length), length)
         self.assertFalse(self.admits(Content_Type="multipart/form-data", Content_Length="10"))

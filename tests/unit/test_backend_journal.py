@@ -67,6 +67,12 @@ class Journal(SiteCase):
         self.assertIn("cause=expired", str(refused))
         self.assertIn("WARNING", str(refused))
 
+    def test_no_query_of_somebody(self) -> None:
+        """What somebody looks for is a value, whatever it looks like."""
+        for text in ("' OR '1'='1", "ACME' --", "%", "ACME%"):
+            found = [self.found(partner=text), self.found(session=text), self.found(name=text), self.found(source=text)]
+            self.assertEqual(found, [[]] * 4, text)
+
     def test_client(self) -> None:
         """Events that a client carried bear its name, whatever it said itself."""
         self.keep(event("tunnel.down", NOW, cause="lost", client="somebody"), client="inner")

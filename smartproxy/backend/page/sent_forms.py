@@ -25,7 +25,11 @@ MULTIPART = "multipart/form-data"
 
 
 class FormUnreadable(Exception):
-    """What was sent is no form, or larger than one may be."""
+    """What was sent is no form."""
+
+
+class FormTooLarge(FormUnreadable):
+    """What was sent is larger than a form may be."""
 
 
 @attrs.frozen
@@ -81,16 +85,16 @@ def parse(content_type: str, body: IO[bytes], most: int = BODY_OCTETS_MOST) -> S
     """The form of a body.
 
     :param most: how many octets it may have.
-    :raises FormUnreadable: when it is none, or has too many fields.
+    :raises FormUnreadable: when it is none, too large, or has too many fields.
     """
     length = body.seek(0, os.SEEK_END)
     body.seek(0)
     if length > most:
-        raise FormUnreadable(f"it is larger than {most} octets")
+        raise FormTooLarge(f"it is larger than {most} octets")
     media, options = parse_options_header(content_type)
     if media == URLENCODED or not length:
         if length > BODY_OCTETS_MOST:
-            raise FormUnreadable(f"it is larger than {BODY_OCTETS_MOST} octets")
+            raise FormTooLarge(f"it is larger than {BODY_OCTETS_MOST} octets")
         return _urlencoded(body.read())
     if media != MULTIPART:
         raise FormUnreadable(f"it is of another type than a form: {media[:64]!a}")

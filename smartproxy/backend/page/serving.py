@@ -23,7 +23,15 @@ from smartproxy.backend import users
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, ScopeMissing, StoreUnavailable
 from smartproxy.backend.operations import crl
 from smartproxy.backend.page.routes import Anyone, Route, Shown, Unrouted, scopes_of
-from smartproxy.backend.page.sent_forms import MULTIPART, TOKEN_FIELD, URLENCODED, FormUnreadable, SentForm, parse
+from smartproxy.backend.page.sent_forms import (
+    MULTIPART,
+    TOKEN_FIELD,
+    URLENCODED,
+    FormTooLarge,
+    FormUnreadable,
+    SentForm,
+    parse,
+)
 from smartproxy.backend.page.static_files import ROOT
 from smartproxy.backend.page.texts import language_of
 from smartproxy.backend.page.visit import (
@@ -236,19 +244,22 @@ class PageRoot(Resource):
 
     async def _sent(self, visit: PageVisit) -> SentForm:
         request = visit.request
+        too_large = PageRefused(
+            413,
+            visit.text("This is too large"),
+            visit.text(
+                "Log in again, and send one megabyte at most. A revocation list may have 64; if others are just "
+                "being read, send it again in a minute."
+            ),
+        )
         if getattr(request, "body_refused", False):
-            raise PageRefused(
-                413,
-                visit.text("This is too large"),
-                visit.text(
-                    "Log in again, and send one megabyte at most. A revocation list may have 64; if others are just "
-                    "being read, send it again in a minute."
-                ),
-            )
+            raise too_large
         most = LIST_FORM_OCTETS_MOST if visit.route is not None and visit.route.large else BODY_OCTETS_MOST
         body = kept_body(request)
         try:
             return await self._parts.runner.run(parse, header_of(request, b"content-type"), body, most)
+        except FormTooLarge:
+            raise too_large from None
         except FormUnreadable as unreadable:
             raise PageRefused(
                 400,

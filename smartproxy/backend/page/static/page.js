@@ -14,9 +14,12 @@
   const toTheSecond = format({ ...day, ...minute, second: "2-digit" });
   const exact = format({ dateStyle: "medium", timeStyle: "long" });
 
-  function worded(time, moment) {
-    if ("exact" in time.dataset) return toTheSecond.format(moment);
+  function spoken(moment) {
     return (moment.getFullYear() === new Date().getFullYear() ? thisYear : otherYear).format(moment);
+  }
+
+  function worded(time, moment) {
+    return "exact" in time.dataset ? toTheSecond.format(moment) : spoken(moment);
   }
 
   function show(time) {
@@ -47,7 +50,9 @@
     plot.querySelectorAll(".spot.on").forEach((each) => each.classList.remove("on"));
     spot.classList.add("on");
     const place = plot.parentElement.querySelector("[data-read]");
-    if (place) place.textContent = spot.querySelector("title").textContent;
+    if (!place) return;
+    const told = spot.querySelector("title").textContent;
+    place.textContent = told.replace(/^(\S+) (\S+) UTC/, (_, day, time) => spoken(new Date(`${day}T${time}Z`)));
   }
 
   document.addEventListener("keydown", (event) => {
