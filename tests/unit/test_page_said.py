@@ -114,7 +114,7 @@ def advice_in(node: ast.AST) -> Iterator[str]:
             given = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
     for expression in given:
         text = None if expression is None else next(filter(None, map(said_by, ast.walk(expression))), None)
-        if text and " " in text and text != ABOUT:
+        if text and " " in text and text != ABOUT and len(_HOLE.sub("", text)) > _LEAST:
             yield text
 
 
