@@ -12,7 +12,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
 from smartproxy.tunnel.contexts import Bond, ClientCredential
 from smartproxy.tunnel.faults import Closing
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.members import CrewMember
 
 
 class CrewLane:

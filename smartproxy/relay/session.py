@@ -118,6 +118,10 @@ class Session(SessionEnds):
         """How the session is now."""
         return portray(self.session, self._opening, self._monitor, self.stage, self._ssid, self._files.size)
 
+    def tell_sent(self, sent: Callable[[int, int], object]) -> None:
+        """Have *sent* told the octets and records of each file that was sent whole, before its EFID goes on."""
+        self._files.sent = sent
+
     # Octets.
 
     def _judge(self, event: events.Arrived) -> None:

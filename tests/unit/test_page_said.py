@@ -16,6 +16,7 @@ from smartproxy.backend import condition
 from smartproxy.backend.page import overview
 from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read
 from smartproxy.logs.catalogue import EVENTS
+from smartproxy.net import listeners
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
 from smartproxy.policy.health import RAN_OUT_CODE, Expiry, judge
@@ -147,7 +148,8 @@ class Complete(SynchronousTestCase):
         """What is to be done about an event or a finding is told in German."""
         found = [text for _, tree in sources() for node in ast.walk(tree) for text in advice_in(node)]
         self.assertGreater(len(found), 70)
-        self.assertEqual([], self.missing(found))
+        ports = [advice for _, advice in [*listeners.CAUSES.values(), listeners.UNUSABLE]]
+        self.assertEqual([], self.missing([*found, *ports, *(f"--listen: {each}" for each in ports)]))
 
     def findings(self) -> tuple[dict[str, set[str]], list[str]]:
         """What the backend can find: for each code its sentences; and what can run out."""
