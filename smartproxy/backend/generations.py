@@ -78,13 +78,7 @@ def changing(
         yield change
         session.flush()
         authority.site_row(session)
-        octets = build(session, change.generation)
-        try:
-            _check_clients(session, parse(octets))
-        except ConfigurationRefused as refused:
-            raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
-        except ArithmeticError as error:
-            raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
+        octets = _valid(session, change.generation)
         if change.last_word is not None:
             change.last_word()
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
@@ -110,6 +104,21 @@ def changing(
         change.note("configuration.changed", command=what, previous=previous, channel=channel.value, **told)
         change.record()
         announce(session)
+
+
+def _valid(session: Session, generation: int) -> bytes:
+    """The document of the tables.
+
+    :raises ChangeRefused: when it is not valid.
+    """
+    octets = build(session, generation)
+    try:
+        _check_clients(session, parse(octets))
+    except ConfigurationRefused as refused:
+        raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
+    except ArithmeticError as error:
+        raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
+    return octets
 
 
 def _check_clients(session: Session, configuration: Configuration) -> None:

@@ -227,20 +227,11 @@ def _take(
         change.session.delete(row)
         change.session.flush()
         row = previous = None
-    if row is not None and row.this_update > this_update:
-        raise Unusable(
-            f"{what} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the one in force, of "
-            f"{row.this_update:%Y-%m-%d %H:%M} UTC; load the newest one from the CA"
-        )
-    if row is not None and row.number is not None and number is not None and number < int(row.number, 16):
-        # Dates have seconds; of two lists made in the same one, the number tells which came first (RFC 5280 5.2.3).
-        raise Unusable(
-            f"{what} has number {number:x} and is older than the one in force, "
-            f"number {row.number}; load the newest one from the CA"
-        )
     if row is None:
         row = RevocationRow(issuer_key_sha256=key, issuer=issuer, scope=scope)
         change.session.add(row)
+    else:
+        _check_newer(parsed, row)
     row.this_update, row.next_update = this_update, next_update
     row.number = None if number is None else f"{number:x}"
     row.width, row.octets, row.count = parsed.serials.width, parsed.serials.octets, len(parsed.serials)
@@ -268,6 +259,21 @@ def _take(
         serials=len(parsed.serials),
         previous=previous,
     )
+
+
+def _check_newer(parsed: ParsedList, row: RevocationRow) -> None:
+    """Refuse a list that is older than the one in force."""
+    if row.this_update > parsed.this_update:
+        raise Unusable(
+            f"{parsed.what} is of {parsed.this_update:%Y-%m-%d %H:%M} UTC and older than the one in force, of "
+            f"{row.this_update:%Y-%m-%d %H:%M} UTC; load the newest one from the CA"
+        )
+    if row.number is not None and parsed.number is not None and parsed.number < int(row.number, 16):
+        # Dates have seconds; of two lists made in the same one, the number tells which came first (RFC 5280 5.2.3).
+        raise Unusable(
+            f"{parsed.what} has number {parsed.number:x} and is older than the one in force, "
+            f"number {row.number}; load the newest one from the CA"
+        )
 
 
 def _signer(

@@ -60,7 +60,7 @@ class StoreKey:
 
     @classmethod
     def new(cls) -> "StoreKey":
-        """Make one."""
+        """Make a key."""
         return cls(secrets.token_bytes(KEY_OCTETS))
 
 

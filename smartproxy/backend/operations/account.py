@@ -81,7 +81,7 @@ def show(look: Transaction, wanted: Nothing) -> KnownAccount:
 
 @ACCOUNT.changing("password", "Give oneself another password, and end one's logins.", scope=OWN)
 def password(change: Change, wanted: OwnPassword) -> KnownAccount:
-    """Set it."""
+    """Set the new password."""
     users.set_password(change, change.by, wanted.password)
     counts = second_factors.counts(change.session, change.by)
     return KnownAccount(name=change.by, recovery_codes=counts, logins=())
@@ -89,7 +89,7 @@ def password(change: Change, wanted: OwnPassword) -> KnownAccount:
 
 @ACCOUNT.acting("begin-second-factor", "Make the secret of one's own second factor.", scope=OWN)
 def begin_second_factor(work: Transaction, wanted: Nothing) -> BegunSecondFactor:
-    """Make it, or tell it again as long as it does not count."""
+    """Make the second factor; tell it again until it is confirmed."""
     users.find(work.session, work.by)
     secret = second_factors.begin(work.session, work.by)
     return BegunSecondFactor(
@@ -99,7 +99,7 @@ def begin_second_factor(work: Transaction, wanted: Nothing) -> BegunSecondFactor
 
 @ACCOUNT.acting("confirm-second-factor", "Let one's own second factor count, by a first code.", scope=OWN)
 def confirm_second_factor(work: Transaction, wanted: ShownCode) -> RecoveryCodes:
-    """Confirm it, and make recovery codes."""
+    """Confirm the second factor, and make recovery codes."""
     return RecoveryCodes(codes=tuple(second_factors.confirm(work.session, work.by, wanted.code, work.now)))
 
 
@@ -112,5 +112,5 @@ def drop_second_factor(work: Transaction, wanted: Nothing) -> KnownAccount:
 
 @ACCOUNT.acting("end-login", "End one of one's own logins.", path="POST :end-login", scope=OWN)
 def end_login(work: Transaction, wanted: LoginWanted) -> KnownLogin:
-    """End it."""
+    """End one login."""
     return KnownLogin.of(users.end_login(work.session, wanted.number, work.by))

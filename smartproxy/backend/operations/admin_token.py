@@ -125,7 +125,7 @@ def create(change: Change, wanted: TokenAddition) -> NewToken:
 
 @ADMIN_TOKEN.changing("revoke", "Make a token worth nothing, at once.", path="DELETE {name}")
 def revoke(change: Change, wanted: TokenWanted) -> Removed:
-    """Revoke it."""
+    """Revoke the token."""
     administrators.revoke(change, wanted.name)
     return Removed(name=wanted.name)
 

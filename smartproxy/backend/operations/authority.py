@@ -155,7 +155,7 @@ def show(look: Transaction, wanted: Nothing) -> KnownAuthority:
 
 @AUTHORITY.changing("create", "Make a new site: its authority, and the backend's https certificate.", path="POST ")
 def create(change: Change, wanted: SiteAddition) -> KnownAuthority:
-    """Make it, with a first listener."""
+    """Make the authority of a new site, with a first listener."""
     made = authority.create(change, wanted.site, wanted.names)
     settings.put(change, settings.LISTENERS, settings.FIRST_LISTENERS)
     return _known(made)

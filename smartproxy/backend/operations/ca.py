@@ -101,20 +101,20 @@ def show(look: Transaction, wanted: Named) -> KnownCa:
 
 @CA.changing("add", "Add a CA: its root and intermediate certificates.")
 def add(change: Change, wanted: CaAddition) -> KnownCa:
-    """Add it."""
+    """Add the CA."""
     return _known(change.session, cas.add(change, wanted.name, _read(wanted.certificates), **wanted.ca))
 
 
 @CA.changing("change", "Replace a CA's certificates, or change how revocation is checked.")
 def alter(change: Change, wanted: CaAlteration) -> KnownCa:
-    """Change it."""
+    """Change the CA."""
     certificates = _read(wanted.certificates) if wanted.certificates else None
     return _known(change.session, cas.alter(change, wanted.name, certificates=certificates, **wanted.ca))
 
 
 @CA.changing("remove", "Remove a CA that no partner uses.")
 def remove(change: Change, wanted: Named) -> Removed:
-    """Remove it."""
+    """Remove the CA."""
     cas.remove(change, wanted.name)
     return Removed(name=wanted.name)
 

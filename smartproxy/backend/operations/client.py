@@ -129,7 +129,7 @@ def show(look: Transaction, wanted: Named) -> KnownClient:
 
 @CLIENT.changing("add", "Add a client; its token is shown once and never again.")
 def add(change: Change, wanted: ClientAddition) -> ClientToken:
-    """Add it, and make its token."""
+    """Add the client, and make its token."""
     listens = clients.Listens(address=wanted.listen_address, port=wanted.listen_port)
     return ClientToken(name=wanted.name, token=clients.add(change, wanted.name, wanted.address, listens=listens))
 
@@ -167,7 +167,7 @@ def disable(change: Change, wanted: Named) -> KnownClient:
 
 @CLIENT.changing("remove", "Remove a client; servers shut it out.")
 def remove(change: Change, wanted: Named) -> Removed:
-    """Remove it."""
+    """Remove the client."""
     clients.remove(change, wanted.name)
     return Removed(name=wanted.name)
 

@@ -291,7 +291,7 @@ def load(change: Change, wanted: ListsGiven) -> TakenLists:
 
 @CRL.changing("remove", "Remove a revocation list.")
 def remove(change: Change, wanted: ListNamed) -> RemovedList:
-    """Forget it."""
+    """Remove the revocation list."""
     row = revocation.remove(change, wanted.list)
     return RemovedList(issuer=row.issuer, **_covers(row.scope))
 
@@ -321,7 +321,7 @@ def proposals(look: Transaction, wanted: OfOneCa) -> ProposedAddresses:
 
 @CRL.changing("approve", "Have a CA's revocation lists downloaded from addresses: all that are proposed, or some.")
 def approve(change: Change, wanted: Approval) -> DecidedAddresses:
-    """Approve them."""
+    """Approve the addresses."""
     return _decided(downloads.approve(change, wanted.ca, wanted.addresses, by_itself=wanted.by_itself))
 
 

@@ -172,7 +172,7 @@ def listed(look: Transaction, wanted: EventsWanted) -> EventPart:
 
 @EVENTS.acting("prune", "Delete the events that arrived before a time, and what came of what they started.")
 def prune(work: Transaction, wanted: EventsOlder) -> DeletedEvents:
-    """Delete them."""
+    """Delete the events."""
     return DeletedEvents(deleted=journal.forget(work.session, wanted.before))
 
 

@@ -249,7 +249,7 @@ def undo_plan(change: Change, wanted: Named) -> KnownIdentity:
 
 @IDENTITY.changing("remove", "Remove an identity with its key.")
 def remove(change: Change, wanted: IdentityRemoval) -> Removed:
-    """Remove it."""
+    """Remove the identity."""
     used = [row.name for row in identities.listed(change.session) if row.entry is not None]
     if used == [wanted.name] and not wanted.force:
         raise ChangeRefused(

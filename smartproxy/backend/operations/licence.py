@@ -149,7 +149,7 @@ def show(look: Transaction, wanted: LicenceWanted) -> KnownLicence:
 
 @LICENCE.changing("issue", "Sign a licence for a server, or a renewed one, which it gets by itself.", path="POST ")
 def issue(change: Change, wanted: LicenceOrder) -> KnownLicence:
-    """Sign it."""
+    """Sign the licence."""
     most = {} if wanted.sessions is None else {"sessions": wanted.sessions}
     begin = wanted.valid_from or change.now
     return _known(

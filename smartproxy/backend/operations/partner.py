@@ -274,7 +274,7 @@ def disable(change: Change, wanted: Named) -> KnownPartner:
 
 @PARTNER.changing("remove", "Remove a partner.")
 def remove(change: Change, wanted: Named) -> Removed:
-    """Remove it."""
+    """Remove the partner."""
     partners.remove(change, wanted.name)
     return Removed(name=wanted.name)
 

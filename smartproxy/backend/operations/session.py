@@ -77,7 +77,7 @@ class KnownFile:
 
     @classmethod
     def of(cls, row: SessionFileRow) -> "KnownFile":
-        """Of a row."""
+        """The file as its row has it."""
         return cls(dataset=row.dataset, link=row.link, outcome=row.outcome, octets=row.octets)
 
 
@@ -108,7 +108,7 @@ class KnownSession:
 
     @classmethod
     def of(cls, row: SessionRow, files: "list[SessionFileRow] | tuple[SessionFileRow, ...]") -> "KnownSession":
-        """Of its rows."""
+        """The session as its row and those of its files have it."""
         return cls(
             number=row.id,
             session=row.session,
@@ -160,7 +160,7 @@ class KnownRung:
 
     @classmethod
     def of(cls, rung: Rung) -> "KnownRung":
-        """Of a rung."""
+        """A step of a session."""
         gap = None if rung.gap is None else max(rung.gap, 0)
         said = {"by": rung.by, "to": rung.to, "command": rung.command}
         return cls(at=rung.at, gap=gap, words=rung.words or None, fields=dict(rung.fields), **said)

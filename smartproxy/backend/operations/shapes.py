@@ -227,7 +227,7 @@ class KnownCertificate:
 
     @classmethod
     def of(cls, certificate: Certificate) -> "KnownCertificate":
-        """Of a certificate."""
+        """What stands in this certificate."""
         return cls(
             subject=subject_text(certificate),
             issuer=issuer_text(certificate),
@@ -259,7 +259,7 @@ class EntryDifference:
 
     @classmethod
     def of(cls, difference: Difference) -> "EntryDifference":
-        """Of a difference between two states."""
+        """What a difference between two states is."""
         return cls(
             subject=difference.place.subject,
             name=difference.place.name,

@@ -130,7 +130,7 @@ def proposals(look: Transaction, wanted: ListedCasWanted) -> ListedCas:
 
 @TRUST_LIST.changing("add", "Name a trust list, and whose signature it has to have.")
 def add(change: Change, wanted: TrustListAddition) -> TrustLists:
-    """Name it."""
+    """Add the trust list."""
     trust_lists.add(change, wanted.trust_list)
     change.session.flush()
     return _one(change, wanted.name)
@@ -164,14 +164,14 @@ def update(work: Transaction, wanted: Named) -> TrustLists:
 
 @TRUST_LIST.changing("accept", "Trust a CA that a trust list proposes.")
 def accept(change: Change, wanted: ListedCaAcceptance) -> KnownCa:
-    """Trust it."""
+    """Trust the proposed CA."""
     row = trust_lists.accept(change, wanted.name, wanted.sha256, wanted.ca, **wanted.fields)
     return KnownCa(ca=row.entry, crl_urls=())
 
 
 @TRUST_LIST.acting("reject", "Decide not to trust a CA that a trust list proposes: it is not proposed again.")
 def reject(work: Transaction, wanted: ListedCaNamed) -> ListedCa:
-    """Reject it."""
+    """Reject the proposed CA."""
     return trust_lists.reject(work.session, wanted.name, wanted.sha256, work.now)
 
 

@@ -124,7 +124,7 @@ class KnownLogin:
 
     @classmethod
     def of(cls, row: LoginRow) -> "KnownLogin":
-        """Of its row."""
+        """The login as its row has it."""
         return cls(
             number=row.id,
             user=row.user,
@@ -177,14 +177,14 @@ def add(change: Change, wanted: UserAddition) -> KnownUser:
 
 @USER.changing("password", "Give a user another password, and end its logins.")
 def password(change: Change, wanted: NewPassword) -> KnownUser:
-    """Set it."""
+    """Set the new password."""
     users.set_password(change, wanted.name, wanted.password)
     return _known(change.session, users.find(change.session, wanted.name))
 
 
 @USER.changing("change", "Give a user another role, or let it log in or not; its logins end.")
 def alter(change: Change, wanted: UserAlteration) -> KnownUser:
-    """Change it, within what the one who changes it may do."""
+    """Change the user, within what the caller may do."""
     users.alter(change, wanted.name, role=wanted.role, enabled=wanted.enabled)
     return _known(change.session, users.find(change.session, wanted.name))
 
@@ -204,13 +204,13 @@ def logins(look: Transaction, wanted: Nothing) -> KnownLogins:
 
 @USER.acting("end-login", "End somebody's login to the page.", path="POST :end-login")
 def end_login(work: Transaction, wanted: LoginWanted) -> KnownLogin:
-    """End it."""
+    """End the login."""
     return KnownLogin.of(users.end_login(work.session, wanted.number))
 
 
 @USER.changing("remove", "Remove a user, and end its logins.")
 def remove(change: Change, wanted: UserWanted) -> Removed:
-    """Remove it."""
+    """Remove the user."""
     users.remove(change, wanted.name)
     return Removed(name=wanted.name)
 

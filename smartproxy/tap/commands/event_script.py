@@ -39,7 +39,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def test(console: Console) -> int:
-    """Run it."""
+    """Run the program once."""
     from smartproxy.backend.operations import alerts as operations
 
     wanted = console.arguments

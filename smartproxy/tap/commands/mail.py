@@ -31,7 +31,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def test(console: Console) -> None:
-    """Send it."""
+    """Send a mail to try the settings."""
     from smartproxy.backend.alerts.mail import MailFailed, Mailing
     from smartproxy.backend.alerts.results import mail_to_try
 

@@ -24,7 +24,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def status(console: Console) -> None:
-    """Show it."""
+    """Show how the secrets of the store are encrypted."""
     from smartproxy.backend.rekeying import status
 
     with console.store() as store:
@@ -48,7 +48,7 @@ def status(console: Console) -> None:
 
 
 def rekey(console: Console) -> None:
-    """Do it."""
+    """Give the store another key."""
     from smartproxy.backend.rekeying import rekey
 
     with console.store() as store:
