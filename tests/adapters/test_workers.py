@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet import reactor as trials
 from twisted.internet.defer import Deferred, succeed
@@ -288,7 +288,7 @@ class CrewTests(CrewCase):
         first.link.tell(Misbehave, session="a1")
         await first.link.ask(Recollect)
         self.assertEqual([name for box in came for name in (amp.ANSWER, amp.ERROR) if name in box], [amp.ANSWER])
-        self.assertEqual(first.sessions, {"a1": "ACME"})
+        self.assertEqual([(name, each.partner) for name, each in first.sessions.items()], [("a1", "ACME")])
 
     async def test_workers_are_born_with_what_they_were_taught(self) -> None:
         """The zygote reads it, once; the next worker has it without a word, and those before it have it not."""
@@ -332,7 +332,12 @@ class Crashing(Craft):
     """A worker whose program fails before it runs."""
 
     def __init__(self, worker: Worker) -> None:
-        raise AssertionError("planted")
+        super().__init__(worker)
+        vars(worker)["listen_for_levels"] = _fail
+
+
+def _fail() -> NoReturn:
+    raise AssertionError("planted")
 
 
 class CrashingTests(CrewCase):
