@@ -6,11 +6,14 @@ One has nothing, one is a customer's after a month, one is full of what partners
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+from urllib.parse import quote
 
+from playwright.sync_api import Page
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 
@@ -37,11 +40,60 @@ GERMAN = (Eyes(language="de-DE"), Eyes(language="de-DE", width=390, height=844))
 MOST_USED = ("/", "/sessions", "/refusals", "/partners", "/certificates", "/events")
 
 
-def picture_of(path: str, eyes: Eyes, of: str) -> Path:
+def script(text: str) -> Callable[[Page], object]:
+    """What brings a page into a state: a script, after which it may have loaded another page."""
+
+    def done(page: Page) -> None:
+        page.evaluate(text)
+        page.wait_for_load_state("load")
+
+    return done
+
+
+OPENED: Final = script("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
+SENT_EMPTY: Final = script(
+    "{ const form = document.querySelector('main form[method=post]'); form.noValidate = true; form.requestSubmit(); }"
+)
+STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
+    ("menu", "/", script("document.getElementById('navigation').showPopover()")),
+    ("help", "/partners", script("document.getElementById('help').showPopover()")),
+    ("focus", "/partners", lambda page: [page.keyboard.press("Tab") for _ in range(24)]),
+    ("tables", "/", OPENED),
+    ("one-hour", "/?span=hour", lambda page: page),
+    ("opened", "/certificates", OPENED),
+    ("opened", "/partners/+new", OPENED),
+    ("opened", "/refusals", OPENED),
+    ("opened", "/users", OPENED),
+    ("faults", "/partners/+new", SENT_EMPTY),
+    ("faults", "/ignore", SENT_EMPTY),
+    ("faults", "/account", SENT_EMPTY),
+    ("none", "/sessions?partner=Nobody", lambda page: page),
+    ("none", "/partners?q=nobody", lambda page: page),
+    ("none", "/events?name=nothing.known", lambda page: page),
+    ("none", "/search?q=nobody", lambda page: page),
+    ("foreseen", "/settings/server.limits.sessions", SENT_EMPTY),
+    ("follows", "/events?name=session.&live=1", lambda page: page),
+)
+"""States of pages that no address alone shows, or that are rare: the name, where it is, and how it comes about."""
+LAID_OVER = frozenset({"menu", "help", "focus"})
+"""What is seen in a window, and not along a whole page."""
+
+
+def picture_of(path: str, eyes: Eyes, of: str, state: str = "") -> Path:
     """The file of a picture."""
-    words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-") or "overview"
+    words = (re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-") or "overview") + (state and f"-{state}")
     language = "" if eyes.language.startswith("en") else f"-{eyes.language[:2]}"
     return FOLDER / of / f"{words}-{eyes.theme}-{eyes.width}{language}.png"
+
+
+def a_partner(store: Store) -> str:
+    """Where a partner's page is."""
+    return f"/partners/{quote(examples(store)['partners'])}"
+
+
+def on_paper(page: Page) -> None:
+    """Have the page look as it is printed."""
+    page.emulate_media(media="print")
 
 
 class PicturesCase(LookingCase):
@@ -69,6 +121,23 @@ class PicturesCase(LookingCase):
                         window.wrong.clear()
 
                 await (stranger if path == LOGIN else user).does(taken)
+
+    async def take_states(self, all_eyes: Sequence[Eyes] = USUAL) -> None:
+        """Take the pictures of the states, and of the sheet that a partner gets on paper."""
+        sheet = ("paper", f"{await self.in_store(a_partner)}/sheet", on_paper)
+        for eyes in all_eyes:
+            await self.refresh()
+            user = await self.reader(AdminRole.ADMINISTRATOR, eyes)
+            for state, path, act in (*STATES, sheet):
+                picture = picture_of(path, eyes, self.of, state)
+                await user.does(partial(_taken_in_a_state, path, act, picture, state not in LAID_OVER))
+
+
+def _taken_in_a_state(path: str, act: Callable[[Page], object], picture: Path, whole: bool, window: Window) -> None:
+    page = window.go(path)
+    act(page)
+    page.screenshot(path=picture, full_page=whole, animations="disabled")
+    page.emulate_media(media="screen")
 
 
 class Hostile(PicturesCase, EverywhereCase):
@@ -156,5 +225,6 @@ class Customer(BackendCase):
         """All pages, those that are used most on the narrowest and the widest screen, too, and all in German."""
         paths = [*await self.in_store(self.pages), "/?span=month", LOGIN, NOTHING]
         await self.take(paths)
+        await self.take_states()
         await self.take(MOST_USED, EXTREME)
         await self.take(paths, GERMAN)
