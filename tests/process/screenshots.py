@@ -41,19 +41,20 @@ MOST_USED = ("/", "/sessions", "/refusals", "/partners", "/certificates", "/even
 
 
 def script(text: str) -> Callable[[Page], object]:
-    """What brings a page into a state: a script, after which it may have loaded another page."""
+    """What brings a page into a state: a script."""
+    return lambda page: page.evaluate(text)
 
-    def done(page: Page) -> None:
-        page.evaluate(text)
-        page.wait_for_load_state("load")
 
-    return done
+def sent_empty(page: Page) -> None:
+    """Send the first form of a page without what it asks for."""
+    with page.expect_navigation():
+        page.evaluate(
+            "setTimeout(() => { const form = document.querySelector('main form[method=post]');"
+            " form.noValidate = true; form.requestSubmit(); })"
+        )
 
 
 OPENED: Final = script("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
-SENT_EMPTY: Final = script(
-    "{ const form = document.querySelector('main form[method=post]'); form.noValidate = true; form.requestSubmit(); }"
-)
 STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
     ("menu", "/", script("document.getElementById('navigation').showPopover()")),
     ("help", "/partners", script("document.getElementById('help').showPopover()")),
@@ -64,14 +65,14 @@ STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
     ("opened", "/partners/+new", OPENED),
     ("opened", "/refusals", OPENED),
     ("opened", "/users", OPENED),
-    ("faults", "/partners/+new", SENT_EMPTY),
-    ("faults", "/ignore", SENT_EMPTY),
-    ("faults", "/account", SENT_EMPTY),
+    ("faults", "/partners/+new", sent_empty),
+    ("faults", "/ignore", sent_empty),
+    ("faults", "/account", sent_empty),
     ("none", "/sessions?partner=Nobody", lambda page: page),
     ("none", "/partners?q=nobody", lambda page: page),
     ("none", "/events?name=nothing.known", lambda page: page),
     ("none", "/search?q=nobody", lambda page: page),
-    ("foreseen", "/settings/server.limits.sessions", SENT_EMPTY),
+    ("foreseen", "/settings/server.limits.sessions", sent_empty),
     ("follows", "/events?name=session.&live=1", lambda page: page),
 )
 """States of pages that no address alone shows, or that are rare: the name, where it is, and how it comes about."""
