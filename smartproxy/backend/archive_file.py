@@ -70,7 +70,7 @@ class ArchivedLicence:
 
 @attrs.frozen(kw_only=True)
 class ArchivedWithdrawal:
-    """A client whose certificates count no more."""
+    """A client whose certificates are withdrawn."""
 
     name: str = attrs.field(metadata=kind(NAME))
     begins_until: datetime = attrs.field(metadata=kind(Instant()))
@@ -170,7 +170,7 @@ class ParsedFile:
     """What a file holds.
 
     :ivar settings: the settings in it that differ from their defaults, by name.
-    :ivar shown: the identities that partners who are called are shown, by the partners' names, if the file has none.
+    :ivar shown: which identity each called partner is shown, by the partners' names, if the file has no identities.
     """
 
     archive: Archive

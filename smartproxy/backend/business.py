@@ -2,7 +2,7 @@
 
 Duty: take in the client's events in the order of their arrival, each once, and keep what is needed of them; judge it by
 what partners' entries and the site's settings say, and tell what has become unusual and what is over. What was told is
-kept, so that neither a restart nor another backend tells it again. An event's time is the word of who carried it: one
+kept, so that neither a restart nor another backend tells it again. An event's time is what the client said: one
 that lies after its arrival counts as its arrival. In a planned downtime nothing new is told, and the clock begins again
 at its end. Never judges a partner by the server's events: that host is in the DMZ.
 
@@ -18,14 +18,19 @@ from typing import Any, Final
 import attrs
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
+from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.backend import generations, journal, partners, transfers
 from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.journal import Filter
+from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, StoreRounds
 from smartproxy.backend.schema import EventRow
+from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.transfers import TransferOutcome
 from smartproxy.backend.watch_tables import AwaitedResponseRow, WatchCursorRow, WatchedPartnerRow
 from smartproxy.logs.catalogue import look_up
+from smartproxy.logs.clock import now as now_of
+from smartproxy.logs.emit import Events
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
@@ -326,3 +331,27 @@ def watched(session: Session, now: datetime) -> Iterator[WatchedPartner]:
             unusual=tuple(name for name, told in marks.items() if told),
             down_until=max((each.until for each in entry.downtimes if each.begins <= now < each.until), default=None),
         )
+
+
+class BusinessWatch(StoreRounds):
+    """Looks every minute, by itself.
+
+    What it tells is stored with what is kept of it, in one transaction; the log is told afterwards.
+    """
+
+    def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime) -> None:
+        super().__init__(store, runner, events, clock)
+        self._business = Business()
+
+    async def look(self) -> float:
+        """Tell who is silent or late."""
+        found = await self._runner.run(self._found)
+        self._events.log_stored(found.told)
+        return LOOK_SECONDS if found.more else AGAIN_SECONDS
+
+    def _found(self) -> BusinessLook:
+        with self._store.reading() as session:
+            if not self._business.concerns(session):
+                return BusinessLook()
+        with self._store.writing() as session:
+            return self._business.look(session, now_of(self._clock))

@@ -67,7 +67,7 @@ class DownloadWatch(StoreRounds):
         self._quiet_until = 0.0
 
     def stop(self) -> Deferred[None]:
-        """Look no more, and give up the downloads that are under way."""
+        """Stop looking, and give up the downloads that are under way."""
         stopped = super().stop()
         for call in list(self._calling.values()):
             call.cancel()

@@ -59,7 +59,7 @@ class Span(enum.StrEnum):
 class FigureTally:
     """Counts that are still to be added.
 
-    :ivar now: what did not happen near this time is not counted: it is the word of whoever carried it.
+    :ivar now: what did not happen near this time is not counted: the time is what the client said.
     """
 
     now: datetime

@@ -39,17 +39,7 @@ class HistoryEntry:
 
 def keep(session: Session, generation: int, differences: Iterable[Difference]) -> None:
     """Keep what a generation changes."""
-    rows = [
-        {
-            "generation": generation,
-            "subject": each.place.subject.value,
-            "name": each.place.name,
-            "before": each.before,
-            "after": each.after,
-            "secret": each.secret,
-        }
-        for each in differences
-    ]
+    rows = [{"generation": generation, **each.told()} for each in differences]
     if rows:
         session.execute(insert(DifferenceRow), rows)
 

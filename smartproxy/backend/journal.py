@@ -265,7 +265,7 @@ def newest_number(session: Session) -> int:
 def forget(session: Session, before: datetime) -> int:
     """Delete the events that arrived before a time; return how many.
 
-    When an event happened is the word of whoever carried it: one of the year 2999 would stay for ever.
+    When an event happened is what its sender said: one of the year 2999 would stay for ever.
     """
     old = EventRow.received < before
     found = session.scalar(select(func.count()).select_from(EventRow).where(old)) or 0

@@ -1,7 +1,7 @@
 """Licences: the one file that an operator carries to a server, signed by the site's authority.
 
 The newest licence of each Proxy ID counts. A client may speak to the servers whose licence has not ended, and to no
-other. A licence also says which clients' certificates count no more: when a client is shut out, all licences are signed
+other. A licence also says which clients' certificates are withdrawn: when a client is shut out, all licences are signed
 anew, and travel with the generation that this makes.
 """
 
@@ -100,7 +100,7 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
 
 
 def withdrawn(session: Session, name: str) -> datetime | None:
-    """Up to which begin of their validity a client's certificates count no more, if any do."""
+    """Up to which begin of their validity a client's certificates are withdrawn, if any are."""
     row = session.get(WithdrawnRow, name)
     return None if row is None else row.begins_until
 

@@ -84,7 +84,7 @@ class PageReach(StoreRounds):
         self.start()
 
     def stop(self) -> Deferred[None]:
-        """Look no more, and close the port."""
+        """Stop looking, and close the port."""
         closed = self._listeners.have((), "the daemon stops", Cause.DAEMON_STOPPING)
         return gatherResults([super().stop(), closed]).addCallback(lambda _: None)
 

@@ -85,7 +85,7 @@ def add_rules(change: Change, name: str, rules: Iterable[Rule], notes: Iterable[
 
 
 def remove_rules(change: Change, name: str, texts: Sequence[str]) -> list[Rule]:
-    """Recognize certificates of a partner no more, each named by its text or by the beginning of its SHA-256.
+    """Stop recognizing certificates of a partner, each named by its text or by the beginning of its SHA-256.
 
     :return: the rules that are removed.
     :raises NotFound: when one of the texts fits none of them, or more than one.

@@ -52,7 +52,7 @@ class Rounds:
         Deferred.fromCoroutine(self._once()).addCallback(self._looked, looked)
 
     def stop(self) -> Deferred[None]:
-        """Look no more; fires when the look that is going on has ended."""
+        """Stop looking; fires when the look that is going on has ended."""
         self.running = False
         if self._next is not None and self._next.active():
             self._next.cancel()
@@ -99,7 +99,7 @@ class StoreRounds:
         self._rounds.start()
 
     def stop(self) -> Deferred[None]:
-        """Look no more; fires when the look that is going on has ended."""
+        """Stop looking; fires when the look that is going on has ended."""
         return self._rounds.stop()
 
     async def look(self) -> float:

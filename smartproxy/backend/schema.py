@@ -153,7 +153,7 @@ class LicenceRow(Base):
 
 
 class WithdrawnRow(Base):
-    """A client's name whose certificates count no more if they begin to be valid until then; licences say so.
+    """A client's name whose certificates are withdrawn if they begin to be valid until then; licences say so.
 
     ``token_sha256`` is of a client that was removed; ``forget`` is when the last of those certificates has expired.
     """

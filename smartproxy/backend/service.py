@@ -23,7 +23,7 @@ from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import HttpsIdentity, SiteAuthority
-from smartproxy.backend.business_watch import BusinessWatch
+from smartproxy.backend.business import BusinessWatch
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.certificates import certificate_pin
 from smartproxy.backend.change_over import ChangeOvers

@@ -121,8 +121,10 @@ def _take_in(row: SessionRow, event: Mapping[str, Any], tally: FigureTally) -> N
         if row.octets_in + row.octets_out == 0:
             for octets in (figures.OCTETS_IN, figures.OCTETS_OUT):
                 tally.spread(row.began, event["time"], octets, _whole(fields, octets))
-        row.octets_in, row.octets_out = _whole(fields, "octets_in"), _whole(fields, "octets_out")
-        row.files_in, row.files_out = _whole(fields, "files_in"), _whole(fields, "files_out")
+        # A client whose worker died does not know them all: then the other daemon's stay.
+        for name in ("octets_in", "octets_out", "files_in", "files_out"):
+            if name in fields:
+                setattr(row, name, _whole(fields, name))
     if not row.settled:
         row.settled = True
         tally.add(row.began, figures.BEGUN)

@@ -27,6 +27,7 @@ _TABLES = frozenset(
         "format",
         "generation",
         "site",
+        "store",
         "server.identities",
         "server.cas",
         "server.revocation",

@@ -62,7 +62,7 @@ class _Line:
             self._told()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor reads it no more."""
+        """The reactor stopped reading it."""
 
     def logPrefix(self) -> str:
         """Its name in the reactor's log."""
@@ -102,7 +102,7 @@ class Hearing:
             self._connect()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._running = False
         if self._again is not None and self._again.active():
             self._again.cancel()
@@ -176,7 +176,7 @@ class Duty:
             self._begin()
 
     def stop(self) -> Deferred[None]:
-        """Do nothing more by itself, and leave the duty to another backend."""
+        """Stop what runs by itself, and leave the duty to another backend."""
         self._stopped = True
         self._rounds.stop()
         return self._end().addCallback(lambda _: self._runner.run(self._leave))

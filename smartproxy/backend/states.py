@@ -81,6 +81,11 @@ class Difference:
     after: Json
     secret: bool = False
 
+    def told(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        place = {"subject": self.place.subject.value, "name": self.place.name}
+        return place | {"before": self.before, "after": self.after, "secret": self.secret}
+
 
 State: TypeAlias = Mapping[EntryPlace, Json]
 """The entries as the tables hold them, secrets included: for :func:`differences` only, never to be kept or shown."""

@@ -132,8 +132,9 @@ def _is_wanted(transfer: FileTransfer, wanted: TransferFilter) -> bool:
 
 
 def _causes(events: Sequence[StoredEvent]) -> Mapping[str, str]:
-    """Why each session ended, by whichever daemon told it."""
-    return {str(each.fields.get("session")): str(each.fields.get("cause", "")) for each in events}
+    """Why each session ended, by the client, or by the server where that is all."""
+    order = sorted(events, key=lambda each: each.source == _SOURCE)
+    return {str(each.fields.get("session")): str(each.fields.get("cause", "")) for each in order}
 
 
 def _gathered(events: Sequence[StoredEvent], causes: Mapping[str, str]) -> Iterator[FileTransfer]:

@@ -2,8 +2,8 @@
 
 A list is taken if a pinned certificate signed it, if it is newer than the last one, and if its successor is not
 overdue. Its CAs are proposed with the addresses at which they publish; nothing is trusted before an operator accepts a
-CA. A CA that is trusted and that its list withdraws, or names no more, is told loudly, once, and stays trusted: an
-operator decides. Never fetches anything: :mod:`.trust_watch` does.
+CA. If the list withdraws a CA that is trusted, or does not name it any more, one critical event tells it, and the CA
+stays trusted: an operator decides. Never fetches anything: :mod:`.trust_watch` does.
 
 Standards: ETSI TS 119 612.
 """
@@ -35,7 +35,7 @@ from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Lines, Whole
 
 GONE = "gone"
-"""The status of a CA that its list names no more."""
+"""The status of a CA that its list does not name any more."""
 _TEXT = Lines(most=10_000)
 _DIGITS_LEAST = 8
 _ROWS = NamedRows(
@@ -51,7 +51,7 @@ class ListedCa:
 
     :ivar trust_list: the list.
     :ivar good: whether the list does not withdraw it.
-    :ivar status: the last part of its status; ``gone``: it is named no more.
+    :ivar status: the last part of its status; ``gone``: the list does not name it any more.
     :ivar addresses: where it publishes; they become addresses of its revocation lists when it is accepted.
     :ivar trusted: the configured CA that has its certificate.
     :ivar rejected: when an operator decided not to trust it.
@@ -120,7 +120,7 @@ def add(change: Change, entry: TrustListEntry) -> TrustListRow:
 
 
 def remove(change: Change, name: str) -> None:
-    """Know a trust list no more; CAs that were accepted stay."""
+    """Remove a trust list; CAs that were accepted stay."""
     change.session.delete(find(change.session, name))
     change.session.execute(delete(ListedCaRow).where(ListedCaRow.trust_list == name))
 

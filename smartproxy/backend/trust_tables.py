@@ -37,7 +37,7 @@ class TrustListRow(NamedRow):
 
 
 class ListedCaRow(Base):
-    """A CA that a trust list names, or named; ``status`` is ``gone`` where it does so no more.
+    """A CA that a trust list names, or named: then its ``status`` is ``gone``.
 
     ``rejected``: when an operator decided not to trust it. ``told``: the status that was told of a CA that is trusted.
     """

@@ -40,7 +40,7 @@ class TrustListWatch(StoreRounds):
         self._fetching: Deferred[Fetched] | None = None
 
     def stop(self) -> Deferred[None]:
-        """Look no more, and give up the download that is under way."""
+        """Stop looking, and give up the download that is under way."""
         stopped = super().stop()
         if self._fetching is not None:
             self._fetching.cancel()

@@ -172,7 +172,7 @@ def proves(store: Store, name: str, password: str, code: str, now: datetime) -> 
 def log_in(store: Store, name: str, now: datetime, address: str, browser: str) -> str:
     """Begin a login of a user whose password was checked; its cookie. What is over, or too many, goes.
 
-    :raises NotFound: when the user is there no more.
+    :raises NotFound: when the user is gone.
     """
     cookie = secrets.token_urlsafe(32)
     with store.writing() as session:

@@ -38,7 +38,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.faults import EndedBy, OwnFault, StationUnreachable
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.policy.strict_json import DocumentRefused
@@ -47,7 +47,8 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import Crew, CrewMember, tell_lost
+from smartproxy.workers.crew import LOOK_SECONDS, Crew
+from smartproxy.workers.members import CrewMember, tell_lost
 from smartproxy.workers.packets import Closeable
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
@@ -200,11 +201,14 @@ class CrewHouse:
 
     async def look(self) -> None:
         """Part of ``House``."""
-        await self.sessions.look()
-        for lane in self._lanes.values():
-            asked = [member.link.ask(CountConnections, server=lane.number) for member in self.crew.members]
-            found = await DeferredList(asked, consumeErrors=True)
-            lane.count = sum(answer["count"] for well, answer in found if well)
+        looking = [self.sessions.look(), *map(self._count_connections, self._lanes.values())]
+        await DeferredList([Deferred.fromCoroutine(each) for each in looking], consumeErrors=True)
+
+    async def _count_connections(self, lane: CrewLane) -> None:
+        told = {"seconds": LOOK_SECONDS, "server": lane.number}
+        asked = [member.link.ask(CountConnections, **told) for member in self.crew.members]
+        found = await DeferredList(asked, consumeErrors=True)
+        lane.count = sum(answer["count"] for well, answer in found if well)
 
     # CrewUser
 
@@ -244,7 +248,7 @@ class CrewHouse:
 
     def died(self, member: CrewMember) -> None:
         """Part of ``CrewUser``: the places of its sessions are given back by now."""
-        tell_lost(self._events, member)
+        tell_lost(self._events, member.sessions.values(), EndedBy.CLIENT, self._reactor.seconds())
 
     # Sessions.
 

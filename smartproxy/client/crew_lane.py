@@ -10,9 +10,9 @@ from typing import Any
 from smartproxy.client.words import KnowServer, ServerWorkers, TunnelIsDown, TunnelIsUp
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.contexts import Bond, ClientCredential
 from smartproxy.tunnel.faults import Closing
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.members import CrewMember
 
 
 class CrewLane:
@@ -62,6 +62,9 @@ class CrewLane:
         """Tell all workers what is so now."""
         if self._shown:
             self._tell(KnowServer, **self._known())
+
+    def bind(self, bond: Bond | None) -> None:
+        """Part of ``Lane``: workers show their certificates."""
 
     def start(self) -> None:
         """Part of ``Lane``."""

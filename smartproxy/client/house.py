@@ -28,6 +28,7 @@ from smartproxy.policy.faults import OwnFault, TunnelLost
 from smartproxy.policy.packed_record import pack
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import Opening
 from smartproxy.tunnel.lane import DataLane, Inbound, Lane
 
 
@@ -37,8 +38,8 @@ class Questions:
 
     :ivar call: has a server call a partner for a session, which holds a place from then on until it is over. Fails with
         :class:`~smartproxy.client.calls.CallDenied`; may be canceled.
-    :ivar began: told of each session that begins: its id, and its partner.
-    :ivar over: told of each session that held a place, when it needs it no more; maybe twice.
+    :ivar began: told of each session that begins: its id, and how.
+    :ivar over: told of each session that held a place, when it does not need it any more; maybe twice.
     :ivar tried: told how the station failed when it was called, or ``None`` if it answered.
     :ivar recorded: given the packed record of each session that is over.
     """
@@ -47,7 +48,7 @@ class Questions:
     over: Callable[[str], None]
     tried: Callable[[Station, str | None], None]
     recorded: Callable[[bytes], object]
-    began: Callable[[str, str | None], None] = lambda session, partner: None
+    began: Callable[[str, Opening], None] = lambda session, opening: None
 
 
 class Lodgers(Protocol):
@@ -89,7 +90,7 @@ class House(Protocol):
         """Be there for sessions; the daemon starts."""
 
     async def stop(self) -> None:
-        """Be there no more; sessions have been drained."""
+        """End; sessions have been drained."""
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> Lane:
         """The data connections to a server, from now on."""

@@ -80,7 +80,7 @@ class StationSessions(LiveSessions):
     :param reactor: connects to the station and runs every deadline.
     :param events: where everything is told.
     :param configuration: tells the configuration in force; a session keeps the one that it began with.
-    :param began: told of each session that begins: its id, and its partner.
+    :param began: told of each session that begins: its id, and how.
     :param tried: told how the station failed when it was called, or ``None`` if it answered.
     :param finished: told of every session that is over.
     :param recorded: given the record of each.
@@ -92,7 +92,7 @@ class StationSessions(LiveSessions):
         reactor: Any,
         events: Events,
         configuration: Callable[[], ClientConfiguration],
-        began: Callable[[str, str | None], None] = lambda session, partner: None,
+        began: Callable[[str, Opening], None] = lambda session, opening: None,
         tried: Callable[[Station, str | None], None] = lambda station, message: None,
         finished: Callable[[Summary], None] = lambda summary: None,
         recorded: Callable[[dict[str, object]], object] | None = None,
@@ -105,7 +105,7 @@ class StationSessions(LiveSessions):
 
     def prepare(self, session: str, opening: Opening, initiator: ILeg, **more: Any) -> SessionDriver:
         """Tell that a session begins, whoever began it."""
-        self._began(session, opening.facts.partner)
+        self._began(session, opening)
         return super().prepare(session, opening, initiator, **more)
 
     def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:

@@ -123,7 +123,7 @@ class BackendWatch:
     :param alone: called when the backend cannot be reached before it gave a configuration, once.
     :param reached: called when the backend answers again, with or without news.
     :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
-        it gets another certificate, since the one before counts no more.
+        it gets another certificate, since the one before is withdrawn.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
         ID. Whatever it raises, the generation is refused: then it has left the one before in force.
     :ivar refused: why the newest document is refused; ``None`` if it is in force.

@@ -67,7 +67,7 @@ class Connection:
             raise Unreachable(f"{self._path}: {_FOREIGN}: {refused}") from refused
 
     def close(self) -> None:
-        """Ask no more."""
+        """Close the connection."""
         self._file.close()
         self._socket.close()
 

@@ -96,7 +96,7 @@ class OperatorConnection(LineReceiver):
             self._read_or_wait()
 
     def pauseProducing(self) -> None:
-        """Read no more: the caller does not take its answers."""
+        """Stop reading: the caller does not take its answers."""
         self._full = True
         self._read_or_wait()
 
@@ -204,7 +204,7 @@ class ControlSocket:
             )
 
     async def close(self, *, succeeded: bool = False) -> None:
-        """Be there no more, and end all connections.
+        """Close the socket, and end all connections.
 
         :param succeeded: whether the name is another process's by now, and has to stay.
         """

@@ -42,7 +42,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "trust_list.withdrawn",
             _CRITICAL,
-            "A CA that is trusted here is withdrawn by its trust list, or named there no more.",
+            "A CA that is trusted here is withdrawn by its trust list, or not named there any more.",
             "list ca subject",
             "check advice",
         ),

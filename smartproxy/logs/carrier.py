@@ -156,7 +156,7 @@ class Carrier(Generic[_T]):
         return done.addTimeout(seconds, self._clock).addErrback(lambda failure: None)
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         self._cancel()
         self._waiting.clear()
 

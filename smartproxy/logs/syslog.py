@@ -245,7 +245,7 @@ class StreamSender:
 
 @implementer(IPushProducer)
 class _Connection(StreamProtocol):
-    """One connection; says when it takes no more."""
+    """One connection; says when its buffer is full."""
 
     def __init__(
         self,

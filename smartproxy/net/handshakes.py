@@ -58,17 +58,14 @@ class Handshakes:
 
     def is_hasty(self, prefix: str) -> bool:
         """Whether an address comes so often that it would only wait while others go first; counts that it came."""
-        if len(self._turns) < limits.TURNS_WAITING_MANY or self._turns.times(prefix) < limits.TURNS_HASTY:
-            return False
-        self._turns.came(prefix, self._clock.seconds())
-        return True
+        return self._turns.is_hasty(prefix, self._clock.seconds())
 
     def leave(self, door: HelloFirst) -> None:
         """A connection has ended, and may have waited."""
         self._turns.leave(door)
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Stop beginning handshakes."""
         self._next.stop()
 
     def _turn(self) -> None:

@@ -39,7 +39,7 @@ _IDLE_ADVICE: Final = (
 IDLE_SECONDS: Final = 10.0
 """From the moment that some ports are open to the look at sockets that none of them uses: others open meanwhile."""
 
-_CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
+CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or stop the program that uses it"),
     errno.EACCES: (
         Cause.PORT_NOT_ALLOWED,
@@ -48,6 +48,8 @@ _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRNOTAVAIL: (Cause.PORT_NO_ADDRESS, "choose an address of this machine"),
 }
 """The system's error, its cause, and what to do about it."""
+UNUSABLE: Final = (Cause.PORT_UNUSABLE, "choose another address or port")
+"""Cause and advice of every other error."""
 
 
 def bound(port: IListeningPort) -> tuple[str, int]:
@@ -86,7 +88,7 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int, stream: type[Ac
 
 def _cause(error: CannotListenError) -> tuple[Cause, str]:
     number = error.socketError.errno if isinstance(error.socketError, OSError) else None
-    return _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
+    return CAUSES.get(number, UNUSABLE)
 
 
 def _words(error: CannotListenError) -> str:
@@ -111,7 +113,7 @@ def tell_failed(events: Events, host: str, port: int, error: CannotListenError, 
         port=port,
         cause=cause,
         message=_words(error),
-        advice=advice if option is None else f"{advice}: {option}",
+        advice=advice if option is None else f"{option}: {advice}",
     )
 
 

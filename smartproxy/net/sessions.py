@@ -6,6 +6,7 @@ session: its opening and its legs are given.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -34,6 +35,7 @@ class LiveSessions:
     :param events: where everything about sessions is reported.
     :param finished: called for every session that is over, once it is not live any more.
     :param recorded: given the record of every session that is over; without it, none is kept.
+    :ivar sent: told of each file that was sent whole and is not confirmed: its session, octets and records.
     :ivar live: the sessions that are not over, by id.
     """
 
@@ -44,6 +46,7 @@ class LiveSessions:
         finished: Callable[[Summary], None] = lambda summary: None,
         recorded: Callable[[dict[str, object]], object] | None = None,
     ) -> None:
+        self.sent: Callable[[str, int, int], object] | None = None
         self.live: dict[str, SessionDriver] = {}
         self._clock = clock
         self._events = events
@@ -87,6 +90,8 @@ class LiveSessions:
 
         monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
         relayed = Session(session, opening, monitor, deadlines)
+        if self.sent is not None:
+            relayed.tell_sent(partial(self.sent, session))
         began = ""
         if self._recorded is not None:
             began = isotime(now(self._clock))

@@ -219,7 +219,7 @@ class Visit:
         self.partner = partner
 
     def leave(self) -> None:
-        """Count the connection no more; a second call has no effect."""
+        """Stop counting the connection; a second call has no effect."""
         if not self._left:
             self._left = True
             self.displaced = _nothing

@@ -52,6 +52,7 @@ class Cause(enum.StrEnum):
     WORKER_VIOLATION = "worker.violation", "A worker process said what it may not say, and was ended."
     WORKER_SIGNAL = "worker.signal", "A signal ended a worker process."
     WORKER_EXIT = "worker.exit", "A worker process ended by itself."
+    WORKER_MEMORY = "worker.memory", "A worker process got no more memory, and ended."
     WORKER_ZYGOTE = "worker.zygote", "The process that makes workers has died, and all workers with it."
     WORKER_START = "worker.start", "A worker process could not be made ready."
 

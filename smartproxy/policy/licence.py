@@ -84,7 +84,7 @@ class LicenceRefused(Exception):
 
 @attrs.frozen(kw_only=True)
 class WithdrawnClient:
-    """A client whose certificates count no more, unless they were issued later.
+    """A client whose certificates are not accepted any more, unless they were issued later.
 
     :ivar name: the name in them.
     :ivar begins_until: the latest begin of validity that is refused.
@@ -120,7 +120,7 @@ class Licence:
     authority_certificate: str = attrs.field(repr=False, metadata=kind(Pem(label="CERTIFICATE", most=1)))
 
     def withdraws(self, name: str, begins: datetime.datetime) -> bool:
-        """Whether a client's certificate, valid from *begins* on, counts no more."""
+        """Whether a client's certificate, valid from *begins* on, is withdrawn."""
         return any(each.name == name and begins <= each.begins_until for each in self.withdrawn)
 
     def withdraws_more_than(self, other: "Licence") -> bool:

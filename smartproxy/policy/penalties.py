@@ -168,7 +168,7 @@ class Penalties:
         return ended
 
     def pardon(self, fault: Fault, now: float) -> list[str]:
-        """End the bans that one kind of fault led to; their prefixes. They count no more for the length of the next."""
+        """End the bans that one kind of fault led to; their prefixes. They do not lengthen the next ban."""
         pardoned = []
         for _, prefix in self._ends:
             record = self._records.get(prefix)

@@ -44,6 +44,13 @@ class Turns(Generic[_Member]):
             self._came.popitem(last=False)
         return self.times(prefix)
 
+    def is_hasty(self, prefix: str, now: float) -> bool:
+        """Whether an address comes so often that it would only wait while others go first; counts that it came."""
+        if len(self) < limits.TURNS_WAITING_MANY or self.times(prefix) < limits.TURNS_HASTY:
+            return False
+        self.came(prefix, now)
+        return True
+
     def wait(self, member: _Member, times: int, *, known: bool) -> None:
         """Let somebody wait.
 

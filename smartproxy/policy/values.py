@@ -100,6 +100,19 @@ class Fixed(_SameInJson):
         return value
 
 
+def _text(value: object, where: str, most: int) -> str:
+    """A text that is not empty and has at most so many characters."""
+    if not isinstance(value, str):
+        raise wrong(value, where, "a text")
+    if not 1 <= len(value) <= most:
+        raise DocumentRefused(
+            where=where,
+            cause=Cause.DOCUMENT_SIZE,
+            message=f"has {len(value)} characters; has to have between 1 and {most}",
+        )
+    return value
+
+
 @attrs.frozen(kw_only=True)
 class Lines(_SameInJson):
     """A text of several lines."""
@@ -108,17 +121,10 @@ class Lines(_SameInJson):
 
     def read(self, value: object, where: str) -> str:
         """See :class:`ValueKind`."""
-        if not isinstance(value, str):
-            raise wrong(value, where, "a text")
-        if not 1 <= len(value) <= self.most:
-            raise DocumentRefused(
-                where=where,
-                cause=Cause.DOCUMENT_SIZE,
-                message=f"has {len(value)} characters; has to have between 1 and {self.most}",
-            )
-        if not value.replace("\r", "").replace("\n", "").replace("\t", "").isprintable():
+        text = _text(value, where, self.most)
+        if not text.replace("\r", "").replace("\n", "").replace("\t", "").isprintable():
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
-        return value
+        return text
 
 
 @attrs.frozen(kw_only=True)
@@ -135,21 +141,14 @@ class Line(_SameInJson):
 
     def read(self, value: object, where: str) -> str:
         """See :class:`ValueKind`."""
-        if not isinstance(value, str):
-            raise wrong(value, where, "a text")
-        if not 1 <= len(value) <= self.most:
-            raise DocumentRefused(
-                where=where,
-                cause=Cause.DOCUMENT_SIZE,
-                message=f"has {len(value)} characters; has to have between 1 and {self.most}",
-            )
-        if not value.isprintable() or value != value.strip():
+        text = _text(value, where, self.most)
+        if not text.isprintable() or text != text.strip():
             raise DocumentRefused(
                 where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it or blanks around it"
             )
-        if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
+        if self.pattern is not None and re.fullmatch(self.pattern, text) is None:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be {self.form}")
-        return value
+        return text
 
 
 #: A name that an operator gives to a thing.

@@ -162,7 +162,7 @@ def client_inbound(facts: SessionFacts, station: Profile = Profile.DEFAULT) -> O
 def server_outbound(
     judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None, station: Profile = Profile.DEFAULT
 ) -> Opening:
-    """The station called a partner, who is there: relay its SSRM, and judge the SSID that it answers with."""
+    """The server has reached the partner that the station called: relay its SSRM, and judge its SSID."""
     return Opening(
         mode=Mode.RELAY,
         partner=Role.RESPONDER,
@@ -175,12 +175,12 @@ def server_outbound(
 
 
 def client_outbound(facts: SessionFacts, station: Profile = Profile.DEFAULT) -> Opening:
-    """The station called a partner, whom the server has reached: relay its SSRM, then everything else."""
+    """The server has reached the partner that the station called: relay its SSRM, then everything else."""
     return Opening(mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts, station=station)
 
 
 def client_excuse(fault: OwnFault, facts: SessionFacts, station: Profile = Profile.DEFAULT) -> Opening:
-    """The station called a partner who cannot be had: greet it, take its SSID, and tell it why with ESID."""
+    """The called partner cannot be reached: greet the station, take its SSID, and tell it why with ESID."""
     return Opening(
         mode=Mode.GREET, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts, station=station, excuse=fault
     )

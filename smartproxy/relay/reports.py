@@ -215,11 +215,13 @@ def plain(value: object) -> str | int | bool | None:
 class FileLedger:
     """Follows the one Virtual File that can be under way, and the end responses.
 
+    :ivar sent: told the octets and records of each file that was sent whole.
     :ivar unconfirmed: the files that were sent whole, and whose receiver said neither EFPA nor EFNA.
     """
 
     def __init__(self, partner: Role) -> None:
         self.unconfirmed = 0
+        self.sent: Callable[[int, int], object] | None = None
         self._partner = partner
         self._offer: SFID | None = None
         self._named: dict[str, object] = {}
@@ -244,6 +246,8 @@ class FileLedger:
                 return (Tell("file.started", {**self._named, **facts}),)
             case EFID() as end:
                 self._records = end.rcnt
+                if self.sent is not None:
+                    self.sent(self._octets, end.rcnt)
             case EFPA():
                 return self._ended("completed")
             case (SFNA() | EFNA()) as refused:

@@ -33,7 +33,7 @@ Who greets the Initiator is the opening's :class:`~smartproxy.relay.openings.Mod
        |<------------------|<-----------------------|<------ SSID ------|
        |                   | RELAYING               | RELAYING          |
 
-The station calls, and the partner, whom the server has reached already, greets it through both (``RELAY``): each
+The station calls, and the partner, which the server has reached already, greets it through both (``RELAY``): each
 session begins in ``OPENING`` with both legs at hand, relays the partner's SSRM, and the server judges the SSID that
 the partner answers with. A call that failed is excused with ``GREET``: SSRM, the station's SSID, ESID with the cause.
 
@@ -117,6 +117,10 @@ class Session(SessionEnds):
     def portrait(self) -> dict[str, object]:
         """How the session is now."""
         return portray(self.session, self._opening, self._monitor, self.stage, self._ssid, self._files.size)
+
+    def tell_sent(self, sent: Callable[[int, int], object]) -> None:
+        """Have *sent* told the octets and records of each file that was sent whole, before its EFID goes on."""
+        self._files.sent = sent
 
     # Octets.
 

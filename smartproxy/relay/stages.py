@@ -56,7 +56,7 @@ class Reaction(Symbol):
     GIVE_BACK = enum.auto()
     """Close a leg that came too late."""
     EXCUSE = enum.auto()
-    """Tell the Initiator that the Responder cannot be had."""
+    """Tell the Initiator that the Responder cannot be reached."""
     LOSE = enum.auto()
     """End, since a leg is gone."""
     CLOSE = enum.auto()
@@ -70,7 +70,7 @@ class Reaction(Symbol):
     NOTE_DRAINED = enum.auto()
     """Remember that a leg takes octets again."""
     HOLD_BACK = enum.auto()
-    """Read no more from the one whose octets are not taken."""
+    """Stop reading from the side whose octets are not taken."""
     LET_GO = enum.auto()
     """Read again."""
     BLAME = enum.auto()

@@ -20,8 +20,9 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Denied, Visit
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
+from smartproxy.policy.faults import EndedBy, OwnFault, StopReason, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault
+from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.accept import Gate
 from smartproxy.server.dial.sources import Sources
@@ -46,7 +47,7 @@ from smartproxy.tunnel.faults import OpeningFailed, Violation
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import SeenCrlUrl, TunnelCommand
-from smartproxy.workers.crew import CrewMember, tell_lost
+from smartproxy.workers.members import CrewMember, tell_lost
 
 _VISITS = itertools.count(1)
 
@@ -82,6 +83,7 @@ class Claims:
     :param tunnel: knows the clients.
     :param sources: reports missing source addresses.
     :param events: where the end of sessions is told that a worker cannot tell any more.
+    :param turns: the connections of all workers whose TLS has not begun.
     :param relieved: called whenever the worker has one connection less.
     """
 
@@ -93,9 +95,11 @@ class Claims:
         tunnel: ServerTunnel,
         sources: Sources,
         events: Events,
+        turns: Turns[Visit],
         relieved: Callable[[], object] = lambda: None,
     ) -> None:
         self._member = member
+        self._turns = turns
         self._relieved = relieved
         self._gate = gate
         self._desks = desks
@@ -120,12 +124,14 @@ class Claims:
 
     def died(self, deaths: Deaths, now: float) -> None:
         """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
-        tell_lost(self._events, self._member)
+        tell_lost(self._events, self._member.sessions.values(), EndedBy.SERVER, now)
         for session in self._member.sessions:
             self._desks.over(session)
         for called in self._calls:
             self._gate.admission.end_call(called)
         there = [(host, visit.partner) for host, visit in self._visits.values()]
+        for _, visit in self._visits.values():
+            self._turns.leave(visit)
         names = {host for host, _ in there} | {_of(partner) for _, partner in there if partner is not None}
         many = deaths.count(names, now)
         for host in {host for host, partner in there if host in many or (partner is not None and _of(partner) in many)}:
@@ -151,6 +157,7 @@ class Claims:
 
     def _displaced(self, number: int) -> None:
         self._member.link.tell(Displaced, visit=number)
+        self._turns.leave(self._visits[number][1])
         self._member.holds.pop(number, None)
         self._relieved()
 
@@ -164,11 +171,12 @@ class Claims:
     def _spoke(self, visit: int) -> None:
         entered = self._visit(visit)
         if entered is not None:
+            self._turns.leave(entered)
             entered.speak(entered.displaced)
 
     def _left(self, visit: int) -> None:
         entered = self._visit(visit)
-        del self._visits[visit]
+        self._turns.leave(self._visits.pop(visit)[1])
         self._member.holds.pop(visit, None)
         if entered is not None:
             entered.leave()

@@ -26,6 +26,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerPart, dump
 from smartproxy.policy.faults import OwnFault, StopReason
 from smartproxy.policy.penalties import Deaths
+from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import CallWish
 from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
@@ -49,8 +50,9 @@ from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import SILENCE_SECONDS
+from smartproxy.workers.members import CrewMember
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
 
@@ -105,6 +107,7 @@ class ServerCrew(CrewSessions):
         self._claims: dict[CrewMember, Claims] = {}
         self._balancers: Balancers | None = None
         self._deaths = Deaths()
+        self._turns: Turns[Visit] = Turns()
         self._part: ServerPart | None = None
         self._document: int | None = None
         tunnel.factory.move = self._data_came
@@ -160,7 +163,14 @@ class ServerCrew(CrewSessions):
 
     def factory(self) -> HeldFactory:
         """What takes partners' connections."""
-        return HeldFactory(self._reactor, self._gate, lambda: self.generation, lambda: self._balancers, self.hand_over)
+        return HeldFactory(
+            self._reactor,
+            self._gate,
+            lambda: self.generation,
+            lambda: self._balancers,
+            self.hand_over,
+            lambda prefix: self._turns.is_hasty(prefix, self._reactor.seconds()),
+        )
 
     def hand_over(self, caller: HostPort, visit: Visit, age: float, connection: socket.socket) -> None:
         """Hand a partner's connection to the worker with the least to do."""
@@ -169,6 +179,8 @@ class ServerCrew(CrewSessions):
     def _partner_came(
         self, member: CrewMember, caller: HostPort, visit: Visit, age: float, connection: socket.socket
     ) -> None:
+        times = self._turns.came(visit.prefix, self._reactor.seconds())
+        self._turns.wait(visit, times, known=visit.known)
         number = self._claims[member].handed(caller.host, visit)
         member.link.hand_over(
             PartnerCame,
@@ -225,7 +237,7 @@ class ServerCrew(CrewSessions):
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self._tunnel, self.sources, self._events, relieved
+            member, self._gate, self._desks, self._tunnel, self.sources, self._events, self._turns, relieved
         )
         return claims.responders()
 

@@ -93,6 +93,7 @@ class HeldFactory(ServerFactory):
     """Accepts partners' connections for workers; its port's streams are ``HeldStream``.
 
     :param generation: tells the generation in force.
+    :param hasty: see :meth:`~smartproxy.server.accept.Gate.enter`.
     :param balancers: tells the balancers in front of the server, if there are some.
     """
 
@@ -105,7 +106,9 @@ class HeldFactory(ServerFactory):
         generation: Callable[[], ServerGeneration | None],
         balancers: Callable[[], Balancers | None],
         hand_over: HandOver,
+        hasty: Callable[[str], bool],
     ) -> None:
+        self._hasty = hasty
         self._balancers = balancers
         self._clock = clock
         self._gate = gate
@@ -124,7 +127,7 @@ class HeldFactory(ServerFactory):
         if generation is None:
             self._gate.unconfigured(caller.host, str(caller))
             return None
-        visit = self._gate.enter(caller.host, str(caller))
+        visit = self._gate.enter(caller.host, str(caller), self._hasty)
         if visit is None:
             return None
         seconds = generation.server.deadlines.handshake

@@ -189,8 +189,6 @@ class PartnerSessions(LiveSessions):
         generation, peer = self.generation, str(caller)
         if generation is None:
             self._gate.unconfigured(caller.host, peer)
-        elif not visit.known and self._handshakes.is_hasty(visit.prefix):
-            self._gate.too_hasty(peer)
         else:
             return self.receive(visit, caller, generation, secure, age)
         visit.leave()
@@ -200,31 +198,35 @@ class PartnerSessions(LiveSessions):
 
     def begin(self, leg: PartnerLeg, partner: VerifiedPartner) -> None:
         """Start the session of a verified partner."""
+        facts = verified_facts(partner, leg.peer, leg.tls)
         try:
             proving = leg.visit.prove(partner.partner.name)
         except Denied as denied:
-            self._begin(leg, partner, denied)
+            self._begin(leg, partner, facts, denied)
             return
         if proving is None:
-            self._begin(leg, partner, None)
+            self._begin(leg, partner, facts, None)
             return
-        # What comes meanwhile waits in the leg.
-        Deferred.fromCoroutine(self._begin_when_proved(leg, partner, proving)).addErrback(self._not_begun, leg)
+        # What comes meanwhile waits in the leg, the end of the connection, too.
+        proved = Deferred.fromCoroutine(self._begin_when_proved(leg, partner, facts, proving))
+        proved.addErrback(self._not_begun, leg)
 
-    async def _begin_when_proved(self, leg: PartnerLeg, partner: VerifiedPartner, proving: Deferred[object]) -> None:
+    async def _begin_when_proved(
+        self, leg: PartnerLeg, partner: VerifiedPartner, facts: SessionFacts, proving: Deferred[object]
+    ) -> None:
         denied: Denied | None = None
         try:
             await proving
         except Denied as denial:
             denied = denial
-        self._begin(leg, partner, denied)
+        self._begin(leg, partner, facts, denied)
 
     def _not_begun(self, failure: Failure, leg: PartnerLeg) -> None:
         if not failure.check(OwnFault):
             self._events.failure("smartproxy.server.sessions", failure, peer=leg.peer)
         leg.abort()
 
-    def _begin(self, leg: PartnerLeg, partner: VerifiedPartner, denied: Denied | None) -> None:
+    def _begin(self, leg: PartnerLeg, partner: VerifiedPartner, facts: SessionFacts, denied: Denied | None) -> None:
         server = leg.generation.server
 
         def judge(ssid: SSID) -> None:
@@ -233,7 +235,6 @@ class PartnerSessions(LiveSessions):
                 raise denied
 
         session = self._new_id()
-        facts = verified_facts(partner, leg.peer, leg.tls)
         driver = self.prepare(
             session,
             server_inbound(judge, facts, partner.partner, leg.generation.part.station_profile),

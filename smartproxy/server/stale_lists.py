@@ -32,7 +32,7 @@ class StaleLists:
         self._tell()
 
     def stop(self) -> None:
-        """Warn no more."""
+        """Stop warning."""
         self._server = ServerConfiguration()
         self._next.stop()
 

@@ -1,4 +1,4 @@
-"""The end of sessions whose partner may not have them any more.
+"""The end of sessions whose partner has lost its access.
 
 Duty: judge the partner of every live session again by each new generation, whichever side began the session. A session
 with a partner that would not be accepted or called any more ends at its next idle moment, or in the middle of a file
@@ -38,7 +38,7 @@ class _Running:
 
 
 class Withdrawals:
-    """Ends sessions whose partner may not have them any more.
+    """Ends sessions whose partner has lost its access.
 
     :param clock: runs the deadlines.
     :param events: where every withdrawal is told.

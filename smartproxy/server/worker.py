@@ -169,7 +169,7 @@ class WorkerSessions(PartnerSessions):
 
     def prepare(self, session: str, opening: Opening, initiator: ILeg, **more: Any) -> SessionDriver:
         """Tell that a session begins; the rest is as in one process."""
-        self.worker.began(session, opening.facts.partner)
+        self.worker.began(session, opening)
         return super().prepare(session, opening, initiator, **more)
 
 

@@ -26,9 +26,9 @@ from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.plain_server import (
     EXTERNAL_PORT,
-    IDLE_SECONDS,
     INTERNAL_PORT,
     PLAIN_FLAGS,
+    TIMEOUT,
     idle_seconds,
     plain_level,
 )
@@ -58,12 +58,7 @@ class PlainClientSwitches(DaemonOptions):
             f"{_LOCAL}:{OUTGOING_PORT}",
             "listen for programs inside at [ip:]port (CONNECT, SOCKS5); 0: never",
         ],
-        [
-            "timeout",
-            "T",
-            str(IDLE_SECONDS),
-            "close a connection after so many seconds without data",
-        ],
+        TIMEOUT,
         SWITCH,
     ]
     optFlags = PLAIN_FLAGS

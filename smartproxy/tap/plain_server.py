@@ -27,6 +27,7 @@ EXTERNAL_PORT = 6619
 IDLE_SECONDS = 180
 IDLE_SECONDS_MOST = 86_400
 
+TIMEOUT: list[str | None] = ["timeout", "T", str(IDLE_SECONDS), "close a connection after so many seconds without data"]
 PLAIN_FLAGS = [
     ["trace", "t", "stay in the foreground and log everything"],
 ]
@@ -50,12 +51,7 @@ class PlainServerSwitches(LicensedOptions):
             str(EXTERNAL_PORT),
             "listen for connections from outside at [ip:]port, while a client is connected",
         ],
-        [
-            "timeout",
-            "T",
-            str(IDLE_SECONDS),
-            "close a connection after so many seconds without data",
-        ],
+        TIMEOUT,
         SWITCH,
     ]
     optFlags = PLAIN_FLAGS

@@ -76,7 +76,7 @@ class TestStation(ServerFactory):
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
-        """Listen no more, end all sessions with ESID 05; fires when all connections are gone."""
+        """Stop listening, end all sessions with ESID 05; fires when all connections are gone."""
         if self._port is not None:
             yield maybeDeferred(self._port.stopListening)
         for session in list(self.sessions.values()):

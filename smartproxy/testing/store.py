@@ -63,7 +63,7 @@ class Sink(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Write no more."""
+        """Stop writing."""
 
     @abc.abstractmethod
     def _write(self, octets: bytes) -> None: ...

@@ -64,7 +64,7 @@ class BoundedBoxes(Protocol):
         raise NotImplementedError
 
     def stop_reading(self) -> None:
-        """Read nothing more, from wherever in a box."""
+        """Stop reading, wherever in a box."""
         self._closed_for_reading = True
         self._unfinished = b""
 

@@ -23,7 +23,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.contexts import Bond, ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.dialling import STOPPED, dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
@@ -80,11 +80,15 @@ class ClientTunnel(Service):
         self._down: Deferred[Closing] | None = None
         self._trouble: tuple[str, float] | None = None
         self._gone: Callable[[], object] | None = None
+        self._shown: tuple[ClientCredential, frozenset[str]] | None = None
         self.renew(credential, proxy_ids)
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Use this credential and these Proxy IDs for connections dialled from now on."""
-        self._control_context = ClientContext(credential, proxy_ids, self._kind.control)
+        shown = credential, frozenset(proxy_ids)
+        if self._shown != shown:
+            self._shown = shown
+            self._control_context = ClientContext(credential, proxy_ids, self._kind.control)
         self.lane.renew(credential, proxy_ids)
 
     def startService(self) -> None:
@@ -94,7 +98,7 @@ class ClientTunnel(Service):
         self._task.addErrback(self._stopped)
 
     def stopService(self, why: Closing = STOPPED) -> Deferred[None]:
-        """Close the tunnel and dial no more."""
+        """Close the tunnel and stop dialling."""
         Service.stopService(self)
         if self.control is not None:
             self.control.close(why)
@@ -104,7 +108,7 @@ class ClientTunnel(Service):
         return succeed(None)
 
     def retire(self, gone: Callable[[], object]) -> None:
-        """Keep the tunnel that is up for its sessions, and dial no more.
+        """Keep the tunnel that is up for its sessions, and stop dialling.
 
         :param gone: told when it is down, in the place of the daemon.
         """
@@ -141,8 +145,12 @@ class ClientTunnel(Service):
             wait = min(wait * 2, limits.RECONNECT_SECONDS_MOST)
 
     async def _bring_up(self) -> None:
-        control = await dial(self._clock, self._endpoint, self._control_context, self._build_control)
+        context = self._control_context
+        control = await dial(self._clock, self._endpoint, context, self._build_control)
         try:
+            if context is self._control_context:
+                # Otherwise there is a newer certificate, which the server learns of by data connections.
+                self.lane.bind(control.bond)
             await control.greet(self._part, self._kind.server, self.lane)
         except Exception:
             control.close(Closing(Cause.TUNNEL_HELLO, "the tunnel did not come up"))
@@ -161,7 +169,11 @@ class ClientTunnel(Service):
         self._call(self._user.tunnel_up, control)
 
     def _build_control(self, entrance: Entrance, server: VerifiedServer) -> ClientControl:
-        return ClientControl(self._control_down, self._user, server.proxy_id, entrance.peer, self._clock, self._events)
+        control = ClientControl(
+            self._control_down, self._user, server.proxy_id, entrance.peer, self._clock, self._events
+        )
+        control.bond = Bond.of(entrance.connection, server.proxy_id)
+        return control
 
     async def _lost(self) -> None:
         """Wait for the end of the tunnel."""

@@ -25,6 +25,7 @@ from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
+from smartproxy.tunnel.contexts import Bond
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.lane import Inbound, Lane
@@ -95,6 +96,7 @@ class ClientControl(BoundedAMP):
 
     :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
+    :ivar bond: what data connections may prove themselves by.
     :ivar held: the generation that it holds, as far as this client knows; of which store, its first answer to
         Configure says.
     """
@@ -110,6 +112,7 @@ class ClientControl(BoundedAMP):
     ) -> None:
         super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
+        self.bond: Bond | None = None
         self.held = GenerationId()
         self.lane: Lane | None = None
         self._down_told = down

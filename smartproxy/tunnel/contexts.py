@@ -6,6 +6,12 @@ hash is one of the Proxy IDs that it was given, whatever else stands in the cert
 exactly, beside the connection: OpenSSL itself only says that verification failed. What a proof is worth stands in its
 type: only this module makes a :class:`VerifiedClient` or :class:`VerifiedServer`.
 
+Data connections have a shorter way to the same proof, because each of them would cost 40 KiB of memory for certificates
+and keys that prove the same again. Where both ends have a control connection, they draw a :class:`Bond` from its keys
+(RFC 8446 section 7.5), which nobody else can know, and prove by it that a data connection is between the same two
+(section 2.2, with a key exchange of its own). A bond is good as long as its control connection, for data connections
+alone. Where an end does not know it, such as a worker or another version, both show their certificates.
+
 Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
 """
 
@@ -29,6 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
+from smartproxy.net.tls.openssl import SECRET_OCTETS, has_secrets, know_secrets, proved_by_secret, show_secret
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
@@ -37,6 +44,7 @@ from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 
 _AUTHORITY_DEPTH = 1
+_BOND_NAME_OCTETS = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +101,30 @@ class ClientCredential:
     key: str = attrs.field(repr=False)
 
 
+@attrs.frozen
+class Bond:
+    """What the two ends of a control connection know, and nobody else.
+
+    :ivar name: what it is called on the way.
+    :ivar proxy_id: the server's.
+    """
+
+    name: bytes
+    secret: bytes = attrs.field(repr=False)
+    proxy_id: str
+
+    @classmethod
+    def of(cls, control: SSL.Connection, proxy_id: str) -> "Bond | None":
+        """The bond of a control connection whose handshake is over; ``None`` where data connections cannot use it."""
+        if not has_secrets():
+            return None
+        return cls(
+            control.export_keying_material(b"EXPORTER-SmartProxy-bond-name", _BOND_NAME_OCTETS),
+            control.export_keying_material(b"EXPORTER-SmartProxy-bond-secret", SECRET_OCTETS),
+            proxy_id,
+        )
+
+
 class _Verdicts:
     """Why connections were refused, kept as long as the connections live."""
 
@@ -110,7 +142,7 @@ class _Verdicts:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerContext:
-    """TLS of the server's end; immutable.
+    """TLS of the server's end; immutable, apart from the bonds that it knows.
 
     :param authority: PEM of the authority's certificate, from the licence.
     :param protocols: the kinds of connections that clients may want (ALPN).
@@ -124,8 +156,12 @@ class ServerContext:
     ) -> None:
         self._authority = x509.load_pem_x509_certificate(authority.encode("ascii"))
         self._verdicts = _Verdicts()
+        self._bonds: dict[bytes, tuple[Bond, VerifiedClient]] = {}
+        self._claims: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
         context = new_context(server=True, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=True)
+        if has_secrets():
+            know_secrets(context, self._secret)
         context.use_certificate(identity.certificate)
         context.use_privatekey(identity.key)
         store = context.get_cert_store()
@@ -145,8 +181,29 @@ class ServerContext:
         """Why the client was refused, if it was refused for its certificate."""
         return self._verdicts.of(connection)
 
+    def bind(self, bond: Bond, client: VerifiedClient) -> None:
+        """Take data connections of a client by the bond of its control connection, until :meth:`release`."""
+        self._bonds[bond.name] = (bond, client)
+
+    def release(self, bond: Bond) -> None:
+        """The control connection is gone, and its bond with it."""
+        self._bonds.pop(bond.name, None)
+
+    def bound(self, connection: SSL.Connection) -> VerifiedClient | None:
+        """The client whose bond a connection proved, after the handshake; ``None`` if it proved none that holds."""
+        known = self._bonds.get(self._claims.get(connection, b""))
+        return None if known is None or not proved_by_secret(connection) else known[1]
+
+    def _secret(self, connection: SSL.Connection, name: bytes) -> bytes | None:
+        """The secret of a bond that somebody claims to know, and has yet to prove."""
+        known = self._bonds.get(name)
+        if known is None:
+            return None
+        self._claims[connection] = name
+        return known[0].secret
+
     def verified(self, connection: SSL.Connection) -> VerifiedClient:
-        """The client's identity, after the handshake.
+        """The client's identity, after a handshake in which it showed its certificate.
 
         :raises PeerRefused: if the handshake proved nothing, which OpenSSL does not let happen.
         """
@@ -202,11 +259,15 @@ class ClientContext:
 
     :param proxy_ids: the servers that may be spoken to.
     :param protocol: what the connection is for (ALPN).
+    :param bond: the server is to know it; one that does not, and shows its certificate, is refused.
     """
 
-    def __init__(self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes) -> None:
+    def __init__(
+        self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes, bond: Bond | None = None
+    ) -> None:
         self._pins = tuple(each.encode("ascii") for each in proxy_ids)
         self._protocol = protocol
+        self._bond = bond
         self._verdicts = _Verdicts()
         context = new_context(server=False, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=False)
@@ -217,6 +278,8 @@ class ClientContext:
         key = load_pem_private_key(credential.key.encode("ascii"), None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # pyOpenSSL refuses kinds of keys that it cannot use
         context.set_alpn_protos([protocol])
+        if bond is not None:
+            show_secret(context, bond.name, bond.secret)
         self._context = context
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -230,14 +293,24 @@ class ClientContext:
     def verified(self, connection: SSL.Connection) -> VerifiedServer:
         """The server's identity, after the handshake; checks the key once more, before an octet is sent.
 
-        :raises PeerRefused: if its key does not match any of the Proxy IDs, or if it serves another kind of tunnel.
+        :raises PeerRefused: if its key does not match any of the Proxy IDs, or if it serves another kind of tunnel; if
+            it does not know the bond, where it is to.
         """
+        if self._bond is not None:
+            if not proved_by_secret(connection):
+                raise PeerRefused(cause=Cause.TUNNEL_UNPROVED, message="the server does not know the bond")
+            self._check_protocol(connection)
+            return VerifiedServer(proxy_id=self._bond.proxy_id)
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise PeerRefused(cause=Cause.TUNNEL_UNPROVED, message="the server showed no certificate")
         seen = proxy_id(certificate.public_key())
         if self._verdicts.of(connection) is not None or not self._pinned(seen):
             raise self._verdicts.of(connection) or _wrong_key(seen)
+        self._check_protocol(connection)
+        return VerifiedServer(proxy_id=seen)
+
+    def _check_protocol(self, connection: SSL.Connection) -> None:
         if connection.get_alpn_proto_negotiated() != self._protocol:
             raise PeerRefused(
                 cause=Cause.TUNNEL_PROTOCOL,
@@ -245,7 +318,6 @@ class ClientContext:
                 advice="connect smartproxy-client to smartproxy-server, and smartproxy-plain-client to "
                 "smartproxy-plain-server",
             )
-        return VerifiedServer(proxy_id=seen)
 
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
         """OpenSSL's questions about the path; only the server's own key counts."""

@@ -379,16 +379,8 @@ class BoundedAMP(BoundedBoxes):
 
     def violated(self, violation: Violation) -> None:
         """The peer broke a rule: tell it, and end the tunnel."""
-        self._events.emit(
-            "tunnel.violation",
-            cause=violation.cause,
-            message=violation.cause.meaning,
-            detail=violation.detail,
-            command=violation.command,
-            state=self.answering.value,
-            peer=self.peer or None,
-            **self.names(),
-        )
+        state, peer = self.answering.value, self.peer or None
+        violation.tell(self._events, command=violation.command, state=state, peer=peer, **self.names())
         self.close(violation.closing)
 
     def names(self) -> dict[str, object]:

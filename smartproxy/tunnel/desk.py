@@ -186,15 +186,8 @@ class Desk:
 
     def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """A data connection broke a rule."""
-        self._events.emit(
-            "tunnel.violation",
-            cause=violation.cause,
-            message=violation.cause.meaning,
-            detail=violation.detail,
-            session=self._sessions.get(connection),
-            peer=connection.peer,
-            client=self._client_name,
-        )
+        session = self._sessions.get(connection)
+        violation.tell(self._events, session=session, peer=connection.peer, client=self._client_name)
 
 
 def not_opened(seconds: float) -> StationUnreachable:

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 import attrs
 
+from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
@@ -158,6 +159,10 @@ class Violation(Exception):
     def closing(self) -> Closing:
         """Why the connection ends, without the peer's text."""
         return Closing(Cause.TUNNEL_VIOLATION, f"violation: {self.cause}")
+
+    def tell(self, events: Events, **about: object) -> None:
+        """Report it, with fields that say whose connection it was."""
+        events.emit("tunnel.violation", cause=self.cause, message=self.cause.meaning, detail=self.detail, **about)
 
     def __str__(self) -> str:
         return f"{self.detail} [{self.cause}]"

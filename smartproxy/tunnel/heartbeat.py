@@ -45,7 +45,7 @@ class Heartbeat:
         self._next.start(self._seconds)
 
     def stop(self) -> None:
-        """Ping no more."""
+        """Stop pinging."""
         self._running = False
         self._next.stop()
 

@@ -18,7 +18,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay.openings import SessionFacts
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, VerifiedServer
+from smartproxy.tunnel.contexts import Bond, ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.dialling import dial
 from smartproxy.tunnel.entrance import Entrance
@@ -51,6 +51,9 @@ class Lane(Protocol):
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Use this credential and these Proxy IDs for connections dialled from now on."""
+
+    def bind(self, bond: Bond | None) -> None:
+        """Prove data connections by the bond of the control connection, until there is another credential."""
 
     def start(self) -> None:
         """The tunnel is up: keep connections ready."""
@@ -91,7 +94,9 @@ class DataLane:
         self._endpoint = endpoint
         self._events = events
         self._kind = kind
+        self._shown: tuple[ClientCredential, frozenset[str]] | None = None
         self._context: ClientContext | None = None
+        self._bound: ClientContext | None = None
 
     def __len__(self) -> int:
         """How many data connections there are, those that are being dialled included."""
@@ -99,7 +104,16 @@ class DataLane:
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Part of :class:`Lane`."""
-        self._context = ClientContext(credential, proxy_ids, self._kind.data)
+        shown = credential, frozenset(proxy_ids)
+        if self._shown != shown:
+            self._shown = shown
+            self._context = ClientContext(*shown, self._kind.data)
+            self._bound = None
+
+    def bind(self, bond: Bond | None) -> None:
+        """Part of :class:`Lane`."""
+        assert self._shown is not None, "a lane has a credential before its tunnel is up"
+        self._bound = None if bond is None else ClientContext(*self._shown, self._kind.data, bond)
 
     def start(self) -> None:
         """Part of :class:`Lane`."""
@@ -177,6 +191,19 @@ class DataLane:
         def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
             return self._kind.connection(pool, Side.CLIENT, self._clock, self._events, entrance.peer)
 
+        return Deferred.fromCoroutine(self._dialled(build, worker))
+
+    async def _dialled(
+        self, build: Callable[[Entrance, VerifiedServer], DataConnection], worker: int | None
+    ) -> DataConnection:
+        """Dial by the bond, and by certificates where the server does not know it, as its workers do not."""
         assert self._context is not None, "a lane has a credential before its tunnel is up"
+        bound = self._bound if worker is None else None
+        if bound is not None:
+            try:
+                return await dial(self._clock, self._endpoint, bound, build)
+            except PeerRefused:
+                # Whatever it is: if certificates do not help, the server says why.
+                self._bound = None
         first = b"" if worker is None else preamble(worker)
-        return Deferred.fromCoroutine(dial(self._clock, self._endpoint, self._context, build, first))
+        return await dial(self._clock, self._endpoint, self._context, build, first)

@@ -8,7 +8,7 @@ that begins with a TLS record is for the process that listens.
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -65,13 +65,6 @@ class WorkerNumbers(BoxValue):
         if len(inString) % _NUMBER.size or len(inString) > limits.WORKERS_MOST * _NUMBER.size:
             raise ValueError(f"{len(inString)} octets are no numbers of workers")
         return tuple(number for (number,) in _NUMBER.iter_unpack(inString))
-
-
-class Movable(Protocol):
-    """A protocol whose connection may turn out to be for another process."""
-
-    def moves(self, worker: int, stream: "PlacedStream") -> None:
-        """The connection is for a worker; call the stream's ``detach``, or have it closed."""
 
 
 class PlacedStream(AcceptedStream):

@@ -129,13 +129,7 @@ class DataPool:
 
     def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """The server broke a rule of marks."""
-        self._events.emit(
-            "tunnel.violation",
-            cause=violation.cause,
-            message=violation.cause.meaning,
-            detail=violation.detail,
-            peer=connection.peer,
-        )
+        violation.tell(self._events, peer=connection.peer)
 
     # Upkeep.
 

@@ -64,7 +64,7 @@ class _Door(HelloFirst):
     moved: Callable[[int, PlacedStream], None]
 
     def moves(self, worker: int, stream: PlacedStream) -> None:
-        """Part of ``Movable``."""
+        """The connection is for a worker: call the stream's ``detach``, or have it closed."""
         self.moved(worker, stream)
 
 

@@ -24,7 +24,7 @@ from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.boxes import line
-from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.contexts import Bond, PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -52,7 +52,7 @@ class ServerTunnel:
     :param events: where everything is told.
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
-    :param withdrawn: whether a client's certificate counts no more; :meth:`shut_out` when that has changed.
+    :param withdrawn: whether a client's certificate is withdrawn; :meth:`shut_out` when that has changed.
     :ivar call: calls a partner for a client; the ticket.
     :ivar context: TLS with clients.
     :ivar factory: what the tunnel's port listens with.
@@ -75,6 +75,7 @@ class ServerTunnel:
         self.held = GenerationId()
         self._workers: tuple[int, ...] = ()
         self._kind = kind
+        self._proxy_id = identity.proxy_id
         self._clock = clock
         self._user = user
         self._events = events
@@ -130,7 +131,7 @@ class ServerTunnel:
         self.held = GenerationId()
 
     def shut_out(self) -> None:
-        """End the tunnels of clients whose certificates count no more."""
+        """End the tunnels of clients whose certificates are withdrawn."""
         for control in list(self._controls):
             if self._withdrawn(control.client):
                 control.close(Closing(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning))
@@ -151,16 +152,19 @@ class ServerTunnel:
 
     def _admit(self, entrance: Entrance) -> IProtocol:
         """The protocol that the client asks for."""
-        client = self.context.verified(entrance.connection)
+        connection = entrance.connection
+        protocol = connection.get_alpn_proto_negotiated()
+        bound = self.context.bound(connection) if protocol == self._kind.data else None
+        client = bound or self.context.verified(connection)
         if self._withdrawn(client):
             raise PeerRefused(
                 cause=Cause.TUNNEL_WITHDRAWN,
                 advice="nothing to do if this client should be shut out; else give it a new certificate or credential",
                 subject=client.subject,
             )
-        protocol = entrance.connection.get_alpn_proto_negotiated()
         if protocol == self._kind.control:
             control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)
+            control.bond = Bond.of(connection, self._proxy_id)
             self._controls.add(control)
             return control
         if protocol == self._kind.data:
@@ -195,14 +199,17 @@ class ServerTunnel:
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
             if holder.yields > self._clock.seconds() and len(self._processes_of(holder)) < limits.CLIENT_PROCESSES_MOST:
                 control.succeed(holder)
-                return self._part
+                break
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
                 self._refuse(control, Cause.TUNNEL_NAME_TAKEN, taken)
                 raise taken
             holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client replaced it"))
-        if control.lost is None:
-            self._named[control.client_name] = control
+        else:
+            if control.lost is None:
+                self._named[control.client_name] = control
+        if control.bond is not None and control.lost is None:
+            self.context.bind(control.bond, control.client)
         return self._part
 
     def _control_up(self, control: ServerControl) -> None:
@@ -226,6 +233,8 @@ class ServerTunnel:
     def _control_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone."""
         self._controls.discard(control)
+        if control.bond is not None:
+            self.context.release(control.bond)
         up = control in self._up
         self._up.discard(control)
         if self._named.get(control.client_name) is control:

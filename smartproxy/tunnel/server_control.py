@@ -27,7 +27,7 @@ from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
-from smartproxy.tunnel.contexts import VerifiedClient
+from smartproxy.tunnel.contexts import Bond, VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (
@@ -135,6 +135,7 @@ class ServerControl(BoundedAMP):
     :ivar client_name: the name in its certificate.
     :ivar desk: its data connections, where they are of this process; those of its older processes, too.
     :ivar yields: until when it lets a newer process of the client connect beside it.
+    :ivar bond: what its data connections may prove themselves by.
     :ivar elsewhere: the sessions that workers carry or open through this client.
     """
 
@@ -154,6 +155,7 @@ class ServerControl(BoundedAMP):
         self._user = user
         self._assembly = Assembly()
         self.desk = Desk(client.name, clock, events, self.renewed)
+        self.bond: Bond | None = None
         self.elsewhere: set[str] = set()
         self.yields = 0.0
         self._hello = Deadline(clock, self._no_hello)

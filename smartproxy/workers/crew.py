@@ -7,10 +7,9 @@ the zygote; takes every worker for hostile.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -22,14 +21,14 @@ from smartproxy.logs.record import read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, OwnFault
+from smartproxy.policy.faults import OwnFault
 from smartproxy.tunnel.boxes import Plain, line
-from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, Violation
-from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
+from smartproxy.tunnel.vocabulary import Ping
 from smartproxy.workers.link import SILENCE_SECONDS, Link
+from smartproxy.workers.members import CarriedSession, CrewMember, CrewUser
 from smartproxy.workers.packets import Packets
-from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import (
     Began,
     EndSession,
@@ -37,6 +36,7 @@ from smartproxy.workers.words import (
     Over,
     Portraits,
     Post,
+    SentWhole,
     SetLevels,
     Start,
     TellEvents,
@@ -45,66 +45,9 @@ from smartproxy.workers.words import (
 
 _STATUS_SECONDS = 2.0
 """How long a death waits for the status of the process, to be told with it."""
+LOOK_SECONDS = 2.0
+"""How long a look at sessions waits for a worker: an operator asks because something hangs, and is not let hang."""
 _PORTRAITS_MOST = 10_000
-
-
-@attrs.define(eq=False)
-class CrewMember:
-    """One worker, as its supervisor knows it.
-
-    :ivar number: which one; no number is used twice.
-    :ivar begun: when it was made, by the clock.
-    :ivar pid: its process, once it is known.
-    :ivar started: whether it knows who it is, and is told what changes.
-    :ivar ready: whether it takes connections.
-    :ivar taken: whether it has its one session, where each worker has but one.
-    :ivar leaving: whether it is not needed any more, and ends.
-    :ivar sessions: the sessions that it carries, with their partners.
-    :ivar holds: what it was handed over, each with what has to be done when it dies.
-    :ivar status: how its process ended, as ``waitpid`` tells it.
-    :ivar lost: why its link is over.
-    """
-
-    number: int
-    begun: float
-    link: Link
-    pid: int | None = None
-    started: bool = False
-    ready: bool = False
-    taken: bool = False
-    leaving: bool = False
-    sessions: dict[str, str | None] = attrs.field(factory=dict)
-    holds: dict[object, Callable[[], object]] = attrs.field(factory=dict)
-    status: int | None = None
-    lost: Closing | None = None
-    telling: IDelayedCall | None = None
-
-    @property
-    def load(self) -> int:
-        """How much it has to do, compared with others."""
-        return max(len(self.sessions), len(self.holds))
-
-
-class CrewUser(Protocol):
-    """A daemon, as its crew sees it."""
-
-    def facts(self) -> dict[str, Plain]:
-        """What a worker is told with its first word."""
-
-    def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
-        """What answers the daemon's own questions of a worker."""
-
-    def prepare(self, member: CrewMember) -> Deferred[None]:
-        """Bring a worker what it needs before its first connection; one for which this fails is ended."""
-
-    def ready(self, member: CrewMember) -> None:
-        """A worker takes connections."""
-
-    def over(self, member: CrewMember, session: str) -> None:
-        """A session of a worker is over, or what was to become one."""
-
-    def died(self, member: CrewMember) -> None:
-        """A worker is gone, with the sessions that it still has; with none where it was not needed any more."""
 
 
 class Crew:
@@ -153,6 +96,7 @@ class Crew:
         self._waiting: list[Deferred[CrewMember]] = []
         self._over: Callable[[], object] = lambda: None
         self._stopping = False
+        self._barren = False
 
     @property
     def members(self) -> tuple[CrewMember, ...]:
@@ -176,6 +120,8 @@ class Crew:
         for again in self._again:
             again.cancel()
         self._again.clear()
+        for dead in list(self._gone.values()):
+            self._tell_death(dead)
         leaving = [member.link.ask(Leave, seconds=limits.CLOSING.default) for member in self.members]
         await DeferredList(leaving, consumeErrors=True)
         for member in list(self._members.values()):
@@ -214,22 +160,26 @@ class Crew:
         return True
 
     async def portraits(self) -> list[dict[str, object]]:
-        """The state of each session; ``since`` is in the clock's seconds. One of a worker that dies now is left out."""
+        """The state of each session, but those of a silent worker; ``since`` is in the clock's seconds."""
+        asked = [Deferred.fromCoroutine(self._portraits_of(member)) for member in self.members]
+        found = await DeferredList(asked)
+        return [portrait for _, portraits in found for portrait in portraits][:_PORTRAITS_MOST]
+
+    async def _portraits_of(self, member: CrewMember) -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
-        for member in self.members:
-            after: str | None = ""
-            while after is not None and len(told) < _PORTRAITS_MOST:
-                try:
-                    answer = await member.link.ask(Portraits, after=after, seconds=self._silence)
-                except Exception:
-                    break
-                page: list[dict[str, object]] = answer["portraits"] or []
-                after = str(page[-1]["session"]) if page else None
-                for portrait in page:
-                    age = portrait.get("since")
-                    portrait["since"] = self._reactor.seconds() - (age if isinstance(age, int | float) else 0.0)
-                    portrait["pid"] = member.pid
-                told += page
+        after: str | None = ""
+        while after is not None and len(told) < _PORTRAITS_MOST:
+            try:
+                answer = await member.link.ask(Portraits, after=after, seconds=LOOK_SECONDS)
+            except Exception:
+                break
+            page: list[dict[str, object]] = answer["portraits"] or []
+            after = str(page[-1]["session"]) if page else None
+            for portrait in page:
+                age = portrait.get("since")
+                portrait["since"] = self._reactor.seconds() - (age if isinstance(age, int | float) else 0.0)
+                portrait["pid"] = member.pid
+            told += page
         return told
 
     def condition(self) -> tuple[ToldWorker, ...]:
@@ -275,9 +225,10 @@ class Crew:
         )
         member = self._members[number] = CrewMember(number, self._reactor.seconds(), link)
         link.answers = {
-            Began: lambda session, partner: self._began(member, session, partner),
+            Began: lambda **told: self._began(member, **told),
+            SentWhole: lambda session, **told: self._carried(member, session).sent(**told),
             Over: lambda session: self._ended_session(member, session),
-            TellEvents: self._told,
+            TellEvents: lambda events: self._told(member, events),
             WishLevel: lambda level, signal: self._wish_level(member, level, signal),
             Ping: lambda: None,
             **self._user.responders(member),
@@ -330,10 +281,11 @@ class Crew:
             self._user.died(member)
             self._fill()
             return
-        self._gone[member.number] = member
-        member.telling = self._reactor.callLater(_STATUS_SECONDS, self._tell_death, member)
-        if member.status is not None:
-            self._tell_death(member)
+        if not self._barren:
+            self._gone[member.number] = member
+            member.telling = self._reactor.callLater(_STATUS_SECONDS, self._tell_death, member)
+            if member.status is not None:
+                self._tell_death(member)
         for session in member.sessions:
             self.live.pop(session, None)
         holds, member.holds = member.holds, {}
@@ -342,7 +294,9 @@ class Crew:
         self._user.died(member)
         for session in member.sessions:
             self._events.levels.forget(session)
-        if member.taken:
+        if self._barren:
+            pass
+        elif member.taken:
             self._fill()
         else:
             self._replace(member)
@@ -376,6 +330,7 @@ class Crew:
             cause, message = Cause.WORKER_VIOLATION, str(member.link.violation)
         elif cause not in (Cause.WORKER_HANGS, Cause.WORKER_START):
             cause = Cause.WORKER_SIGNAL if code is not None and code < 0 else Cause.WORKER_EXIT
+            cause = Cause.WORKER_MEMORY if code == NO_MEMORY else cause
             message = cause.meaning
         self._events.emit(
             "worker.died",
@@ -391,16 +346,27 @@ class Crew:
         self._events.emit(
             "worker.died", cause=Cause.WORKER_ZYGOTE, message=Cause.WORKER_ZYGOTE.meaning, sessions=len(self.live)
         )
-        self._stopping = True
+        self._barren = True
+        for again in self._again:
+            again.cancel()
+        self._again.clear()
+        # The kernel kills them with it: their sessions are over before the daemon ends.
+        for member in list(self._members.values()):
+            member.link.abort(Closing(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning))
         self._ruined()
 
     # What workers say.
 
-    def _began(self, member: CrewMember, session: str, partner: str | None) -> None:
+    def _began(self, member: CrewMember, session: str, **told: Any) -> None:
         if session in self.live:
             raise Violation(Cause.SESSION_OPEN, Cause.SESSION_OPEN.meaning)
-        member.sessions[session] = partner
+        member.sessions[session] = CarriedSession(session=session, begun=self._reactor.seconds(), **told)
         self.live[session] = member
+
+    def _carried(self, member: CrewMember, session: str) -> CarriedSession:
+        if session not in member.sessions:
+            raise Violation(Cause.WORKER_VIOLATION, "a worker speaks of a session that it does not have")
+        return member.sessions[session]
 
     def _ended_session(self, member: CrewMember, session: str) -> None:
         member.sessions.pop(session, None)
@@ -416,12 +382,16 @@ class Crew:
         """Have *over* called whenever there is no session any more."""
         self._over = over
 
-    def _told(self, events: list[dict[str, Plain]]) -> None:
+    def _told(self, member: CrewMember, events: list[dict[str, Plain]]) -> None:
         for document in events:
             try:
-                self._events.relay(read(document))
+                told = read(document)
             except CatalogueError as error:
                 raise Violation(Cause.VALUE_MALFORMED, str(error)) from None
+            self._events.relay(told)
+            carried = member.sessions.get(str(told.fields.get("session")))
+            if carried is not None:
+                carried.observe(told)
 
     def _wish_level(self, member: CrewMember, level: str, signal: int) -> None:
         """A signal to a worker is for the sessions that it carries, and for no others."""
@@ -435,11 +405,3 @@ class Crew:
 
     def _levels(self) -> list[bytes]:
         return [line(dict(self._events.levels.described()))]
-
-
-def tell_lost(events: Events, member: CrewMember) -> None:
-    """Tell the end of the sessions that a worker took along, since it cannot."""
-    cause = Cause.WORKER_LOST
-    for session, partner in member.sessions.items():
-        lost = {"outcome": Outcome.LOST.value, "cause": cause, "message": cause.meaning}
-        events.emit("session.ended", session=session, partner=partner, **lost)

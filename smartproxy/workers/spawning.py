@@ -11,6 +11,7 @@ program that is started anew takes the processor half a second, and has that mem
 """
 
 import contextlib
+import errno
 import gc
 import os
 import random
@@ -32,6 +33,8 @@ from smartproxy.workers.packets import Packets, pair
 _PACKET: Final = struct.Struct("!cIi")
 _SPAWN, _KILL, _BORN, _ENDED = b"S", b"K", b"B", b"E"
 _STANDARD_MOST: Final = 2
+NO_MEMORY: Final = errno.ENOMEM
+"""The status with which a worker ends that gets no more memory."""
 Work = Callable[[socket.socket, Any], object]
 """What a worker does with its end of the link and a reactor that does not run yet; it returns when it is over."""
 _LEFT: Final[list[object]] = []
@@ -201,6 +204,8 @@ def _child(run: Callable[[], object]) -> NoReturn:
     """Run in a process that was forked, and end it: it never returns to what its parent was doing."""
     try:
         run()
+    except MemoryError:
+        os._exit(NO_MEMORY)
     except BaseException:
         # Nobody reads a traceback: the supervisor tells the status.
         os._exit(1)

@@ -67,7 +67,18 @@ class Leave(TunnelCommand):
 class Began(TunnelCommand):
     """A session began; ``partner`` is whose it is."""
 
-    arguments = [(b"session", SESSION), (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True))]
+    arguments = [
+        (b"session", SESSION),
+        (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True)),
+        (b"peer", ADDRESS),
+        (b"direction", CODE),
+    ]
+
+
+class SentWhole(TunnelCommand):
+    """The file that is under way in a session was sent whole (EFID); its receiver has not answered that yet."""
+
+    arguments = [(b"session", SESSION), (b"octets", Number()), (b"records", Number())]
 
 
 class Over(TunnelCommand):
@@ -89,7 +100,7 @@ class TellEvents(TunnelCommand):
 
 
 SUPERVISOR_ASKS: Final = frozenset({SetLevels, EndSession, Portraits, Leave, Ping})
-WORKER_ASKS: Final = frozenset({Began, Over, WishLevel, TellEvents, Ping})
+WORKER_ASKS: Final = frozenset({Began, SentWhole, Over, WishLevel, TellEvents, Ping})
 
 
 def directions(

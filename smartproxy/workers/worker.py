@@ -5,6 +5,7 @@ link does. Writes no log: what would be logged, and what is carried to the backe
 in which it happened. Opens no file and no port. Trusts the supervisor.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.carrier import Document
@@ -31,6 +33,7 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
+from smartproxy.relay.openings import Opening
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
@@ -38,6 +41,7 @@ from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.confinement import title_process
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.packets import Packets
+from smartproxy.workers.spawning import NO_MEMORY
 from smartproxy.workers.words import (
     Began,
     EndSession,
@@ -45,6 +49,7 @@ from smartproxy.workers.words import (
     Over,
     Portraits,
     Post,
+    SentWhole,
     SetLevels,
     Start,
     TellEvents,
@@ -67,6 +72,16 @@ class Craft(Protocol):
 
     def start(self, facts: Mapping[str, Plain]) -> None:
         """The first word came: these are the daemon's facts."""
+
+
+class WorkerEvents(Events):
+    """A worker's events; of one that gets no more memory, nobody knows what it would do next: it ends."""
+
+    def failure(self, place: str, failure: Failure, /, **fields: object) -> None:
+        """Report a bug, unless it is want of memory."""
+        if failure.check(MemoryError) is not None:
+            os._exit(NO_MEMORY)
+        super().failure(place, failure, **fields)
 
 
 @implementer(ILogObserver)
@@ -156,12 +171,13 @@ class Worker:
         self._title = f"smartproxy-{source}"
         self.over: Deferred[Closing] = Deferred()
         self.tidings = Tidings(reactor)
-        self.events = Events(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
+        self.events = WorkerEvents(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
         self.events.levels = levels
         self.tidings.events = self.events
         self.link = kind(Post.WORKER, reactor, self.events, self.over.callback, silence)
         self.tidings.link = self.link
         self.craft = craft(self)
+        self.craft.sessions.sent = self._file_sent
         self.link.answers = {
             Start: self._start,
             SetLevels: self._set_levels,
@@ -174,16 +190,23 @@ class Worker:
 
     # For the craft.
 
-    def began(self, session: str, partner: str | None) -> None:
+    def began(self, session: str, opening: Opening) -> None:
         """A session began."""
+        facts = opening.facts
         if self._single:
-            title_process(f"{self._title}: session {session} partner {partner}")
-        self.link.tell(Began, session=session, partner=partner)
+            title_process(f"{self._title}: session {session} partner {facts.partner}")
+        told = {"partner": facts.partner, "peer": facts.peer, "direction": opening.direction}
+        self.link.tell(Began, session=session, **told)
 
     def session_over(self, session: str) -> None:
         """A session is over: tell all of it, and then that."""
         self.tidings.flush()
         self.link.tell(Over, session=session)
+
+    def _file_sent(self, session: str, octets: int, records: int) -> None:
+        """A file was sent whole: tell that before anything can happen to this process."""
+        self.tidings.flush()
+        self.link.tell(SentWhole, session=session, octets=octets, records=records)
 
     def listen_for_levels(self) -> None:
         """Have the level signals set the level of the sessions that run here, at the supervisor, which all log with."""

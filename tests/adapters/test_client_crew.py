@@ -1,6 +1,7 @@
 """The client's supervisor and its workers: who gets what, what a worker may say, and what is left of one that dies."""
 
 import socket
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,6 +13,7 @@ from smartproxy.client.calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.client.crew import CrewHouse
 from smartproxy.client.house import Questions
 from smartproxy.client.words import AskCall, KeepRecord, OpenSession, StationTried, TakeCaller, pieces
+from smartproxy.logs.record import Record
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -22,12 +24,13 @@ from smartproxy.relay.openings import SessionFacts, Way
 from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.marks import TICKET_OCTETS
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.members import CarriedSession, CrewMember
 from tests.adapters.rig import Journal
 
 SESSION = "0123456789abcdef"
 TICKET = bytes(TICKET_OCTETS)
 FACTS = SessionFacts(peer="192.0.2.7:40112", partner="ACME")
+FILE = {"link": "in", "sender": "initiator", "dataset": "DOOR", "stamp": "20261120 1215300001"}
 INBOUND = Inbound(session=SESSION, ticket=TICKET, seconds=20, facts=FACTS)
 
 
@@ -141,12 +144,67 @@ class CrewHouseTests(SynchronousTestCase):
         self.assertEqual(self.records, [packed])
 
     def test_death(self) -> None:
-        """The end of each of its sessions is told, once, as lost."""
-        self.member.sessions[SESSION] = "ACME"
+        """The end of each of its sessions is told, once, as lost, with what it had told of the session before."""
+        carried = self.carries()
+        self.tells(carried, "session.started", code="O0013000001ACME", release_level=5)
+        for outcome in ("completed", "completed", "refused"):
+            self.tells(carried, "file.started", **FILE)
+            self.tells(carried, "file.ended", **FILE, outcome=outcome)
+        self.clock.advance(7.0)
         self.house.died(self.member)
         told = self.journal.the("session.ended")
-        self.assertEqual((told["session"], told["partner"], told["outcome"]), (SESSION, "ACME", "lost"))
-        self.assertEqual(told["cause"], "worker.lost")
+        self.assertEqual(
+            told,
+            {
+                "session": SESSION,
+                "partner": "ACME",
+                "peer": FACTS.peer,
+                "direction": "inbound",
+                "code": "O0013000001ACME",
+                "release_level": 5,
+                "outcome": "lost",
+                "cause": "worker.lost",
+                "message": Cause.WORKER_LOST.meaning,
+                "ended_by": "client",
+                "files_in": 2,
+                "files_out": 0,
+                "unconfirmed": 0,
+                "duration": 7.0,
+            },
+        )
+        self.assertEqual(self.journal.of("file.ended"), [])
+
+    def test_death_during_a_file(self) -> None:
+        """A file that was under way is lost; one that was sent whole is not confirmed, with what was sent of it."""
+        whole, begun = {"octets": 4711, "records": 12}, {**FILE, "dataset": "BEGUN"}
+        sent, lost = self.carries(), self.carries("lost")
+        self.tells(sent, "file.started", **FILE)
+        sent.sent(**whole)
+        for carried in (sent, lost):
+            self.tells(carried, "file.ended", **FILE, outcome="completed")
+            self.tells(carried, "file.started", **begun)
+        sent.sent(**whole)
+        self.house.died(self.member)
+        always = {"partner": "ACME", "peer": FACTS.peer, "direction": "inbound", **begun}
+        self.assertEqual(
+            self.journal.of("file.ended"),
+            [
+                {"session": SESSION, "outcome": "unconfirmed", **always, **whole},
+                {"session": "lost", "outcome": "lost", **always},
+            ],
+        )
+        self.assertEqual([each["unconfirmed"] for each in self.journal.of("session.ended")], [1, 0])
+
+    def carries(self, session: str = SESSION) -> CarriedSession:
+        """The worker began a session."""
+        carried = self.member.sessions[session] = CarriedSession(
+            session=session, partner="ACME", peer=FACTS.peer, direction="inbound", begun=self.clock.seconds()
+        )
+        return carried
+
+    def tells(self, carried: CarriedSession, name: str, **fields: Any) -> None:
+        """The worker tells an event of the session."""
+        carried.observe(Record(name, datetime(2026, 11, 20, tzinfo=UTC), "client", None, fields))
 
 
 class Denied(SynchronousTestCase):

@@ -862,3 +862,45 @@ class MovedServer(ClientTestCase):
         self.endpoint.factory = self.newer.tunnel.factory
         self.network.advance(2)
         self.assertEqual(self.up(), [True, True])
+
+
+class TakingOver(ClientTestCase):
+    """A newer process of the client, while the older one still has the ports."""
+
+    def setUp(self) -> None:
+        """Have it know that it takes over, and note when it listens."""
+        super().setUp()
+        self.service._heir = True
+        self.listened: list[Configuration] = []
+        self.patch(self.service.calls, "adopt", self.listened.append)
+
+    def begin(self) -> Deferred[None]:
+        """Start it; fires when it has taken over."""
+        self.start()
+        taken = Deferred.fromCoroutine(self.service.taken_over())
+        self.network.advance(1)
+        return taken
+
+    def test_as_soon_as_all_is_there(self) -> None:
+        """It listens for the station once it has a configuration and dialled the servers; then as any client."""
+        self.successResultOf(self.begin())
+        self.assertEqual([each.generation for each in self.listened], [1])
+        self.assertIsNotNone(self.server.control)
+        self.backend.change(generation(2))
+        self.assertEqual([each.generation for each in self.listened], [1, 2])
+
+    def test_no_configuration(self) -> None:
+        """Without one it neither dials, for a server would open sessions with it, nor listens."""
+        self.backend.document = b"{}"
+        taken = self.begin()
+        self.assertEqual((self.listened, self.endpoint.dialled), ([], []))
+        self.backend.change(generation(2))
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.successResultOf(taken)
+        self.assertEqual([each.generation for each in self.listened], [2])
+
+    def test_server_that_is_away(self) -> None:
+        """One that cannot be reached is waited for no longer than one try, since the older process cannot either."""
+        self.endpoint.factory = None
+        self.successResultOf(self.begin())
+        self.assertEqual(len(self.listened), 1)

@@ -13,6 +13,7 @@ from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.page import events
+from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.rounds import LOOK_SECONDS
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
@@ -71,8 +72,7 @@ class Settings(SitePageCase):
             settings.put(change, self.NAME, 700)
         page = words(self.alice.get("/settings"))
         for name in settings.defaults():
-            if name != "store":
-                self.assertIn(name, page)
+            self.assertIn(name, page)
         self.assertIn("Sessions of verified partners, all together. ● 700 2000 1 to 100000 sessions", page)
         self.assertIn("TCP/IP", page)
         found = words(self.alice.get("/settings?q=mail+port"))
@@ -81,6 +81,10 @@ class Settings(SitePageCase):
         self.assertNotIn("backend.mail.port", words(self.alice.get("/settings?set=1")))
         self.assertIn("No setting has this in it.", words(self.alice.get("/settings?q=xyzzy")))
         self.reads_only("/settings", f"/settings/{self.NAME}")
+
+    def test_told(self) -> None:
+        """Of every setting the page says what it is."""
+        self.assertEqual([name for name in settings.defaults() if not text_of(name)], [])
 
     def test_changed(self) -> None:
         """A change is shown first, with its difference, and made when its reader is sure; the default comes back."""

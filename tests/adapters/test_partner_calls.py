@@ -96,6 +96,7 @@ class CallingTestCase(SynchronousTestCase):
         self.stopped: list[StopReason] = []
         self.admission = Admission(limits=ServerLimits())
         self.withdrawals = Withdrawals(self.reactor, self.journal.events, lambda: NOW)
+        self.sources = sources.Sources(self.reactor, self.journal.events, self.stopped.append)
         self.calls = PartnerCalls(
             reactor=self.reactor,
             events=self.journal.events,
@@ -103,7 +104,7 @@ class CallingTestCase(SynchronousTestCase):
             admission=self.admission,
             withdrawals=self.withdrawals,
             unused=self.unused.append,
-            stop=self.stopped.append,
+            sources=self.sources,
         )
         self.configure(entry())
 
@@ -215,14 +216,14 @@ class Steps(CallingTestCase):
         self.passed(120)
         missing = self.journal.the("outbound.source_missing")
         self.assertEqual((missing["address"], missing["names"]), ("192.0.2.77", []))
-        self.assertEqual(self.calls.missing_sources(), {"192.0.2.77": []})
+        self.assertEqual(self.sources.missing(), {"192.0.2.77": []})
         here.add("192.0.2.77")
         self.passed(60)
         here.clear()
         self.passed(60)
         self.assertEqual(len(self.journal.of("outbound.source_missing")), 2)
         self.calls.forget()
-        self.assertEqual((self.reactor.getDelayedCalls(), self.calls.missing_sources()), ([], {}))
+        self.assertEqual((self.reactor.getDelayedCalls(), self.sources.missing()), ([], {}))
         self.assertEqual(self.stopped, [])
 
     def test_source_that_stops_the_server(self) -> None:

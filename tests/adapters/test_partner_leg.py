@@ -6,6 +6,7 @@ import weakref
 import attrs
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +16,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy import limits
+from smartproxy.policy.admission import Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.partners import RevocationMode
@@ -568,6 +570,20 @@ class InsideNotThere(SynchronousTestCase):
         self.assertEqual(rig.sessions.live, {})
         self.assertEqual(rig.clock.getDelayedCalls(), [])
         self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "session.abandoned"])
+
+    def test_partner_leaves_while_its_place_is_asked_for(self) -> None:
+        """A worker asks its supervisor: that the partner is gone by the answer is told as at any other time."""
+        rig = ServerRig()
+        proving: Deferred[None] = Deferred()
+        self.patch(Visit, "prove", lambda visit, partner: proving)
+        caller, _ = rig.call()
+        assert caller.transport is not None
+        caller.transport.loseConnection()
+        rig.network.settle()
+        proving.callback(None)
+        rig.network.settle()
+        self.assertEqual(rig.journal.names(), ["certificate.accepted", "session.abandoned"])
+        self.assertEqual((rig.sessions.live, rig.clock.getDelayedCalls()), ({}, []))
 
     def test_partner_leaves_before_its_ssid(self) -> None:
         """Each verified partner's end is carried, also while strangers have used up what they may make us write."""

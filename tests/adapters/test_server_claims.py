@@ -5,17 +5,23 @@ from unittest.mock import Mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.policy import limits
 from smartproxy.policy.admission import Admission, Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import OwnFault, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault, Penalties
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.policy.turns import Turns
 from smartproxy.server.accept import Gate
 from smartproxy.server.claims import Claims, Desks
+from smartproxy.server.crew import ServerCrew
+from smartproxy.server.held import HeldCaller
 from smartproxy.server.words import (
     Assign,
     BeginCall,
@@ -32,10 +38,15 @@ from smartproxy.server.words import (
 from smartproxy.testing.pki import TestCredential, self_signed
 from smartproxy.tunnel.faults import OpeningFailed, Violation
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import CrewMember
+from smartproxy.workers.members import CarriedSession, CrewMember
 from tests.adapters.rig import Journal
 
 HOST = "192.0.2.7"
+
+
+def carried(session: str) -> CarriedSession:
+    """A session of ACME, which called."""
+    return CarriedSession(session=session, partner="ACME", peer=f"{HOST}:40000", direction="inbound", begun=0.0)
 
 
 class ClaimsTests(SynchronousTestCase):
@@ -76,7 +87,7 @@ class ClaimsTests(SynchronousTestCase):
         )
         tunnel: Any = Mock()
         tunnel.context.recognized.side_effect = ValueError("not of the authority")
-        return Claims(member, self.gate, desks, tunnel, Mock(), self.journal.events)
+        return Claims(member, self.gate, desks, tunnel, Mock(), self.journal.events, Turns())
 
     def assign(self, session: str) -> Any:
         """Part of ``Desks``."""
@@ -151,12 +162,12 @@ class ClaimsTests(SynchronousTestCase):
         """A worker cannot have a session opened that it did not begin."""
         self.assertIn("does not have", self.refused(Assign, session="a1"))
         self.assertIn("does not have", self.refused(OpenInside, session="a1", ticket=b"", peer="x"))
-        self.member.sessions["a1"] = "ACME"
+        self.member.sessions["a1"] = carried("a1")
         self.assertEqual(self.says(Assign, session="a1"), {"client": "inner", "seconds": 20})
 
     def test_no_client(self) -> None:
         """Where no client can carry a session, its worker is told why."""
-        self.member.sessions["a1"] = "ACME"
+        self.member.sessions["a1"] = carried("a1")
         self.fault = TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
         failed = self.assertRaises(OpeningFailed, self.says, Assign, session="a1")
         self.assertEqual(failed.fault.rule, Cause.TUNNEL_NONE)
@@ -171,7 +182,7 @@ class ClaimsTests(SynchronousTestCase):
     def test_deaths_are_counted_against_who_was_there(self) -> None:
         """The third worker within a minute that dies with a connection of an address raises the address's penalty."""
         deaths = Deaths()
-        self.member.sessions["a1"] = "ACME"
+        self.member.sessions["a1"] = carried("a1")
         self.says(Prove, visit=self.number, partner="ACME")
         for _ in range(2):
             self.claims.died(deaths, self.clock.seconds())
@@ -193,6 +204,56 @@ class ClaimsTests(SynchronousTestCase):
         for let_go in self.member.holds.values():
             let_go()
         self.assertEqual((self.gate.admission.sessions, self.gate.admission.connections), (0, 0))
+
+
+class HasteTests(SynchronousTestCase):
+    """Connections for two workers, of which neither has begun the TLS of any."""
+
+    def setUp(self) -> None:
+        """Each worker gets every second connection; more than one that waits are many."""
+        self.patch(limits, "TURNS_WAITING_MANY", 2)
+        self.clock = Clock()
+        self.journal = Journal(self.clock)
+        gate = Gate(
+            self.clock,
+            self.journal.events,
+            Admission(limits=ServerConfiguration().limits),
+            Penalties(PenaltySettings()),
+        )
+        self.crew = ServerCrew(self.clock, self.journal.events, gate, Mock(), Mock(), Mock(), count=2)
+        self.crew.generation = Mock(server=ServerConfiguration())
+        self.members = [CrewMember(number, 0.0, Mock(), ready=True) for number in (1, 2)]
+        self.answers = [self.crew.responders(member) for member in self.members]
+        self.handed = 0
+        self.patch(self.crew._crew, "choose", lambda: succeed(self.members[self.handed % 2]))
+
+    def comes(self, host: str) -> bool:
+        """Whether a connection is let in; it has something to read then."""
+        held = self.crew.factory().buildProtocol(IPv4Address("TCP", host, 40000))
+        if held is None:
+            return False
+        assert isinstance(held, HeldCaller)
+        held.readable(Mock())
+        self.handed += 1
+        return True
+
+    def test_the_limit_is_exact_across_workers(self) -> None:
+        """An address that came often to all workers together waits no more where many wait; others do."""
+        self.assertEqual([self.comes(HOST) for _ in range(5)], [True] * limits.TURNS_HASTY + [False])
+        self.assertEqual(self.journal.the("connection.refused")["cause"], Cause.QUOTA_HASTE)
+        self.assertTrue(self.comes("192.0.2.8"))
+
+    def test_who_waits_no_more(self) -> None:
+        """A connection whose TLS begins, that ends, or whose worker dies, waits no more: its address may come again."""
+        for _ in range(limits.TURNS_HASTY):
+            self.comes(HOST)
+        first, second = (list(member.holds) for member in self.members)
+        self.answers[0][Spoke](visit=first[0])
+        self.answers[0][Left](visit=first[1])
+        self.assertFalse(self.comes(HOST))
+        self.crew.died(self.members[1])
+        self.assertEqual(len(second), 2)
+        self.assertTrue(self.comes(HOST))
 
 
 def _der(credential: TestCredential) -> bytes:

@@ -11,8 +11,8 @@ from smartproxy.tunnel.boxes import PrintableText
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.confinement import title_process
-from smartproxy.workers.crew import CrewMember
 from smartproxy.workers.link import Link
+from smartproxy.workers.members import CrewMember
 from smartproxy.workers.words import directions
 from tests.adapters.test_workers import Craft, CrewCase, Misbehave, Serve
 

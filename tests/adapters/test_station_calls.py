@@ -261,6 +261,20 @@ class Carried(StationCallsTestCase):
         self.network.settle()
         self.assertEqual((self.sessions.live, len(self.over)), ({}, 1))
 
+    def test_pending(self) -> None:
+        """A caller is waited for until it has a session, is refused or is gone; a daemon that hands over does."""
+        self.assertFalse(self.house.pending)
+        asking, leaving = self.caller(b"CONNECT bo"), self.caller(b"CONNECT")
+        self.assertTrue(self.house.pending)
+        transport: Any = leaving.transport
+        transport.loseConnection()
+        self.says(asking, b"lt HTTP/1.1\r\n\r\n")
+        self.assertTrue(self.house.pending)
+        self.answer(FakeLeg())
+        self.assertEqual((self.house.pending, len(self.sessions.live)), (False, 1))
+        self.caller(b"CONNECT www.example:443 HTTP/1.1\r\n\r\n")
+        self.assertFalse(self.house.pending)
+
     def test_by_connect(self) -> None:
         """The answer comes first; octets that came early follow to the partner."""
         caller = self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n")

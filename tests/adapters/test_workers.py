@@ -18,12 +18,14 @@ from smartproxy.logs.levels import Levels
 from smartproxy.logs.severity import Severity
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.policy.causes import Cause
+from smartproxy.relay.openings import SessionFacts, client_inbound
 from smartproxy.tunnel.boxes import Number, Plain, PrintableText
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
-from smartproxy.workers.crew import Crew, CrewMember
+from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import Link
-from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.members import CrewMember
+from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Worker, work
 
@@ -88,7 +90,7 @@ class Craft:
 
     def _misbehave(self, session: str) -> dict[str, int]:
         if session:
-            self._worker.began(session, "ACME")
+            self._worker.began(session, client_inbound(SessionFacts(peer="192.0.2.7:40000", partner="ACME")))
             told = {"command": "CDT", "sender": "initiator"}
             self._worker.events.emit("session.command", session=session, partner="ACME", **told)
         else:
@@ -113,6 +115,7 @@ class CrewCase(TestCase):
         self.told: list[dict[str, Any]] = []
         self.deaths: list[CrewMember] = []
         self.changed: list[Deferred[None]] = []
+        self.ruined: Deferred[None] = Deferred()
         log = Logger(namespace="test", observer=LogPublisher())
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
         kind, silence, craft = self.kind, self.silence, self.craft
@@ -131,6 +134,7 @@ class CrewCase(TestCase):
             user=self,
             silence=self.silence,
             single=self.single,
+            ruined=lambda: self.ruined.callback(None),
         )
         self.crew.start()
 
@@ -275,6 +279,79 @@ class LawlessTests(CrewCase):
         first.link.ask(Misbehave, session="").addErrback(lambda failure: None)
         event = await self.event("worker.died")
         self.assertEqual((event["pid"], event["cause"]), (first.pid, Cause.WORKER_VIOLATION))
+
+
+class Crashing(Craft):
+    """A worker whose program fails before it runs."""
+
+    def __init__(self, worker: Worker) -> None:
+        raise AssertionError("planted")
+
+
+class CrashingTests(CrewCase):
+    """An exception that nobody catches."""
+
+    craft = Crashing
+
+    async def test_a_worker_that_ends_by_itself(self) -> None:
+        """The event has its status; those that end at once are made again, and the supervisor goes on."""
+        event = await self.event("worker.died", 3)
+        self.assertEqual((event["cause"], event["exit_status"]), (Cause.WORKER_EXIT, 1))
+
+
+class Starving(Craft):
+    """A worker that gets no memory for what it is asked to do."""
+
+    def _serve(self, text: str) -> None:
+        raise MemoryError
+
+
+class StarvingTests(CrewCase):
+    """Want of memory."""
+
+    craft = Starving
+
+    async def test_a_worker_without_memory_ends(self) -> None:
+        """It does not go on: the event says why it ended, and another one takes its place."""
+        first, _ = await self.both()
+        ours, theirs = socket.socketpair()
+        ours.close()
+        first.link.hand_over(Serve, theirs, text="served").addErrback(lambda failure: None)
+        event = await self.event("worker.died")
+        self.assertEqual((event["pid"], event["cause"], event["exit_status"]), (first.pid, "worker.memory", NO_MEMORY))
+        self.assertEqual(len(await self.both(3)), 2)
+
+
+class ZygoteTests(CrewCase):
+    """The zygote dies."""
+
+    async def test_what_goes_with_it(self) -> None:
+        """All workers die, and their sessions are over; one event tells of it, and no other worker is made."""
+        first, second = await self.both()
+        await first.link.ask(Misbehave, session="a1")
+        given_back: list[str] = []
+        second.holds["a2"] = lambda: given_back.append("a2")
+        os.kill(self.zygote.pid, signal.SIGKILL)
+        await self.ruined
+        (event,) = [each for each in self.told if each["name"] == "worker.died"]
+        self.assertEqual((event["cause"], event["sessions"]), (Cause.WORKER_ZYGOTE, 1))
+        self.assertEqual({member: list(member.sessions) for member in self.deaths}, {first: ["a1"], second: []})
+        self.assertEqual((self.crew.live, self.crew.members, given_back), ({}, (), ["a2"]))
+        for pid in (first.pid, second.pid):
+            while Path(f"/proc/{pid}").exists():
+                await deferLater(reactor, 0)
+
+
+class LookTests(CrewCase):
+    """A worker that hangs, and is not known to do so yet."""
+
+    async def test_a_look_does_not_wait_for_it(self) -> None:
+        """Sessions of the others are told before the silence of one worker counts."""
+        first, second = await self.both()
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        self.assertEqual(await self.crew.portraits(), [])
+        self.assertEqual(set(self.crew.members), {first, second})
 
 
 class HangingTests(CrewCase):

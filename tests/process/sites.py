@@ -3,6 +3,9 @@
 What an operator does once (authority, licence, client, certificates, partners) is done once for all tests, with the
 project's own commands; every test case then starts daemons of its own on a copy of it, on free loopback ports. The
 tests of one class share a site; it ends when the next class asks for one, and every process dies with the tests.
+
+Server and client have a worker for each core, as an operator's have. A class that looks into one process (its memory,
+what is planted in it) has ``have_workers = 0``, and one that is about workers says how many.
 """
 
 import contextlib

@@ -9,7 +9,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
+
 from smartproxy.testing.programs import Program
+from tests.process.lines import Caller
 from tests.process.ports import held_port
 from tests.process.sites import Log, SiteCase, TestedSite, stop, until
 from tests.process.steady_callers import SteadyCallers
@@ -22,6 +25,7 @@ with socket.socket(socket.AF_UNIX) as manager:
     names, given, _, _ = socket.recv_fds(manager, 1000, 8)
 for number, descriptor in enumerate(given):
     os.dup2(descriptor, 30 + number)
+    os.close(descriptor)
 for number in range(len(given)):
     os.dup2(30 + number, 3 + number)
     os.close(30 + number)
@@ -162,7 +166,7 @@ class Activated(SiteCase):
             await until(lambda: callers.made > before + 30, "callers connect while there is no client")
             client = Log(await self.site.start_client("--drain", "2"), whole=True)
             await client.event("listener.opened", port=calls)
-            await (await self.session(self.acme)).end()
+            await (await self.session(elsewhere(self.acme))).end()
         self.assertEqual(callers.refused, [])
 
 
@@ -203,7 +207,7 @@ class Stored(SiteCase):
             await until(lambda: callers.made > before + 30, "callers connect while there is no server")
             server = Log(await self.site.start_server("--drain", "2"), whole=True)
             await server.event("listener.opened", port=partners)
-            await (await self.session(self.acme)).end()
+            await (await self.session(elsewhere(self.acme))).end()
         self.assertEqual(callers.refused, [])
         other = held_port()
         await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{other}")
@@ -212,6 +216,11 @@ class Stored(SiteCase):
         await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
         with socket.socket() as caller:
             self.assertEqual(caller.connect_ex(("127.0.0.1", partners)), errno.ECONNREFUSED)
+
+
+def elsewhere(caller: Caller) -> Caller:
+    """The caller at an address of its own, of which no connections waited while there was no daemon."""
+    return attrs.evolve(caller, source="127.7.7.7")
 
 
 async def away(program: Program | None) -> None:

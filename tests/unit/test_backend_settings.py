@@ -38,7 +38,8 @@ class Settings(SiteCase):
             "client.deadlines.opening",
         ):
             self.assertIn(name, names)
-        for name in ("generation", "server.partners", "server.identities", "server.licence", "station_profile"):
+        tables = ("generation", "store", "server.partners", "server.identities", "server.licence")
+        for name in (*tables, "station_profile"):
             self.assertNotIn(name, names)
 
     def test_set_and_reset(self) -> None:

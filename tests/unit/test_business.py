@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from smartproxy.backend import business, journal, partners, settings
 from smartproxy.backend.alerts import results
 from smartproxy.backend.alerts.intake import AlertChannel
-from smartproxy.backend.business_watch import BusinessWatch
+from smartproxy.backend.business import BusinessWatch
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS
 from smartproxy.logs.emit import Events

@@ -108,6 +108,7 @@ class Transfers(CommandCase):
         """A file that was lost, or sent whole and not confirmed, has the cause of its session's end."""
         self.transfer(INVOICES, 0, 1, "lost", octets=50)
         self.tell("session.ended", 1, outcome="lost", cause="leg.lost")
+        self.tell("session.ended", 2, source="server", outcome="lost", cause="tunnel.lost")
         self.transfer(ORDERS, 20, 21, "unconfirmed", octets=70, session="b" * 16)
         self.tell("session.ended", 21, outcome="expired", cause="deadline.inactivity", session="b" * 16)
         lost, unconfirmed = self.listed()

@@ -64,7 +64,7 @@ def gone(name: str, begins_until: datetime.datetime = NOW) -> WithdrawnClient:
 
 
 class Withdrawing(SynchronousTestCase):
-    """Licences that say whose certificates count no more."""
+    """Licences that say whose certificates are withdrawn."""
 
     def test_whose(self) -> None:
         """Certificates of this name that begin until then; no later ones, and no other name's."""

@@ -17,6 +17,7 @@ from smartproxy.backend.page import overview
 from smartproxy.backend.page.rendering import digits, peers_text
 from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read
 from smartproxy.logs.catalogue import EVENTS
+from smartproxy.net import listeners
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
 from smartproxy.policy.health import RAN_OUT_CODE, Expiry, judge
@@ -131,7 +132,7 @@ def advice_in(node: ast.AST) -> Iterator[str]:
             given = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
     for expression in given:
         text = None if expression is None else next(filter(None, map(said_by, ast.walk(expression))), None)
-        if text and " " in text and text != ABOUT:
+        if text and " " in text and text != ABOUT and len(_HOLE.sub("", text)) > _LEAST:
             yield text
 
 
@@ -164,7 +165,8 @@ class Complete(SynchronousTestCase):
         """What is to be done about an event or a finding is told in German."""
         found = [text for _, tree in sources() for node in ast.walk(tree) for text in advice_in(node)]
         self.assertGreater(len(found), 70)
-        self.assertEqual([], self.missing(found))
+        ports = [advice for _, advice in [*listeners.CAUSES.values(), listeners.UNUSABLE]]
+        self.assertEqual([], self.missing([*found, *ports, *(f"--listen: {each}" for each in ports)]))
 
     def findings(self) -> tuple[dict[str, set[str]], list[str]]:
         """What the backend can find: for each code its sentences; and what can run out."""

@@ -119,6 +119,8 @@ class EsidIsRelayed(SynchronousTestCase):
         book = relaying_server().after(
             Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0), Arrived(INITIATOR, data())
         )
+        whole: list[tuple[int, int]] = []
+        book.session.tell_sent(lambda octets, records: whole.append((octets, records)))
         both = EFID_5 + esid(EsidReason.NORMAL)
         book.when(
             Arrived(INITIATOR, both),
@@ -133,6 +135,7 @@ class EsidIsRelayed(SynchronousTestCase):
         assert done.summary is not None
         fields = done.summary.fields
         self.assertEqual((fields["unconfirmed"], fields["tolerated"]), (1, {"4": 1}))
+        self.assertEqual(whole, [(5, 0)])
 
     def test_what_was_tolerated_is_listed(self) -> None:
         """``session.ended`` has how often each anomaly was tolerated, by its number, and no file that nobody lacks."""

@@ -122,6 +122,20 @@ class Filled(ListCase):
         counts = self.counts()
         self.assertEqual((counts["begun"], counts["ended.completed"], counts["octets_in"]), (1, 1, 7))
 
+    def test_a_client_whose_worker_died(self) -> None:
+        """A client that does not know how many octets there were says why it ended; the server says how many."""
+        for session, order in ((FIRST, ("server", "client")), (SECOND, ("client", "server"))):
+            for source in order:
+                if source == "server":
+                    self.ended(source, session, outcome="lost", cause="leg.lost")
+                else:
+                    known: dict[str, Any] = {"outcome": "lost", "cause": "worker.lost", "files_in": 1}
+                    self.tell("session.ended", source, session=session, **known)
+        with self.store.reading() as store:
+            for row in store.query(SessionRow):
+                self.assertEqual((row.outcome, row.cause), ("lost", "worker.lost"), row.session)
+                self.assertEqual((row.octets_in, row.octets_out, row.files_in), (1000, 90, 1), row.session)
+
     def test_comes_twice(self) -> None:
         """An event that comes again, because its sender did not learn that it was stored, counts once."""
         for _ in range(2):

@@ -188,7 +188,7 @@ class Mailing:
         self._done: Deferred[Any] = Deferred()
 
     def stop(self) -> None:
-        """Send it no more."""
+        """Do not send it."""
         self._done.cancel()
 
     async def send(self) -> Sequence[str]:

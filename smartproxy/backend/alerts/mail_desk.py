@@ -72,7 +72,7 @@ class MailDesk(StoreRounds):
         self._failures = 0
 
     def stop(self) -> Deferred[None]:
-        """Send no more; what was being sent is sent after the next start. Fires when that is noted."""
+        """Stop sending; what was being sent is sent after the next start. Fires when that is noted."""
         self._stopped = True
         ended = super().stop()
         if self._sending is not None:

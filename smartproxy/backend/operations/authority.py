@@ -107,7 +107,7 @@ class MadeCredential:
 
 @attrs.frozen(kw_only=True)
 class WithdrawnCredentials:
-    """Whose credentials count no more.
+    """Whose credentials are withdrawn.
 
     :ivar licences: how many licences were signed anew, which say so.
     """

@@ -161,7 +161,7 @@ def enable(change: Change, wanted: Named) -> KnownClient:
 
 @CLIENT.changing("disable", "Stop a client from calling the backend and from having a tunnel.")
 def disable(change: Change, wanted: Named) -> KnownClient:
-    """Let it call no more; servers shut it out."""
+    """Stop it from calling; servers shut it out."""
     return _known(clients.enable(change, wanted.name, False))
 
 

@@ -268,7 +268,7 @@ def enable(change: Change, wanted: Named) -> KnownPartner:
 
 @PARTNER.changing("disable", "Stop a partner from connecting; its running sessions end when they are idle.")
 def disable(change: Change, wanted: Named) -> KnownPartner:
-    """Let it connect no more."""
+    """Stop it from connecting."""
     return _known(partners.alter(change, wanted.name, enabled=False))
 
 
@@ -299,7 +299,7 @@ def add_rules(change: Change, wanted: RuleAddition) -> ChangedRules:
     path="POST {name}/certificates/remove",
 )
 def remove_rules(change: Change, wanted: RuleRemoval) -> ChangedRules:
-    """Recognize certificates no more; the answer has those that are gone."""
+    """Stop recognizing certificates; the answer has those that are gone."""
     notes = partners.find(change.session, wanted.name).notes
     gone = partners.remove_rules(change, wanted.name, wanted.which)
     return ChangedRules(name=wanted.name, rules=tuple(gone), notes=notes)

@@ -136,9 +136,9 @@ def add(change: Change, wanted: TrustListAddition) -> TrustLists:
     return _one(change, wanted.name)
 
 
-@TRUST_LIST.changing("remove", "Know a trust list no more; CAs that were accepted stay.")
+@TRUST_LIST.changing("remove", "Remove a trust list; CAs that were accepted stay.")
 def remove(change: Change, wanted: Named) -> Removed:
-    """Know it no more."""
+    """Remove a trust list."""
     trust_lists.remove(change, wanted.name)
     return Removed(name=wanted.name)
 

@@ -117,7 +117,7 @@ def add_downtime(change: Change, wanted: DowntimeAddition) -> KnownPartner:
     path="POST {name}/downtimes/remove",
 )
 def remove_downtimes(change: Change, wanted: DowntimeRemoval) -> KnownPartner:
-    """Plan downtimes no more."""
+    """Remove planned downtimes."""
     entry = partners.find(change.session, wanted.name).entry.watching
     left: list[Downtime] = []
     for each in entry.downtimes:

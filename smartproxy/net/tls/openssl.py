@@ -2,16 +2,17 @@
 
 Duty: read and write records in buffers of ours, without an object and an exception for each; let the verify callback
 choose OpenSSL's error number, because the TLS alert that a refused peer sees is worded after it; let it see the path
-that OpenSSL found before a signature of it is checked; and put OpenSSL's error numbers into its own words. This is the
-one module that uses private names of pyOpenSSL. It looks them up when they are used and does without where they are
-missing: records then take the public calls, peers see ``internal_error``, and a worthless path is refused at its end
-only. :func:`is_complete` and :func:`has_records` say which of the two it is. Standards: RFC 5246 section 7.2.2, RFC
-8446 section 6.2.
+that OpenSSL found before a signature of it is checked; put OpenSSL's error numbers into its own words; and have two
+ends that share a secret prove themselves by it. This is the one module that uses private names of pyOpenSSL. It looks
+them up when they are used and does without where they are missing: records then take the public calls, peers see
+``internal_error``, a worthless path is refused at its end only, and no secret is used. :func:`is_complete`,
+:func:`has_records` and :func:`has_secrets` say which of the two it is. Standards: RFC 5246 section 7.2.2, RFC 8446
+sections 2.2, 4.2.11 and 6.2.
 """
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import OpenSSL
 from OpenSSL import SSL, crypto
@@ -29,6 +30,27 @@ _NEEDED = (
 _ALERT = SSL.SSL_CB_ALERT
 
 _NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "BIO_write", "SSL_ERROR_WANT_READ")
+
+_NEEDED_FOR_SECRETS = (
+    "Cryptography_SSL_SESSION_new",
+    "SSL_CIPHER_find",
+    "SSL_CTX_set1_curves_list",
+    "SSL_CTX_set_psk_find_session_callback",
+    "SSL_CTX_set_psk_use_session_callback",
+    "SSL_SESSION_set1_master_key",
+    "SSL_SESSION_set_cipher",
+    "SSL_SESSION_set_protocol_version",
+    "SSL_session_reused",
+)
+
+_USE_SECRET: Final = "int (*)(SSL *, const EVP_MD *, const unsigned char **, size_t *, SSL_SESSION **)"
+_FIND_SECRET: Final = "int (*)(SSL *, const unsigned char *, size_t, SSL_SESSION **)"
+
+SECRET_OCTETS: Final = 48
+"""Octets of a secret: as many as the hash of :data:`_SECRETS_SUITE` has, SHA-384."""
+
+_SECRETS_SUITE: Final = b"\x13\x02"
+"""TLS_AES_256_GCM_SHA384 (RFC 8446 appendix B.4): the first that both ends of ours offer."""
 
 GetPath: TypeAlias = Callable[[], list[crypto.X509]]
 """Gives the path as OpenSSL has built it so far, the peer's own certificate first; empty if there is none."""
@@ -140,6 +162,81 @@ def renew_bios(connection: SSL.Connection) -> bool:
     # OpenSSL frees the old ones here, and the new ones with the connection.
     exchange(ssl, ours["_into_ssl"], ours["_from_ssl"])
     return True
+
+
+def has_secrets() -> bool:
+    """Whether this pyOpenSSL has the private names that :func:`show_secret` and :func:`know_secrets` use."""
+    lib = _private("lib")
+    return (
+        _private("ffi") is not None
+        and all(hasattr(lib, name) for name in _NEEDED_FOR_SECRETS)
+        and hasattr(SSL.Connection, "_reverse_mapping")
+    )
+
+
+def show_secret(context: SSL.Context, name: bytes, secret: bytes) -> None:
+    """Have a client prove itself by a secret that the server knows; by its certificate to a server that does not.
+
+    The keys of a connection are made of the secret and of an exchange by X25519. The secret keeps what is said safe
+    from somebody who can break that exchange one day: there is no need for an exchange by ML-KEM, whose keys OpenSSL
+    would hold as long as the connection.
+
+    :param context: offers TLS 1.3 alone, and has no connection yet; :func:`has_secrets` is true.
+    :param name: what the secret is called; it can be read on the way.
+    :param secret: :data:`SECRET_OCTETS` of them.
+    """
+    ffi, lib = _private("ffi"), _private("lib")
+    shown = ffi.new("unsigned char[]", name)
+
+    @ffi.callback(_USE_SECRET)  # type: ignore[untyped-decorator]  # cffi has no types
+    def use(ssl: Any, digest: Any, names: Any, octets: Any, sessions: Any) -> int:
+        sessions[0] = _session_of(ssl, secret)
+        names[0], octets[0] = shown, len(name)
+        return 1
+
+    lib.SSL_CTX_set_psk_use_session_callback(context._context, use)
+    lib.SSL_CTX_set1_curves_list(context._context, b"X25519")
+    # The callback lives as long as the context.
+    vars(context)["_secret"] = use
+
+
+def know_secrets(context: SSL.Context, find: Callable[[SSL.Connection, bytes], bytes | None]) -> None:
+    """Have a server take clients that prove themselves by a secret, beside those that show a certificate.
+
+    :param context: offers TLS 1.3 alone, and has no connection yet; :func:`has_secrets` is true.
+    :param find: given the name of a secret that somebody claims to know; the secret, ``None`` if there is no such. It
+        never raises. That the other end knows the secret is proved at the end of the handshake, not before.
+    """
+    ffi, lib = _private("ffi"), _private("lib")
+    connections = SSL.Connection._reverse_mapping
+
+    @ffi.callback(_FIND_SECRET)  # type: ignore[untyped-decorator]  # cffi has no types
+    def look(ssl: Any, name: Any, octets: int, sessions: Any) -> int:
+        secret = find(connections[ssl], bytes(ffi.buffer(name, octets)))
+        sessions[0] = ffi.NULL if secret is None else _session_of(ssl, secret)
+        return 1
+
+    # OpenSSL wants to know for what a session is good before it takes one, also if it is none that was saved.
+    context.set_session_id(b"secrets")
+    lib.SSL_CTX_set_psk_find_session_callback(context._context, look)
+    vars(context)["_secrets"] = look
+
+
+def proved_by_secret(connection: SSL.Connection) -> bool:
+    """Whether the two ends of a connection proved themselves by a secret, once its handshake is over."""
+    return has_secrets() and bool(_private("lib").SSL_session_reused(vars(connection)["_ssl"]))
+
+
+def _session_of(ssl: Any, secret: bytes) -> Any:
+    """A session that OpenSSL takes for the secret, and frees; ``NULL`` if it cannot."""
+    ffi, lib = _private("ffi"), _private("lib")
+    suite = lib.SSL_CIPHER_find(ssl, ffi.new("unsigned char[]", _SECRETS_SUITE))
+    session = lib.Cryptography_SSL_SESSION_new()
+    if suite != ffi.NULL and session != ffi.NULL:
+        lib.SSL_SESSION_set1_master_key(session, ffi.from_buffer(secret), len(secret))
+        lib.SSL_SESSION_set_cipher(session, suite)
+        lib.SSL_SESSION_set_protocol_version(session, SSL.TLS1_3_VERSION)
+    return session
 
 
 def has_records() -> bool:

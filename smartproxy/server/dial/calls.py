@@ -7,7 +7,7 @@ address comes from the partner's entry, never with the request. Has nothing to d
 Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's SSIDCODE).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.faults import PartnerUnreachable, Step, StopReason
+from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import reachable
 from smartproxy.policy.partners import Outbound, Partner
@@ -60,10 +60,9 @@ class PartnerCalls:
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
     :param admission: counts sessions, whoever began them.
-    :param withdrawals: ends sessions whose partner may not have them any more; told of those that begin here.
+    :param withdrawals: ends sessions whose partner has lost its access; told of those that begin here.
     :param unused: told of every call that was answered and became no session.
-    :param stop: has the server stop, where a missing source address is to do that.
-    :param sources: watches the source addresses; made here if not given.
+    :param sources: watches the source addresses.
     """
 
     def __init__(
@@ -74,10 +73,9 @@ class PartnerCalls:
         sessions: LiveSessions,
         admission: CallAdmission,
         withdrawals: Withdrawals,
+        sources: Sources,
         unused: Callable[[str], None] = lambda session: None,
         crl_urls: Callable[[ChainFacts, str, ServerConfiguration], None] = lambda chain, ca, server: None,
-        stop: Callable[[StopReason], object] = lambda reason: None,
-        sources: Sources | None = None,
     ) -> None:
         self._reactor = reactor
         self._events = events
@@ -86,7 +84,7 @@ class PartnerCalls:
         self._withdrawals = withdrawals
         self._unused = unused
         self._crl_urls = crl_urls
-        self._sources = sources or Sources(reactor, events, stop)
+        self._sources = sources
         self._generation: ServerGeneration | None = None
 
     def adopt(self, generation: ServerGeneration) -> None:
@@ -98,10 +96,6 @@ class PartnerCalls:
         """Drop configuration and keys; running sessions keep theirs."""
         self._generation = None
         self._sources.forget()
-
-    def missing_sources(self) -> Mapping[str, Sequence[str]]:
-        """The configured source addresses that this host does not have now, with the partners called from them."""
-        return self._sources.missing()
 
     def open(self, session: str, name: str, *, trial: bool = False) -> Deferred[Take]:
         """Call a partner.

@@ -58,7 +58,7 @@ class Sources:
         self._look()
 
     def forget(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._server = None
         self._watch.stop()
 

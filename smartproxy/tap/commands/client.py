@@ -141,7 +141,7 @@ def enable(console: Console) -> None:
 
 
 def disable(console: Console) -> None:
-    """Let a client call no more."""
+    """Stop a client from calling."""
     from smartproxy.backend.operations import client as operations
 
     known, name = console.call(operations.disable, _named(console)), console.arguments.name

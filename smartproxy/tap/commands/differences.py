@@ -27,25 +27,11 @@ def difference_lines(differences: Iterable["Difference"]) -> list[str]:
     return [escape(line, _LINE_MOST) for each in differences for line in _lines(each)]
 
 
-def difference_documents(differences: Iterable["Difference"]) -> list[dict[str, object]]:
-    """What differs, for scripts."""
-    return [
-        {
-            "subject": each.place.subject.value,
-            "name": each.place.name,
-            "before": each.before,
-            "after": each.after,
-            "secret": each.secret,
-        }
-        for each in differences
-    ]
-
-
 def tell_foreseen(console: Console, foreseen: "Foreseen") -> None:
     """Tell what a change would do that was only tried."""
     differences = [each.difference() for each in foreseen.differences]
     refused = [{"partner": each.partner, "why": each.why} for each in foreseen.refusals]
-    document = {"dry_run": True, "differences": difference_documents(differences), "refused": refused}
+    document = {"dry_run": True, "differences": [each.told() for each in differences], "refused": refused}
     lines = difference_lines(differences) or ["nothing would be other than it is"]
     named = [("everybody" if each.partner == "*" else each.partner, each.why) for each in foreseen.refusals]
     whom = [f"would refuse {partner}: {why}" for partner, why in named]

@@ -7,7 +7,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.schema import write_object
 from smartproxy.tap.commands.arguments import Subparsers, action, number, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, listing, table, when
-from smartproxy.tap.commands.differences import difference_documents, difference_lines, entry_title
+from smartproxy.tap.commands.differences import difference_lines, entry_title
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.history import KnownGeneration, PlannedRollBack
@@ -120,7 +120,7 @@ def show(console: Console) -> None:
         "way": entry.channel.value,
         "change": entry.change,
         "comment": entry.comment,
-        "differences": difference_documents(changed),
+        "differences": [each.told() for each in changed],
     }
     head = listing(
         {
@@ -160,7 +160,7 @@ def _plan_document(plan: "PlannedRollBack") -> dict[str, object]:
     return {
         "to": plan.number,
         "from": plan.newest,
-        "differences": difference_documents(each.difference() for each in plan.differences),
+        "differences": [each.difference().told() for each in plan.differences],
         "refused": [{"partner": each.partner, "why": each.why} for each in plan.refusals],
         "not_brought_back": [
             {"subject": each.difference.subject.value, "name": each.difference.name, "why": each.why}

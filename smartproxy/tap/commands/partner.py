@@ -245,7 +245,7 @@ def enable(console: Console) -> None:
 
 
 def disable(console: Console) -> None:
-    """Let a partner connect no more."""
+    """Stop a partner from connecting."""
     from smartproxy.backend.operations import partner as operations
 
     known = console.call(operations.disable, _named(console))

@@ -65,7 +65,7 @@ def register(subparsers: Subparsers) -> None:
         parser.add_argument("sha256", metavar="SHA256", help="of its certificate, 8 digits or more")
     yes.add_argument("--ca", required=True, metavar="NAME", help="what it is to be called")
     declared.add_arguments(yes.add_argument_group("its entry"), TrustedCa)
-    less = action(actions, "remove", "Know a trust list no more; CAs that were accepted stay.", remove, changes=True)
+    less = action(actions, "remove", "Remove a trust list; CAs that were accepted stay.", remove, changes=True)
     less.add_argument("name", metavar="NAME")
 
 
@@ -156,7 +156,7 @@ def reject(console: Console) -> None:
 
 
 def remove(console: Console) -> None:
-    """Know a trust list no more."""
+    """Remove a trust list."""
     from smartproxy.backend.operations import trust_list as operations
     from smartproxy.backend.operations.shapes import Named
 

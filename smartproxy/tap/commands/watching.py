@@ -132,7 +132,7 @@ def show_downtimes(console: Console) -> None:
 
 
 def remove_downtimes(console: Console) -> None:
-    """Plan downtimes no more."""
+    """Remove planned downtimes."""
     from smartproxy.backend.operations import watching as operations
 
     wanted = operations.DowntimeRemoval(name=console.arguments.name, begins=console.arguments.begins)
