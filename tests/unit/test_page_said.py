@@ -14,8 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import smartproxy
 from smartproxy.backend import condition
 from smartproxy.backend.page import overview
+from smartproxy.backend.page.differences import KINDS
 from smartproxy.backend.page.rendering import digits, peers_text
 from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read
+from smartproxy.backend.states import EntryKind
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net import listeners
 from smartproxy.policy.causes import Cause
@@ -74,6 +76,10 @@ class Shown(SynchronousTestCase):
         ):
             told = Saying("de").plain(f"{what} ends on 2026-12-17 21:48 UTC")
             self.assertTrue(told.endswith(" läuft ab am 2026-12-17 21:48 UTC"), told)
+
+    def test_kinds(self) -> None:
+        """Every kind of entry that can differ has a name for readers."""
+        self.assertEqual(set(EntryKind), set(KINDS))
 
     def test_lines(self) -> None:
         """A long number breaks after each sixteen digits, a distinguished name after each of its names."""

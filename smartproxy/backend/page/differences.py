@@ -43,6 +43,7 @@ KINDS: Final = {
     EntryKind.LICENCE: later("licence"),
     EntryKind.LIST: later("list"),
     EntryKind.WITHDRAWN: later("withdrawn"),
+    EntryKind.IGNORE: later("ignore rule"),
 }
 """What each entry is."""
 
