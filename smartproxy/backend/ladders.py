@@ -91,6 +91,11 @@ def _rung(step: RecordedStep) -> Rung:
     )
 
 
+def _figure(count: str | int) -> str:
+    """A whole number in groups of three digits."""
+    return f"{int(count):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
 def _words(command: str, fields: Mapping[str, str | int]) -> str:
     """What matters of a command, in figures and names, so that it reads in any language."""
 
@@ -103,18 +108,18 @@ def _words(command: str, fields: Mapping[str, str | int]) -> str:
             parts = [of("CODE"), _LEVELS.get(level, str(level)) if isinstance(level, int) else ""]
             parts += [f"{name} {of(name)}" for name in ("SDEB", "CRED") if of(name)]
         case "SFID":
-            parts = [of("DSN"), of("FMT"), f"{int(fields.get('SFIDFSIZ', 0)):,} KiB"]
+            parts = [of("DSN"), of("FMT"), f"{_figure(fields.get('SFIDFSIZ', 0))} KiB"]
         case "SFPA":
             parts = [of("ACNT")]
         case "EFID":
-            parts = [f"{int(fields.get('EFIDUCNT', 0)):,} B"]
+            parts = [f"{_figure(fields.get('EFIDUCNT', 0))} B"]
         case "DATA":
             parts = [
-                f"\N{MULTIPLICATION SIGN} {int(fields.get('buffers', 0)):,}",
-                f"{int(fields.get('octets', 0)):,} B",
+                f"\N{MULTIPLICATION SIGN} {_figure(fields.get('buffers', 0))}",
+                f"{_figure(fields.get('octets', 0))} B",
             ]
             if credits := fields.get("credits"):
-                parts.append(f"{int(credits):,} CDT")
+                parts.append(f"{_figure(credits)} CDT")
         case "SFNA" | "EFNA" | "NERP" | "ESID":
             parts = [of("DSN"), f"{int(fields.get(command + 'REAS', 0)):02d}", of("REAST") or _phrase(command, fields)]
         case "EERP":

@@ -65,7 +65,7 @@ class PartnerCase(PageCase):
 
     def text(self, answer: Answer) -> str:
         """The text of a page."""
-        return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode())))
+        return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode().replace("<wbr>", ""))))
 
 
 class Lists(PartnerCase):

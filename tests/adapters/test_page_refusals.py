@@ -94,7 +94,7 @@ class Lists(RefusalCase):
         self.tell("handshake.failed", peer="198.51.100.9:7", cause="handshake.not_tls", message="no TLS")
         text = self.text(self.alice.get("/refusals"))
         self.assertIn("Nobody who matters was refused.", text)
-        self.assertIn("Strangers 1 connections", text)
+        self.assertIn("Strangers 1 connection ", text)
 
     def test_which(self) -> None:
         """Those of one partner, and of some days."""

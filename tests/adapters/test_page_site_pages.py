@@ -29,7 +29,7 @@ from tests.unit.test_mail_desk import Mails
 def words(answer: Answer) -> str:
     """What a reader sees of a page: its text, without marks of HTML."""
     content = re.sub(r"(?s)^.*<main[^>]*>", "", answer.body.decode())
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content)).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content.replace("<wbr>", ""))).split())
 
 
 class SitePageCase(PageCase):

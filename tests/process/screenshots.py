@@ -6,11 +6,14 @@ One has nothing, one is a customer's after a month, one is full of what partners
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+from urllib.parse import quote
 
+from playwright.sync_api import Page
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 
@@ -37,11 +40,67 @@ GERMAN = (Eyes(language="de-DE"), Eyes(language="de-DE", width=390, height=844))
 MOST_USED = ("/", "/sessions", "/refusals", "/partners", "/certificates", "/events")
 
 
-def picture_of(path: str, eyes: Eyes, of: str) -> Path:
+def script(text: str) -> Callable[[Page], object]:
+    """What brings a page into a state: a script."""
+    return lambda page: page.evaluate(text)
+
+
+def tabbed(page: Page) -> None:
+    """Go on by the keyboard, past the navigation."""
+    for _ in range(24):
+        page.keyboard.press("Tab")
+
+
+def sent_empty(page: Page) -> None:
+    """Send the first form of a page without what it asks for."""
+    with page.expect_navigation():
+        page.evaluate(
+            "setTimeout(() => { const form = document.querySelector('main form[method=post]');"
+            " form.noValidate = true; form.requestSubmit(); })"
+        )
+
+
+OPENED: Final = script("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
+STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
+    ("menu", "/", script("document.getElementById('navigation').showPopover()")),
+    ("help", "/partners", script("document.getElementById('help').showPopover()")),
+    ("focus", "/partners", tabbed),
+    ("tables", "/", OPENED),
+    ("one-hour", "/?span=hour", lambda page: page),
+    ("opened", "/certificates", OPENED),
+    ("opened", "/partners/+new", OPENED),
+    ("opened", "/refusals", OPENED),
+    ("opened", "/users", OPENED),
+    ("faults", "/partners/+new", sent_empty),
+    ("faults", "/ignore", sent_empty),
+    ("faults", "/account", sent_empty),
+    ("none", "/sessions?partner=Nobody", lambda page: page),
+    ("none", "/partners?q=nobody", lambda page: page),
+    ("none", "/events?name=nothing.known", lambda page: page),
+    ("none", "/search?q=nobody", lambda page: page),
+    ("foreseen", "/settings/server.limits.sessions", sent_empty),
+    ("follows", "/events?name=session.&live=1", lambda page: page),
+)
+"""States of pages that no address alone shows, or that are rare: the name, where it is, and how it comes about."""
+LAID_OVER = frozenset({"menu", "help", "focus"})
+"""What is seen in a window, and not along a whole page."""
+
+
+def picture_of(path: str, eyes: Eyes, of: str, state: str = "") -> Path:
     """The file of a picture."""
-    words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-") or "overview"
+    words = (re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-") or "overview") + (state and f"-{state}")
     language = "" if eyes.language.startswith("en") else f"-{eyes.language[:2]}"
     return FOLDER / of / f"{words}-{eyes.theme}-{eyes.width}{language}.png"
+
+
+def a_partner(store: Store) -> str:
+    """Where a partner's page is."""
+    return f"/partners/{quote(examples(store)['partners'])}"
+
+
+def on_paper(page: Page) -> None:
+    """Have the page look as it is printed."""
+    page.emulate_media(media="print")
 
 
 class PicturesCase(LookingCase):
@@ -69,6 +128,23 @@ class PicturesCase(LookingCase):
                         window.wrong.clear()
 
                 await (stranger if path == LOGIN else user).does(taken)
+
+    async def take_states(self, all_eyes: Sequence[Eyes] = USUAL) -> None:
+        """Take the pictures of the states, and of the sheet that a partner gets on paper."""
+        sheet = ("paper", f"{await self.in_store(a_partner)}/sheet", on_paper)
+        for eyes in all_eyes:
+            await self.refresh()
+            user = await self.reader(AdminRole.ADMINISTRATOR, eyes)
+            for state, path, act in (*STATES, sheet):
+                picture = picture_of(path, eyes, self.of, state)
+                await user.does(partial(_taken_in_a_state, path, act, picture, state not in LAID_OVER))
+
+
+def _taken_in_a_state(path: str, act: Callable[[Page], object], picture: Path, whole: bool, window: Window) -> None:
+    page = window.go(path)
+    act(page)
+    page.screenshot(path=picture, full_page=whole, animations="disabled")
+    page.emulate_media(media="screen")
 
 
 class Hostile(PicturesCase, EverywhereCase):
@@ -156,5 +232,6 @@ class Customer(BackendCase):
         """All pages, those that are used most on the narrowest and the widest screen, too, and all in German."""
         paths = [*await self.in_store(self.pages), "/?span=month", LOGIN, NOTHING]
         await self.take(paths)
+        await self.take_states()
         await self.take(MOST_USED, EXTREME)
         await self.take(paths, GERMAN)

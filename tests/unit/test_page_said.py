@@ -14,7 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import smartproxy
 from smartproxy.backend import condition
 from smartproxy.backend.page import overview
+from smartproxy.backend.page.differences import KINDS
+from smartproxy.backend.page.rendering import digits, peers_text
 from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read
+from smartproxy.backend.states import EntryKind
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net import listeners
 from smartproxy.policy.causes import Cause
@@ -63,6 +66,26 @@ class Shown(SynchronousTestCase):
     def test_foreign(self) -> None:
         """What no catalogue knows is marked as English for who listens to the page."""
         self.assertEqual(Saying("de")("what nobody says"), Markup('<bdi lang="en">what nobody says</bdi>'))
+
+    def test_whole(self) -> None:
+        """That something ends is told in one language, whatever it is."""
+        for what in (
+            *("the certificate of the partner ACME", "the certificate of our identity main"),
+            *("the tunnel certificate of the client inner", "the administrator's token erp"),
+            "the certificate CN=a,C=DE of the CA Trust Centre",
+        ):
+            told = Saying("de").plain(f"{what} ends on 2026-12-17 21:48 UTC")
+            self.assertTrue(told.endswith(" läuft ab am 2026-12-17 21:48 UTC"), told)
+
+    def test_kinds(self) -> None:
+        """Every kind of entry that can differ has a name for readers."""
+        self.assertEqual(set(EntryKind), set(KINDS))
+
+    def test_lines(self) -> None:
+        """A long number breaks after each sixteen digits, a distinguished name after each of its names."""
+        self.assertEqual(digits("0123456789abcdef0123"), Markup("<bdi>0123456789abcdef<wbr>0123</bdi>"))
+        self.assertEqual(digits("<b>"), Markup("<bdi>&lt;b&gt;</bdi>"))
+        self.assertEqual(peers_text("CN=<b>,C=DE, x"), Markup("<bdi>CN=&lt;b&gt;,<wbr>C=DE, x</bdi>"))
 
 
 SAYING = {

@@ -20,7 +20,7 @@ from smartproxy.policy.partners import Outbound, Partner
 FORMS = (Partner, Outbound)
 """The classes that forms are made of."""
 PAGE = Path(smartproxy.backend.page.__file__).parent
-KEYWORDS = {"_": None, "text": None, "later": None, "ngettext": (1, 2)}
+KEYWORDS = {"_": None, "text": None, "later": None, "ngettext": (1, 2), "counted": (1, 2)}
 VALUE = re.compile(r"%\([a-z_]+\)s")
 
 

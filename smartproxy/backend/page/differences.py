@@ -33,6 +33,19 @@ _RULES = {
     "san": later("name in the certificate"),
 }
 """By what a rule recognizes a partner."""
+KINDS: Final = {
+    EntryKind.SITE: later("site"),
+    EntryKind.SETTING: later("setting"),
+    EntryKind.CA: later("ca"),
+    EntryKind.PARTNER: later("partner"),
+    EntryKind.IDENTITY: later("identity"),
+    EntryKind.CLIENT: later("client"),
+    EntryKind.LICENCE: later("licence"),
+    EntryKind.LIST: later("list"),
+    EntryKind.WITHDRAWN: later("withdrawn"),
+    EntryKind.IGNORE: later("ignore rule"),
+}
+"""What each entry is."""
 
 
 def rows_of(
@@ -53,7 +66,11 @@ def rows_of(
             continue
         before, after = (_entry(each.subject, content, translate) for content in (each.before, each.after))
         spoken = partial(_spoken, translate=translate)
-        named = "" if about == (each.subject, each.name) else f"{each.subject.value} {each.name}: ".replace("  ", " ")
+        named = (
+            ""
+            if about == (each.subject, each.name)
+            else f"{translate(KINDS[each.subject])} {each.name}: ".replace("  ", " ")
+        )
         found += [
             (named + _called(what, translate), spoken(old), spoken(new)) for what, old, new in compared(before, after)
         ]

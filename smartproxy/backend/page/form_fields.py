@@ -5,6 +5,7 @@ same kinds that read documents. A list is a text with an entry in each line. Fie
 prefix where several classes share a form.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from smartproxy.policy.values import Flag, Member, ValueKind, Whole
 Translate = Callable[[str], str]
 YES, NO = later("yes"), later("no")
 _ABBREVIATION = 2
+_EXPLAINS_A_WORD = re.compile(r"\w+ = ")
 
 
 @attrs.frozen(kw_only=True)
@@ -215,4 +217,6 @@ def _single(kind: ValueKind, text: str) -> object:
 
 
 def _capital(text: str) -> str:
+    if _EXPLAINS_A_WORD.match(text):
+        return text
     return text.upper() if len(text) <= _ABBREVIATION else text[:1].upper() + text[1:]

@@ -3,7 +3,7 @@
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile
 from smartproxy.backend.operations import history
 from smartproxy.backend.operations.history import GenerationsWanted, GenerationWanted, PlannedRollBack, RollBackWanted
-from smartproxy.backend.page.differences import rows_of
+from smartproxy.backend.page.differences import KINDS, rows_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
@@ -66,7 +66,10 @@ async def undone(visit: PageVisit) -> Shown:
 
 async def _plan(visit: PageVisit, fault: str = "", meanwhile: ChangedMeanwhile | None = None) -> Shown:
     plan: PlannedRollBack = (await visit.call(history.plan, GenerationWanted(number=_wanted(visit)))).answer
-    kept = [(f"{each.difference.subject.value} {each.difference.name}".rstrip(), each.why) for each in plan.kept]
+    kept = [
+        (f"{visit.text(KINDS[each.difference.subject])} {each.difference.name}".rstrip(), each.why)
+        for each in plan.kept
+    ]
     return visit.render(
         "roll_back.html",
         status=409 if meanwhile else 422 if fault else 200,

@@ -77,7 +77,6 @@ _ENDS: Final = {
     Cause.ENDING_TOKEN: (later("Token %(name)s"), later("Make another one"), "/users"),
 }
 """What ends, what to do about it, and where."""
-_DATABASES: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @attrs.frozen(kw_only=True)
@@ -268,8 +267,8 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
     )
     return [
         DrawnPart(
-            title=visit.text("%(count)s partners", count=site.partners),
-            line=visit.text("%(count)s sessions now", count=live),
+            title=visit.counted("%(count)s partner", "%(count)s partners", site.partners),
+            line=visit.counted("%(count)s session now", "%(count)s sessions now", live),
             note="",
             kind="info",
         ),
@@ -283,7 +282,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
         ),
         DrawnPart(
             title=_names(visit, [each.name for each in enabled], later("no client")),
-            line=visit.text("%(up)s of %(all)s tunnels", up=len(up), all=len(tunnels)),
+            line=visit.text("%(up)s of %(all)s tunnels", up=len(up), all=len(tunnels)) if tunnels else "",
             note=visit.text("generation %(number)s", number=known.generation),
             kind=asked,
             arrow=visit.text("tunnel"),
@@ -299,9 +298,13 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
             arrow_kind=station if site.station else "good" if live else "info",
         ),
         DrawnPart(
-            title=_names(visit, [each.address or "backend" for each in known.backends], later("backend")),
-            line=visit.text("%(calling)s of %(all)s clients call", calling=len(calling), all=len(enabled)),
-            note=_DATABASES.get(known.database, known.database),
+            title=visit.text("%(count)s backends", count=many)
+            if (many := len(known.backends)) > 1
+            else visit.text("backend"),
+            line=visit.text("%(calling)s of %(all)s clients call", calling=len(calling), all=len(enabled))
+            if enabled
+            else "",
+            note=", ".join(each.address for each in known.backends[:1] if each.address),
             kind="good",
             arrow="https",
             arrow_kind=asked,

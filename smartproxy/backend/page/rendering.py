@@ -7,6 +7,7 @@ escaped.
 
 import contextlib
 import gettext
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,9 @@ PEER_TEXT_MOST = 500
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND = 1000
 _MINUTE = 60
+_DIGITS = 16
+_NAMES_END = re.compile(r",(?=\S)")
+"""After each name of a distinguished name a line may end."""
 
 
 class Renderer:
@@ -54,6 +58,7 @@ class Renderer:
         self._environment.filters.update(
             part=in_path,
             peer=peers_text,
+            digits=digits,
             moment=machine_time,
             utc=utc,
             octets=pass_context(_octets),
@@ -94,7 +99,15 @@ def in_path(name: str) -> str:
 
 def peers_text(text: object, most: int = PEER_TEXT_MOST) -> Markup:
     """A text from outside, with what could act on its reader written out, and kept apart from the text around it."""
-    return Markup("<bdi>{}</bdi>").format(made_visible(str(text), most))
+    shown = escape(made_visible(str(text), most))
+    return Markup("<bdi>{}</bdi>").format(Markup(_NAMES_END.sub(",<wbr>", shown)))  # noqa: S704 - escaped above
+
+
+def digits(text: object) -> Markup:
+    """A long number in hexadecimal digits from outside, which breaks into lines after each sixteen of them."""
+    shown = made_visible(str(text), PEER_TEXT_MOST)
+    parts = [escape(shown[at : at + _DIGITS]) for at in range(0, len(shown), _DIGITS)]
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(parts))
 
 
 def machine_time(moment: datetime) -> str:

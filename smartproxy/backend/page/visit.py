@@ -212,6 +212,11 @@ class PageVisit:
         text = self.backstage.renderer.languages[self.language].gettext(message)
         return text % values if values else text
 
+    def counted(self, one: str, many: str, count: int) -> str:
+        """A text about a number of things in the reader's language; ``%(count)s`` is the number."""
+        text = self.backstage.renderer.languages[self.language].ngettext(one, many, count)
+        return text % {"count": count}
+
     def render(self, template: str, status: int = 200, **values: object) -> bytes:
         """A page."""
         self.request.setResponseCode(status)
