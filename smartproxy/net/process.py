@@ -77,12 +77,12 @@ def cores(root: Path = Path("/")) -> int:
     except (AttributeError, OSError):
         able = os.cpu_count() or 1
     with contextlib.suppress(OSError):
-        groups = (root / "proc/self/cgroup").read_text("ascii", "replace").splitlines()
+        groups = (root / "proc/self/cgroup").read_text("utf-8", "replace").splitlines()
         own = next((line[3:].lstrip("/") for line in groups if line.startswith("0::")), "")
         top = root / "sys/fs/cgroup"
         for group in (top / own, *(top / own).parents):
             with contextlib.suppress(OSError, ValueError):
-                quota, period = (group / "cpu.max").read_text("ascii").split()
+                quota, period = (group / "cpu.max").read_text("utf-8").split()
                 if quota != "max":
                     able = min(able, math.ceil(int(quota) / int(period)))
             if group == top:

@@ -90,7 +90,7 @@ class LargeLists(BackendsCase):
         answer = callers[AdminRole.VIEWER].send_file("/certificates/lists", "large.crl", self.octets)
         self.assertEqual(answer.status, 400)
         answer = callers[AdminRole.ADMINISTRATOR].send_file("/certificates/cas", "large.crl", self.octets)
-        self.assertEqual(answer.status, 400, "other forms stay small")
+        self.assertEqual(answer.status, 413, "other forms stay small")
         self.assertEqual(self.command("crl", "list", "--json"), [])
         answer = callers[AdminRole.ADMINISTRATOR].send_file("/certificates/lists", "large.crl", self.octets)
         self.assertEqual((answer.status, answer.place), (303, "/certificates#lists"))

@@ -130,7 +130,7 @@ class Journeys(PageSiteCase):
             expect(button).to_be_disabled()
             page.get_by_label(f"Type {limited} to confirm").fill(str(limited))
             button.click()
-            expect(page.get_by_role("status")).to_contain_text(f"partners of generation {limited}")
+            expect(page.get_by_role("status")).to_contain_text(f"of generation {limited}")
 
         await reader.does(back)
         await self.site.in_force(Log(self.site.server, whole=True))

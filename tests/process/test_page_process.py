@@ -56,8 +56,8 @@ class Page(BackendCase):
         self.assertEqual((status, "do not fit together" in document), (403, True))
         self.assertEqual(self.log_in("administrator"), (303, "/"))
         status, document = self.ask("GET", "/")
-        # No server, no licence, no partner: the page says so.
-        self.assertEqual((status, "no licence is in force" in document), (200, True))
+        # No server, no licence, no partner: the page says what comes next, and where.
+        self.assertEqual((status, 'href="/setup' in document), (200, True))
         style = re.findall(r'href="(/static/[^"]+\.css)"', document)
         self.assertEqual(self.ask("GET", style[0])[0], 200)
 

@@ -106,10 +106,13 @@ class ClientHandingOver(OutboundCase):
 
     client_switches: ClassVar[Sequence[str]] = ("--drain", "600")
 
+    station_calls: ClassVar[int]
+    """The port for the station's calls; that of the site, which the tests of the class share."""
+
     files = 0
 
     async def _start(self) -> TestedSite:
-        self.station_calls = held_port()
+        type(self).station_calls = held_port()
         type(self).settings = ("client.outbound.port", str(self.station_calls))
         return await super()._start()
 

@@ -105,6 +105,8 @@ class Bare:
 class Rogues(SiteCase):
     """Whoever is not a client of the site, a client that lost its mind, and somebody in the server's place."""
 
+    # What a rogue says of data connections goes to the process that has the control connection.
+    have_workers = 0
     # Each refusal is looked for by itself; there are more than the ten a second that a log takes by default.
     settings = ("server.limits.strangers_events", "1000")
 

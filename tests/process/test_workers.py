@@ -92,12 +92,18 @@ class ServerWorkersTests(WorkersCase):
         log = Log(self.site.server)
         sessions = [await self.session(self.acme) for _ in range(2)]
         await self.site.smartproxy("partner", "disable", "ACME")
-        self.addCleanup(self.site.smartproxy, "partner", "enable", "ACME")
+        self.addCleanup(self.enabled)
         for name in list(self.listed()):
             await log.event("session.withdrawn", session=name)
         for session in sessions:
             await session.partner.ended
         self.assertEqual(self.listed(), {})
+
+    async def enabled(self) -> None:
+        """Have the partner back for the tests that follow."""
+        log = Log(self.site.server)
+        await self.site.smartproxy("partner", "enable", "ACME")
+        await self.site.in_force(log)
 
     async def test_a_death_is_private(self) -> None:
         """A killed worker loses its own sessions and no other; one event says how many; the next worker is there."""
