@@ -227,7 +227,11 @@ class BehindABalancer(SiteCase):
     def checked(self, name: str) -> bool:
         """Whether the last health check went well, as HAProxy says."""
         with socket.socket(socket.AF_UNIX) as line:
-            line.connect(f"{self.sockets}/{name}.sock")
+            try:
+                line.connect(f"{self.sockets}/{name}.sock")
+            except (FileNotFoundError, ConnectionRefusedError):
+                # HAProxy is still starting.
+                return False
             line.sendall(b"show stat\n")
             told = b"".join(iter(lambda: line.recv(65_536), b"")).decode("ascii")
         rows = csv.DictReader(told.removeprefix("# ").splitlines())

@@ -143,7 +143,7 @@ class Doors(LookingCase):
 
         def outside(window: Window) -> None:
             expect(window.go("/partners").get_by_role("heading", name="Log in")).to_be_visible()
-            _says_no(window, window.go("/nothing-here"), 404, "There is nothing at this address", level=2)
+            _says_no(window, window.go("/nothing-here"), 404, "There is nothing at this address")
 
         await stranger.does(outside)
 
@@ -183,8 +183,8 @@ def _damage(store: Store) -> None:
         session.execute(text("INSERT INTO ignore_rules (name, entry, hits, told) VALUES ('x', '{}', 0, 0)"))
 
 
-def _says_no(window: Window, page: Page, status: int, words: str, level: int = 1) -> None:
-    expect(page.get_by_role("heading", name=words, level=level)).to_be_visible()
+def _says_no(window: Window, page: Page, status: int, words: str) -> None:
+    expect(page.get_by_role("heading", name=words, level=1)).to_be_visible()
     window.answered(status)
     _has_no_obstacle(window)
     page.get_by_role("link", name="To the overview").click()
