@@ -83,8 +83,8 @@ class LiveSessions:
             relayed.tell_sent(partial(self.sent, session))
         record: Callable[[Summary], object] | None = None
         if self._recorded is not None:
-            record = partial(self._record, relayed, isotime(now(self._clock)))
-            relayed.recorder = Recorder(session, opening, monitor, self._clock.seconds)
+            relayed.recorder = recorder = Recorder(session, opening, monitor, self._clock.seconds)
+            record = partial(_record, self._recorded, recorder, isotime(now(self._clock)))
         driver = self.live[session] = SessionDriver(
             relayed,
             initiator,
@@ -108,10 +108,6 @@ class LiveSessions:
         if record is not None:
             record(summary)
         self._wait.finished()
-
-    def _record(self, relayed: Session, began: str, summary: Summary) -> None:
-        if relayed.recorder is not None and self._recorded is not None:
-            self._recorded(relayed.recorder.document(summary, began))
 
     def _end_costly(self, session: str) -> None:
         self.close(session, TooCostly(rule=Cause.SESSION_COSTLY, message=Cause.SESSION_COSTLY.meaning))
@@ -139,3 +135,7 @@ class LiveSessions:
     def hurry(self) -> None:
         """Wait no longer for sessions to end by themselves."""
         self._wait.hurry()
+
+
+def _record(recorded: Callable[[dict[str, object]], object], recorder: Recorder, began: str, summary: Summary) -> None:
+    recorded(recorder.document(summary, began))
