@@ -121,7 +121,24 @@ def listening(port: int) -> socket.socket:
     return made
 
 
-class Activated(SiteCase):
+class ManagedCase(SiteCase):
+    """A site whose daemons are started by a service manager.
+
+    :ivar manager: the manager, there before any daemon.
+    """
+
+    manager: Manager
+
+    def managed_site(self) -> TestedSite:
+        """The site, of which nothing runs yet."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        site = TestedSite(folder, self.made)
+        site.program = ACTIVATED.format(path=self.manager.path)
+        return site
+
+
+class Activated(ManagedCase):
     """The partners' and the tunnel's port of the server, and the client's for calls, belong to the service manager."""
 
     async def begin(self) -> None:
@@ -132,10 +149,7 @@ class Activated(SiteCase):
         await super().begin()
 
     async def _start(self) -> TestedSite:
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        site = TestedSite(folder, self.made)
-        site.program = ACTIVATED.format(path=self.manager.path)
+        site = self.managed_site()
         (site.tunnel_port, site.port), (calls,) = self.ports.values()
         await site.smartproxy(
             *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
@@ -170,8 +184,10 @@ class Activated(SiteCase):
         self.assertEqual(callers.refused, [])
 
 
-class Stored(SiteCase):
+class Stored(ManagedCase):
     """The daemons open their ports themselves, and have the service manager keep them."""
+
+    manager: Store
 
     async def begin(self) -> None:
         """Have a manager before there is a daemon."""
@@ -180,10 +196,7 @@ class Stored(SiteCase):
         await super().begin()
 
     async def _start(self) -> TestedSite:
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        site = TestedSite(folder, self.made)
-        site.program = ACTIVATED.format(path=self.manager.path)
+        site = self.managed_site()
         self.partners = held_port()
         await site.smartproxy(
             *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
