@@ -301,7 +301,8 @@ class Crew:
         self._user.died(member)
         for session in member.sessions:
             self._events.levels.forget(session)
-        if self._barren:
+        if self._barren or self._stopping:
+            # Whoever is told of a death may stop the crew at once.
             pass
         elif member.taken:
             self._fill()
