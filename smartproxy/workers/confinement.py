@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -69,6 +70,17 @@ def title_process(title: str) -> None:
     start, room = words_of_start()
     if room > 1:
         ctypes.memmove(start, title.encode("utf-8", "replace")[: room - 1].ljust(room, b"\0"), room)
+
+
+@contextlib.contextmanager
+def keeping_title() -> Iterator[None]:
+    """Be called afterwards what the process was called before."""
+    start, room = words_of_start()
+    words = ctypes.string_at(start, room)
+    try:
+        yield
+    finally:
+        ctypes.memmove(start, words, room)
 
 
 def confine() -> None:

@@ -113,7 +113,7 @@ class Crew:
 
     def start(self) -> None:
         """Have the workers made."""
-        self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost)
+        self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost, self._unrehearsed)
         self._events.releveled = self.tell_levels
         self._fill()
 
@@ -362,6 +362,10 @@ class Crew:
         for member in list(self._members.values()):
             member.link.abort(Closing(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning))
         self._ruined()
+
+    def _unrehearsed(self, exception: str) -> None:
+        cause = Cause.WORKER_REHEARSAL
+        self._events.emit("worker.unrehearsed", cause=cause, message=cause.meaning, facts={"exception": exception})
 
     # What workers say.
 
