@@ -70,7 +70,7 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             _WARNING,
             "Workers are made without a session having been played; each needs more time and memory.",
             "cause",
-            "facts",
+            "facts advice",
         ),
         ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
     ),
