@@ -222,4 +222,5 @@ class Rehearsed(CrewCase):
         kinds["anon_inode"] += kinds.pop("pidfd", 0)
         self.assertEqual(kinds, {"/dev/null": 3, "socket": 1, "pipe": 2, "anon_inode": 1 + 2})
         self.assertEqual((zygote / "cmdline").read_bytes(), Path("/proc/self/cmdline").read_bytes())
+        await self.event("backend.stopped", 2)
         self.assertEqual({each["name"] for each in self.told}, {"backend.stopped", "worker.started"})

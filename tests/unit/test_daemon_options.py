@@ -340,8 +340,8 @@ class ServerSwitches(OptionsTestCase):
         for asked in (0, 1, 8):
             self.assertEqual(self.parse(server.Options(), "-l", licence, "--workers", str(asked)).workers, asked)
         for asked, ready in ((0, 8), (1, 1), (64, 64)):
-            words = ("--process-per-session", "--workers", str(asked))
-            self.assertEqual(self.parse(server.Options(), "-l", licence, *words).workers, ready)
+            one_each = ("-l", licence, "--process-per-session", "--workers", str(asked))
+            self.assertEqual(self.parse(server.Options(), *one_each).workers, ready)
         for words, crew in ((("--workers", "0"), False), ((), True)):
             made: Any = server.makeService(self.parse(server.Options(), "-l", licence, *words))
             self.assertEqual(made.daemon.crew is not None, crew)
