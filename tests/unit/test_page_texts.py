@@ -51,9 +51,9 @@ def declared() -> Iterator[tuple[str, str]]:
     for cls in FORMS:
         for text in words_of(cls):
             yield cls.__name__, text
-    for cls in SHOWN:
-        units = [each.kind.limit.unit for each in declarations(cls) if isinstance(each.kind, Whole)]
-        yield from ((cls.__name__, unit) for unit in units if not unit.startswith("("))
+    for shown in SHOWN:
+        units = [each.kind.limit.unit for each in declarations(shown) if isinstance(each.kind, Whole)]
+        yield from ((shown.__name__, unit) for unit in units if not unit.startswith("("))
     for key, each in EXPLANATIONS.items():
         yield from ((key, each.happened), (key, each.remedy))
     yield from (("ours", OURS), ("our call", OUR_CALL))
