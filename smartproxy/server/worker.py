@@ -37,6 +37,7 @@ from smartproxy.server.words import (
     Assign,
     BeginCall,
     Blame,
+    BondOver,
     CallPartner,
     ClientCame,
     ClientRenewed,
@@ -55,7 +56,7 @@ from smartproxy.server.words import (
     Spoke,
 )
 from smartproxy.tunnel.boxes import Plain
-from smartproxy.tunnel.contexts import PeerRefused, ServerContext
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.desk import Desk, no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -225,6 +226,7 @@ class ServerCraft:
             DataCame: self._data_came,
             Displaced: self._displaced,
             ClientCame: self._client_came,
+            BondOver: self._context.release,
             ClientWent: self._client_went,
             CallPartner: self._call_partner,
         }
@@ -268,9 +270,19 @@ class ServerCraft:
 
     # The tunnel.
 
-    def _client_came(self, client: str, until: int) -> None:
+    def _client_came(
+        self, client: str, since: int, until: int, subject: bytes, bond: bytes | None, key: bytes | None
+    ) -> None:
         """A client is connected, or a newer process of one that is: its data connections go on."""
-        self._newest[client] = datetime.fromtimestamp(until, UTC)
+        verified = VerifiedClient(
+            name=client,
+            not_before=datetime.fromtimestamp(since, UTC),
+            not_after=datetime.fromtimestamp(until, UTC),
+            subject=subject.decode("utf-8", "replace"),
+        )
+        self._newest[client] = verified.not_after
+        if bond is not None and key is not None:
+            self._context.bind(bond, key, verified)
         if client not in self._desks:
             self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
@@ -285,7 +297,7 @@ class ServerCraft:
         adopt(self._worker.reactor, self._link.take_socket(), host, port, self._port.buildProtocol)
 
     def _admit(self, entrance: Entrance) -> IProtocol:
-        client = self._context.verified(entrance.connection)
+        client = self._context.bound(entrance.connection) or self._context.verified(entrance.connection)
         if entrance.connection.get_alpn_proto_negotiated() != SMART.data:
             raise PeerRefused(
                 cause=Cause.TUNNEL_PROTOCOL,

@@ -22,8 +22,9 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.versions import Part
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
-from smartproxy.tunnel.contexts import Bond, ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.dialling import STOPPED, dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible

@@ -23,9 +23,9 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
-from smartproxy.tunnel.contexts import Bond
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.lane import Inbound, Lane

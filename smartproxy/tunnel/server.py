@@ -23,8 +23,9 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import line
-from smartproxy.tunnel.contexts import Bond, PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -209,7 +210,7 @@ class ServerTunnel:
             if control.lost is None:
                 self._named[control.client_name] = control
         if control.bond is not None and control.lost is None:
-            self.context.bind(control.bond, control.client)
+            self.context.bind(control.bond.name, control.bond.key(), control.client)
         return self._part
 
     def _control_up(self, control: ServerControl) -> None:
@@ -234,7 +235,7 @@ class ServerTunnel:
         """A client is gone."""
         self._controls.discard(control)
         if control.bond is not None:
-            self.context.release(control.bond)
+            self.context.release(control.bond.name)
         up = control in self._up
         self._up.discard(control)
         if self._named.get(control.client_name) is control:

@@ -26,8 +26,9 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.chunks import Assembly, Chunk
-from smartproxy.tunnel.contexts import Bond, VerifiedClient
+from smartproxy.tunnel.contexts import VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (

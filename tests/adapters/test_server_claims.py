@@ -269,11 +269,12 @@ class CertificateOfAClient(SynchronousTestCase):
     def test_newer_than_known(self) -> None:
         """It tells of one that ends later than what the supervisor said is known, once, and of no other."""
         worker: Any = Mock(_newest={}, _desks={"inner": Mock()})
-        ServerCraft._client_came(worker, "inner", 2_000_000_000)
+        ServerCraft._client_came(worker, "inner", 0, 2_000_000_000, b"CN=inner", None, None)
         known = datetime.fromtimestamp(2_000_000_000, UTC)
         for until in (known, known + timedelta(days=1), known + timedelta(days=1)):
             entrance: Any = Mock()
             entrance.connection.get_alpn_proto_negotiated.return_value = SMART.data
+            worker._context.bound.return_value = None
             worker._context.verified.return_value = Mock(not_after=until)
             worker._context.verified.return_value.name = "inner"
             ServerCraft._admit(worker, entrance)

@@ -12,7 +12,8 @@ from smartproxy.net.tls import openssl
 from smartproxy.net.tls.openssl import SECRET_OCTETS, proved_by_secret
 from smartproxy.policy.causes import Cause
 from smartproxy.testing.pki import CLIENT_AUTH
-from smartproxy.tunnel.contexts import Bond, ClientContext, PeerRefused, ServerContext
+from smartproxy.tunnel.bond import Bond
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, ServerContext
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 from tests.adapters.test_transport_tls import MallInfo
 from tests.adapters.tunnel_kit import (
