@@ -73,6 +73,8 @@ class CrewLane:
     def bind(self, bond: Bond | None) -> None:
         """Part of ``Lane``: workers are told of it as soon as the tunnel is up."""
         self._bond = bond
+        if self._up:
+            self.start()
 
     def start(self) -> None:
         """Part of ``Lane``."""

@@ -244,7 +244,7 @@ class ServerCrew(CrewSessions):
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self._tunnel, self.sources, self._events, self._turns, relieved
+            member, self._gate, self._desks, self.sources, self._events, self._turns, relieved
         )
         return claims.responders()
 

@@ -21,7 +21,6 @@ from smartproxy.workers.words import ADDRESS, CODE, NAME, SENTENCE, SESSION, dir
 _VISIT = Number()
 _MILLISECONDS = Number(3_600_000)
 _TIME_MOST = 2**40
-_CERTIFICATE_OCTETS_MOST = 16 * 1024
 SUBJECT_OCTETS_MOST = 2_000
 
 
@@ -89,9 +88,9 @@ class Displaced(TunnelCommand):
 
 
 class ClientCame(TunnelCommand):
-    """A client has a control connection; its newest certificate is good ``until`` then, in seconds since 1970.
+    """A client has a control connection, which showed a certificate that is good from ``since`` until ``until``.
 
-    ``key`` is that of its data connections to this worker, if the control connection has a bond.
+    These are seconds since 1970. ``key`` is that of the client's data connections to this worker, if there is a bond.
     """
 
     arguments = [
@@ -186,12 +185,6 @@ class SourceGone(TunnelCommand):
     arguments = [(b"address", ADDRESS), (b"partner", NAME)]
 
 
-class ClientRenewed(TunnelCommand):
-    """A client made a data connection with a certificate, in DER, that ends later than those before."""
-
-    arguments = [(b"certificate", Octets(_CERTIFICATE_OCTETS_MOST, 1))]
-
-
 class ServerLink(Link):
     """A link of the server."""
 
@@ -218,7 +211,6 @@ class ServerLink(Link):
             BeginCall,
             EndCall,
             SourceGone,
-            ClientRenewed,
         ],
     )
 

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
@@ -40,7 +39,6 @@ from smartproxy.server.words import (
     BondOver,
     CallPartner,
     ClientCame,
-    ClientRenewed,
     ClientWent,
     DataCame,
     Displaced,
@@ -189,7 +187,6 @@ class ServerCraft:
         self._context = ServerContext(identity, authority, SMART.protocols)
         self._port = TunnelPort(worker.reactor, worker.events, self._context, self._admit)
         self._desks: dict[str, Desk] = {}
-        self._newest: dict[str, datetime] = {}
         self._visits: dict[int, DistantVisit] = {}
         self.sessions = WorkerSessions(
             clock=worker.reactor,
@@ -274,13 +271,9 @@ class ServerCraft:
         self, client: str, since: int, until: int, subject: bytes, bond: bytes | None, key: bytes | None
     ) -> None:
         """A client is connected, or a newer process of one that is: its data connections go on."""
-        verified = VerifiedClient(
-            name=client,
-            not_before=datetime.fromtimestamp(since, UTC),
-            not_after=datetime.fromtimestamp(until, UTC),
-            subject=subject.decode("utf-8", "replace"),
-        )
-        self._newest[client] = verified.not_after
+        begins, ends = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC)
+        shown = subject.decode("utf-8", "replace")
+        verified = VerifiedClient(name=client, not_before=begins, not_after=ends, subject=shown)
         if bond is not None and key is not None:
             self._context.bind(bond, key, verified)
         if client not in self._desks:
@@ -288,7 +281,6 @@ class ServerCraft:
 
     def _client_went(self, client: str, cause: str, message: str) -> None:
         desk = self._desks.pop(client, None)
-        self._newest.pop(client, None)
         if desk is not None:
             fault = TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {message}")
             desk.stop(Closing(cause_of(cause), message), fault)
@@ -307,10 +299,6 @@ class ServerCraft:
         desk = self._desks.get(client.name)
         if desk is None:
             raise no_control(client)
-        certificate = entrance.connection.get_peer_certificate(as_cryptography=True)
-        if certificate is not None and client.not_after > self._newest[client.name]:
-            self._newest[client.name] = client.not_after
-            self._link.tell(ClientRenewed, certificate=certificate.public_bytes(Encoding.DER))
         connection: IProtocol = desk.admit(client, entrance, SMART)
         return connection
 

@@ -39,6 +39,7 @@ from smartproxy.tunnel.vocabulary import (
     OpenInbound,
     OpenOutbound,
     Ping,
+    Renewed,
     Report,
     SeenCrlUrl,
     SetLevel,
@@ -164,6 +165,10 @@ class ClientControl(BoundedAMP):
     def moved(self) -> Deferred[None]:
         """A newer process of this client is about to dial the server, which takes it beside this one."""
         return self.ask(Moved).addCallback(lambda _: None)
+
+    def renewed(self, certificate: bytes) -> Deferred[None]:
+        """This client has another certificate by now, in DER, which holds for this connection, too."""
+        return self.ask(Renewed, certificate=certificate).addCallback(lambda _: None)
 
     def close_session(self, session: str) -> Deferred[None]:
         """Have the server end a session now."""

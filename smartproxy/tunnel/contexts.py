@@ -193,7 +193,7 @@ class ServerContext:
         return self._client(path[0])
 
     def recognized(self, leaf: x509.Certificate) -> VerifiedClient:
-        """The client that a certificate is for, which another process of this daemon saw in a handshake.
+        """The client that a certificate is for, which no handshake showed: nobody proved to be that client by it.
 
         :raises PeerRefused: if the authority did not issue it, or not for a client.
         """

@@ -9,6 +9,7 @@ licence's authority certificate.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from cryptography import x509
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
@@ -36,6 +37,7 @@ from smartproxy.tunnel.faults import (
     QuestionFailed,
     TunnelFault,
     VersionsIncompatible,
+    Violation,
 )
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
@@ -93,6 +95,7 @@ class ServerTunnel:
             welcome=self._welcome,
             up=self._control_up,
             down=self._control_down,
+            recognize=self._recognize,
             shared=self._shared,
             configure=self._configure,
         )
@@ -251,6 +254,16 @@ class ServerTunnel:
     def _processes_of(self, control: ServerControl) -> list[ServerControl]:
         """The connected processes of a client."""
         return [each for each in self._up if each.client_name == control.client_name and each.lost is None]
+
+    def _recognize(self, certificate: bytes) -> VerifiedClient:
+        """The client that a certificate is for, judged as one that is shown in a handshake."""
+        try:
+            client = self.context.recognized(x509.load_der_x509_certificate(certificate))
+        except (ValueError, PeerRefused) as error:
+            raise Violation(Cause.TUNNEL_UNPROVED, str(error)) from None
+        if self._withdrawn(client):
+            raise Violation(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning)
+        return client
 
     def _shared(self, control: ServerControl) -> bool:
         return any(each is not control and each.desk is control.desk for each in self._processes_of(control))
