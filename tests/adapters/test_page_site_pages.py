@@ -90,14 +90,19 @@ class Settings(SitePageCase):
         """A change is shown first, with its difference, and made when its reader is sure; the default comes back."""
         shown = words(self.alice.post(f"/settings/{self.NAME}", {"value": "700"}))
         self.assertIn("Nothing is changed yet", shown)
-        self.assertIn("2000 700", shown)
+        self.assertIn("2000 (the default) 700", shown)
         self.assertEqual(self.value(), 2000)
+        fixed = words(self.alice.post(f"/settings/{self.NAME}", {"value": "2000"}))
+        self.assertIn("2000 (the default) 2000", fixed)
         seen = self.seen({"value": "700"})
         sure = {"value": "700", "sure": "on", "seen": seen, "comment": "too many"}
         self.assertEqual(self.alice.post(f"/settings/{self.NAME}", sure).status, 303)
         self.assertEqual(self.value(), 700)
         self.assertIn(f"{self.NAME} is 700 from now on", words(self.alice.get("/settings")))
-        self.assertIn("700 2000", words(self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on"})))
+        same = words(self.alice.post(f"/settings/{self.NAME}", {"value": "700"}))
+        self.assertIn(f"There is nothing to change. {self.NAME} is 700 already.", same)
+        self.assertNotIn("Change it", same)
+        self.assertIn("700 2000 (the default)", words(self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on"})))
         self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on", "sure": "on"})
         self.assertEqual(self.value(), 2000)
 
@@ -451,7 +456,11 @@ class Alerts(SitePageCase):
 
     def test_script(self) -> None:
         """A test run shows what the script wrote; without a program nobody hears of anything."""
-        self.assertIn("Nobody hears of critical events.", words(self.alice.get("/event-script")))
+        page = words(self.alice.get("/event-script"))
+        self.assertIn("Nobody hears of critical events.", page)
+        for value in ("24 hours", "30 seconds", "2 programs", "1000 events", "587"):
+            self.assertIn(value, page)
+        self.assertIn("24 Stunden", words(self.alice.get("/event-script", Accept_Language="de")))
         self.assertEqual(self.alice.post("/event-script/test").status, 422)
         with self.change() as change:
             settings.put(change, "backend.event_script.program", "/bin/cat")
