@@ -54,7 +54,7 @@ from smartproxy.server.words import (
     Spoke,
 )
 from smartproxy.tunnel.boxes import Plain
-from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.desk import Desk, no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -271,11 +271,8 @@ class ServerCraft:
         self, client: str, since: int, until: int, subject: bytes, bond: bytes | None, key: bytes | None
     ) -> None:
         """A client is connected, or a newer process of one that is: its data connections go on."""
-        begins, ends = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC)
-        shown = subject.decode("utf-8", "replace")
-        verified = VerifiedClient(name=client, not_before=begins, not_after=ends, subject=shown)
         if bond is not None and key is not None:
-            self._context.bind(bond, key, verified)
+            self._context.bind(bond, key, self._context.told(client, since, until, subject.decode("utf-8", "replace")))
         if client not in self._desks:
             self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 

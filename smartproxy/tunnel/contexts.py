@@ -19,7 +19,7 @@ Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
 import hmac
 from collections.abc import Collection, Sequence
 from copy import copy
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -80,7 +80,7 @@ class PeerRefused(Exception):
 
 @attrs.frozen(kw_only=True)
 class VerifiedClient:
-    """A client that proved its name; made by :class:`ServerContext` only, or told by a supervisor, which has it so."""
+    """A client that proved its name; made by :class:`ServerContext` only."""
 
     name: str
     not_before: datetime
@@ -202,6 +202,11 @@ class ServerContext:
         except (ValueError, TypeError, InvalidSignature):
             raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
         return self._client(leaf)
+
+    def told(self, name: str, since: int, until: int, subject: str) -> VerifiedClient:
+        """A client that proved its name to the supervisor of this process; the times are seconds since 1970."""
+        begins, ends = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC)
+        return VerifiedClient(name=name, not_before=begins, not_after=ends, subject=subject)
 
     def _client(self, leaf: x509.Certificate) -> VerifiedClient:
         name = _client_name(leaf)

@@ -261,9 +261,9 @@ class ServerTunnel:
             client = self.context.recognized(x509.load_der_x509_certificate(certificate))
         except (ValueError, PeerRefused) as error:
             raise Violation(Cause.TUNNEL_UNPROVED, str(error)) from None
-        if self._withdrawn(client):
-            raise Violation(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning)
-        return client
+        if not self._withdrawn(client):
+            return client
+        raise Violation(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning)
 
     def _shared(self, control: ServerControl) -> bool:
         return any(each is not control and each.desk is control.desk for each in self._processes_of(control))

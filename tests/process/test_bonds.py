@@ -37,7 +37,8 @@ class _Server(ProxyClient):
 
     def dataReceived(self, data: bytes) -> None:
         """Note what the server says first, and pass everything on."""
-        self.peer.heard += data[: 1024 - len(self.peer.heard)]
+        peer: Any = self.peer
+        peer.heard += data[: 1024 - len(peer.heard)]
         super().dataReceived(data)
 
 
@@ -143,7 +144,8 @@ class Bonds(SiteCase):
         await self.site.client.stop()
         await maybeDeferred(listening.stopListening)
         for each in factory.connections:
-            for end in (each, each.peer):
+            ends: tuple[Any, ...] = (each, each.peer)
+            for end in ends:
                 if end is not None and end.transport is not None:
                     end.transport.abortConnection()
 
