@@ -158,12 +158,12 @@ class Bonds(SiteCase):
 
     async def test_no_certificates(self) -> None:
         """Every data connection between workers is proved by the control connection's keys, and carries sessions."""
-        between = await self.between()
+        between, log = await self.between(), Log(self.site.server)
         await self.carried()
         found = between.of_workers
         self.assertTrue(found)
         self.assertEqual({True}, {each.proved for each in found})
-        self.assertEqual([], Log(self.site.server, whole=True).events("tunnel.refused"))
+        self.assertEqual([], log.events("tunnel.refused"))
 
     async def test_certificates_instead(self) -> None:
         """Where these proofs do not arrive, both ends show certificates, and sessions are carried as ever."""
