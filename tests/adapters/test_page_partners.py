@@ -358,7 +358,7 @@ class Certificates(PartnerCase):
         self.assertEqual(
             {each.sha256 for each in self.entry().certificates if isinstance(each, CertificatePin)}, {PIN, new.sha256}
         )
-        self.assertIn('class="time-line"', self.alice.get("/partners/ACME").body.decode())
+        self.assertIn('class="time-line wide"', self.alice.get("/partners/ACME").body.decode())
         asked = self.alice.post("/partners/ACME/certificates/remove", {"which": PIN})
         self.assertIn("its certificate is not recognized any more", self.text(asked))
         self.alice.post("/partners/ACME/certificates/remove", {"which": PIN, "step": "do"})

@@ -244,7 +244,7 @@ class Certificates(SitePageCase):
         files = [{"file": ("x.pem", each.certificate_pem + each.key_pem)} for each in (first, second)]
         place = "/certificates/identities"
         self.assertEqual(self.alice.upload(place, {"name": "main"}, files[0]).status, 303)
-        self.assertNotIn('class="time-line"', self.alice.get("/certificates").body.decode())
+        self.assertNotIn('class="time-line wide"', self.alice.get("/certificates").body.decode())
         since = first.certificate.not_valid_after_utc - timedelta(days=100)
         for wrong, said in (("soon", "is no time"), ("2020-01-01T00:00", "is over")):
             answer = self.alice.upload(place, {"name": "main", "use_from": wrong}, files[1])
@@ -252,7 +252,7 @@ class Certificates(SitePageCase):
         given = {"name": "main", "use_from": f"{since:%Y-%m-%dT%H:%M}"}
         self.assertEqual(self.alice.upload(place, given, files[1]).status, 303)
         page = self.alice.get("/certificates").body.decode()
-        for text in ("planned", f"{since:%Y-%m-%dT%H:%M}", "CN=second.example", 'class="time-line"'):
+        for text in ("planned", f"{since:%Y-%m-%dT%H:%M}", "CN=second.example", 'class="time-line wide"'):
             self.assertIn(text, page)
         self.assertNotIn("PRIVATE KEY", page)
         self.assertEqual(self.alice.post(f"{place}/main/undo-plan").status, 303)
