@@ -23,9 +23,9 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
-from smartproxy.tunnel.contexts import Bond
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.lane import Inbound, Lane
@@ -39,6 +39,7 @@ from smartproxy.tunnel.vocabulary import (
     OpenInbound,
     OpenOutbound,
     Ping,
+    Renewed,
     Report,
     SeenCrlUrl,
     SetLevel,
@@ -164,6 +165,10 @@ class ClientControl(BoundedAMP):
     def moved(self) -> Deferred[None]:
         """A newer process of this client is about to dial the server, which takes it beside this one."""
         return self.ask(Moved).addCallback(lambda _: None)
+
+    def renewed(self, certificate: bytes) -> Deferred[None]:
+        """This client has another certificate by now, in DER, which holds for this connection, too."""
+        return self.ask(Renewed, certificate=certificate).addCallback(lambda _: None)
 
     def close_session(self, session: str) -> Deferred[None]:
         """Have the server end a session now."""

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,9 +25,10 @@ from smartproxy.policy.faults import (
 )
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import NEWEST
-from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.testing.pki import CLIENT_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
+from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
 from smartproxy.tunnel.kinds import SMART, TunnelKind, plain
 from smartproxy.tunnel.server_control import ServerControl
@@ -769,6 +772,11 @@ class SeveralClientsTests(SynchronousTestCase):
         self.assertEqual(self.another("inner-2").control.held.number, 4)
 
 
+def _der(shown: ClientCredential) -> bytes:
+    """The certificate that a client shows, in DER."""
+    return x509.load_pem_x509_certificate(shown.certificate.encode("ascii")).public_bytes(Encoding.DER)
+
+
 class CertificateLifeTests(SynchronousTestCase):
     """A client is served for as long as the backend renews its certificate."""
 
@@ -794,13 +802,48 @@ class CertificateLifeTests(SynchronousTestCase):
         self.assertIn("expired", str(self.server.user.notes[1][2]))
 
     def test_renewed(self) -> None:
-        """A client whose certificate was renewed goes on: its data connections show the new one."""
+        """A client whose certificate was renewed goes on: it shows the server the new one."""
         self.client.tunnel.renew(inner(), [identity().proxy_id])
         self.network.advance(900)
         self.assertEqual(self.server.user.notes, [("up", "inner-1")])
         self.client.tunnel.stopService()
         self.network.advance(6)
         self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_renewed_while_the_tunnel_comes_up(self) -> None:
+        """A certificate that came while the server was dialled is shown as soon as the tunnel is up."""
+        self.client.tunnel.stopService()
+        self.network.settle()
+        self.client = ClientSide(self.network, self.server.tunnel.factory, self.shown)
+        self.client.tunnel.startService()
+        self.client.tunnel.renew(inner(), [identity().proxy_id])
+        self.network.advance(900)
+        self.assertEqual([note[0] for note in self.server.user.notes], ["up", "down", "up"])
+        self.assertEqual(self.client.control.bond, self.server.control.bond)
+        self.assertIsNotNone(self.client.lane._bound)
+
+    def test_renewed_for_somebody_else(self) -> None:
+        """A certificate of another client, or of another authority, or none, ends the tunnel and prolongs nothing."""
+        other = TestCa.root("Somebody").issue("inner-1", purposes=[CLIENT_AUTH])
+        for shown in (_der(inner("inner-2")), _der(credential(other)), b"no certificate"):
+            control = self.server.control
+            known = control.client
+            self.client.control.renewed(shown).addErrback(lambda failure: None)
+            self.network.settle()
+            self.assertIs(known, control.client)
+            self.assertIsNotNone(control.lost)
+            self.network.advance(5)
+        self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))
+
+    def test_renewed_after_its_removal(self) -> None:
+        """A certificate that is withdrawn already ends the tunnel."""
+        control = self.server.control
+        known = control.client
+        self.patch(self.server.tunnel, "_withdrawn", lambda client: client.not_after > known.not_after)
+        self.client.tunnel.renew(inner(), [identity().proxy_id])
+        self.network.settle()
+        self.assertIsNotNone(control.lost)
+        self.assertEqual([Cause.TUNNEL_WITHDRAWN.value], self.server.events.causes("tunnel.violation"))
 
 
 class VersionTests(SynchronousTestCase):
