@@ -12,7 +12,16 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol
 
 from smartproxy.client.craft import ClientCraft
-from smartproxy.client.words import Adopt, AskCall, ClientLink, KnowServer, OpenSession, TakeCaller, TunnelIsUp
+from smartproxy.client.words import (
+    Adopt,
+    AskCall,
+    ClientLink,
+    KnowServer,
+    OpenSession,
+    TakeCaller,
+    TunnelIsDown,
+    TunnelIsUp,
+)
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.configuration import ClientConfiguration
@@ -39,8 +48,9 @@ from smartproxy.workers.parts import (
     TunnelActor,
     answerer,
     caller,
+    played_bond,
 )
-from smartproxy.workers.scene import HOST, PORT, Scene, Unwritten
+from smartproxy.workers.scene import HOST, PLAYED, PORT, Scene, Unwritten
 from smartproxy.workers.worker import Worker
 
 _TUNNEL_PORT: Final = 2_878
@@ -61,6 +71,7 @@ class ClientPlay:
         self._authority = Shown.issue("authority")
         self._client = Shown.issue(_CLIENT, self._authority)
         self._identity = Identity.of(Shown.issue("server").key)
+        self._bond = played_bond(self._identity.proxy_id)
         self._outside = TunnelActor(())
 
     def worker(self, reactor: Any, log: Unwritten) -> Worker:
@@ -70,10 +81,14 @@ class ClientPlay:
     def answers(self, scene: Scene) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Play``: the partner that the station wants is there."""
         context = ServerContext(self._identity, self._authority.pem, SMART.protocols)
+        bond = self._bond
+        if bond is not None:
+            context.bind(bond.name, bond.key(), context.told(_CLIENT, 0, 0, _CLIENT))
         desk = self._desk = Desk(_CLIENT, scene.reactor, scene.events)
 
         def admit(entrance: Entrance) -> IProtocol:
-            return desk.admit(context.verified(entrance.connection), entrance, SMART)
+            client = context.bound(entrance.connection) or context.verified(entrance.connection)
+            return desk.admit(client, entrance, SMART)
 
         port = TunnelPort(scene.reactor, scene.events, context, admit)
         scene.places[_TUNNEL_PORT] = lambda far: scene.carry(far, port.buildProtocol)
@@ -98,9 +113,12 @@ class ClientPlay:
             key=self._client.key_pem.encode("ascii"),
             proxy_ids=self._identity.proxy_id,
         )
-        await scene.link.ask(TunnelIsUp, server=_SERVER)
         for number in range(3):
+            # The first data connection is one to a server that has no bond.
+            await scene.link.ask(TunnelIsUp, server=_SERVER, bond=self._bond if number else None)
             await self._opened(scene, f"opened{number}")
+            await scene.link.ask(TunnelIsDown, server=_SERVER, cause=PLAYED.cause, message=PLAYED.message)
+        await scene.link.ask(TunnelIsUp, server=_SERVER, bond=self._bond)
         await self._called(scene)
 
     async def _opened(self, scene: Scene, session: str) -> None:

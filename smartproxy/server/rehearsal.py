@@ -44,11 +44,12 @@ from smartproxy.server.words import (
     ServerLink,
 )
 from smartproxy.server.worker import ServerCraft
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.lane import DataLane
-from smartproxy.tunnel.places import PlacedStream
+from smartproxy.tunnel.places import PlacedStream, preamble
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.link import Link
 from smartproxy.workers.parts import (
@@ -61,8 +62,9 @@ from smartproxy.workers.parts import (
     TunnelActor,
     answerer,
     caller,
+    played_bond,
 )
-from smartproxy.workers.scene import HOST, PORT, Scene, Unwritten
+from smartproxy.workers.scene import HOST, PLAYED, PORT, Scene, Unwritten
 from smartproxy.workers.worker import Worker
 
 _TUNNEL_PORT: Final = 2_878
@@ -123,7 +125,6 @@ class ServerPlay:
         """Part of ``Play``: the client opens whatever it is asked for."""
         lane = DataLane(scene.reactor, TCP4ClientEndpoint(scene.reactor, HOST, _TUNNEL_PORT), scene.events, ready=0)
         lane.renew(ClientCredential(certificate=self._client.pem, key=self._client.key_pem), [self._identity.proxy_id])
-        lane.start()
         self._lane = lane
         scene.places[_TUNNEL_PORT] = partial(self._dialled, scene)
 
@@ -139,11 +140,28 @@ class ServerPlay:
         with open(document, "w+b", buffering=0) as file:
             file.write(dump(self._part()))
             await link.hand_over(PutInForce, file, generation=1)
-        until = int(self._client.certificate.not_valid_after_utc.timestamp())
-        await link.ask(ClientCame, client=_CLIENT, until=until)
+        bond, client = played_bond(self._identity.proxy_id), self._client.certificate
+        await link.ask(
+            ClientCame,
+            client=_CLIENT,
+            since=int(client.not_valid_before_utc.timestamp()),
+            until=int(client.not_valid_after_utc.timestamp()),
+            subject=_CLIENT.encode("ascii"),
+            bond=None if bond is None else bond.name,
+            key=None if bond is None else bond.key(preamble(Scene.NUMBER)),
+        )
         for visit, newest in enumerate((SSL.TLS1_3_VERSION, SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)):
+            # The first data connection is one of a client that has no bond.
+            self._dial_anew(bond if visit else None)
             await self._called(scene, visit, newest)
+        self._dial_anew(bond)
         await self._call(scene)
+
+    def _dial_anew(self, bond: Bond | None) -> None:
+        """Have the next session make a data connection of its own."""
+        self._lane.stop(PLAYED)
+        self._lane.start()
+        self._lane.bind(bond)
 
     async def _called(self, scene: Scene, visit: int, newest: int) -> None:
         """The partner calls."""

@@ -5,6 +5,7 @@ keys and certificates that are made for one play and stand nowhere else. Judges 
 what its part says next raises. Standards: RFC 5024 section 4 (the course of a session), RFC 5280 (certificates).
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
@@ -20,10 +21,12 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.net.tls.openssl import SECRET_OCTETS, has_secrets
 from smartproxy.oftp2 import stream
 from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.commands import CD, CDT, DATA, EERP, EFID, EFPA, ESID, RTR, SFID, SFPA, SSID, Command
 from smartproxy.relay.events import SharedEnd
+from smartproxy.tunnel.bond import BOND_NAME_OCTETS, Bond
 
 PARTNER: Final = "PLAYED"
 """The partner's name, and its subject's serialNumber."""
@@ -216,6 +219,13 @@ class TunnelActor(Actor):
 
     def leg_drained(self, leg: ILeg) -> None:
         """Part of ``ILegReceiver``."""
+
+
+def played_bond(proxy_id: str) -> Bond | None:
+    """A bond of a control connection that there is not; ``None`` where data connections cannot use one."""
+    if not has_secrets():
+        return None
+    return Bond(secrets.token_bytes(BOND_NAME_OCTETS), secrets.token_bytes(SECRET_OCTETS), proxy_id)
 
 
 @attrs.frozen

@@ -27,6 +27,7 @@ from smartproxy.logs.levels import Levels
 from smartproxy.logs.record import read
 from smartproxy.logs.severity import SIGNALS, Severity
 from smartproxy.net.transport.sockets import DialledStream, adopt
+from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.faults import Closing
@@ -43,6 +44,8 @@ SECONDS: Final = 5.0
 HOST: Final = "192.0.2.7"
 """Where all far ends are: an address for documents (RFC 5737)."""
 PORT: Final = 40_000
+PLAYED: Final = Closing(Cause.TUNNEL_IDLE, "played")
+"""Why connections end between two sessions."""
 
 
 class Play(Protocol):
@@ -91,12 +94,15 @@ class Unwritten:
 class Scene:
     """Where a play takes place.
 
+    :cvar NUMBER: which worker it is.
     :ivar link: the supervisor's end of the worker's link.
     :ivar events: where far ends tell what nobody hears.
     :ivar told: the names of the events that the worker told.
     :ivar unexpected: those among them that are warnings, or worse.
     :ivar places: by its port, what is told of a connection that is dialled: its far end.
     """
+
+    NUMBER: Final = 1
 
     def __init__(self, reactor: Any, play: Play) -> None:
         self.reactor = reactor
@@ -164,7 +170,7 @@ class Scene:
 
     async def _act(self) -> None:
         levels, facts = line(dict(self._log.levels.described())), line({"single": True})
-        await self.link.ask(Start, number=1, levels=[levels], facts=[facts])
+        await self.link.ask(Start, number=self.NUMBER, levels=[levels], facts=[facts])
         self.link.made_ready()
         await self._play.act(self)
         await self.link.ask(Leave)

@@ -20,8 +20,10 @@ from zope.interface import implementer
 
 from smartproxy.client.rehearsal import ClientPlay
 from smartproxy.logs.severity import SIGNALS
+from smartproxy.net.tls.openssl import has_secrets
 from smartproxy.policy.causes import Cause
 from smartproxy.server.rehearsal import ServerPlay
+from smartproxy.tunnel.contexts import ServerContext, VerifiedClient
 from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
 from smartproxy.workers import parts, scene
 from smartproxy.workers.parts import Actor, Misplayed, Part, Shown
@@ -33,8 +35,8 @@ from tests.adapters.test_workers import CrewCase
 SESSIONS = 4
 """How many each play has."""
 UNPLAYED = {
-    "server": {"Forget", "Displaced", "ClientWent", "SetLevels", "EndSession", "Portraits"},
-    "client": {"TunnelIsDown", "ServerWorkers", "CountConnections", "TryOut", "SetLevels", "EndSession", "Portraits"},
+    "server": {"Forget", "Displaced", "BondOver", "ClientWent", "SetLevels", "EndSession", "Portraits"},
+    "client": {"ServerWorkers", "CountConnections", "TryOut", "SetLevels", "EndSession", "Portraits"},
 }
 """What a supervisor says where no session begins, and what a play leaves out."""
 
@@ -104,6 +106,20 @@ class PlayTests:
         self.assertEqual((told["session.started"], told["session.ended"]), (SESSIONS, SESSIONS))
         self.assertEqual((told["file.ended"], told["file.response"]), (2 * SESSIONS, SESSIONS))
         self.assertEqual(self.scenes[0].unexpected, [])
+
+    def test_data_connections(self: Any) -> None:
+        """Each session has a data connection of its own: the first proves itself by certificates, the others by a bond."""
+        found: list[bool] = []
+        bound = ServerContext.bound
+
+        def note(context: ServerContext, connection: SSL.Connection) -> VerifiedClient | None:
+            client = bound(context, connection)
+            found.append(client is not None)
+            return client
+
+        self.patch(ServerContext, "bound", note)
+        self.play()
+        self.assertEqual(found, [False] + [has_secrets()] * (SESSIONS - 1))
 
     def test_every_word_that_a_session_takes(self: Any) -> None:
         """What a supervisor says to a worker is said, but for what belongs to no session."""
