@@ -1,10 +1,11 @@
 """The life of a worker that is played before there is one: what is played, that nothing is left, and what fails."""
 
+import contextlib
 import gc
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,14 +24,17 @@ from smartproxy.logs.severity import SIGNALS
 from smartproxy.net.tls.openssl import has_secrets
 from smartproxy.policy.causes import Cause
 from smartproxy.server.rehearsal import ServerPlay
+from smartproxy.tunnel.boxes import PrintableText
 from smartproxy.tunnel.contexts import ServerContext, VerifiedClient
+from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
 from smartproxy.workers import parts, scene
+from smartproxy.workers.link import Link
 from smartproxy.workers.parts import Actor, Misplayed, Part, Shown
 from smartproxy.workers.scene import Play, Scene, rehearse
-from smartproxy.workers.words import Post
+from smartproxy.workers.words import Post, directions
 from smartproxy.workers.worker import Worker
-from tests.adapters.test_workers import CrewCase
+from tests.adapters.test_workers import Craft, CrewCase, Serve
 
 SESSIONS = 4
 """How many each play has."""
@@ -108,7 +112,7 @@ class PlayTests:
         self.assertEqual(self.scenes[0].unexpected, [])
 
     def test_data_connections(self: Any) -> None:
-        """Each session has a data connection of its own: the first proves itself by certificates, the others by a bond."""
+        """Each session has one of its own: the first proves itself by certificates, the others by a bond."""
         found: list[bool] = []
         bound = ServerContext.bound
 
@@ -223,10 +227,48 @@ class Unrehearsed(CrewCase):
         self.assertEqual(len([each for each in self.told if each["name"] == "worker.unrehearsed"]), 1)
 
 
+class Draw(TunnelCommand):
+    """Draw what a client of TLS says at random."""
+
+    response = [(b"random", PrintableText(64))]
+
+
+class DrawingLink(Link):
+    """The table of these tests."""
+
+    allowed = directions(supervisor=[Serve, Draw])
+
+
+def _draw() -> dict[str, str]:
+    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    connection.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    drawn = connection.client_random()
+    assert drawn is not None
+    return {"random": drawn.hex()}
+
+
+class DrawingCraft(Craft):
+    """What these workers do."""
+
+    def responders(self) -> Mapping[type[TunnelCommand], Responder]:
+        """Part of ``Craft``."""
+        return {**super().responders(), Draw: _draw}
+
+
 class Rehearsed(CrewCase):
     """Workers for which the server's sessions were played."""
 
     rehearse = staticmethod(partial(rehearse, ServerPlay))
+    kind = ours = DrawingLink
+    craft = DrawingCraft
+
+    async def test_each_has_random_numbers_of_its_own(self) -> None:
+        """OpenSSL's generator, which was used in the zygote, tells no two workers the same."""
+        members = await self.both()
+        drawn = {(await member.link.ask(Draw))["random"] for _ in range(2) for member in members}
+        self.assertEqual(len(drawn), 4)
 
     async def test_a_zygote_is_as_it_would_be_without(self) -> None:
         """The zygote plays by itself, tells nothing, and has its title and its descriptors: two children, no more."""
