@@ -242,17 +242,17 @@ class ClientContext:
 
     :param proxy_ids: the servers that may be spoken to.
     :param protocol: what the connection is for (ALPN).
-    :param bond: the server is to know it; one that does not, and shows its certificate, is refused.
+    :param bonds: whether connections are to prove themselves by bonds, for which :meth:`by` gives contexts.
     """
 
     def __init__(
-        self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes, bond: Bond | None = None
+        self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes, *, bonds: bool = False
     ) -> None:
         self._pins = tuple(each.encode("ascii") for each in proxy_ids)
         self._protocol = protocol
-        self._bond = bond
-        self._key = b"" if bond is None else bond.key()
-        self._keys: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
+        self._bond: Bond | None = None
+        self._key = b""
+        self._shown: WeakKeyDictionary[SSL.Connection, tuple[bytes, bytes]] = WeakKeyDictionary()
         self._verdicts = _Verdicts()
         context = new_context(server=False, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=False)
@@ -263,22 +263,24 @@ class ClientContext:
         key = load_pem_private_key(credential.key.encode("ascii"), None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # pyOpenSSL refuses kinds of keys that it cannot use
         context.set_alpn_protos([protocol])
-        if bond is not None:
-            show_secret(context, bond.name, self._keys.__getitem__)
+        if bonds and has_secrets():
+            show_secret(context, self._shown.get)
         self._context = context
 
-    def towards(self, first: bytes) -> "ClientContext":
-        """The same for connections that say these octets before TLS: their key of the bond is another one."""
-        assert self._bond is not None, "certificates are the same for all"
+    def by(self, bond: Bond, first: bytes = b"") -> "ClientContext":
+        """The same for connections by a bond; a server that does not know it, and shows a certificate, is refused.
+
+        :param first: what they say before TLS.
+        """
         other = copy(self)
-        other._key = self._bond.key(first)
+        other._bond, other._key = bond, bond.key(first)
         return other
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection to one server."""
         connection = SSL.Connection(self._context, None)
         if self._bond is not None:
-            self._keys[connection] = self._key
+            self._shown[connection] = self._bond.name, self._key
         return connection
 
     def refusal(self, connection: SSL.Connection) -> PeerRefused | None:
