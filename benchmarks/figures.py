@@ -117,6 +117,18 @@ TABLES: Final = (
         value=lambda row: row["octets"] / row["transfer_seconds"] / 1e6,
     ),
     Table(
+        title="MB in each second by workers that have a tenth of a core each",
+        test="held streams",
+        value=lambda row: row["octets"] / row["transfer_seconds"] / 1e6,
+        digits=1,
+    ),
+    Table(
+        title="new sessions in each second by workers that have a tenth of a core each",
+        test="held sessions",
+        value=lambda row: row["sessions"] / row["seconds"],
+        digits=1,
+    ),
+    Table(
         title="sessions lost by the death of one process",
         test="death",
         value=lambda row: row["lost"],

@@ -10,8 +10,6 @@ import random
 from collections.abc import Callable, Collection
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -26,7 +24,7 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer, challenge_of
 from smartproxy.tunnel.dialling import STOPPED, dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
@@ -178,10 +176,9 @@ class ClientTunnel(Service):
         """Show the server what is newer than the control connection; until it knows, data connections show it."""
         assert self._shown is not None
         shown = credential, proxy_ids = self._shown
-        leaf = x509.load_pem_x509_certificate(credential.certificate.encode("ascii"))
         try:
-            await control.renewed(leaf.public_bytes(Encoding.DER))
-        except (TunnelFault, TunnelLost):
+            await control.renewed(credential.der, credential.proof(control.challenge))
+        except (TunnelFault, TunnelLost, ValueError):
             # When the certificate of the control connection ends, the server ends it, and it is dialled again.
             return
         if self.control is control and self._shown == shown and control.proxy_id in proxy_ids:
@@ -192,6 +189,7 @@ class ClientTunnel(Service):
             self._control_down, self._user, server.proxy_id, entrance.peer, self._clock, self._events
         )
         control.bond = Bond.of(entrance.connection, server.proxy_id)
+        control.challenge = challenge_of(entrance.connection)
         return control
 
     async def _lost(self) -> None:

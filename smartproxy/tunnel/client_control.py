@@ -98,6 +98,7 @@ class ClientControl(BoundedAMP):
     :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
     :ivar bond: what data connections may prove themselves by.
+    :ivar challenge: what this client proves by that it has the key of a newer certificate.
     :ivar held: the generation that it holds, as far as this client knows; of which store, its first answer to
         Configure says.
     """
@@ -114,6 +115,7 @@ class ClientControl(BoundedAMP):
         super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
         self.bond: Bond | None = None
+        self.challenge = b""
         self.held = GenerationId()
         self.lane: Lane | None = None
         self._down_told = down
@@ -166,9 +168,9 @@ class ClientControl(BoundedAMP):
         """A newer process of this client is about to dial the server, which takes it beside this one."""
         return self.ask(Moved).addCallback(lambda _: None)
 
-    def renewed(self, certificate: bytes) -> Deferred[None]:
+    def renewed(self, certificate: bytes, proof: bytes) -> Deferred[None]:
         """This client has another certificate by now, in DER, which holds for this connection, too."""
-        return self.ask(Renewed, certificate=certificate).addCallback(lambda _: None)
+        return self.ask(Renewed, certificate=certificate, proof=proof).addCallback(lambda _: None)
 
     def close_session(self, session: str) -> Deferred[None]:
         """Have the server end a session now."""

@@ -26,7 +26,9 @@ from weakref import WeakKeyDictionary
 import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -47,6 +49,8 @@ from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 
 _AUTHORITY_DEPTH = 1
+_CHALLENGE_OCTETS: Final = 32
+_RENEWAL: Final = b"SmartProxy renewed tunnel certificate "
 
 
 @attrs.frozen(kw_only=True)
@@ -101,6 +105,26 @@ class ClientCredential:
 
     certificate: str
     key: str = attrs.field(repr=False)
+
+    @property
+    def der(self) -> bytes:
+        """The client's own certificate."""
+        return x509.load_pem_x509_certificate(self.certificate.encode("ascii")).public_bytes(Encoding.DER)
+
+    def proof(self, challenge: bytes) -> bytes:
+        """Prove on a control connection, by its challenge, that the key of this certificate is ours.
+
+        :raises ValueError: if the key is not of the kind that tunnel certificates have.
+        """
+        key = load_pem_private_key(self.key.encode("ascii"), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("the key of a tunnel certificate is one of an elliptic curve")
+        return key.sign(_RENEWAL + challenge, ec.ECDSA(SHA256()))
+
+
+def challenge_of(control: SSL.Connection) -> bytes:
+    """What a proof on a control connection is made of, so that it is good on no other one (RFC 8446 section 7.5)."""
+    return control.export_keying_material(b"EXPORTER-SmartProxy-renewal", _CHALLENGE_OCTETS)
 
 
 class _Verdicts:
@@ -192,15 +216,26 @@ class ServerContext:
             )
         return self._client(path[0])
 
-    def recognized(self, leaf: x509.Certificate) -> VerifiedClient:
-        """The client that a certificate is for, which no handshake showed: nobody proved to be that client by it.
+    def recognized(self, leaf: x509.Certificate, challenge: bytes, proof: bytes) -> VerifiedClient:
+        """The client that proves a certificate to be its own on a control connection, by what its handshake agreed on.
 
-        :raises PeerRefused: if the authority did not issue it, or not for a client.
+        :param challenge: what :func:`challenge_of` says of the connection.
+        :param proof: what :meth:`ClientCredential.proof` makes of it.
+        :raises PeerRefused: if the authority did not issue it, or not for a client, or if the proof is none.
         """
+        key = leaf.public_key()
         try:
             leaf.verify_directly_issued_by(self._authority)
         except (ValueError, TypeError, InvalidSignature):
             raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
+        try:
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                raise InvalidSignature
+            key.verify(proof, _RENEWAL + challenge, ec.ECDSA(SHA256()))
+        except InvalidSignature:
+            raise PeerRefused(
+                cause=Cause.TUNNEL_UNPROVED, message="the client does not have the key of the newer certificate"
+            ) from None
         return self._client(leaf)
 
     def told(self, name: str, since: int, until: int, subject: str) -> VerifiedClient:

@@ -26,7 +26,7 @@ from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import line
-from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient, challenge_of
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -168,7 +168,7 @@ class ServerTunnel:
             )
         if protocol == self._kind.control:
             control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)
-            control.bond = Bond.of(connection, self._proxy_id)
+            control.bond, control.challenge = Bond.of(connection, self._proxy_id), challenge_of(connection)
             self._controls.add(control)
             return control
         if protocol == self._kind.data:
@@ -255,10 +255,10 @@ class ServerTunnel:
         """The connected processes of a client."""
         return [each for each in self._up if each.client_name == control.client_name and each.lost is None]
 
-    def _recognize(self, certificate: bytes) -> VerifiedClient:
+    def _recognize(self, certificate: bytes, challenge: bytes, proof: bytes) -> VerifiedClient:
         """The client that a certificate is for, judged as one that is shown in a handshake."""
         try:
-            client = self.context.recognized(x509.load_der_x509_certificate(certificate))
+            client = self.context.recognized(x509.load_der_x509_certificate(certificate), challenge, proof)
         except (ValueError, PeerRefused) as error:
             raise Violation(Cause.TUNNEL_UNPROVED, str(error)) from None
         if not self._withdrawn(client):

@@ -111,7 +111,8 @@ class Registry:
         name is here and answers.
     :ivar up: told of a client that is ready.
     :ivar down: told of a client that is gone, whether it was ready or not.
-    :ivar recognize: the client that a certificate in DER is for; raises :class:`Violation` if it is none of ours.
+    :ivar recognize: the client that a certificate in DER is for, by a challenge and its proof; raises
+        :class:`Violation` if it is none of ours.
     :ivar shared: whether another process of the client, which is connected, has the same data connections.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
@@ -121,7 +122,7 @@ class Registry:
     welcome: Callable[["ServerControl", int, int], Coroutine[Any, Any, Part]]
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
-    recognize: Callable[[bytes], VerifiedClient]
+    recognize: Callable[[bytes, bytes, bytes], VerifiedClient]
     shared: Callable[["ServerControl"], bool]
     configure: Callable[["ServerControl", GenerationId, bytes], None]
     call: "Call"
@@ -140,6 +141,7 @@ class ServerControl(BoundedAMP):
     :ivar desk: its data connections, where they are of this process; those of its older processes, too.
     :ivar yields: until when it lets a newer process of the client connect beside it.
     :ivar bond: what its data connections may prove themselves by.
+    :ivar challenge: what the client proves by that it has the key of a newer certificate.
     :ivar elsewhere: the sessions that workers carry or open through this client.
     """
 
@@ -160,6 +162,7 @@ class ServerControl(BoundedAMP):
         self._assembly = Assembly()
         self.desk = Desk(client.name, clock, events)
         self.bond: Bond | None = None
+        self.challenge = b""
         self.elsewhere: set[str] = set()
         self.yields = 0.0
         self._hello = Deadline(clock, self._no_hello)
@@ -331,8 +334,8 @@ class ServerControl(BoundedAMP):
         message = "the client's tunnel certificate expired and was not renewed"
         self.close(Closing(Cause.CERTIFICATE_EXPIRED, message))
 
-    def _answer_renewed(self, certificate: bytes) -> None:
-        client = self._registry.recognize(certificate)
+    def _answer_renewed(self, certificate: bytes, proof: bytes) -> None:
+        client = self._registry.recognize(certificate, self.challenge, proof)
         if client.name != self.client_name:
             raise Violation(Cause.TUNNEL_UNPROVED, "the newer certificate is for another client")
         if client.not_after > self.client.not_after:

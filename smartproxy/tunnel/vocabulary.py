@@ -46,6 +46,7 @@ _SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
 _STORE_CHARACTERS = 16
 _CERTIFICATE_OCTETS_MOST = 16 * 1024
+_PROOF_OCTETS_MOST = 256
 
 FACTS = [
     (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
@@ -248,9 +249,12 @@ class SeenCrlUrl(TunnelCommand):
 
 
 class Renewed(TunnelCommand):
-    """The client has another certificate, in DER, than the one that the control connection showed."""
+    """The client has another certificate, in DER, than the one that the control connection showed, and its key."""
 
-    arguments = [(b"certificate", Octets(_CERTIFICATE_OCTETS_MOST, 1))]
+    arguments = [
+        (b"certificate", Octets(_CERTIFICATE_OCTETS_MOST, 1)),
+        (b"proof", Octets(_PROOF_OCTETS_MOST, 1)),
+    ]
 
 
 _CLIENT, _SERVER = Side.CLIENT, Side.SERVER

@@ -400,9 +400,18 @@ class Alerts(SitePageCase):
         rule = {"name": "night", "text": "tunnel.down", "description": "at night", "valid_until": "2026-12-01T06:00"}
         self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "soon"}).status, 422)
         self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "2026-11-01T00:00"}).status, 422)
-        self.assertEqual(self.alice.post("/ignore", rule).status, 303)
+        shown = words(self.alice.post("/ignore", rule))
+        for text in ("Add the rule", "tunnel.down", "it would have silenced 1", "at night"):
+            self.assertIn(text, shown)
+        self.assertIn("Nothing is ignored.", words(self.alice.get("/ignore")))
+        self.assertEqual(self.alice.post("/ignore", {**rule, "step": "do"}).status, 303)
         self.assertIn("it would have silenced 1", words(self.alice.get("/ignore")))
-        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up"}).status, 303)
+        shown = words(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up"}))
+        for text in ("text tunnel.down tunnel.up", "it would have silenced 0"):
+            self.assertIn(text, shown)
+        self.assertEqual(self.alice.post("/ignore/night", rule).status, 303)
+        self.assertIn("Nothing was changed", words(self.alice.get("/ignore")))
+        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up", "step": "do"}).status, 303)
         with self.store.reading() as session:
             (found,) = ignore_rules.listed(session)
         self.assertEqual((found.rule.text, found.rule.description), ("tunnel.up", "at night"))
@@ -420,7 +429,9 @@ class Alerts(SitePageCase):
             for number in self.numbers("internal.error", "tunnel.down")
         ]
         self.assertEqual(["Ignore such events" in each for each in pages], [False, True])
-        self.alice.post("/ignore", {"name": "bugs", "text": "internal.error"})
+        doubted = {"name": "bugs", "text": "internal.error"}
+        self.assertIn("no rule silences internal.error", words(self.alice.post("/ignore", doubted)))
+        self.alice.post("/ignore", {**doubted, "step": "do"})
         page = self.alice.get("/ignore")
         self.assertIn("no rule silences internal.error", words(page))
         undo = re.search(r'action="(/history/[0-9]+/undo)"', page.body.decode())
@@ -436,7 +447,7 @@ class Alerts(SitePageCase):
     def test_rule_in_conflict(self) -> None:
         """Who changes or removes a rule that somebody else changed meanwhile reads who did, and what is different."""
         rule = {"name": "night", "text": "tunnel.down", "description": "at night"}
-        self.alice.post("/ignore", rule)
+        self.alice.post("/ignore", {**rule, "step": "do"})
         shown = re.search(r'name="seen" value="([0-9a-f]+)"', self.alice.get("/ignore/night").body.decode())
         assert shown is not None
         with self.change() as change:
@@ -450,7 +461,8 @@ class Alerts(SitePageCase):
             self.assertEqual(ignore_rules.find(session, "night").entry.text, "tunnel.up")
         seen = re.search(r'name="seen" value="([0-9a-f]+)"', answer.body.decode())
         assert seen is not None
-        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.lost", "seen": seen[1]}).status, 303)
+        sent = {**rule, "text": "tunnel.lost", "seen": seen[1], "step": "do"}
+        self.assertEqual(self.alice.post("/ignore/night", sent).status, 303)
         with self.store.reading() as session:
             self.assertEqual(ignore_rules.find(session, "night").entry.text, "tunnel.lost")
 

@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -28,7 +26,6 @@ from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
-from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
 from smartproxy.tunnel.kinds import SMART, TunnelKind, plain
 from smartproxy.tunnel.server_control import ServerControl
@@ -772,11 +769,6 @@ class SeveralClientsTests(SynchronousTestCase):
         self.assertEqual(self.another("inner-2").control.held.number, 4)
 
 
-def _der(shown: ClientCredential) -> bytes:
-    """The certificate that a client shows, in DER."""
-    return x509.load_pem_x509_certificate(shown.certificate.encode("ascii")).public_bytes(Encoding.DER)
-
-
 class CertificateLifeTests(SynchronousTestCase):
     """A client is served for as long as the backend renews its certificate."""
 
@@ -825,15 +817,31 @@ class CertificateLifeTests(SynchronousTestCase):
     def test_renewed_for_somebody_else(self) -> None:
         """A certificate of another client, or of another authority, or none, ends the tunnel and prolongs nothing."""
         other = TestCa.root("Somebody").issue("inner-1", purposes=[CLIENT_AUTH])
-        for shown in (_der(inner("inner-2")), _der(credential(other)), b"no certificate"):
+        for shown in (inner("inner-2"), credential(other), None):
             control = self.server.control
             known = control.client
-            self.client.control.renewed(shown).addErrback(lambda failure: None)
+            certificate = b"no certificate" if shown is None else shown.der
+            proof = (shown or inner()).proof(control.challenge)
+            self.client.control.renewed(certificate, proof).addErrback(lambda failure: None)
             self.network.settle()
             self.assertIs(known, control.client)
             self.assertIsNotNone(control.lost)
             self.network.advance(5)
         self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))
+
+    def test_renewed_without_the_key(self) -> None:
+        """Who has a newer certificate and not its key, or a proof from another connection, prolongs nothing."""
+        newer = inner()
+        for proof in (self.shown.proof(self.server.control.challenge), newer.proof(bytes(32)), b"no proof"):
+            control = self.server.control
+            known = control.client
+            self.client.control.renewed(newer.der, proof).addErrback(lambda failure: None)
+            self.network.settle()
+            self.assertIs(known, control.client)
+            self.assertIsNotNone(control.lost)
+            self.network.advance(5)
+        self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))
+        self.assertEqual(self.client.control.challenge, self.server.control.challenge)
 
     def test_renewed_after_its_removal(self) -> None:
         """A certificate that is withdrawn already ends the tunnel."""
