@@ -26,9 +26,7 @@ from weakref import WeakKeyDictionary
 import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -44,13 +42,12 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
 from smartproxy.tunnel.bond import Bond
+from smartproxy.tunnel.credential import ClientCredential, has_key
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 
 _AUTHORITY_DEPTH = 1
-_CHALLENGE_OCTETS: Final = 32
-_RENEWAL: Final = b"SmartProxy renewed tunnel certificate "
 
 
 @attrs.frozen(kw_only=True)
@@ -97,34 +94,6 @@ class VerifiedServer:
     """A server that proved its Proxy ID; made by :class:`ClientContext` only."""
 
     proxy_id: str
-
-
-@attrs.frozen(kw_only=True)
-class ClientCredential:
-    """What a client shows: PEM, from the backend; the key is kept in memory only."""
-
-    certificate: str
-    key: str = attrs.field(repr=False)
-
-    @property
-    def der(self) -> bytes:
-        """The client's own certificate."""
-        return x509.load_pem_x509_certificate(self.certificate.encode("ascii")).public_bytes(Encoding.DER)
-
-    def proof(self, challenge: bytes) -> bytes:
-        """Prove on a control connection, by its challenge, that the key of this certificate is ours.
-
-        :raises ValueError: if the key is not of the kind that tunnel certificates have.
-        """
-        key = load_pem_private_key(self.key.encode("ascii"), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("the key of a tunnel certificate is one of an elliptic curve")
-        return key.sign(_RENEWAL + challenge, ec.ECDSA(SHA256()))
-
-
-def challenge_of(control: SSL.Connection) -> bytes:
-    """What a proof on a control connection is made of, so that it is good on no other one (RFC 8446 section 7.5)."""
-    return control.export_keying_material(b"EXPORTER-SmartProxy-renewal", _CHALLENGE_OCTETS)
 
 
 class _Verdicts:
@@ -219,23 +188,18 @@ class ServerContext:
     def recognized(self, leaf: x509.Certificate, challenge: bytes, proof: bytes) -> VerifiedClient:
         """The client that proves a certificate to be its own on a control connection, by what its handshake agreed on.
 
-        :param challenge: what :func:`challenge_of` says of the connection.
-        :param proof: what :meth:`ClientCredential.proof` makes of it.
+        :param challenge: what :func:`~smartproxy.tunnel.credential.challenge_of` says of the connection.
+        :param proof: what its :class:`~smartproxy.tunnel.credential.ClientCredential` makes of it.
         :raises PeerRefused: if the authority did not issue it, or not for a client, or if the proof is none.
         """
-        key = leaf.public_key()
         try:
             leaf.verify_directly_issued_by(self._authority)
         except (ValueError, TypeError, InvalidSignature):
             raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
-        try:
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                raise InvalidSignature
-            key.verify(proof, _RENEWAL + challenge, ec.ECDSA(SHA256()))
-        except InvalidSignature:
+        if not has_key(leaf, challenge, proof):
             raise PeerRefused(
                 cause=Cause.TUNNEL_UNPROVED, message="the client does not have the key of the newer certificate"
-            ) from None
+            )
         return self._client(leaf)
 
     def told(self, name: str, since: int, until: int, subject: str) -> VerifiedClient:

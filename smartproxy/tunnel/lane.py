@@ -19,7 +19,8 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.bond import Bond
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, VerifiedServer
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.dialling import dial
 from smartproxy.tunnel.entrance import Entrance

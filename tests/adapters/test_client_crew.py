@@ -33,7 +33,7 @@ from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreac
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.openings import SessionFacts, Way
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.marks import TICKET_OCTETS
