@@ -288,6 +288,12 @@ class Pair:
             if collected is not None:
                 collected.flush()
 
+    def rest(self) -> None:
+        """Have ours rest whatever it does; Twisted's has no rest, and is seen to do the same."""
+        for carrier in self.carriers:
+            if not carrier.gone:
+                getattr(carrier.protocol, "rest", int)()
+
     def seen(self) -> list[tuple[bytes, int, str | None]]:
         """What each protocol saw."""
         return [(bytes(each.octets), each.handshakes, each.end) for each in self.witnesses]
@@ -298,7 +304,7 @@ Step = tuple[str, int, int]
 
 def script(source: random.Random) -> list[Step]:
     """Random steps: what, which side, how much."""
-    kinds = ["write"] * 8 + ["pump"] * 6 + ["pause", "resume", "small", "rest"] * 2 + ["lose", "abort", "cut", "garble"]
+    kinds = ["write"] * 8 + ["pump"] * 6 + ["pause", "resume", "small"] * 2 + ["lose", "abort", "cut", "garble"]
     sizes = (1, 100, 2048, 16384, 16385, 40000, 99999, 300_000)
     return [(source.choice(kinds), source.randrange(2), source.choice(sizes)) for _ in range(source.randrange(3, 20))]
 
@@ -317,9 +323,6 @@ def play(pair: Pair, steps: list[Step]) -> list[tuple[bytes, int, str | None]]:
             case "small":
                 # To its end: how far a part of it gets depends on when a transport hands on what it collected.
                 pair.pump(max(500, size // 50))
-            case "rest":
-                # Twisted's has no rest; what a peer sees of ours is the same.
-                getattr(carrier.protocol, "rest", int)()
             case "pause":
                 line.pauseProducing()
             case "resume":
@@ -341,6 +344,7 @@ def play(pair: Pair, steps: list[Step]) -> list[tuple[bytes, int, str | None]]:
                 if shaken and not carrier.gone and carrier.end is None and not carrier.far.losing:
                     carrier.queue += b"\x17\x03\x03\x00\x20" + bytes(32)
         pair.flush()
+        pair.rest()
     for witness in pair.witnesses:
         if witness.end is None:
             witness.line.resumeProducing()
