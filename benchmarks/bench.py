@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 import figures
+import shares
 from measures import Load, LoadFailed, Proxy
 
 ENDLESS: Final = 10**13
@@ -20,6 +21,9 @@ CARRIED_SECONDS: Final = 0.8
 
 DEATH_SESSIONS: Final = 100
 """Sessions that rest when a worker is killed."""
+
+WORKER_SHARE: Final = 0.1
+"""Of a core: what each worker may use where it is measured whether more of them bring more."""
 
 QUIET_SECONDS: Final = 3.0
 """After which idle sessions have given back what they can."""
@@ -94,6 +98,7 @@ class Bench:
         for kind in (Bulk(buffer=65535, sessions=8), Bulk(buffer=2048, sessions=8)):
             self._stream(kind)
         self.idle()
+        self.held_workers()
         self.deaths()
 
     def rest(self) -> None:
@@ -129,6 +134,24 @@ class Bench:
             for number, proxy in self.turns(self.proxies):
                 options = {**shared, "parallel": kind.sessions, "seconds": self.seconds, "size": ENDLESS}
                 self._measure("bulk", kind.cell, proxy, number, settle=0.1, **options)
+
+    def held_workers(self) -> None:
+        """Large files and new sessions by workers that have a small share of a core each, and others all they need."""
+        if not shares.possible():
+            self.say("workers cannot be held to a share of a core here")
+            return
+        counted = [proxy for proxy in self.proxies if proxy.name.endswith(("worker", "workers"))]
+        options: dict[str, Any] = {"credit": 64, "seconds": max(self.seconds, 3.0)}
+        streams = {**options, "buffer": 65535, "parallel": 16, "size": ENDLESS}
+        calls = {**options, "buffer": 2048, "parallel": 16, "sessions": 10**6}
+        for test, cell, sent in (
+            ("held streams", "65535 octets, 16 sessions", streams),
+            ("held sessions", "16 at a time, one file each", calls),
+        ):
+            with self.station(buffer=sent["buffer"], credit=64):
+                for number, proxy in self.turns(counted):
+                    with shares.held(proxy.all_workers(), WORKER_SHARE):
+                        self._measure(test, cell, proxy, number, **sent)
 
     def deaths(self) -> None:
         """Kill a worker of the outer hop while sessions rest: how many are lost, and when the next one is there."""

@@ -9,7 +9,6 @@ line. Rounds take turns. A ratio of 1 says that the proxy costs a far partner no
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import figures
 from bench import ENDLESS
+from compare import machine
 from daemons import BenchSite, free_port
 from long_line import FAR
 from measures import Load, Proxy
@@ -73,23 +73,10 @@ def measure(load: Load, proxies: list[Proxy], rounds: int, seconds: float) -> li
                         finally:
                             station.terminate()
                             station.wait()
-                        rate = result["octets"] / (result["transfer_seconds"] or seconds) / 1e6
-                        print(f"{cell}, {proxy.name}: {rate:.2f} MB/s", file=sys.stderr)
-                        rows.append({"cell": cell, "name": proxy.name, "round": number, "rate": rate, **result})
+                        result["transfer_seconds"] = result["transfer_seconds"] or seconds
+                        print(f"bench: {cell}, {proxy.name}", file=sys.stderr)
+                        rows.append({"test": "far", "cell": cell, "pair": proxy.name, "round": number, **result})
     return rows
-
-
-def lines(rows: list[figures.Row]) -> Iterator[str]:
-    """The table: MB/s, and the ratio of each round's pair."""
-    yield "MB in each second over 80 ms and 100 Mbit/s: direct, SmartProxy, ratio (median; least to most of the rounds)"
-    for cell in dict.fromkeys(row["cell"] for row in rows):
-        rates = {
-            name: [row["rate"] for row in rows if (row["cell"], row["name"]) == (cell, name)]
-            for name in (figures.DIRECT, figures.OURS)
-        }
-        ratios = [ours / direct for direct, ours in zip(rates[figures.DIRECT], rates[figures.OURS], strict=True)]
-        middle = [statistics.median(values) for values in (*rates.values(), ratios)]
-        yield f"{cell:<52} {middle[0]:6.2f} {middle[1]:6.2f} {middle[2]:5.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
@@ -98,6 +85,7 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
         CONGESTION.write_text(arguments.congestion)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     folder = Path(tempfile.mkdtemp(prefix="far-"))
+    facts = machine()
     site = BenchSite(reactor, folder, free_port(), address=EVERYWHERE)
     try:
         await site.open()
@@ -111,9 +99,9 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
     finally:
         await site.stop()
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    arguments.json.write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
     print(f"congestion control: {CONGESTION.read_text().strip()}")
-    for line in lines(rows):
+    for line in figures.lines(rows):
         print(line)
 
 

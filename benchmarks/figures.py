@@ -112,6 +112,23 @@ TABLES: Final = (
     ),
     Table(title="MiB of memory of both hops at rest", test="at rest", value=lambda row: _both(row) / 1024, digits=0),
     Table(
+        title="MB in each second over a line of 100 Mbit/s with a round trip of 80 ms",
+        test="far",
+        value=lambda row: row["octets"] / row["transfer_seconds"] / 1e6,
+    ),
+    Table(
+        title="MB in each second by workers that have a tenth of a core each",
+        test="held streams",
+        value=lambda row: row["octets"] / row["transfer_seconds"] / 1e6,
+        digits=1,
+    ),
+    Table(
+        title="new sessions in each second by workers that have a tenth of a core each",
+        test="held sessions",
+        value=lambda row: row["sessions"] / row["seconds"],
+        digits=1,
+    ),
+    Table(
         title="sessions lost by the death of one process",
         test="death",
         value=lambda row: row["lost"],
@@ -132,7 +149,7 @@ TABLES: Final = (
 class Figure:
     """What one program reached.
 
-    :ivar ratio: to the first program.
+    :ivar ratio: to the first of the other programs; where there is none, to the station itself.
     """
 
     median: float
@@ -149,7 +166,8 @@ def figures(rows: Sequence[Row], table: Table) -> Iterator[tuple[str, dict[str, 
         for row in mine:
             if row["cell"] == cell:
                 values.setdefault(row["pair"], {})[row["round"]] = table.value(row)
-        base = next((rounds for pair, rounds in values.items() if pair != DIRECT), {})
+        others = (rounds for pair, rounds in values.items() if pair not in (DIRECT, OURS))
+        base = next(others, values.get(DIRECT, {}))
         found = {}
         for pair, rounds in values.items():
             ratios = [value / base[number] for number, value in rounds.items() if base.get(number)]

@@ -93,8 +93,14 @@ class Proxy:
 
     def workers(self) -> list[int]:
         """The processes of the outer hop that carry sessions, where there are such: children of its only child."""
-        children = tree([self.outer])[1:] if self.several and self.outer is not None else []
-        return children[1:]
+        return self._carriers(self.outer)
+
+    def all_workers(self) -> list[int]:
+        """Those of both hops."""
+        return self._carriers(self.outer) + self._carriers(self.inner)
+
+    def _carriers(self, hop: int | None) -> list[int]:
+        return tree([hop])[2:] if self.several and hop is not None else []
 
     def cpu(self) -> tuple[float, float]:
         """CPU seconds of the outer and the inner hop."""

@@ -138,6 +138,7 @@ def _ours(session: Session) -> Iterator[WatchedEnd]:
             yield WatchedEnd(
                 cause=Cause.ENDING_CHANGE_OVER,
                 what=f"the use of the present certificate of our identity {row.name}",
+                name=row.name,
                 until=row.planned_since,
                 advice="see that all partners have its successor: smartproxy identity show "
                 f"{row.name} --planned -o FILE",

@@ -92,8 +92,8 @@ def _rung(step: RecordedStep) -> Rung:
 
 
 def _figure(count: str | int) -> str:
-    """A whole number in groups of three digits."""
-    return f"{int(count):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    """A whole number in groups of three digits; a plain space divides them, since a page writes out all others."""
+    return f"{int(count):,}".replace(",", " ")
 
 
 def _words(command: str, fields: Mapping[str, str | int]) -> str:

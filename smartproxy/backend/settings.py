@@ -20,7 +20,7 @@ from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, dump
 from smartproxy.policy.schema import ObjectOf, Optional, declared
-from smartproxy.policy.values import Member, Whole
+from smartproxy.policy.values import Member, ValueKind, Whole
 
 _TABLES = frozenset(
     {
@@ -47,13 +47,18 @@ FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """A setting: its dotted name, its default, the value that was set, if one was, and the numbers that it may be."""
+    """A setting: its dotted name, its default, the value that was set, if one was, and what it may be.
+
+    :ivar range: what it may be, in words.
+    :ivar unit: what its number counts.
+    """
 
     name: str
     default: object
     value: object
     is_set: bool
     range: str | None
+    unit: str | None
 
 
 def defaults() -> Mapping[str, object]:
@@ -68,9 +73,16 @@ def listed(session: Session, prefix: str = "") -> list[Setting]:
     :raises NotFound: when there is none.
     """
     rows = {row.name: row.value for row in session.scalars(select(SettingRow))}
-    ranges = dict(_ranges(Configuration, ""))
+    kinds = dict(_kinds(Configuration, ""))
     found = [
-        Setting(name=name, default=default, value=rows.get(name, default), is_set=name in rows, range=ranges.get(name))
+        Setting(
+            name=name,
+            default=default,
+            value=rows.get(name, default),
+            is_set=name in rows,
+            range=_range(kinds.get(name)),
+            unit=_unit(kinds.get(name)),
+        )
         for name, default in defaults().items()
         if name == prefix or not prefix or name.startswith(prefix.rstrip(".") + ".")
     ]
@@ -203,15 +215,28 @@ def _unknown(name: str) -> NotFound:
     return NotFound(f"there is no setting {name!r}{meant}")
 
 
-def _ranges(cls: type[Any], name: str) -> Iterator[tuple[str, str]]:
+def _kinds(cls: type[Any], name: str) -> Iterator[tuple[str, ValueKind]]:
     for key, kind in declared(cls).items():
         inner = f"{name}.{key}" if name else key
         if isinstance(kind, ObjectOf):
-            yield from _ranges(kind.cls, inner)
-        elif isinstance(kind, Whole):
-            yield inner, f"{kind.limit.least} to {kind.limit.most} {kind.limit.unit}"
-        elif isinstance(within := kind.within if isinstance(kind, Optional) else kind, Member):
-            yield inner, ", ".join(str(member.value) for member in within.members)
+            yield from _kinds(kind.cls, inner)
+        else:
+            yield inner, kind.within if isinstance(kind, Optional) else kind
+
+
+def _range(kind: ValueKind | None) -> str | None:
+    match kind:
+        case Whole():
+            return f"{kind.limit.least} to {kind.limit.most} {kind.limit.unit}"
+        case Member():
+            return ", ".join(str(member.value) for member in kind.members)
+        case _:
+            return None
+
+
+def _unit(kind: ValueKind | None) -> str | None:
+    """What a number counts; a port, whose unit stands in brackets, counts nothing."""
+    return kind.limit.unit if isinstance(kind, Whole) and not kind.limit.unit.startswith("(") else None
 
 
 def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:

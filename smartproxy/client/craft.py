@@ -39,6 +39,7 @@ from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.openings import SessionFacts
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.control import Answer, Responder
@@ -117,7 +118,8 @@ class ClientCraft:
 
         return answer
 
-    def _up(self, lane: DataLane) -> None:
+    def _up(self, lane: DataLane, bond: Bond | None) -> None:
+        lane.bind(bond)
         if lane.pool is None:
             lane.start()
 

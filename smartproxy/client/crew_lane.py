@@ -10,7 +10,8 @@ from typing import Any
 from smartproxy.client.words import KnowServer, ServerWorkers, TunnelIsDown, TunnelIsUp
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
-from smartproxy.tunnel.contexts import Bond, ClientCredential
+from smartproxy.tunnel.bond import Bond
+from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing
 from smartproxy.workers.members import CrewMember
 
@@ -45,6 +46,7 @@ class CrewLane:
         self._host = host
         self._port = port
         self._shown: dict[str, object] = {}
+        self._bond: Bond | None = None
         self._up = False
         self._workers: Sequence[int] = ()
 
@@ -54,11 +56,13 @@ class CrewLane:
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Part of ``Lane``."""
-        self._shown = {
+        shown: dict[str, object] = {
             "certificate": credential.certificate.encode("ascii"),
             "key": credential.key.encode("ascii"),
             "proxy_ids": " ".join(sorted(proxy_ids)),
         }
+        if self._shown != shown:
+            self._shown, self._bond = shown, None
         self.bring_all()
 
     def bring_all(self) -> None:
@@ -67,12 +71,15 @@ class CrewLane:
             self._tell(KnowServer, **self._known())
 
     def bind(self, bond: Bond | None) -> None:
-        """Part of ``Lane``: workers show their certificates."""
+        """Part of ``Lane``: workers are told of it as soon as the tunnel is up."""
+        self._bond = bond
+        if self._up:
+            self.start()
 
     def start(self) -> None:
         """Part of ``Lane``."""
         self._up = True
-        self._tell(TunnelIsUp, server=self.number)
+        self._tell(TunnelIsUp, server=self.number, bond=self._bond)
 
     def serve(self, workers: Sequence[int]) -> None:
         """Part of ``Lane``."""
@@ -82,7 +89,7 @@ class CrewLane:
 
     def stop(self, why: Closing) -> None:
         """Part of ``Lane``."""
-        self._up, self._workers = False, ()
+        self._up, self._workers, self._bond = False, (), None
         self._tell(TunnelIsDown, server=self.number, cause=why.cause, message=why.message)
 
     async def bring(self, member: CrewMember, *, knows: bool) -> None:
@@ -97,7 +104,7 @@ class CrewLane:
         if not self._up:
             await member.link.ask(TunnelIsDown, server=self.number, cause=Cause.TUNNEL_LOST, message="not up yet")
             return
-        await member.link.ask(TunnelIsUp, server=self.number)
+        await member.link.ask(TunnelIsUp, server=self.number, bond=self._bond)
         if self._workers and self._keeps:
             await member.link.ask(ServerWorkers, server=self.number, workers=self._workers)
 

@@ -12,6 +12,7 @@ from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.relay.openings import Way
+from smartproxy.tunnel.bond import BondValue
 from smartproxy.tunnel.boxes import Choice, Number, Octets, PrintableText, Records
 from smartproxy.tunnel.control import Directions
 from smartproxy.tunnel.faults import OpeningFailed
@@ -50,9 +51,9 @@ class KnowServer(TunnelCommand):
 
 
 class TunnelIsUp(TunnelCommand):
-    """The tunnel to a server is up: keep data connections ready."""
+    """The tunnel to a server is up: keep data connections ready, which prove themselves by its bond if there is one."""
 
-    arguments = [(b"server", Number())]
+    arguments = [(b"server", Number()), (b"bond", BondValue(optional=True))]
 
 
 class TunnelIsDown(TunnelCommand):

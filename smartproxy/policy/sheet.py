@@ -285,11 +285,25 @@ def _text(sheet: Sheet) -> str:
     for section in sheet.sections:
         lines += ["", section.title, "-" * len(section.title)]
         for row in section.rows:
-            for number, value in enumerate(row.values):
-                lines.append(f"{row.label if not number else '':<{_LABEL}}{_printable(value)}")
+            lines += _beside(row)
         for sentence in section.sentences:
             lines += _wrapped(sentence, first="- ", rest="  ")
     return "\n".join(lines) + "\n"
+
+
+def _beside(row: SheetRow) -> Iterator[str]:
+    """A label with its values beside it; a value with a word that is too long for that stands below it, unbroken."""
+    label, room = row.label, _WIDTH - _LABEL
+    for value in map(_printable, row.values):
+        if max(map(len, value.split()), default=0) > room:
+            if label:
+                yield label
+            yield from textwrap.wrap(value, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+        else:
+            for line in textwrap.wrap(value, room) or [""]:
+                yield f"{label:<{_LABEL}}{line}".rstrip()
+                label = ""
+        label = ""
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> Iterable[str]:

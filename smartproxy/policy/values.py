@@ -105,10 +105,11 @@ def _text(value: object, where: str, most: int) -> str:
     if not isinstance(value, str):
         raise wrong(value, where, "a text")
     if not 1 <= len(value) <= most:
+        message = f"has {len(value)} characters; has to have between 1 and {most}"
         raise DocumentRefused(
             where=where,
             cause=Cause.DOCUMENT_SIZE,
-            message=f"has {len(value)} characters; has to have between 1 and {most}",
+            message=message if value else f"is empty; has to have between 1 and {most} characters",
         )
     return value
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import attrs
-from cryptography import x509
 from twisted.internet.defer import Deferred
 
 from smartproxy.logs.emit import Events
@@ -31,7 +30,6 @@ from smartproxy.server.words import (
     Assign,
     BeginCall,
     Blame,
-    ClientRenewed,
     Displaced,
     EndCall,
     Left,
@@ -41,10 +39,8 @@ from smartproxy.server.words import (
     SourceGone,
     Spoke,
 )
-from smartproxy.tunnel.contexts import PeerRefused
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import OpeningFailed, Violation
-from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import SeenCrlUrl, TunnelCommand
 from smartproxy.workers.members import CrewMember, tell_lost
@@ -80,7 +76,6 @@ class Claims:
 
     :param gate: counts places and faults.
     :param desks: the daemon.
-    :param tunnel: knows the clients.
     :param sources: reports missing source addresses.
     :param events: where the end of sessions is told that a worker cannot tell any more.
     :param turns: the connections of all workers whose TLS has not begun.
@@ -92,7 +87,6 @@ class Claims:
         member: CrewMember,
         gate: Gate,
         desks: Desks,
-        tunnel: ServerTunnel,
         sources: Sources,
         events: Events,
         turns: Turns[Visit],
@@ -103,7 +97,6 @@ class Claims:
         self._relieved = relieved
         self._gate = gate
         self._desks = desks
-        self._tunnel = tunnel
         self._sources = sources
         self._events = events
         self._visits: dict[int, tuple[str, Visit]] = {}
@@ -150,7 +143,6 @@ class Claims:
             BeginCall: self._begin_call,
             EndCall: self._end_call,
             SourceGone: self._source_missing,
-            ClientRenewed: self._client_renewed,
         }
 
     # Connections.
@@ -246,15 +238,6 @@ class Claims:
 
     def _crl_url_seen(self, url: str, ca: str) -> None:
         self._desks.crl_url_seen(url, ca)
-
-    def _client_renewed(self, certificate: bytes) -> None:
-        try:
-            client = self._tunnel.context.recognized(x509.load_der_x509_certificate(certificate))
-        except (ValueError, PeerRefused) as error:
-            raise _violation(str(error)) from None
-        control = self._tunnel.named(client.name)
-        if control is not None:
-            control.renewed(client)
 
 
 def _of(partner: str) -> str:

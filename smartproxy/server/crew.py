@@ -35,6 +35,8 @@ from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.held import HeldFactory
 from smartproxy.server.words import (
+    SUBJECT_OCTETS_MOST,
+    BondOver,
     CallPartner,
     ClientCame,
     ClientWent,
@@ -47,6 +49,7 @@ from smartproxy.server.words import (
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
+from smartproxy.tunnel.places import preamble
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import TunnelCommand
@@ -149,12 +152,15 @@ class ServerCrew(CrewSessions):
     def client_came(self, control: ServerControl) -> None:
         """A client is connected: its data connections are taken."""
         for member in self._crew.started:
-            member.link.tell(ClientCame, **_known(control))
+            member.link.tell(ClientCame, **_known(control, member))
 
-    def client_went(self, name: str, why: Closing) -> None:
-        """A client is gone: its data connections end."""
+    def client_went(self, control: ServerControl, why: Closing, *, last: bool) -> None:
+        """A control connection is over, and its bond; with the last one of a client, its data connections end."""
         for member in self._crew.started:
-            member.link.tell(ClientWent, client=name, cause=why.cause, message=why.message)
+            if control.bond is not None:
+                member.link.tell(BondOver, bond=control.bond.name)
+            if last:
+                member.link.tell(ClientWent, client=control.client_name, cause=why.cause, message=why.message)
 
     def condition(self) -> tuple[ToldWorker, ...]:
         """Each worker for an operator."""
@@ -238,13 +244,13 @@ class ServerCrew(CrewSessions):
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self._tunnel, self.sources, self._events, self._turns, relieved
+            member, self._gate, self._desks, self.sources, self._events, self._turns, relieved
         )
         return claims.responders()
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
         """Bring a worker the clients, and the configuration if it was not born with it."""
-        brought = [member.link.ask(ClientCame, **_known(control)) for control in self._tunnel.controls]
+        brought = [member.link.ask(ClientCame, **_known(control, member)) for control in self._tunnel.controls]
         if member.lessons < self._crew.lessons:
             brought.append(member.link.ask(Forget) if self._part is None else self._bring(member))
         return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
@@ -303,6 +309,14 @@ class ServerCrew(CrewSessions):
             os.close(before)
 
 
-def _known(control: ServerControl) -> dict[str, Any]:
-    """What a worker has to know of a client."""
-    return {"client": control.client_name, "until": int(control.client.not_after.timestamp())}
+def _known(control: ServerControl, member: CrewMember) -> dict[str, Any]:
+    """What a worker has to know of a client: of its bond, the key of the worker's own data connections alone."""
+    client, bond = control.client, control.bond
+    return {
+        "client": client.name,
+        "since": int(client.not_before.timestamp()),
+        "until": int(client.not_after.timestamp()),
+        "subject": client.subject.encode()[:SUBJECT_OCTETS_MOST],
+        "bond": None if bond is None else bond.name,
+        "key": None if bond is None else bond.key(preamble(member.number)),
+    }

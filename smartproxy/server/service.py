@@ -243,8 +243,8 @@ class ServerService(DmzService):
     def tunnel_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone; without any client, ports are closed, and configuration and keys are dropped."""
         self.carriers.gone(control)
-        if self.crew is not None and self.tunnel.named(control.client_name) is None:
-            self.crew.client_went(control.client_name, why)
+        if self.crew is not None:
+            self.crew.client_went(control, why, last=self.tunnel.named(control.client_name) is None)
         self._listen_for_partners(NO_CLIENT)
         if not self.tunnel.controls:
             self._forget(Cause.TUNNEL_NONE, NO_CLIENT)

@@ -7,8 +7,10 @@ field is bounded; see :mod:`smartproxy.workers.words`.
 from collections.abc import Mapping
 from typing import Self
 
+from smartproxy.net.tls.openssl import SECRET_OCTETS
 from smartproxy.policy.admission import Denied
 from smartproxy.policy.penalties import Fault
+from smartproxy.tunnel.bond import BOND_NAME_OCTETS
 from smartproxy.tunnel.boxes import Number, Octets, PrintableText
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault
 from smartproxy.tunnel.places import PlacedTicket
@@ -19,7 +21,7 @@ from smartproxy.workers.words import ADDRESS, CODE, NAME, SENTENCE, SESSION, dir
 _VISIT = Number()
 _MILLISECONDS = Number(3_600_000)
 _TIME_MOST = 2**40
-_CERTIFICATE_OCTETS_MOST = 16 * 1024
+SUBJECT_OCTETS_MOST = 2_000
 
 
 class NoPlace(TunnelFault):
@@ -86,13 +88,29 @@ class Displaced(TunnelCommand):
 
 
 class ClientCame(TunnelCommand):
-    """A client has a control connection; its newest certificate is good ``until`` then, in seconds since 1970."""
+    """A client has a control connection, which showed a certificate that is good from ``since`` until ``until``.
 
-    arguments = [(b"client", NAME), (b"until", Number(_TIME_MOST))]
+    These are seconds since 1970. ``key`` is that of the client's data connections to this worker, if there is a bond.
+    """
+
+    arguments = [
+        (b"client", NAME),
+        (b"since", Number(_TIME_MOST)),
+        (b"until", Number(_TIME_MOST)),
+        (b"subject", Octets(SUBJECT_OCTETS_MOST, 0)),
+        (b"bond", Octets(BOND_NAME_OCTETS, optional=True)),
+        (b"key", Octets(SECRET_OCTETS, optional=True)),
+    ]
+
+
+class BondOver(TunnelCommand):
+    """A control connection is over, and its bond with it."""
+
+    arguments = [(b"bond", Octets(BOND_NAME_OCTETS))]
 
 
 class ClientWent(TunnelCommand):
-    """A client's control connection is over; its data connections end."""
+    """A client's last control connection is over; its data connections end."""
 
     arguments = [(b"client", NAME), (b"cause", CODE), (b"message", SENTENCE)]
 
@@ -167,17 +185,21 @@ class SourceGone(TunnelCommand):
     arguments = [(b"address", ADDRESS), (b"partner", NAME)]
 
 
-class ClientRenewed(TunnelCommand):
-    """A client made a data connection with a certificate, in DER, that ends later than those before."""
-
-    arguments = [(b"certificate", Octets(_CERTIFICATE_OCTETS_MOST, 1))]
-
-
 class ServerLink(Link):
     """A link of the server."""
 
     allowed = directions(
-        supervisor=[PutInForce, Forget, PartnerCame, DataCame, Displaced, ClientCame, ClientWent, CallPartner],
+        supervisor=[
+            PutInForce,
+            Forget,
+            PartnerCame,
+            DataCame,
+            Displaced,
+            ClientCame,
+            BondOver,
+            ClientWent,
+            CallPartner,
+        ],
         worker=[
             Spoke,
             Left,
@@ -189,7 +211,6 @@ class ServerLink(Link):
             BeginCall,
             EndCall,
             SourceGone,
-            ClientRenewed,
         ],
     )
 

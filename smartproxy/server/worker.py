@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
@@ -37,9 +36,9 @@ from smartproxy.server.words import (
     Assign,
     BeginCall,
     Blame,
+    BondOver,
     CallPartner,
     ClientCame,
-    ClientRenewed,
     ClientWent,
     DataCame,
     Displaced,
@@ -188,7 +187,6 @@ class ServerCraft:
         self._context = ServerContext(identity, authority, SMART.protocols)
         self._port = TunnelPort(worker.reactor, worker.events, self._context, self._admit)
         self._desks: dict[str, Desk] = {}
-        self._newest: dict[str, datetime] = {}
         self._visits: dict[int, DistantVisit] = {}
         self.sessions = WorkerSessions(
             clock=worker.reactor,
@@ -225,6 +223,7 @@ class ServerCraft:
             DataCame: self._data_came,
             Displaced: self._displaced,
             ClientCame: self._client_came,
+            BondOver: self._context.release,
             ClientWent: self._client_went,
             CallPartner: self._call_partner,
         }
@@ -268,15 +267,17 @@ class ServerCraft:
 
     # The tunnel.
 
-    def _client_came(self, client: str, until: int) -> None:
+    def _client_came(
+        self, client: str, since: int, until: int, subject: bytes, bond: bytes | None, key: bytes | None
+    ) -> None:
         """A client is connected, or a newer process of one that is: its data connections go on."""
-        self._newest[client] = datetime.fromtimestamp(until, UTC)
+        if bond is not None and key is not None:
+            self._context.bind(bond, key, self._context.told(client, since, until, subject.decode("utf-8", "replace")))
         if client not in self._desks:
             self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
     def _client_went(self, client: str, cause: str, message: str) -> None:
         desk = self._desks.pop(client, None)
-        self._newest.pop(client, None)
         if desk is not None:
             fault = TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {message}")
             desk.stop(Closing(cause_of(cause), message), fault)
@@ -285,7 +286,7 @@ class ServerCraft:
         adopt(self._worker.reactor, self._link.take_socket(), host, port, self._port.buildProtocol)
 
     def _admit(self, entrance: Entrance) -> IProtocol:
-        client = self._context.verified(entrance.connection)
+        client = self._context.bound(entrance.connection) or self._context.verified(entrance.connection)
         if entrance.connection.get_alpn_proto_negotiated() != SMART.data:
             raise PeerRefused(
                 cause=Cause.TUNNEL_PROTOCOL,
@@ -295,10 +296,6 @@ class ServerCraft:
         desk = self._desks.get(client.name)
         if desk is None:
             raise no_control(client)
-        certificate = entrance.connection.get_peer_certificate(as_cryptography=True)
-        if certificate is not None and client.not_after > self._newest[client.name]:
-            self._newest[client.name] = client.not_after
-            self._link.tell(ClientRenewed, certificate=certificate.public_bytes(Encoding.DER))
         connection: IProtocol = desk.admit(client, entrance, SMART)
         return connection
 

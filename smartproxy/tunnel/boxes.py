@@ -160,8 +160,8 @@ class Octets(BoxValue):
     :param least: the smallest number of them; as many as *most* if not given.
     """
 
-    def __init__(self, most: int, least: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, most: int, least: int | None = None, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
         self._most = most
         self._least = most if least is None else least
 

@@ -22,8 +22,9 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.versions import Part
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
-from smartproxy.tunnel.contexts import Bond, ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer, challenge_of
 from smartproxy.tunnel.dialling import STOPPED, dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
@@ -89,6 +90,8 @@ class ClientTunnel(Service):
         if self._shown != shown:
             self._shown = shown
             self._control_context = ClientContext(credential, proxy_ids, self._kind.control)
+            if self.control is not None:
+                Deferred.fromCoroutine(self._introduce(self.control))
         self.lane.renew(credential, proxy_ids)
 
     def startService(self) -> None:
@@ -149,7 +152,6 @@ class ClientTunnel(Service):
         control = await dial(self._clock, self._endpoint, context, self._build_control)
         try:
             if context is self._control_context:
-                # Otherwise there is a newer certificate, which the server learns of by data connections.
                 self.lane.bind(control.bond)
             await control.greet(self._part, self._kind.server, self.lane)
         except Exception:
@@ -167,12 +169,27 @@ class ClientTunnel(Service):
             proxy_id=control.proxy_id,
         )
         self._call(self._user.tunnel_up, control)
+        if context is not self._control_context:
+            await self._introduce(control)
+
+    async def _introduce(self, control: ClientControl) -> None:
+        """Show the server what is newer than the control connection; until it knows, data connections show it."""
+        assert self._shown is not None
+        shown = credential, proxy_ids = self._shown
+        try:
+            await control.renewed(credential.der, credential.proof(control.challenge))
+        except (TunnelFault, TunnelLost, ValueError):
+            # When the certificate of the control connection ends, the server ends it, and it is dialled again.
+            return
+        if self.control is control and self._shown == shown and control.proxy_id in proxy_ids:
+            self.lane.bind(control.bond)
 
     def _build_control(self, entrance: Entrance, server: VerifiedServer) -> ClientControl:
         control = ClientControl(
             self._control_down, self._user, server.proxy_id, entrance.peer, self._clock, self._events
         )
         control.bond = Bond.of(entrance.connection, server.proxy_id)
+        control.challenge = challenge_of(entrance.connection)
         return control
 
     async def _lost(self) -> None:

@@ -23,9 +23,9 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
-from smartproxy.tunnel.contexts import Bond
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.lane import Inbound, Lane
@@ -39,6 +39,7 @@ from smartproxy.tunnel.vocabulary import (
     OpenInbound,
     OpenOutbound,
     Ping,
+    Renewed,
     Report,
     SeenCrlUrl,
     SetLevel,
@@ -97,6 +98,7 @@ class ClientControl(BoundedAMP):
     :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
     :ivar bond: what data connections may prove themselves by.
+    :ivar challenge: what this client proves by that it has the key of a newer certificate.
     :ivar held: the generation that it holds, as far as this client knows; of which store, its first answer to
         Configure says.
     """
@@ -113,6 +115,7 @@ class ClientControl(BoundedAMP):
         super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
         self.bond: Bond | None = None
+        self.challenge = b""
         self.held = GenerationId()
         self.lane: Lane | None = None
         self._down_told = down
@@ -164,6 +167,10 @@ class ClientControl(BoundedAMP):
     def moved(self) -> Deferred[None]:
         """A newer process of this client is about to dial the server, which takes it beside this one."""
         return self.ask(Moved).addCallback(lambda _: None)
+
+    def renewed(self, certificate: bytes, proof: bytes) -> Deferred[None]:
+        """This client has another certificate by now, in DER, which holds for this connection, too."""
+        return self.ask(Renewed, certificate=certificate, proof=proof).addCallback(lambda _: None)
 
     def close_session(self, session: str) -> Deferred[None]:
         """Have the server end a session now."""

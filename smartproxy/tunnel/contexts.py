@@ -7,24 +7,28 @@ exactly, beside the connection: OpenSSL itself only says that verification faile
 type: only this module makes a :class:`VerifiedClient` or :class:`VerifiedServer`.
 
 Data connections have a shorter way to the same proof, because each of them would cost 40 KiB of memory for certificates
-and keys that prove the same again. Where both ends have a control connection, they draw a :class:`Bond` from its keys
-(RFC 8446 section 7.5), which nobody else can know, and prove by it that a data connection is between the same two
-(section 2.2, with a key exchange of its own). A bond is good as long as its control connection, for data connections
-alone. Where an end does not know it, such as a worker or another version, both show their certificates.
+and keys that prove the same again. The ends of a control connection draw a :class:`~smartproxy.tunnel.bond.Bond` from
+its keys, which nobody else can know, and prove by it that a data connection is between the same two (RFC 8446 section
+2.2, with a key exchange of its own): each process by the key of the data connections that it takes, so that none can
+take those of another. A bond is good as long as its control connection, for data connections alone. Where an end does
+not know it, such as another version, both show their certificates.
 
 Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
 """
 
 import hmac
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from copy import copy
+from datetime import UTC, datetime
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -35,16 +39,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
-from smartproxy.net.tls.openssl import SECRET_OCTETS, has_secrets, know_secrets, proved_by_secret, show_secret
+from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 
 _AUTHORITY_DEPTH = 1
-_BOND_NAME_OCTETS = 16
+_CHALLENGE_OCTETS: Final = 32
+_RENEWAL: Final = b"SmartProxy renewed tunnel certificate "
 
 
 @attrs.frozen(kw_only=True)
@@ -100,29 +106,25 @@ class ClientCredential:
     certificate: str
     key: str = attrs.field(repr=False)
 
+    @property
+    def der(self) -> bytes:
+        """The client's own certificate."""
+        return x509.load_pem_x509_certificate(self.certificate.encode("ascii")).public_bytes(Encoding.DER)
 
-@attrs.frozen
-class Bond:
-    """What the two ends of a control connection know, and nobody else.
+    def proof(self, challenge: bytes) -> bytes:
+        """Prove on a control connection, by its challenge, that the key of this certificate is ours.
 
-    :ivar name: what it is called on the way.
-    :ivar proxy_id: the server's.
-    """
+        :raises ValueError: if the key is not of the kind that tunnel certificates have.
+        """
+        key = load_pem_private_key(self.key.encode("ascii"), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("the key of a tunnel certificate is one of an elliptic curve")
+        return key.sign(_RENEWAL + challenge, ec.ECDSA(SHA256()))
 
-    name: bytes
-    secret: bytes = attrs.field(repr=False)
-    proxy_id: str
 
-    @classmethod
-    def of(cls, control: SSL.Connection, proxy_id: str) -> "Bond | None":
-        """The bond of a control connection whose handshake is over; ``None`` where data connections cannot use it."""
-        if not has_secrets():
-            return None
-        return cls(
-            control.export_keying_material(b"EXPORTER-SmartProxy-bond-name", _BOND_NAME_OCTETS),
-            control.export_keying_material(b"EXPORTER-SmartProxy-bond-secret", SECRET_OCTETS),
-            proxy_id,
-        )
+def challenge_of(control: SSL.Connection) -> bytes:
+    """What a proof on a control connection is made of, so that it is good on no other one (RFC 8446 section 7.5)."""
+    return control.export_keying_material(b"EXPORTER-SmartProxy-renewal", _CHALLENGE_OCTETS)
 
 
 class _Verdicts:
@@ -156,7 +158,7 @@ class ServerContext:
     ) -> None:
         self._authority = x509.load_pem_x509_certificate(authority.encode("ascii"))
         self._verdicts = _Verdicts()
-        self._bonds: dict[bytes, tuple[Bond, VerifiedClient]] = {}
+        self._bonds: dict[bytes, tuple[bytes, VerifiedClient]] = {}
         self._claims: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
         context = new_context(server=True, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=True)
@@ -181,13 +183,13 @@ class ServerContext:
         """Why the client was refused, if it was refused for its certificate."""
         return self._verdicts.of(connection)
 
-    def bind(self, bond: Bond, client: VerifiedClient) -> None:
-        """Take data connections of a client by the bond of its control connection, until :meth:`release`."""
-        self._bonds[bond.name] = (bond, client)
+    def bind(self, bond: bytes, key: bytes, client: VerifiedClient) -> None:
+        """Take data connections of a client by the key of its control connection's bond, until :meth:`release`."""
+        self._bonds[bond] = (key, client)
 
-    def release(self, bond: Bond) -> None:
+    def release(self, bond: bytes) -> None:
         """The control connection is gone, and its bond with it."""
-        self._bonds.pop(bond.name, None)
+        self._bonds.pop(bond, None)
 
     def bound(self, connection: SSL.Connection) -> VerifiedClient | None:
         """The client whose bond a connection proved, after the handshake; ``None`` if it proved none that holds."""
@@ -195,12 +197,12 @@ class ServerContext:
         return None if known is None or not proved_by_secret(connection) else known[1]
 
     def _secret(self, connection: SSL.Connection, name: bytes) -> bytes | None:
-        """The secret of a bond that somebody claims to know, and has yet to prove."""
+        """The key of a bond that somebody claims to know, and has yet to prove."""
         known = self._bonds.get(name)
         if known is None:
             return None
         self._claims[connection] = name
-        return known[0].secret
+        return known[0]
 
     def verified(self, connection: SSL.Connection) -> VerifiedClient:
         """The client's identity, after a handshake in which it showed its certificate.
@@ -214,16 +216,32 @@ class ServerContext:
             )
         return self._client(path[0])
 
-    def recognized(self, leaf: x509.Certificate) -> VerifiedClient:
-        """The client that a certificate is for, which another process of this daemon saw in a handshake.
+    def recognized(self, leaf: x509.Certificate, challenge: bytes, proof: bytes) -> VerifiedClient:
+        """The client that proves a certificate to be its own on a control connection, by what its handshake agreed on.
 
-        :raises PeerRefused: if the authority did not issue it, or not for a client.
+        :param challenge: what :func:`challenge_of` says of the connection.
+        :param proof: what :meth:`ClientCredential.proof` makes of it.
+        :raises PeerRefused: if the authority did not issue it, or not for a client, or if the proof is none.
         """
+        key = leaf.public_key()
         try:
             leaf.verify_directly_issued_by(self._authority)
         except (ValueError, TypeError, InvalidSignature):
             raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
+        try:
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                raise InvalidSignature
+            key.verify(proof, _RENEWAL + challenge, ec.ECDSA(SHA256()))
+        except InvalidSignature:
+            raise PeerRefused(
+                cause=Cause.TUNNEL_UNPROVED, message="the client does not have the key of the newer certificate"
+            ) from None
         return self._client(leaf)
+
+    def told(self, name: str, since: int, until: int, subject: str) -> VerifiedClient:
+        """A client that proved its name to the supervisor of this process; the times are seconds since 1970."""
+        begins, ends = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC)
+        return VerifiedClient(name=name, not_before=begins, not_after=ends, subject=subject)
 
     def _client(self, leaf: x509.Certificate) -> VerifiedClient:
         name = _client_name(leaf)
@@ -268,6 +286,8 @@ class ClientContext:
         self._pins = tuple(each.encode("ascii") for each in proxy_ids)
         self._protocol = protocol
         self._bond = bond
+        self._key = b"" if bond is None else bond.key()
+        self._keys: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
         self._verdicts = _Verdicts()
         context = new_context(server=False, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=False)
@@ -279,12 +299,22 @@ class ClientContext:
         context.use_privatekey(key)  # type: ignore[arg-type]  # pyOpenSSL refuses kinds of keys that it cannot use
         context.set_alpn_protos([protocol])
         if bond is not None:
-            show_secret(context, bond.name, bond.secret)
+            show_secret(context, bond.name, self._keys.__getitem__)
         self._context = context
+
+    def towards(self, first: bytes) -> "ClientContext":
+        """The same for connections that say these octets before TLS: their key of the bond is another one."""
+        assert self._bond is not None, "certificates are the same for all"
+        other = copy(self)
+        other._key = self._bond.key(first)
+        return other
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection to one server."""
-        return SSL.Connection(self._context, None)
+        connection = SSL.Connection(self._context, None)
+        if self._bond is not None:
+            self._keys[connection] = self._key
+        return connection
 
     def refusal(self, connection: SSL.Connection) -> PeerRefused | None:
         """Why the server was refused, if it was refused for its key."""

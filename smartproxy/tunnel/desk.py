@@ -35,7 +35,6 @@ class Desk:
 
     :param client_name: the client's, for events.
     :param worker: which worker this is; ``None`` in a server that is one process.
-    :param renewed: told what the certificate says with which a data connection was made; may be changed.
     :ivar office: issues tickets.
     """
 
@@ -44,13 +43,11 @@ class Desk:
         client_name: str,
         clock: IReactorTime,
         events: Events,
-        renewed: Callable[[VerifiedClient], object] = lambda client: None,
         worker: int | None = None,
     ) -> None:
         self._client_name = client_name
         self._clock = clock
         self._events = events
-        self.renewed = renewed
         self._worker = worker
         self.office = TicketOffice()
         self._arrivals: dict[str, Deferred[DataLeg]] = {}
@@ -159,7 +156,6 @@ class Desk:
             )
         connection = kind.connection(self, Side.SERVER, self._clock, self._events, entrance.peer)
         self._connections.add(connection)
-        self.renewed(client)
         return connection
 
     def data_attached(self, connection: DataConnection, ticket: bytes) -> None:

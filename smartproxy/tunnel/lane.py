@@ -18,7 +18,8 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay.openings import SessionFacts
-from smartproxy.tunnel.contexts import Bond, ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.bond import Bond
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.dialling import dial
 from smartproxy.tunnel.entrance import Entrance
@@ -65,6 +66,19 @@ class Lane(Protocol):
         """The tunnel is down: abort all connections, and with them their sessions."""
 
 
+@attrs.define
+class _Bound:
+    """A bond, by which data connections are dialled.
+
+    :ivar strangers: the workers that did not know it, though they are the server's.
+    :ivar known: whether any of the server's processes knew it.
+    """
+
+    context: ClientContext
+    strangers: set[int | None] = attrs.field(factory=set)
+    known: bool = False
+
+
 class DataLane:
     """The data connections to one server.
 
@@ -96,7 +110,7 @@ class DataLane:
         self._kind = kind
         self._shown: tuple[ClientCredential, frozenset[str]] | None = None
         self._context: ClientContext | None = None
-        self._bound: ClientContext | None = None
+        self._bound: _Bound | None = None
 
     def __len__(self) -> int:
         """How many data connections there are, those that are being dialled included."""
@@ -113,7 +127,7 @@ class DataLane:
     def bind(self, bond: Bond | None) -> None:
         """Part of :class:`Lane`."""
         assert self._shown is not None, "a lane has a credential before its tunnel is up"
-        self._bound = None if bond is None else ClientContext(*self._shown, self._kind.data, bond)
+        self._bound = None if bond is None else _Bound(ClientContext(*self._shown, self._kind.data, bond))
 
     def start(self) -> None:
         """Part of :class:`Lane`."""
@@ -125,13 +139,15 @@ class DataLane:
             return
         for worker in [each for each in self._pools if each not in workers]:
             self._pools.pop(worker).stop(Closing(Cause.TUNNEL_IDLE, "not needed"))
+        if self._bound is not None:
+            self._bound.strangers &= set(workers)
         for worker in workers:
             if worker not in self._pools:
                 self._kept_ready(worker, -(-self.ready // len(workers)))
 
     def stop(self, why: Closing) -> None:
         """Part of :class:`Lane`."""
-        self.pool = None
+        self.pool = self._bound = None
         while self._pools:
             _, pool = self._pools.popitem()
             pool.stop(why)
@@ -196,14 +212,20 @@ class DataLane:
     async def _dialled(
         self, build: Callable[[Entrance, VerifiedServer], DataConnection], worker: int | None
     ) -> DataConnection:
-        """Dial by the bond, and by certificates where the server does not know it, as its workers do not."""
+        """Dial by the bond, and by certificates where the server or its worker does not know it."""
         assert self._context is not None, "a lane has a credential before its tunnel is up"
-        bound = self._bound if worker is None else None
-        if bound is not None:
-            try:
-                return await dial(self._clock, self._endpoint, bound, build)
-            except PeerRefused:
-                # Whatever it is: if certificates do not help, the server says why.
-                self._bound = None
         first = b"" if worker is None else preamble(worker)
-        return await dial(self._clock, self._endpoint, self._context, build, first)
+        bound = self._bound
+        if bound is None or worker in bound.strangers:
+            return await dial(self._clock, self._endpoint, self._context, build, first)
+        try:
+            connection = await dial(self._clock, self._endpoint, bound.context.towards(first), build, first)
+        except PeerRefused:
+            # Whatever it is: if certificates do not help, the server says why.
+            connection = await dial(self._clock, self._endpoint, self._context, build, first)
+            bound.strangers.add(worker)
+            if not bound.known and self._bound is bound:
+                self._bound = None
+        else:
+            bound.known = True
+        return connection

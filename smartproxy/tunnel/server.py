@@ -9,6 +9,7 @@ licence's authority certificate.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from cryptography import x509
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
@@ -23,8 +24,9 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import line
-from smartproxy.tunnel.contexts import Bond, PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient, challenge_of
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
@@ -35,6 +37,7 @@ from smartproxy.tunnel.faults import (
     QuestionFailed,
     TunnelFault,
     VersionsIncompatible,
+    Violation,
 )
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
@@ -92,6 +95,7 @@ class ServerTunnel:
             welcome=self._welcome,
             up=self._control_up,
             down=self._control_down,
+            recognize=self._recognize,
             shared=self._shared,
             configure=self._configure,
         )
@@ -164,7 +168,7 @@ class ServerTunnel:
             )
         if protocol == self._kind.control:
             control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)
-            control.bond = Bond.of(connection, self._proxy_id)
+            control.bond, control.challenge = Bond.of(connection, self._proxy_id), challenge_of(connection)
             self._controls.add(control)
             return control
         if protocol == self._kind.data:
@@ -209,7 +213,7 @@ class ServerTunnel:
             if control.lost is None:
                 self._named[control.client_name] = control
         if control.bond is not None and control.lost is None:
-            self.context.bind(control.bond, control.client)
+            self.context.bind(control.bond.name, control.bond.key(), control.client)
         return self._part
 
     def _control_up(self, control: ServerControl) -> None:
@@ -234,7 +238,7 @@ class ServerTunnel:
         """A client is gone."""
         self._controls.discard(control)
         if control.bond is not None:
-            self.context.release(control.bond)
+            self.context.release(control.bond.name)
         up = control in self._up
         self._up.discard(control)
         if self._named.get(control.client_name) is control:
@@ -250,6 +254,16 @@ class ServerTunnel:
     def _processes_of(self, control: ServerControl) -> list[ServerControl]:
         """The connected processes of a client."""
         return [each for each in self._up if each.client_name == control.client_name and each.lost is None]
+
+    def _recognize(self, certificate: bytes, challenge: bytes, proof: bytes) -> VerifiedClient:
+        """The client that a certificate is for, judged as one that is shown in a handshake."""
+        try:
+            client = self.context.recognized(x509.load_der_x509_certificate(certificate), challenge, proof)
+        except (ValueError, PeerRefused) as error:
+            raise Violation(Cause.TUNNEL_UNPROVED, str(error)) from None
+        if not self._withdrawn(client):
+            return client
+        raise Violation(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning)
 
     def _shared(self, control: ServerControl) -> bool:
         return any(each is not control and each.desk is control.desk for each in self._processes_of(control))

@@ -26,8 +26,9 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.chunks import Assembly, Chunk
-from smartproxy.tunnel.contexts import Bond, VerifiedClient
+from smartproxy.tunnel.contexts import VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (
@@ -49,6 +50,7 @@ from smartproxy.tunnel.vocabulary import (
     OpenInbound,
     OpenOutbound,
     Ping,
+    Renewed,
     Report,
     SeenCrlUrl,
     SetLevel,
@@ -109,6 +111,8 @@ class Registry:
         name is here and answers.
     :ivar up: told of a client that is ready.
     :ivar down: told of a client that is gone, whether it was ready or not.
+    :ivar recognize: the client that a certificate in DER is for, by a challenge and its proof; raises
+        :class:`Violation` if it is none of ours.
     :ivar shared: whether another process of the client, which is connected, has the same data connections.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
@@ -118,6 +122,7 @@ class Registry:
     welcome: Callable[["ServerControl", int, int], Coroutine[Any, Any, Part]]
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
+    recognize: Callable[[bytes, bytes, bytes], VerifiedClient]
     shared: Callable[["ServerControl"], bool]
     configure: Callable[["ServerControl", GenerationId, bytes], None]
     call: "Call"
@@ -136,6 +141,7 @@ class ServerControl(BoundedAMP):
     :ivar desk: its data connections, where they are of this process; those of its older processes, too.
     :ivar yields: until when it lets a newer process of the client connect beside it.
     :ivar bond: what its data connections may prove themselves by.
+    :ivar challenge: what the client proves by that it has the key of a newer certificate.
     :ivar elsewhere: the sessions that workers carry or open through this client.
     """
 
@@ -154,8 +160,9 @@ class ServerControl(BoundedAMP):
         self._registry = registry
         self._user = user
         self._assembly = Assembly()
-        self.desk = Desk(client.name, clock, events, self.renewed)
+        self.desk = Desk(client.name, clock, events)
         self.bond: Bond | None = None
+        self.challenge = b""
         self.elsewhere: set[str] = set()
         self.yields = 0.0
         self._hello = Deadline(clock, self._no_hello)
@@ -239,6 +246,7 @@ class ServerControl(BoundedAMP):
             OpenOutbound: self._answer_open_outbound,
             CloseSession: partial(self._user.close_session, self),
             SetLevel: partial(self._user.set_level, self),
+            Renewed: self._answer_renewed,
             Moved: self._answer_moved,
             Drain: self._answer_drain,
             Ping: lambda: None,
@@ -250,7 +258,6 @@ class ServerControl(BoundedAMP):
     def succeed(self, older: "ServerControl") -> None:
         """Take over the data connections of an older process of the client, which are the client's, not a process's."""
         self.desk = older.desk
-        self.desk.renewed = self.renewed
 
     def _answer_hello(self, version: str, oldest: int, newest: int) -> Deferred[Answer]:
         if self._greeted:
@@ -327,8 +334,10 @@ class ServerControl(BoundedAMP):
         message = "the client's tunnel certificate expired and was not renewed"
         self.close(Closing(Cause.CERTIFICATE_EXPIRED, message))
 
-    def renewed(self, client: VerifiedClient) -> None:
-        """A data connection of this client shows a certificate, which may be newer than this connection's."""
+    def _answer_renewed(self, certificate: bytes, proof: bytes) -> None:
+        client = self._registry.recognize(certificate, self.challenge, proof)
+        if client.name != self.client_name:
+            raise Violation(Cause.TUNNEL_UNPROVED, "the newer certificate is for another client")
         if client.not_after > self.client.not_after:
             self.client = client
             self._watch_certificate()

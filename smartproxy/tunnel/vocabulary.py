@@ -45,6 +45,8 @@ _ADDRESS_CHARACTERS_MOST = 300
 _SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
 _STORE_CHARACTERS = 16
+_CERTIFICATE_OCTETS_MOST = 16 * 1024
+_PROOF_OCTETS_MOST = 256
 
 FACTS = [
     (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
@@ -246,13 +248,24 @@ class SeenCrlUrl(TunnelCommand):
     arguments = [(b"url", _URL), (b"ca", _NAME)]
 
 
+class Renewed(TunnelCommand):
+    """The client has another certificate, in DER, than the one that the control connection showed, and its key."""
+
+    arguments = [
+        (b"certificate", Octets(_CERTIFICATE_OCTETS_MOST, 1)),
+        (b"proof", Octets(_PROOF_OCTETS_MOST, 1)),
+    ]
+
+
 _CLIENT, _SERVER = Side.CLIENT, Side.SERVER
 
 #: Which commands a side may ask in which phase; absent means forbidden.
 ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]] = {
     (_CLIENT, TunnelPhase.BEFORE_HELLO): frozenset({Hello}),
-    (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Moved, Drain, Ping}),
-    (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
+    (_CLIENT, TunnelPhase.READY): frozenset(
+        {Configure, OpenOutbound, CloseSession, SetLevel, Renewed, Moved, Drain, Ping}
+    ),
+    (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Renewed, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
     (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Workers, Moved, Ping}),
     (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Workers, Ping}),

@@ -1,5 +1,6 @@
 """The backend's page in memory: its site, its store, its clock, and a browser that keeps cookies."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import cast
@@ -111,6 +112,12 @@ class Browser:
         return readBody(response).addCallback(done)
 
 
+@functools.cache
+def _renderer() -> Renderer:
+    """One for all tests: compiling the templates takes longer than most of them."""
+    return Renderer()
+
+
 class PageCase(ApiCase):
     """A test with the page, beside the API, and users: alice, an administrator, olga, an operator, and vera, a viewer.
 
@@ -138,7 +145,7 @@ class PageCase(ApiCase):
             runner=self.runner(),
             events=self.events,
             clock=self.clock,
-            renderer=Renderer(),
+            renderer=_renderer(),
             routes=RouteMap(self.pages),
             site=lambda: "Muster GmbH",
             door=Door(self.clock, self.runner()),

@@ -158,7 +158,7 @@ class Additions(PartnerCase):
         for files, fields, words in (
             ({}, {"name": "BOLT", "codes": "X"}, ["Drop the partner's certificate"]),
             ({"file": ("x.pem", b"nonsense")}, {"name": "BOLT", "codes": "X"}, ["no readable certificate"]),
-            ({"file": ("x.pem", b"nonsense")}, {"name": "", "codes": ""}, ["SSIDCODE.", "has 0 characters"]),
+            ({"file": ("x.pem", b"nonsense")}, {"name": "", "codes": ""}, ["SSIDCODE.", "is empty"]),
             ({}, {"name": "BOLT", "codes": "ümlaut", "ca": "none"}, ["printable ASCII"]),
         ):
             self.alice.get("/partners/+new")
@@ -302,10 +302,19 @@ class Alterations(PartnerCase):
         wrong = self.form(self.alice, "/partners/ACME/calls") | {"host": "oftp.acme.example", "port": "x"}
         answer = self.alice.post("/partners/ACME/calls", wrong)
         self.assertEqual((answer.status, "a number of" in self.text(answer)), (422, True))
-        good = {**wrong, "port": "6619", "verify": "pin", "step": "do"}
+        mine = self_signed("oftp.muster.example")
+        file = {"file": ("main.pem", mine.certificate_pem + mine.key_pem)}
+        self.alice.upload("/certificates/identities", {"name": "main"}, file)
+        shown = self.alice.get("/partners/ACME/calls").body.decode()
+        for name, first in (("ca", "any"), ("identity", "the first")):
+            self.assertRegex(shown, rf'<select [^>]*name="{name}"[^>]*>\s*<option value=""[^>]*>{first}</option>')
+        self.assertRegex(shown, '<option value="main"[^>]*>main</option>')
+        good = {**wrong, "port": "6619", "verify": "pin", "identity": "main", "step": "do"}
         self.assertEqual(self.alice.post("/partners/ACME/calls", good).status, 303)
         outbound = self.entry().outbound
-        self.assertEqual(outbound and (outbound.address, outbound.verify.value), ("oftp.acme.example:6619", "pin"))
+        told = outbound and (outbound.address, outbound.verify.value, outbound.identity)
+        self.assertEqual(told, ("oftp.acme.example:6619", "pin", "main"))
+        self.assertRegex(self.alice.get("/partners/ACME").body.decode(), "<dt[^>]*>CA</dt>")
         self.assertIn("oftp.acme.example", self.text(self.alice.get("/partners/ACME")))
         self.alice.post("/partners/ACME/never")
         self.assertIsNone(self.entry().outbound)
@@ -349,7 +358,7 @@ class Certificates(PartnerCase):
         self.assertEqual(
             {each.sha256 for each in self.entry().certificates if isinstance(each, CertificatePin)}, {PIN, new.sha256}
         )
-        self.assertIn('class="time-line"', self.alice.get("/partners/ACME").body.decode())
+        self.assertIn('class="time-line wide"', self.alice.get("/partners/ACME").body.decode())
         asked = self.alice.post("/partners/ACME/certificates/remove", {"which": PIN})
         self.assertIn("its certificate is not recognized any more", self.text(asked))
         self.alice.post("/partners/ACME/certificates/remove", {"which": PIN, "step": "do"})

@@ -8,7 +8,8 @@ from typing import Any, cast
 from sqlalchemy import delete
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import journal, session_rows, trials
+from smartproxy.backend import endings, journal, session_rows, trials
+from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.page import plots, sessions
 from smartproxy.backend.page.plots import Series
 from smartproxy.backend.schema import ClientRow, EventRow
@@ -16,6 +17,7 @@ from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.ctl.statuses import BackendStatus, ToldFinding
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.record import Record
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.health import Health
 from smartproxy.policy.packed_record import pack, unpack
 from tests.adapters.page_site import PageCase
@@ -167,6 +169,26 @@ class SessionPages(PageCase):
         self.assertIn("completed 1, other ends 0", shown)
         self.assertIn("2026-11-20 12:00 UTC", self.page("/?span=hour"))
         self.assertNotIn(" style=", shown)
+
+    def test_ends(self) -> None:
+        """Whatever ends soon has a name and a place; what is urgent is told before all is called well."""
+        later, soon = NOW + timedelta(days=20), NOW + timedelta(days=6, hours=1)
+        kinds = [each for each in Cause if each.name.startswith("ENDING_")]
+        self.assertGreater(len(kinds), 8)
+        for cause in (None, *kinds):
+            for until in (later, soon):
+                end = WatchedEnd(cause=cause, what="it", name="NAME", until=until, advice="do something")
+                self.patch(endings, "known", lambda _, end=end: iter([end]))
+                shown = self.page("/", "alice")
+                self.assertIn("20 days" if until is later else "6 days", shown, cause)
+                calm = until is later or cause is Cause.ENDING_CHANGE_OVER
+                self.assertIs("All is well." in shown, calm, cause)
+                self.assertIs("Ends soon: " in shown, not calm, cause)
+        brief = WatchedEnd(
+            cause=Cause.ENDING_LIST, what="it", begins=NOW - timedelta(days=1), until=soon, advice="do something"
+        )
+        self.patch(endings, "known", lambda _: iter([brief]))
+        self.assertIn("All is well.", self.page("/", "alice"))
 
     def test_station_down(self) -> None:
         """The station does not answer: what, since when, whom it touches, and a button; after an answer it is gone."""

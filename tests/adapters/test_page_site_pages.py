@@ -90,14 +90,19 @@ class Settings(SitePageCase):
         """A change is shown first, with its difference, and made when its reader is sure; the default comes back."""
         shown = words(self.alice.post(f"/settings/{self.NAME}", {"value": "700"}))
         self.assertIn("Nothing is changed yet", shown)
-        self.assertIn("2000 700", shown)
+        self.assertIn("2000 (the default) 700", shown)
         self.assertEqual(self.value(), 2000)
+        fixed = words(self.alice.post(f"/settings/{self.NAME}", {"value": "2000"}))
+        self.assertIn("2000 (the default) 2000", fixed)
         seen = self.seen({"value": "700"})
         sure = {"value": "700", "sure": "on", "seen": seen, "comment": "too many"}
         self.assertEqual(self.alice.post(f"/settings/{self.NAME}", sure).status, 303)
         self.assertEqual(self.value(), 700)
         self.assertIn(f"{self.NAME} is 700 from now on", words(self.alice.get("/settings")))
-        self.assertIn("700 2000", words(self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on"})))
+        same = words(self.alice.post(f"/settings/{self.NAME}", {"value": "700"}))
+        self.assertIn(f"There is nothing to change. {self.NAME} is 700 already.", same)
+        self.assertNotIn("Change it", same)
+        self.assertIn("700 2000 (the default)", words(self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on"})))
         self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on", "sure": "on"})
         self.assertEqual(self.value(), 2000)
 
@@ -239,7 +244,7 @@ class Certificates(SitePageCase):
         files = [{"file": ("x.pem", each.certificate_pem + each.key_pem)} for each in (first, second)]
         place = "/certificates/identities"
         self.assertEqual(self.alice.upload(place, {"name": "main"}, files[0]).status, 303)
-        self.assertNotIn('class="time-line"', self.alice.get("/certificates").body.decode())
+        self.assertNotIn('class="time-line wide"', self.alice.get("/certificates").body.decode())
         since = first.certificate.not_valid_after_utc - timedelta(days=100)
         for wrong, said in (("soon", "is no time"), ("2020-01-01T00:00", "is over")):
             answer = self.alice.upload(place, {"name": "main", "use_from": wrong}, files[1])
@@ -247,7 +252,7 @@ class Certificates(SitePageCase):
         given = {"name": "main", "use_from": f"{since:%Y-%m-%dT%H:%M}"}
         self.assertEqual(self.alice.upload(place, given, files[1]).status, 303)
         page = self.alice.get("/certificates").body.decode()
-        for text in ("planned", f"{since:%Y-%m-%dT%H:%M}", "CN=second.example", 'class="time-line"'):
+        for text in ("planned", f"{since:%Y-%m-%dT%H:%M}", "CN=second.example", 'class="time-line wide"'):
             self.assertIn(text, page)
         self.assertNotIn("PRIVATE KEY", page)
         self.assertEqual(self.alice.post(f"{place}/main/undo-plan").status, 303)
@@ -395,9 +400,18 @@ class Alerts(SitePageCase):
         rule = {"name": "night", "text": "tunnel.down", "description": "at night", "valid_until": "2026-12-01T06:00"}
         self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "soon"}).status, 422)
         self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "2026-11-01T00:00"}).status, 422)
-        self.assertEqual(self.alice.post("/ignore", rule).status, 303)
+        shown = words(self.alice.post("/ignore", rule))
+        for text in ("Add the rule", "tunnel.down", "it would have silenced 1", "at night"):
+            self.assertIn(text, shown)
+        self.assertIn("Nothing is ignored.", words(self.alice.get("/ignore")))
+        self.assertEqual(self.alice.post("/ignore", {**rule, "step": "do"}).status, 303)
         self.assertIn("it would have silenced 1", words(self.alice.get("/ignore")))
-        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up"}).status, 303)
+        shown = words(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up"}))
+        for text in ("text tunnel.down tunnel.up", "it would have silenced 0"):
+            self.assertIn(text, shown)
+        self.assertEqual(self.alice.post("/ignore/night", rule).status, 303)
+        self.assertIn("Nothing was changed", words(self.alice.get("/ignore")))
+        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up", "step": "do"}).status, 303)
         with self.store.reading() as session:
             (found,) = ignore_rules.listed(session)
         self.assertEqual((found.rule.text, found.rule.description), ("tunnel.up", "at night"))
@@ -415,7 +429,9 @@ class Alerts(SitePageCase):
             for number in self.numbers("internal.error", "tunnel.down")
         ]
         self.assertEqual(["Ignore such events" in each for each in pages], [False, True])
-        self.alice.post("/ignore", {"name": "bugs", "text": "internal.error"})
+        doubted = {"name": "bugs", "text": "internal.error"}
+        self.assertIn("no rule silences internal.error", words(self.alice.post("/ignore", doubted)))
+        self.alice.post("/ignore", {**doubted, "step": "do"})
         page = self.alice.get("/ignore")
         self.assertIn("no rule silences internal.error", words(page))
         undo = re.search(r'action="(/history/[0-9]+/undo)"', page.body.decode())
@@ -431,7 +447,7 @@ class Alerts(SitePageCase):
     def test_rule_in_conflict(self) -> None:
         """Who changes or removes a rule that somebody else changed meanwhile reads who did, and what is different."""
         rule = {"name": "night", "text": "tunnel.down", "description": "at night"}
-        self.alice.post("/ignore", rule)
+        self.alice.post("/ignore", {**rule, "step": "do"})
         shown = re.search(r'name="seen" value="([0-9a-f]+)"', self.alice.get("/ignore/night").body.decode())
         assert shown is not None
         with self.change() as change:
@@ -445,13 +461,18 @@ class Alerts(SitePageCase):
             self.assertEqual(ignore_rules.find(session, "night").entry.text, "tunnel.up")
         seen = re.search(r'name="seen" value="([0-9a-f]+)"', answer.body.decode())
         assert seen is not None
-        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.lost", "seen": seen[1]}).status, 303)
+        sent = {**rule, "text": "tunnel.lost", "seen": seen[1], "step": "do"}
+        self.assertEqual(self.alice.post("/ignore/night", sent).status, 303)
         with self.store.reading() as session:
             self.assertEqual(ignore_rules.find(session, "night").entry.text, "tunnel.lost")
 
     def test_script(self) -> None:
         """A test run shows what the script wrote; without a program nobody hears of anything."""
-        self.assertIn("Nobody hears of critical events.", words(self.alice.get("/event-script")))
+        page = words(self.alice.get("/event-script"))
+        self.assertIn("Nobody hears of critical events.", page)
+        for value in ("24 hours", "30 seconds", "2 programs", "1000 events", "587"):
+            self.assertIn(value, page)
+        self.assertIn("24 Stunden", words(self.alice.get("/event-script", Accept_Language="de")))
         self.assertEqual(self.alice.post("/event-script/test").status, 422)
         with self.change() as change:
             settings.put(change, "backend.event_script.program", "/bin/cat")

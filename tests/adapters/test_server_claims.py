@@ -1,11 +1,8 @@
 """What a worker of the server may say: of its own connections, sessions and addresses, and of nothing else."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
@@ -27,7 +24,6 @@ from smartproxy.server.words import (
     Assign,
     BeginCall,
     Blame,
-    ClientRenewed,
     Displaced,
     EndCall,
     Left,
@@ -36,10 +32,7 @@ from smartproxy.server.words import (
     Prove,
     Spoke,
 )
-from smartproxy.server.worker import ServerCraft
-from smartproxy.testing.pki import TestCredential, self_signed
 from smartproxy.tunnel.faults import OpeningFailed, Violation
-from smartproxy.tunnel.kinds import SMART
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.members import CarriedSession, CrewMember
 from tests.adapters.rig import Journal
@@ -88,9 +81,7 @@ class ClaimsTests(SynchronousTestCase):
             crl_url_seen=lambda url, ca: None,
             stop=lambda reason: None,
         )
-        tunnel: Any = Mock()
-        tunnel.context.recognized.side_effect = ValueError("not of the authority")
-        return Claims(member, self.gate, desks, tunnel, Mock(), self.journal.events, Turns())
+        return Claims(member, self.gate, desks, Mock(), self.journal.events, Turns())
 
     def assign(self, session: str) -> Any:
         """Part of ``Desks``."""
@@ -177,11 +168,6 @@ class ClaimsTests(SynchronousTestCase):
         failure = self.failureResultOf(self.says(OpenInside, session="a1", ticket=b"", peer="x"), OpeningFailed)
         self.assertEqual(failure.value.fault.rule, Cause.TUNNEL_LOST)
 
-    def test_certificates_of_nobody(self) -> None:
-        """A certificate that the licence's authority did not issue prolongs nothing."""
-        self.refused(ClientRenewed, certificate=_der(self_signed("inner")))
-        self.refused(ClientRenewed, certificate=b"no certificate")
-
     def test_deaths_are_counted_against_who_was_there(self) -> None:
         """The third worker within a minute that dies with a connection of an address raises the address's penalty."""
         deaths = Deaths()
@@ -257,24 +243,3 @@ class HasteTests(SynchronousTestCase):
         self.crew.died(self.members[1])
         self.assertEqual(len(second), 2)
         self.assertTrue(self.comes(HOST))
-
-
-def _der(credential: TestCredential) -> bytes:
-    return x509.load_pem_x509_certificate(credential.certificate_pem).public_bytes(Encoding.DER)
-
-
-class CertificateOfAClient(SynchronousTestCase):
-    """What a worker tells of the certificates that clients show it."""
-
-    def test_newer_than_known(self) -> None:
-        """It tells of one that ends later than what the supervisor said is known, once, and of no other."""
-        worker: Any = Mock(_newest={}, _desks={"inner": Mock()})
-        ServerCraft._client_came(worker, "inner", 2_000_000_000)
-        known = datetime.fromtimestamp(2_000_000_000, UTC)
-        for until in (known, known + timedelta(days=1), known + timedelta(days=1)):
-            entrance: Any = Mock()
-            entrance.connection.get_alpn_proto_negotiated.return_value = SMART.data
-            worker._context.verified.return_value = Mock(not_after=until)
-            worker._context.verified.return_value.name = "inner"
-            ServerCraft._admit(worker, entrance)
-        self.assertEqual([command for (command,), _ in worker._link.tell.call_args_list], [ClientRenewed])

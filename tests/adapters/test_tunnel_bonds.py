@@ -12,7 +12,8 @@ from smartproxy.net.tls import openssl
 from smartproxy.net.tls.openssl import SECRET_OCTETS, proved_by_secret
 from smartproxy.policy.causes import Cause
 from smartproxy.testing.pki import CLIENT_AUTH
-from smartproxy.tunnel.contexts import Bond, ClientContext, PeerRefused, ServerContext
+from smartproxy.tunnel.bond import Bond
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, ServerContext
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 from tests.adapters.test_transport_tls import MallInfo
 from tests.adapters.tunnel_kit import (
@@ -158,7 +159,7 @@ class Bonds(SynchronousTestCase):
         self.assertEqual([], self.server.events.causes("tunnel.refused"))
 
     def test_newer_certificate(self) -> None:
-        """A certificate that was renewed is shown by data connections, so that the server learns of it.
+        """The server is told of a certificate that was renewed; until it knows it, data connections show it.
 
         One that is the same as before, as with each new generation of the configuration, changes nothing.
         """
@@ -172,6 +173,16 @@ class Bonds(SynchronousTestCase):
         self.client.pool._top_up()
         self.network.settle()
         self.assertEqual([False, True, True], sorted(map(proved_by_secret, self.handles())))
+        self.client.pool._ready = 4
+        self.client.pool._top_up()
+        self.network.settle()
+        self.assertEqual([False, True, True, True], sorted(map(proved_by_secret, self.handles())))
+
+    def test_other_servers(self) -> None:
+        """A server whose Proxy ID counts no more is not gone on with by its bond."""
+        self.client.tunnel.renew(inner(), ["0" * 64 + "px"])
+        self.network.settle()
+        self.assertIsNone(self.client.lane._bound)
 
     def test_without_private_names(self) -> None:
         """Where pyOpenSSL lacks a name for it, certificates are shown."""

@@ -23,7 +23,7 @@ from smartproxy.policy.faults import (
 )
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import NEWEST
-from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.testing.pki import CLIENT_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
@@ -794,13 +794,64 @@ class CertificateLifeTests(SynchronousTestCase):
         self.assertIn("expired", str(self.server.user.notes[1][2]))
 
     def test_renewed(self) -> None:
-        """A client whose certificate was renewed goes on: its data connections show the new one."""
+        """A client whose certificate was renewed goes on: it shows the server the new one."""
         self.client.tunnel.renew(inner(), [identity().proxy_id])
         self.network.advance(900)
         self.assertEqual(self.server.user.notes, [("up", "inner-1")])
         self.client.tunnel.stopService()
         self.network.advance(6)
         self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_renewed_while_the_tunnel_comes_up(self) -> None:
+        """A certificate that came while the server was dialled is shown as soon as the tunnel is up."""
+        self.client.tunnel.stopService()
+        self.network.settle()
+        self.client = ClientSide(self.network, self.server.tunnel.factory, self.shown)
+        self.client.tunnel.startService()
+        self.client.tunnel.renew(inner(), [identity().proxy_id])
+        self.network.advance(900)
+        self.assertEqual([note[0] for note in self.server.user.notes], ["up", "down", "up"])
+        self.assertEqual(self.client.control.bond, self.server.control.bond)
+        self.assertIsNotNone(self.client.lane._bound)
+
+    def test_renewed_for_somebody_else(self) -> None:
+        """A certificate of another client, or of another authority, or none, ends the tunnel and prolongs nothing."""
+        other = TestCa.root("Somebody").issue("inner-1", purposes=[CLIENT_AUTH])
+        for shown in (inner("inner-2"), credential(other), None):
+            control = self.server.control
+            known = control.client
+            certificate = b"no certificate" if shown is None else shown.der
+            proof = (shown or inner()).proof(control.challenge)
+            self.client.control.renewed(certificate, proof).addErrback(lambda failure: None)
+            self.network.settle()
+            self.assertIs(known, control.client)
+            self.assertIsNotNone(control.lost)
+            self.network.advance(5)
+        self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))
+
+    def test_renewed_without_the_key(self) -> None:
+        """Who has a newer certificate and not its key, or a proof from another connection, prolongs nothing."""
+        newer = inner()
+        for proof in (self.shown.proof(self.server.control.challenge), newer.proof(bytes(32)), b"no proof"):
+            control = self.server.control
+            known = control.client
+            self.client.control.renewed(newer.der, proof).addErrback(lambda failure: None)
+            self.network.settle()
+            self.assertIs(known, control.client)
+            self.assertIsNotNone(control.lost)
+            self.network.advance(5)
+        self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))
+        self.assertEqual(self.client.control.challenge, self.server.control.challenge)
+
+    def test_renewed_after_its_removal(self) -> None:
+        """A certificate that is withdrawn already ends the tunnel."""
+        control = self.server.control
+        known = control.client
+        self.patch(self.server.tunnel, "_withdrawn", lambda client: client.not_after > known.not_after)
+        self.client.tunnel.renew(inner(), [identity().proxy_id])
+        self.network.settle()
+        self.assertIsNotNone(control.lost)
+        self.assertEqual([Cause.TUNNEL_WITHDRAWN.value], self.server.events.causes("tunnel.violation"))
 
 
 class VersionTests(SynchronousTestCase):

@@ -159,7 +159,7 @@ class Hits(SiteCase):
             self.rule("x", "over", valid_until=NOW - HOUR)
         with self.assertRaisesRegex(ChangeRefused, "before it begins"):
             self.rule("x", "turned", valid_from=NOW + 2 * HOUR, valid_until=NOW + HOUR)
-        with self.assertRaisesRegex(ChangeRefused, "text: has 0 characters"):
+        with self.assertRaisesRegex(ChangeRefused, "text: is empty"):
             self.rule("", "empty")
         self.patch(limits, "IGNORE_RULES_MOST", 1)
         with self.assertRaisesRegex(ChangeRefused, "remove one first"):
@@ -251,7 +251,7 @@ class Command(CommandCase):
 
     def test_refused(self) -> None:
         """An empty text, none at all, and nothing to change are refused with what to do."""
-        self.assertIn("has 0 characters", self.refused("ignore", "add", "x", "--text", ""))
+        self.assertIn("is empty", self.refused("ignore", "add", "x", "--text", ""))
         self.assertIn("--text is needed", self.refused("ignore", "add", "x", status=2))
         self.assertIn("what is to be changed", self.refused("ignore", "change", "x", status=2))
         self.assertIn("ignore list", self.refused("ignore", "remove", "x"))

@@ -13,12 +13,17 @@ from twisted.trial.unittest import SynchronousTestCase
 import smartproxy.backend.page
 from smartproxy.backend.page import texts
 from smartproxy.backend.page.form_fields import words_of
+from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.certificates.causes import OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
 from smartproxy.policy.partners import Outbound, Partner
+from smartproxy.policy.schema import declarations
+from smartproxy.policy.values import Whole
 
 FORMS = (Partner, Outbound)
 """The classes that forms are made of."""
+SHOWN = (EventScript, Mail)
+"""The classes whose values are shown with what they count."""
 PAGE = Path(smartproxy.backend.page.__file__).parent
 KEYWORDS = {"_": None, "text": None, "later": None, "ngettext": (1, 2), "counted": (1, 2)}
 VALUE = re.compile(r"%\([a-z_]+\)s")
@@ -46,6 +51,9 @@ def declared() -> Iterator[tuple[str, str]]:
     for cls in FORMS:
         for text in words_of(cls):
             yield cls.__name__, text
+    for shown in SHOWN:
+        units = [each.kind.limit.unit for each in declarations(shown) if isinstance(each.kind, Whole)]
+        yield from ((shown.__name__, unit) for unit in units if not unit.startswith("("))
     for key, each in EXPLANATIONS.items():
         yield from ((key, each.happened), (key, each.remedy))
     yield from (("ours", OURS), ("our call", OUR_CALL))

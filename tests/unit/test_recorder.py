@@ -6,9 +6,11 @@ import random
 import zlib
 from pathlib import Path
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import ladders
+from smartproxy.logs.render import escape
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.packed_record import pack, unpack
@@ -144,6 +146,10 @@ class Recorded(SynchronousTestCase):
         record = self.over()
         self.assertEqual((record.steps[-1].command, record.steps[-1].fields["buffers"]), ("DATA", 4))
         self.assertEqual(record.outcome, "lost")
+        step = attrs.evolve(record.steps[-1], fields={"buffers": 1200, "octets": 48_965})
+        shown = ladders.rungs(attrs.evolve(record, steps=(step,)), ())[0].words
+        self.assertEqual(shown, "\N{MULTIPLICATION SIGN} 1 200 \N{MIDDLE DOT} 48 965 B")
+        self.assertEqual(escape(shown), shown)
 
     def test_no_secret(self) -> None:
         """The password is in no record, and in nothing that is made of it."""

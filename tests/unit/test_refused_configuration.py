@@ -109,7 +109,7 @@ class RefusalTests(RefusingTestCase):
     def test_texts(self) -> None:
         """Names are printable, not empty, not too long, and have no blanks around them."""
         for value, cause in (
-            ("", "has 0 characters; has to have between 1 and 128"),
+            ("", "is empty; has to have between 1 and 128 characters"),
             ("x" * 129, "has 129 characters"),
             ("a\nb", "control characters"),
             ("a\u202eb", "control characters"),
@@ -133,7 +133,7 @@ class RefusalTests(RefusingTestCase):
             ("server.revocation.0.issuer", "x", "64 digits of lower case hex"),
             ("client.station.host", "a b", "a host name or an address"),
             ("server.licence", "a\0b", "control characters"),
-            ("server.licence", "", "has 0 characters"),
+            ("server.licence", "", "is empty"),
             ("server.licence", "x" * (limits.LICENCE_OCTETS_MOST + 1), "has to have between 1 and 65536"),
         ):
             where = path.replace(".0", "[0]").replace(".1.", "[1].").replace(".3.", "[3].")

@@ -186,6 +186,9 @@ class Languages(SynchronousTestCase):
         self.assertIn("Größe des Exchange Buffers", page)
 
 
+FINGERPRINT = ":".join([PIN.upper()[:2]] * 32)
+
+
 class Forms(SynchronousTestCase):
     """Text and page."""
 
@@ -197,6 +200,11 @@ class Forms(SynchronousTestCase):
         self.assertEqual(lines[place].index("6619"), lines[place + 1].index("3305"))
         longest = max(len(row.label) for words in WORDS for part in made(language=words).sections for row in part.rows)
         self.assertLess(longest, lines[place].index("6619"))
+        place = lines.index(ENGLISH.certificates)
+        self.assertEqual(
+            lines[place + 1 : place + 3], ["  certificate with the SHA-256 fingerprint", f"  {FINGERPRINT}"]
+        )
+        self.assertLessEqual(max(map(len, lines)), 100)
 
     def test_escaped(self) -> None:
         """Markup in names and certificates is text on the page, and what acts on a terminal is in neither form."""

@@ -24,8 +24,8 @@ from smartproxy.tunnel.vocabulary import (
 # As the design has it, read off by hand.
 TABLE = """
 client/before Hello: Hello
-client/ready: Configure OpenOutbound CloseSession SetLevel Moved Drain Ping
-client/draining: CloseSession Ping
+client/ready: Configure OpenOutbound CloseSession SetLevel Renewed Moved Drain Ping
+client/draining: CloseSession Renewed Ping
 server/before Hello:
 server/ready: OpenInbound Report SeenCrlUrl Workers Moved Ping
 server/draining: Report Workers Ping

@@ -14,13 +14,14 @@ from smartproxy.backend.operations.shapes import AnyText, Instantaneous, Nothing
 from smartproxy.backend.schema import PartnerRow
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
-from smartproxy.policy.values import Whole
+from smartproxy.policy.values import Flag, Whole
 
 OVERVIEW = Family("overview", "overview", key="")
 
 LICENCE: Final = "licence"
 ENDS_MOST: Final = 6
 ENDS_AHEAD: Final = timedelta(days=60)
+_URGENT_DAYS: Final = 7
 _LOOKED_BACK: Final = timedelta(days=1)
 _FAILURES_READ: Final = 200
 _COUNT = Whole(limits.EVENT_NUMBER)
@@ -50,6 +51,7 @@ class ComingEnd:
     :ivar name: what it is called: of what is a partner's, the partner.
     :ivar what: which one, in words.
     :ivar days: how many days are left.
+    :ivar urgent: whether that is a week at most; for what lives for a short time anyway, its last day or days.
     :ivar advice: what to do about it.
     """
 
@@ -58,6 +60,7 @@ class ComingEnd:
     what: str = attrs.field(metadata=kind(AnyText()))
     until: datetime = attrs.field(metadata=kind(Instantaneous()))
     days: int = attrs.field(metadata=kind(_COUNT))
+    urgent: bool = attrs.field(metadata=kind(Flag()))
     advice: str = attrs.field(metadata=kind(AnyText()))
     partner: str | None = attrs.field(metadata=kind(Optional(AnyText())))
 
@@ -126,6 +129,7 @@ def _ends(session: Session, now: datetime) -> list[ComingEnd]:
             what=each.what,
             until=each.until,
             days=max((each.until - now).days, 0),
+            urgent=(mark := each.mark(now)) is not None and mark <= _URGENT_DAYS,
             advice=each.advice,
             partner=each.partner,
         )

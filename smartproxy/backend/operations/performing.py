@@ -78,11 +78,13 @@ class Rehearsed(Exception):
     """A change was found valid, and undone as its caller wanted.
 
     :ivar foreseen: what it would have done.
+    :ivar answer: what it would have answered; ``None`` where only the difference is known.
     """
 
-    def __init__(self, foreseen: Foreseen) -> None:
+    def __init__(self, foreseen: Foreseen, answer: object = None) -> None:
         super().__init__()
         self.foreseen = foreseen
+        self.answer = answer
 
 
 class _Repeated(Exception):
@@ -173,7 +175,7 @@ def _change(
     with changing(store, by=caller.name, what=what, now=now, channel=caller.channel, comment=terms.comment) as change:
         change.allowed = caller.scopes
         if terms.dry_run:
-            change.last_word = _rehearsal(change)
+            change.last_word = _rehearsal(change, lambda: answer)
         else:
             change.last_word = lambda: _see_second(change, operation, wanted)
         _answered(change, operation, wanted, terms)
@@ -199,15 +201,15 @@ def _changed_meanwhile(session: Session, family: Family, member: str | None) -> 
     )
 
 
-def _rehearsal(change: Change) -> Callable[[], None]:
-    """What ends a change that is only judged: it tells what the change would do."""
+def _rehearsal(change: Change, answer: Callable[[], object]) -> Callable[[], None]:
+    """What ends a change that is only judged: it tells what the change would do, and what it would answer."""
     before = states.present(change.session)
 
     def end() -> None:
         found = states.differences(before, states.present(change.session))
         # Whom it refuses is judged by the state before it, as it is for a change that is planned.
         refused = consequences.refusals(change.session, found, change.now)
-        raise Rehearsed(Foreseen.of(change.generation, found, refused))
+        raise Rehearsed(Foreseen.of(change.generation, found, refused), answer())
 
     return end
 

@@ -84,6 +84,7 @@ class KnownSetting:
 
     :ivar set: whether it was set, and is not the default only because nobody did.
     :ivar range: what it may be, in words.
+    :ivar unit: what its number counts.
     """
 
     name: str = attrs.field(metadata=kind(NAME))
@@ -91,6 +92,7 @@ class KnownSetting:
     default: object = attrs.field(metadata=kind(AnyJson()))
     is_set: bool = attrs.field(metadata=kind(Flag(), key="set"))
     range: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
+    unit: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +107,14 @@ def show(look: Transaction, wanted: SettingsWanted) -> KnownSettings:
     """The settings whose names begin so."""
     return KnownSettings(
         items=tuple(
-            KnownSetting(name=each.name, value=each.value, default=each.default, is_set=each.is_set, range=each.range)
+            KnownSetting(
+                name=each.name,
+                value=each.value,
+                default=each.default,
+                is_set=each.is_set,
+                range=each.range,
+                unit=each.unit,
+            )
             for each in settings.listed(look.session, wanted.prefix or "")
         )
     )

@@ -87,7 +87,13 @@ def _value(found: tuple[KnownSetting, ...], name: str) -> object:
 
 
 def _rows(visit: PageVisit, found: tuple[KnownSetting, ...]) -> list[tuple[str, str, str]]:
-    return [(each.name, visit.text(text_of(each.name)), told_value(visit, each.value)) for each in found]
+    return [(each.name, visit.text(text_of(each.name)), _told(visit, each)) for each in found]
+
+
+def _told(visit: PageVisit, each: KnownSetting) -> str:
+    """A setting's value, with what it counts."""
+    value = told_value(visit, each.value)
+    return value if each.unit is None or each.value is None else f"{value} {visit.text(each.unit)}"
 
 
 ROUTES = (

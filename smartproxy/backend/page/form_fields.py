@@ -6,7 +6,7 @@ prefix where several classes share a form.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -56,6 +56,7 @@ def fields_of(
     faults: Mapping[str, str] | None = None,
     prefix: str = "",
     without: Collection[str] = (),
+    known: Mapping[str, Sequence[str]] | None = None,
 ) -> list[FormField]:
     """The fields of a class that people may set, in their order.
 
@@ -63,6 +64,7 @@ def fields_of(
     :param typed: what was typed.
     :param faults: what is wrong with a value, by its key.
     :param without: keys that are left out.
+    :param known: names that a value can be, by its key: they are chosen instead of typed.
     """
     found = []
     for each in declarations(cls):
@@ -73,7 +75,12 @@ def fields_of(
         name = prefix + each.key
         if typed is not None:
             text = ("on" if typed.checked(name) else "") if _plain(each.kind) == Flag() else typed.one(name)
-        found.append(_field(each, name, text, translate, (faults or {}).get(each.key, "")))
+        field = _field(each, name, text, translate, (faults or {}).get(each.key, ""))
+        names = dict.fromkeys([*(known or {}).get(each.key, ()), *([text] if text else [])])
+        if each.key in (known or {}):
+            choices = (("", field.default), *((one, one) for one in names))
+            field = attrs.evolve(field, control="choice", choices=choices)
+        found.append(field)
     return found
 
 
@@ -115,6 +122,11 @@ def words_of(cls: type[Any]) -> list[str]:
     return found
 
 
+def label_of(each: SettingDeclaration, translate: Translate) -> str:
+    """A field's label."""
+    return _capital(translate(each.title))
+
+
 def help_of(each: SettingDeclaration) -> str:
     """A field's help without what is said of arguments only."""
     return each.people.help.replace("; may be repeated", "")
@@ -140,7 +152,7 @@ def _field(each: SettingDeclaration, name: str, text: str, translate: Translate,
     default = value_words(each, each.default, translate) if has_default else ""
     made = FormField(
         name=name,
-        label=_capital(translate(each.title)),
+        label=label_of(each, translate),
         help=_capital(translate(help_of(each))) + ".",
         control="text",
         value=text,

@@ -1,18 +1,26 @@
-"""The rules that silence events: their hits, and how to add, change and remove one."""
+"""The rules that silence events: their hits, and how to add, change and remove one.
+
+What a rule would change and silence is shown first; it is done when the reader has seen that.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound
 from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration, TriedRule
-from smartproxy.backend.operations.performing import Terms, tag_of
+from smartproxy.backend.operations.operation import Operation
+from smartproxy.backend.operations.performing import Rehearsed, Terms, tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing
+from smartproxy.backend.page.differences import rows_of
+from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.backend.states import EntryKind
 from smartproxy.policy.alerts import IgnoreRule
 
 TIMES = {"valid_from": later("From (UTC)"), "valid_until": later("Until (UTC)")}
@@ -28,12 +36,13 @@ async def listed(visit: PageVisit) -> Shown:
 
 
 async def added(visit: PageVisit) -> Shown:
-    """Add a rule."""
+    """Show what a new rule would do, and add it once that is confirmed."""
     try:
-        rule = _rule(visit)
-        done = (
-            await visit.call(alerts.add, IgnoreAddition(name=visit.form.one("name"), rule=rule), visit.terms)
-        ).answer
+        wanted = IgnoreAddition(name=visit.form.one("name"), rule=_rule(visit))
+        if visit.form.one("step") != "do":
+            title = visit.text("Add the rule %(name)s?", name=wanted.name)
+            return await _check(visit, alerts.add, wanted, visit.terms, "/ignore", title, visit.text("Add the rule"))
+        done = (await visit.call(alerts.add, wanted, visit.terms)).answer
     except (BackendError, ValueError) as error:
         return await _page(visit, _sent(visit), str(error))
     return _done(visit, _ADDED, done)
@@ -45,10 +54,15 @@ async def shown(visit: PageVisit) -> Shown:
 
 
 async def changed(visit: PageVisit) -> Shown:
-    """Change a rule, unless somebody else did since it was shown."""
+    """Show what a change would do, and make it once that is confirmed, unless somebody else changed the rule."""
     name = visit.named["name"]
     try:
-        done = (await visit.call(alerts.alter, IgnoreAlteration(name=name, rule=_rule(visit)), _terms(visit))).answer
+        wanted = IgnoreAlteration(name=name, rule=_rule(visit))
+        if visit.form.one("step") != "do":
+            title = visit.text("Change %(name)s?", name=name)
+            done_by = visit.text("Make this change")
+            return await _check(visit, alerts.alter, wanted, _terms(visit), f"/ignore/{in_path(name)}", title, done_by)
+        done = (await visit.call(alerts.alter, wanted, _terms(visit))).answer
     except ChangedMeanwhile as meanwhile:
         return await _form(visit, _sent(visit), meanwhile=meanwhile)
     except (BackendError, ValueError) as error:
@@ -66,10 +80,41 @@ async def removed(visit: PageVisit) -> Shown:
     return visit.redirect("/ignore", told)
 
 
+async def _check(
+    visit: PageVisit,
+    operation: Operation[Any, TriedRule],
+    wanted: IgnoreAddition | IgnoreAlteration,
+    terms: Terms,
+    action: str,
+    title: str,
+    confirm: str,
+) -> Shown:
+    """Show what a rule would change, and what it would have silenced lately.
+
+    :raises BackendError: when it cannot be made.
+    """
+    try:
+        await visit.call(operation, wanted, attrs.evolve(terms, dry_run=True))
+    except Rehearsed as rehearsed:
+        rows = rows_of(rehearsed.foreseen.differences, (EntryKind.IGNORE, wanted.name), visit.text)
+        trial = rehearsed.answer
+    if not rows:
+        return visit.redirect("/ignore", visit.text("Nothing was changed: it is as it was."), "warn")
+    assert isinstance(trial, TriedRule)
+    doubts = _doubts(visit, trial)
+    return visit.render(
+        "ignore_check.html", rows=rows, trial=trial, doubts=doubts, action=action, title=title, confirm=confirm
+    )
+
+
+def _doubts(visit: PageVisit, done: TriedRule) -> list[str]:
+    saying = visit.backstage.renderer.said[visit.language]
+    return [f"{saying.plain(each)}." for each in done.warnings]
+
+
 def _done(visit: PageVisit, text: str, done: TriedRule) -> bytes:
     """Tell what a rule would have silenced, and what lets one doubt it."""
-    saying = visit.backstage.renderer.said[visit.language]
-    doubts = [f"{saying.plain(each)}." for each in done.warnings]
+    doubts = _doubts(visit, done)
     told = visit.text(text, tried=done.tried, hits=done.hits)
     return visit.redirect("/ignore", " ".join([told, *doubts]), "warn" if doubts else "good")
 

@@ -68,6 +68,8 @@ _SET_UP: Final = {
 
 _ENDS: Final = {
     LICENCE: (later("Licence of the server %(name)s"), later("Extend it"), "/nodes"),
+    Cause.ENDING_CHANGE_OVER: (later("Use of our certificate %(name)s"), later("See its successor"), "/certificates"),
+    Cause.ENDING_PAGE: (later("Certificate of this page"), later("Upload another one"), "/certificates"),
     Cause.ENDING_IDENTITY: (later("Our certificate %(name)s"), later("Plan its successor"), "/certificates"),
     Cause.ENDING_AUTHORITY: (later("Certificate of the site's authority"), later("Look at it"), "/nodes"),
     Cause.ENDING_CA: (later("Certificate of the CA %(name)s"), later("Load its successor"), "/certificates"),
@@ -112,6 +114,7 @@ class SoonOver:
     title: str
     until: datetime
     days: int
+    urgent: bool
     step: str
     place: str
 
@@ -233,6 +236,16 @@ def troubles_of(
                     touches=visit.text("touches all partners that call there"),
                 )
             )
+    for end in (_end(visit, each) for each in site.ends if each.urgent and each.cause != Cause.ENDING_CHANGE_OVER):
+        found.append(
+            Trouble(
+                kind="warn",
+                title=visit.text("Ends soon: %(what)s", what=end.title),
+                words=visit.counted("%(count)s day is left.", "%(count)s days are left.", end.days),
+                place=end.place,
+                button=end.step if end.place else "",
+            )
+        )
     if condition is None:
         found.append(Trouble(kind="info", title=visit.text("It is not known yet how it is."), words=""))
     for each in () if condition is None else condition.findings:
@@ -327,6 +340,7 @@ def _end(visit: PageVisit, end: ComingEnd) -> "SoonOver":
         title=visit.text(title, name=name),
         until=end.until,
         days=end.days,
+        urgent=end.urgent,
         step=visit.text(step),
         place=place if reached else "",
     )

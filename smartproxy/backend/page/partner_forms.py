@@ -5,17 +5,18 @@ time of the change, the form comes again with what the other did, and with what 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile
 from smartproxy.backend.operations import ca as cas
+from smartproxy.backend.operations import identity as identities
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import ANYHOW, Rehearsed, Terms, tag_of
-from smartproxy.backend.operations.shapes import Foreseen, Named, Page
+from smartproxy.backend.operations.shapes import Foreseen, Named, Nothing, Page
 from smartproxy.backend.page.differences import compared, rows_of
 from smartproxy.backend.page.dropped_certificates import DroppedCertificate, facts_in
 from smartproxy.backend.page.form_fields import fields_of, read_fields
@@ -89,7 +90,7 @@ async def added(visit: PageVisit) -> Shown:
 
 
 async def _new(visit: PageVisit, *, facts: DroppedCertificate | None, faults: dict[str, str], fault: str) -> Shown:
-    known = (await visit.call(cas.listed, Page(limit=limits.PAGE.most))).answer.items
+    known = await _cas(visit)
     typed = visit.form if visit.form.fields else None
     fields = fields_of(Partner, visit.text, typed=typed, faults=faults)
     return visit.render(
@@ -101,9 +102,25 @@ async def _new(visit: PageVisit, *, facts: DroppedCertificate | None, faults: di
         facts=facts,
         faults=faults,
         fault=fault,
-        cas=[("", visit.text("none")), *((each.ca.name, each.ca.name) for each in known)],
+        cas=[("", visit.text("none")), *((name, name) for name in known)],
         now=visit.now,
     )
+
+
+async def _cas(visit: PageVisit) -> list[str]:
+    """The names of the site's CAs."""
+    return [each.ca.name for each in (await visit.call(cas.listed, Page(limit=limits.PAGE.most))).answer.items]
+
+
+async def _names_for_calls(visit: PageVisit) -> Mapping[str, Sequence[str]]:
+    """The names that how a partner is called can refer to."""
+    known = (await visit.call(identities.listed, Nothing())).answer.items
+    return {"ca": await _cas(visit), "identity": [each.name for each in known if each.certificates]}
+
+
+async def _no_names(visit: PageVisit) -> Mapping[str, Sequence[str]]:
+    """An entry refers to nothing by its name."""
+    return {}
 
 
 async def _given_certificate(visit: PageVisit) -> DroppedCertificate | None:
@@ -124,6 +141,7 @@ class EntryForm:
     :ivar part: what of the entry it shows; ``None`` where there is nothing yet.
     :ivar title: its title, with the partner's name.
     :ivar wanted: the operation's input of the values that changed.
+    :ivar known: the names that values can be, by their keys.
     """
 
     path: str
@@ -132,11 +150,12 @@ class EntryForm:
     operation: Operation[Any, Any]
     title: str
     wanted: Callable[[str, dict[str, Any]], Any]
+    known: Callable[[PageVisit], Awaitable[Mapping[str, Sequence[str]]]]
 
     async def asked(self, visit: PageVisit) -> Shown:
         """The form with what is there."""
         entry = (await visit.call(operations.show, Named(name=visit.named["name"]))).answer.partner
-        return self._shown(visit, entry, self.part(entry), faults={}, fault="")
+        return await self._shown(visit, entry, self.part(entry), faults={}, fault="")
 
     async def sent(self, visit: PageVisit) -> Shown:
         """Judge a change, show it, and make it once that is confirmed."""
@@ -146,7 +165,7 @@ class EntryForm:
         changed = {key: value for key, value in values.items() if before is None or value != getattr(before, key)}
         now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
         if faults:
-            return self._shown(visit, base, before, faults=faults, fault="", typed=True)
+            return await self._shown(visit, base, before, faults=faults, fault="", typed=True)
         if not changed and now_there == base:
             return visit.redirect(at(name), visit.text("Nothing was changed: it is as it was."), "warn")
         wanted, terms = self.wanted(name, changed), attrs.evolve(visit.terms, seen=[tag_of(base)])
@@ -157,9 +176,9 @@ class EntryForm:
             foreseen = await _rehearsed(visit, self.operation, wanted, terms)
         except ChangedMeanwhile as meanwhile:
             now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
-            return self._conflict(visit, base, now_there, changed, meanwhile)
+            return await self._conflict(visit, base, now_there, changed, meanwhile)
         except BackendError as error:
-            return self._shown(visit, base, before, faults={}, fault=str(error), typed=True)
+            return await self._shown(visit, base, before, faults={}, fault=str(error), typed=True)
         return visit.render(
             "partner_check.html",
             name=name,
@@ -173,16 +192,16 @@ class EntryForm:
             now=visit.now,
         )
 
-    def _conflict(
+    async def _conflict(
         self, visit: PageVisit, base: Partner, there: Partner, changed: dict[str, Any], meanwhile: ChangedMeanwhile
     ) -> bytes:
         """Show what another administrator did, and what was typed on top of it."""
         others = [(visit.text(what), *both) for what, *both in compared(write_object(base), write_object(there))]
         part = self.part(there)
         merged = self.cls(**changed) if part is None else attrs.evolve(part, **changed)
-        return self._shown(visit, there, merged, faults={}, fault="", others=others, meanwhile=meanwhile)
+        return await self._shown(visit, there, merged, faults={}, fault="", others=others, meanwhile=meanwhile)
 
-    def _shown(
+    async def _shown(
         self,
         visit: PageVisit,
         base: Partner,
@@ -194,13 +213,14 @@ class EntryForm:
         others: Any = (),
         meanwhile: ChangedMeanwhile | None = None,
     ) -> bytes:
+        typed_form, known = visit.form if typed else None, await self.known(visit)
         return visit.render(
             "partner_form.html",
             409 if meanwhile else 422 if faults or fault else 200,
             name=base.name,
             title=visit.text(self.title, name=base.name),
             path=self.path,
-            fields=fields_of(self.cls, visit.text, entry=part, typed=visit.form if typed else None, faults=faults),
+            fields=fields_of(self.cls, visit.text, entry=part, typed=typed_form, faults=faults, known=known),
             base=json.dumps(write_object(base)),
             fault=fault,
             others=others,
@@ -253,6 +273,7 @@ ENTRY = EntryForm(
     operation=operations.alter,
     title=later("Change %(name)s"),
     wanted=_altered,
+    known=_no_names,
 )
 CALLS = EntryForm(
     path="calls",
@@ -261,6 +282,7 @@ CALLS = EntryForm(
     operation=operations.outbound,
     title=later("How %(name)s is called"),
     wanted=_called,
+    known=_names_for_calls,
 )
 ROUTES = (
     Route("GET", "/partners/+new", operations.add, new),

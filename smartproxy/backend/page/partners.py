@@ -12,7 +12,7 @@ from smartproxy.backend.operations.performing import Rehearsed, Terms
 from smartproxy.backend.operations.shapes import ForeseenRefusal, Named
 from smartproxy.backend.page.differences import Row, rows_of
 from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, of_partner, time_line
-from smartproxy.backend.page.form_fields import value_words
+from smartproxy.backend.page.form_fields import label_of, value_words
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -250,7 +250,7 @@ def at(name: str) -> str:
 def _values(visit: PageVisit, entry: Partner | Outbound) -> list[tuple[str, str, bool]]:
     """An entry's values in words: label, value, and whether it is the default."""
     return [
-        (visit.text(each.title), value_words(each, getattr(entry, each.name), visit.text), value == each.default)
+        (label_of(each, visit.text), value_words(each, getattr(entry, each.name), visit.text), value == each.default)
         for each in declarations(type(entry))
         if each.people.help
         for value in (getattr(entry, each.name),)

@@ -190,7 +190,7 @@ def has_secrets() -> bool:
     )
 
 
-def show_secret(context: SSL.Context, name: bytes, secret: bytes) -> None:
+def show_secret(context: SSL.Context, name: bytes, secret_of: Callable[[SSL.Connection], bytes]) -> None:
     """Have a client prove itself by a secret that the server knows; by its certificate to a server that does not.
 
     The keys of a connection are made of the secret and of an exchange by X25519. The secret keeps what is said safe
@@ -199,14 +199,15 @@ def show_secret(context: SSL.Context, name: bytes, secret: bytes) -> None:
 
     :param context: offers TLS 1.3 alone, and has no connection yet; :func:`has_secrets` is true.
     :param name: what the secret is called; it can be read on the way.
-    :param secret: :data:`SECRET_OCTETS` of them.
+    :param secret_of: the secret of a connection, :data:`SECRET_OCTETS` of them; it never raises.
     """
     ffi, lib = _private("ffi"), _private("lib")
+    connections = SSL.Connection._reverse_mapping
     shown = ffi.new("unsigned char[]", name)
 
     @ffi.callback(_USE_SECRET)  # type: ignore[untyped-decorator]  # cffi has no types
     def use(ssl: Any, digest: Any, names: Any, octets: Any, sessions: Any) -> int:
-        sessions[0] = _session_of(ssl, secret)
+        sessions[0] = _session_of(ssl, secret_of(connections[ssl]))
         names[0], octets[0] = shown, len(name)
         return 1
 
