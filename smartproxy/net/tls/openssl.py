@@ -12,7 +12,7 @@ sections 2.2, 4.2.11 and 6.2.
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import OpenSSL
 from OpenSSL import SSL, crypto
@@ -145,23 +145,39 @@ def _private(name: str) -> Any:
     return getattr(getattr(OpenSSL, "_util", None), name, None)
 
 
-def renew_bios(connection: SSL.Connection) -> bool:
-    """Give a connection new memory BIOs: the old ones have kept the size of the largest piece that went through them.
+def drop_bios(connection: SSL.Connection) -> bool:
+    """Take away a connection's memory BIOs, which it needs only while octets come or go.
 
-    :return: whether it has new ones: not if there are octets in the old ones, or pyOpenSSL lacks a name for it.
+    They keep the size of the largest piece that went through them. Nothing is read or written before :func:`make_bios`.
+
+    :return: whether they are gone: not if there are octets in them, or pyOpenSSL lacks a name for it.
     """
-    ffi, lib, ours = _private("ffi"), _private("lib"), vars(connection)
+    ffi, lib, ours = _private("ffi"), _private("lib"), cast(Any, connection)
     try:
-        make, kind, held, exchange = lib.BIO_new, lib.BIO_s_mem, lib.BIO_get_mem_data, lib.SSL_set_bio
-        ssl, into, out, null = ours["_ssl"], ours["_into_ssl"], ours["_from_ssl"], ffi.NULL
-    except (AttributeError, KeyError):
+        held, exchange, _, _ = lib.BIO_get_mem_data, lib.SSL_set_bio, lib.BIO_new, lib.BIO_s_mem
+        ssl, into, out, null = ours._ssl, ours._into_ssl, ours._from_ssl, ffi.NULL
+    except AttributeError:
         return False
     if held(into, null) or held(out, null):
         return False
-    ours["_into_ssl"], ours["_from_ssl"] = make(kind()), make(kind())
-    # OpenSSL frees the old ones here, and the new ones with the connection.
-    exchange(ssl, ours["_into_ssl"], ours["_from_ssl"])
+    # OpenSSL frees them here.
+    exchange(ssl, null, null)
+    ours._into_ssl = ours._from_ssl = None
     return True
+
+
+def make_bios(connection: SSL.Connection) -> None:
+    """Give a connection memory BIOs in the place of those that :func:`drop_bios` took.
+
+    :raises MemoryError: if there is no memory for them.
+    """
+    ffi, lib, ours = _private("ffi"), _private("lib"), cast(Any, connection)
+    into, out = (lib.BIO_new(lib.BIO_s_mem()) for _ in range(2))
+    if ffi.NULL in (into, out):
+        raise MemoryError("no memory for the octets of a connection")
+    # OpenSSL frees them with the connection.
+    lib.SSL_set_bio(ours._ssl, into, out)
+    ours._into_ssl, ours._from_ssl = into, out
 
 
 def has_secrets() -> bool:
