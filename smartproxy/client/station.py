@@ -137,9 +137,9 @@ class StationSessions(LiveSessions):
             data,
             deadlines=attrs.evolve(deadlines, opening=min(deadlines.opening, station.timeout)),
             command_octets=configuration.limits.command_octets,
-            open_leg=lambda facts: dial_station(self._reactor, station, deadlines.closing),
+            open_leg=lambda session, facts: dial_station(self._reactor, station, deadlines.closing),
             ready=ready,
-            over=lambda summary: self._ended(station, summary),
+            over=lambda leg, summary: self._ended(station, summary),
         ).begin()
 
         def answered(result: None) -> None:

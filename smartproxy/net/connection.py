@@ -76,7 +76,7 @@ class ConnectionLeg(Protocol):
         self.peer = ""
         self._clock = clock
         self._closing_seconds = closing
-        self._closing = Deadline(clock, self.abort)
+        self._closing: Deadline | None = None
         self._inbox = Inbox(self, clock, self._hold)
         self._held_back = False
         self._paused = False
@@ -108,6 +108,7 @@ class ConnectionLeg(Protocol):
         if not self.connected or self._finishing:
             return
         self._finishing = True
+        self._closing = Deadline(self._clock, self.abort)
         self._closing.start(self._closing_seconds)
         self.transport.unregisterProducer()
         self._hold()
@@ -122,9 +123,14 @@ class ConnectionLeg(Protocol):
         if not self.connected:
             return
         self._finishing = True
-        self._closing.stop()
+        self._closed()
         self._hold()
         self.transport.abortConnection()
+
+    def _closed(self) -> None:
+        if self._closing is not None:
+            self._closing.stop()
+            self._closing = None
 
     def pause(self) -> None:
         """Stop reading."""
@@ -154,7 +160,7 @@ class ConnectionLeg(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.connected = 0
-        self._closing.stop()
+        self._closed()
         self._inbox.lost(end_of(reason))
 
     def _hold(self) -> None:

@@ -6,6 +6,7 @@ exception while an event is handled ends this session only, and is reported once
 session's intents, and its legs to keep the contract of :class:`~smartproxy.net.leg.ILeg`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -31,6 +32,10 @@ from smartproxy.relay.session import Session
 from smartproxy.relay.stages import Stage
 
 _PLACE = "smartproxy.net.driver"
+_NEVER: Final = math.inf
+
+OpenLeg = Callable[[str, SessionFacts], Deferred[ILeg]]
+"""Opens the Responder's leg of a session, given its id and facts."""
 
 
 @implementer(ILegReceiver)
@@ -41,11 +46,34 @@ class SessionDriver:
     :param initiator: the leg of the Initiator.
     :param clock: runs the deadlines.
     :param events: where the session's events go.
-    :param open_leg: opens the Responder's leg, given the facts of the session; fails with a
+    :param open_leg: opens the Responder's leg, given the id and the facts of the session; fails with a
         :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not needed any more.
     :param finished: called once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_alarm",
+        "_alarm_due",
+        "_begun",
+        "_busy",
+        "_clock",
+        "_crashed",
+        "_done",
+        "_due",
+        "_events",
+        "_finished",
+        "_initiator",
+        "_open_leg",
+        "_opening",
+        "_ready",
+        "_responder",
+        "_session",
+        "_soonest",
+        "_unwanted",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -54,14 +82,13 @@ class SessionDriver:
         *,
         clock: IReactorTime,
         events: Events,
-        open_leg: Callable[[SessionFacts], Deferred[ILeg]],
+        open_leg: OpenLeg,
         finished: Callable[[Summary], None],
         ready: Deferred[None] | None = None,
     ) -> None:
         self._session = session
-        session.reporter.ask(events.wants)
         self._initiator = initiator
-        self._legs: dict[Role, ILeg] = {Role.INITIATOR: initiator}
+        self._responder: ILeg | None = None
         self._clock = clock
         self._begun = float(clock.seconds())
         self._events = events
@@ -72,15 +99,15 @@ class SessionDriver:
         self._unwanted = False
         self._due: dict[Timer, float] = {}
         self._alarm: IDelayedCall | None = None
-        self._alarm_due = 0.0
-        self._waiting: list[happened.Event] = []
+        self._alarm_due = self._soonest = _NEVER
+        self._waiting: tuple[happened.Event, ...] = ()
         self._busy = False
         self._crashed = False
         self._done = False
 
     def begin(self) -> None:
         """Start the session."""
-        self._legs[Role.INITIATOR].receiver = self
+        self._initiator.receiver = self
         self._run(self._session.start)
         self._go_on()
 
@@ -90,7 +117,7 @@ class SessionDriver:
 
     def spent(self) -> Spent:
         """What the partner's octets have cost, in seconds of time of day, and what they carried."""
-        leg = self._legs.get(self._session.partner)
+        leg = self._leg(self._session.partner)
         carried = self._session.carried
         return Spent(
             seconds=0.0 if leg is None else leg.worked,
@@ -136,7 +163,7 @@ class SessionDriver:
 
     def _receive(self, event: happened.Event) -> None:
         if self._busy:
-            self._waiting.append(event)
+            self._waiting += (event,)
         elif not self._done:
             self._run(self._session.receive, event)
             if self._waiting:
@@ -144,7 +171,8 @@ class SessionDriver:
 
     def _go_on(self) -> None:
         while self._waiting and not self._done:
-            self._run(self._session.receive, self._waiting.pop(0))
+            event, self._waiting = self._waiting[0], self._waiting[1:]
+            self._run(self._session.receive, event)
 
     def _run(self, step: Callable[..., list[intents.Intent]], *event: happened.Event) -> None:
         self._busy = True
@@ -155,6 +183,8 @@ class SessionDriver:
             self._crash(Failure())
         finally:
             self._busy = False
+            if self._soonest < self._alarm_due:
+                self._set_alarm(self._soonest)
 
     def _crash(self, failure: Failure) -> None:
         """Report a bug; the first one ends the session in order, a second one at once."""
@@ -168,7 +198,9 @@ class SessionDriver:
             self._collapse()
 
     def _collapse(self) -> None:
-        for leg in self._legs.values():
+        for leg in (self._initiator, self._responder):
+            if leg is None:
+                continue
             leg.receiver = None
             try:
                 leg.abort()
@@ -186,13 +218,24 @@ class SessionDriver:
     # Intents.
 
     def _send(self, intent: intents.Send) -> None:
-        self._legs[intent.leg].send(intent.octets)
+        # As it is below, without the call: this is done for each piece of a file.
+        leg = self._initiator if intent.leg is Role.INITIATOR else self._responder
+        assert leg is not None
+        leg.send(intent.octets)
+
+    def _leg(self, role: Role) -> ILeg | None:
+        return self._initiator if role is Role.INITIATOR else self._responder
+
+    def _there(self, role: Role) -> ILeg:
+        leg = self._leg(role)
+        assert leg is not None
+        return leg
 
     def _finish(self, intent: intents.Finish) -> None:
-        self._legs[intent.leg].finish(intent.end)
+        self._there(intent.leg).finish(intent.end)
 
     def _abort(self, intent: intents.Abort) -> None:
-        leg = self._legs.get(intent.leg)
+        leg = self._leg(intent.leg)
         if leg is not None:
             leg.abort()
         elif self._opening is not None:
@@ -202,12 +245,12 @@ class SessionDriver:
     def _pause(self, intent: intents.Pause) -> None:
         if self._session.recorder is not None:
             self._session.recorder.held(intent.leg)
-        self._legs[intent.leg].pause()
+        self._there(intent.leg).pause()
 
     def _resume(self, intent: intents.Resume) -> None:
         if self._session.recorder is not None:
             self._session.recorder.released(intent.leg)
-        self._legs[intent.leg].resume()
+        self._there(intent.leg).resume()
 
     def _report(self, intent: intents.Tell) -> None:
         self._events.emit(intent.name, **intent.fields)
@@ -223,10 +266,11 @@ class SessionDriver:
     def _end(self, intent: intents.Done) -> None:
         self._done = True
         self._due.clear()
+        self._soonest = _NEVER
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        self._waiting.clear()
+        self._waiting = ()
         if self._ready is not None and not self._ready.called:
             # Only a bug ends a session without Ready or NotReady.
             self._ready.errback(StationUnreachable(rule=Cause.INTERNAL_ERROR, message="a bug ended the session"))
@@ -237,34 +281,36 @@ class SessionDriver:
 
     def _arm(self, intent: intents.Arm) -> None:
         due = self._due[intent.timer] = self._clock.seconds() + intent.seconds
-        if self._alarm is None or due < self._alarm_due:
-            self._set_alarm(due, intent.seconds)
+        if due < self._soonest:
+            # When all intents of this event are carried out: several deadlines begin at once.
+            self._soonest = due
 
     def _disarm(self, intent: intents.Disarm) -> None:
         self._due.pop(intent.timer, None)
 
-    def _set_alarm(self, due: float, seconds: float) -> None:
+    def _set_alarm(self, due: float) -> None:
         # Not moved by reset: to call sooner, Twisted looks for the call among those of all sessions, one by one.
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm, self._alarm_due = self._clock.callLater(seconds, self._look), due
+        self._alarm = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
+        self._alarm_due = self._soonest = due
 
     def _look(self) -> None:
         """Tell the session of the deadlines that have passed, the first one first."""
-        self._alarm = None
         now = max(self._clock.seconds(), self._alarm_due)
+        self._alarm, self._alarm_due, self._soonest = None, _NEVER, _NEVER
         for timer, due in sorted(self._due.items(), key=lambda each: each[1]):
             if due <= now and self._due.get(timer) == due:
                 del self._due[timer]
                 self._receive(happened.TimedOut(timer))
-        if self._due and self._alarm is None:
-            first = min(self._due.values())
-            self._set_alarm(first, max(0.0, first - now))
+        first = min(self._due.values(), default=_NEVER)
+        if first < self._alarm_due:
+            self._set_alarm(first)
 
     # The Responder's leg.
 
     def _open(self, intent: intents.Open) -> None:
-        opening = self._open_leg(intent.facts)
+        opening = self._open_leg(self._session.session, intent.facts)
         self._opening = opening.addCallbacks(
             self._opened, self._open_failed, callbackArgs=(intent.leg,), errbackArgs=(intent.leg,)
         )
@@ -273,7 +319,7 @@ class SessionDriver:
         if self._unwanted:
             leg.abort()
             return
-        self._legs[role] = leg
+        self._responder = leg
         leg.receiver = self
         self._receive(happened.LegOpened(role))
 

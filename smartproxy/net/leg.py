@@ -96,6 +96,10 @@ class ILegReceiver(Interface):
         """The waiting octets are delivered: let the other leg go on."""
 
 
+def _nothing() -> None:
+    """Stands for what is done once."""
+
+
 class Inbox:
     """What a leg has to tell its receiver, kept in order until there is one.
 
@@ -184,7 +188,8 @@ class Inbox:
             kept.popleft()(self._receiver)
         self._kept = None
         self.octets = 0
-        self._emptied()
+        emptied, self._emptied = self._emptied, _nothing
+        emptied()
 
 
 def peer_of(address: object) -> HostPort | None:

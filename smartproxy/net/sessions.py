@@ -6,8 +6,10 @@ session: its opening and its legs are given.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +17,7 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import isotime
 from smartproxy.net.drain import DrainWait
-from smartproxy.net.driver import SessionDriver
+from smartproxy.net.driver import OpenLeg, SessionDriver
 from smartproxy.net.effort import EffortWatch
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.monitor import Ceilings, Monitor
@@ -23,9 +25,40 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, TooCostly
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.ending import Summary
-from smartproxy.relay.openings import Opening, SessionFacts
+from smartproxy.relay.openings import Opening
 from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.session import Session
+
+_Leg = TypeVar("_Leg", bound=ILeg)
+
+
+def _nothing(leg: ILeg, summary: Summary) -> None:
+    """Nobody else is told of the end of a session."""
+
+
+@lru_cache(maxsize=8)
+def _ceilings(command_octets: int) -> Ceilings:
+    """The same for all sessions."""
+    return Ceilings(command=command_octets)
+
+
+@attrs.frozen(eq=False)
+class _End:
+    """What is needed at the end of a session; takes less than a partial call, or a function of each session.
+
+    :ivar told: what is done, the same for all sessions.
+    :ivar began: when the session began, where there is a recorder.
+    """
+
+    told: Callable[["_End", Summary], None]
+    over: Callable[[Any, Summary], None]
+    initiator: ILeg
+    recorder: Recorder | None
+    began: str
+
+    def __call__(self, summary: Summary) -> None:
+        """The session is over."""
+        self.told(self, summary)
 
 
 class LiveSessions:
@@ -52,6 +85,8 @@ class LiveSessions:
         self._events = events
         self._finished = finished
         self._recorded = recorded
+        # Bound once, and not for each session.
+        self._wants, self._ends = events.wants, self._end
         self._wait = DrainWait(clock, self)
         self._efforts = EffortWatch(clock, events, self.live, self._end_costly)
 
@@ -59,13 +94,13 @@ class LiveSessions:
         self,
         session: str,
         opening: Opening,
-        initiator: ILeg,
+        initiator: _Leg,
         *,
         deadlines: Deadlines,
         command_octets: int,
-        open_leg: Callable[[SessionFacts], Deferred[ILeg]],
+        open_leg: OpenLeg,
         ready: Deferred[None] | None = None,
-        over: Callable[[Summary], None] = lambda summary: None,
+        over: Callable[[_Leg, Summary], None] = _nothing,
     ) -> SessionDriver:
         """Make a session, and know it until it is over; the caller lets it begin.
 
@@ -75,38 +110,37 @@ class LiveSessions:
         :param command_octets: the longest Command Exchange Buffer that is accepted once both SSIDs are there.
         :param open_leg: opens the Responder's leg, and ``ready`` fires: see
             :class:`~smartproxy.net.driver.SessionDriver`.
-        :param over: called when this session is over, before ``finished``.
+        :param over: called with the Initiator's leg when this session is over, before ``finished``.
         """
-        monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
+        monitor = Monitor(opening.profiles, ceilings=_ceilings(command_octets))
         relayed = Session(session, opening, monitor, deadlines)
+        relayed.reporter.ask(self._wants)
         if self.sent is not None:
             relayed.tell_sent(partial(self.sent, session))
-        record: Callable[[Summary], object] | None = None
+        began = ""
         if self._recorded is not None:
-            relayed.recorder = recorder = Recorder(session, opening, monitor, self._clock.seconds)
-            record = partial(_record, self._recorded, recorder, isotime(now(self._clock)))
+            relayed.recorder = Recorder(session, opening, monitor, self._clock.seconds)
+            began = isotime(now(self._clock))
         driver = self.live[session] = SessionDriver(
             relayed,
             initiator,
             clock=self._clock,
             events=self._events,
             open_leg=open_leg,
-            finished=partial(self._end, over, record),
+            finished=_End(self._ends, over, initiator, relayed.recorder, began),
             ready=ready,
         )
         self._efforts.begin()
         return driver
 
-    def _end(
-        self, over: Callable[[Summary], None], record: Callable[[Summary], object] | None, summary: Summary
-    ) -> None:
+    def _end(self, end: _End, summary: Summary) -> None:
         self.live.pop(summary.session, None)
         self._events.levels.forget(summary.session)
         self._efforts.over()
-        over(summary)
+        end.over(end.initiator, summary)
         self._finished(summary)
-        if record is not None:
-            record(summary)
+        if self._recorded is not None and end.recorder is not None:
+            self._recorded(end.recorder.document(summary, end.began))
         self._wait.finished()
 
     def _end_costly(self, session: str) -> None:
@@ -135,7 +169,3 @@ class LiveSessions:
     def hurry(self) -> None:
         """Wait no longer for sessions to end by themselves."""
         self._wait.hurry()
-
-
-def _record(recorded: Callable[[dict[str, object]], object], recorder: Recorder, began: str, summary: Summary) -> None:
-    recorded(recorder.document(summary, began))

@@ -9,6 +9,7 @@ Standards: RFC 5024 sections 4, 5, 7, 8 and 9.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -37,6 +38,9 @@ class Ceilings:
     command: int = 16384
 
 
+_CEILINGS: Final = Ceilings()
+
+
 @attrs.define
 class _Direction:
     """One direction's unfinished buffer and how far it has been judged.
@@ -55,7 +59,7 @@ class _Direction:
     longest: int
     data_most: int = 0
     counters: Counters = attrs.Factory(Counters)
-    partial: bytearray = attrs.Factory(bytearray)
+    partial: bytes | bytearray = b""
     length: int = 0
     kind: type[Command] = DATA
     step: Transition | None = None
@@ -82,6 +86,8 @@ class Monitor:
     :ivar error: the violation that ended the judging.
     """
 
+    __slots__ = ("_ceilings", "_initiator", "_observations", "_responder", "_witness", "error", "observe_data")
+
     def __init__(
         self,
         profile: Profile | Mapping[Role, Profile] = Profile.DEFAULT,
@@ -95,10 +101,11 @@ class Monitor:
         """
         profiles = dict.fromkeys(ROLES, profile) if isinstance(profile, Profile) else profile
         self._witness = Witness(profiles=profiles)
-        self._ceilings = ceilings or Ceilings()
+        self._ceilings = ceilings or _CEILINGS
         self.observe_data = observe_data
-        self._directions = {role: _Direction(role, self._ceilings.before_ssid) for role in ROLES}
-        self._observations: list[Observation] = []
+        self._initiator = _Direction(Role.INITIATOR, self._ceilings.before_ssid)
+        self._responder = _Direction(Role.RESPONDER, self._ceilings.before_ssid)
+        self._observations: tuple[Observation, ...] = ()
         self.error: ProtocolError | None = None
 
     @property
@@ -134,7 +141,7 @@ class Monitor:
     @property
     def counters(self) -> Mapping[Role, Counters]:
         """What each side has sent."""
-        return {role: direction.counters for role, direction in self._directions.items()}
+        return {Role.INITIATOR: self._initiator.counters, Role.RESPONDER: self._responder.counters}
 
     @property
     def level_for_esid(self) -> Level:
@@ -143,12 +150,15 @@ class Monitor:
             return self._witness.agreed.level
         if self._witness.offer is not None:
             return Level(self._witness.offer.lev)
-        reader = self._directions[Role.INITIATOR].reader
+        reader = self._initiator.reader
         return (reader.level if reader is not None else None) or Level.OFTP_2_0
 
     def held(self, sender: Role) -> int:
         """Return the number of octets of a started, unfinished buffer."""
-        return len(self._directions[sender].partial)
+        return len(self._direction(sender).partial)
+
+    def _direction(self, sender: Role) -> _Direction:
+        return self._initiator if sender is Role.INITIATOR else self._responder
 
     def judge(self, sender: Role, octets: bytes) -> Judgement:
         """Judge what one side has sent.
@@ -158,8 +168,8 @@ class Monitor:
         """
         if self.error is not None:
             return Judgement(error=self.error)
-        direction = self._directions[sender]
-        head = bytearray()
+        direction = self._initiator if sender is Role.INITIATOR else self._responder
+        head: bytes | bytearray = b""
         begin = position = 0
         wrong = ""
         try:
@@ -176,7 +186,7 @@ class Monitor:
                         break
                 end = self._advance(direction, octets, position, size)
                 if end is None:
-                    direction.partial += memoryview(octets)[position:]
+                    direction.partial = bytearray(memoryview(octets)[position:])
                     break
                 position = end
         except ProtocolError as error:
@@ -184,11 +194,9 @@ class Monitor:
             self.error = error
             fault = direction.partial or octets[position : position + (error.offset or 0) + 1]
             wrong = excerpt(fault, error)
-            for unfinished in self._directions.values():
-                unfinished.partial.clear()
+            self._initiator.partial = self._responder.partial = b""
         # What was observed is not needed here any more: the next octets may come in hours.
-        observations = tuple(self._observations)
-        self._observations.clear()
+        observations, self._observations = self._observations, ()
         held = len(direction.partial)
         if begin == 0 and position == len(octets):
             return Judgement(
@@ -274,8 +282,8 @@ class Monitor:
 
     def _agreed(self) -> None:
         """The two SSIDs are there: know the longest buffers of each sender from now on."""
-        for sender, direction in self._directions.items():
-            slack = 0 if self._witness.profiles[sender] is Profile.STRICT else 1
+        for direction in (self._initiator, self._responder):
+            slack = 0 if self._witness.profiles[direction.sender] is Profile.STRICT else 1
             data = direction.data_most = self._witness.terms.buffer_size + slack
             most = max(self._ceilings.command, data)
             direction.longest = stream.HEADER_LENGTH + min(most, max(stream.LONGEST - stream.HEADER_LENGTH, data))
@@ -388,14 +396,13 @@ class Monitor:
             self._agreed()
         transfer = witness.transfer or transfer
         if transfer is not None and transfer.accepted:
-            self._directions[transfer.sender].counters.files += 1
+            self._direction(transfer.sender).counters.files += 1
         self._observe(direction, command, before, transfer, found)
         direction.finish()
         if witness.state is State.ENDING:
-            for other in self._directions.values():
-                if other is not direction:
-                    other.counters.discarded += len(other.partial)
-                    other.partial.clear()
+            other = self._direction(direction.sender.other)
+            other.counters.discarded += len(other.partial)
+            other.partial = b""
 
     def _observe(
         self,
@@ -406,16 +413,15 @@ class Monitor:
         anomalies: list[Anomaly],
     ) -> None:
         """Record what was let pass, with what its sender's DATA since the last record departed in."""
-        self._observations.append(
-            Observation(
-                sender=direction.sender,
-                command=direction.kind.NAME,
-                value=value,
-                state=self._witness.state,
-                before=before,
-                length=direction.length - stream.HEADER_LENGTH,
-                anomalies=(*direction.departures, *anomalies),
-                transfer=transfer,
-            )
+        observation = Observation(
+            sender=direction.sender,
+            command=direction.kind.NAME,
+            value=value,
+            state=self._witness.state,
+            before=before,
+            length=direction.length - stream.HEADER_LENGTH,
+            anomalies=(*direction.departures, *anomalies),
+            transfer=transfer,
         )
+        self._observations += (observation,)
         direction.departures = ()

@@ -9,6 +9,7 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 9.9 (ESID), 5.3.1
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from smartproxy.oftp2.commands import ESID, SFID, SSID
@@ -38,8 +39,37 @@ _NEITHER: Final[frozenset[Role]] = frozenset()
 _REASONS: Final[Mapping[int, EsidReason]] = {reason.value: reason for reason in EsidReason}
 
 
+@lru_cache(maxsize=8)
+def _inactivity(seconds: float) -> Arm:
+    """The same for all sessions."""
+    return Arm(Timer.INACTIVITY, seconds)
+
+
 class SessionEnds:
     """What a session knows, and how it ends."""
+
+    __slots__ = (
+        "_armed",
+        "_deadlines",
+        "_discarded",
+        "_ending",
+        "_files",
+        "_full",
+        "_held",
+        "_intents",
+        "_legs",
+        "_monitor",
+        "_opening",
+        "_quiet",
+        "_ssid",
+        "_tolerated",
+        "_wish",
+        "daemon",
+        "recorder",
+        "reporter",
+        "session",
+        "stage",
+    )
 
     def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
         self.session = session
@@ -53,14 +83,15 @@ class SessionEnds:
         self._legs = Legs(opening, monitor)
         self._full = _NEITHER
         self._armed: list[Timer] = []
-        self._quiet = Arm(Timer.INACTIVITY, deadlines.inactivity)
+        self._quiet = _inactivity(deadlines.inactivity)
         self._held = b""
         self._ssid: SSID | None = None
         self._tolerated: Counter[int] | None = None
         self._discarded = 0
         self._wish: OwnFault | None = None
         self._ending: Ending | None = None
-        self._intents: list[Intent] = []
+        # There while something happens only: what is done does not stay.
+        self._intents: list[Intent]
         self.recorder: Recorder | None = None
 
     def _released(self, release: Observation) -> None:

@@ -8,11 +8,12 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 5.3.11 (ESID).
 
 import enum
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Level, Role, Symbol
+from smartproxy.oftp2.roles import ROLES, Level, Role, Symbol
 from smartproxy.relay.ending import Ending
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
 from smartproxy.relay.openings import Mode, Opening
@@ -20,6 +21,8 @@ from smartproxy.relay.stages import Stage
 
 Reasons = Mapping[Role, EsidReason]
 """Who is to be told of an end, and with which reason code."""
+
+_NONE: Final[Mapping[Role, Level]] = {}
 
 
 class LegState(Symbol):
@@ -39,25 +42,30 @@ class Legs:
     :ivar excuse: what ESID says in the place of its reason's own words, if anything.
     """
 
+    __slots__ = ("_initiator", "_levels", "_monitor", "_opening", "_responder", "excuse")
+
     def __init__(self, opening: Opening, monitor: Monitor) -> None:
         self.excuse = ""
         self._opening = opening
         self._monitor = monitor
-        self._levels: dict[Role, Level] = {}
-        self._states = {Role.INITIATOR: LegState.OPEN, Role.RESPONDER: LegState.ABSENT}
+        self._levels = _NONE
+        self._initiator, self._responder = LegState.OPEN, LegState.ABSENT
 
     def become(self, role: Role, state: LegState) -> None:
         """Take note of how far a leg is."""
-        self._states[role] = state
+        if role is Role.INITIATOR:
+            self._initiator = state
+        else:
+            self._responder = state
 
     def is_open(self, role: Role) -> bool:
         """Whether octets can be sent over a leg."""
-        return self._states[role] is LegState.OPEN
+        return (self._initiator if role is Role.INITIATOR else self._responder) is LegState.OPEN
 
     @property
     def open(self) -> list[Role]:
         """The legs that are open."""
-        return [role for role, state in self._states.items() if state is LegState.OPEN]
+        return [role for role in ROLES if self.is_open(role)]
 
     def told(self, reasons: Reasons, stage: Stage) -> dict[Role, str]:
         """What each side hears of an end, in words."""
@@ -71,16 +79,16 @@ class Legs:
 
         The leg through the tunnel gets no ESID: the other daemon is told of the ending itself, and writes the ESID.
         """
-        for role, state in self._states.items():
-            if state is LegState.OPEN:
+        for role in ROLES:
+            if self.is_open(role):
                 if role is self._opening.tunnel:
                     yield Finish(role, ending.shared(self._opening))
                     continue
                 if role in reasons and self._listens(role, stage):
                     yield Send(role, self._esid(role, reasons[role], ending))
                 yield Finish(role)
-            elif state is LegState.ASKED_FOR:
-                self._states[role] = LegState.GONE
+            elif role is Role.RESPONDER and self._responder is LegState.ASKED_FOR:
+                self._responder = LegState.GONE
                 yield Abort(role)
 
     def abort(self) -> Iterator[Intent]:
@@ -93,7 +101,7 @@ class Legs:
 
     def withhold(self, role: Role, level: Level) -> None:
         """An SSID is not handed on to a role, which knows of no other release level than this one."""
-        self._levels[role] = level
+        self._levels = {**self._levels, role: level}
 
     def _listens(self, role: Role, stage: Stage) -> bool:
         """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""

@@ -7,7 +7,7 @@ Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from typing import Final
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError
@@ -23,7 +23,14 @@ from smartproxy.relay.openings import Opening, SessionFacts
 
 _STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
 
-_COMMAND = "session.command"
+COMMAND: Final = "session.command"
+
+_NOTHING: Final[Mapping[str, object]] = {}
+
+
+def _nobody(name: str, session: object, partner: object) -> bool:
+    """Nobody wants to be told of commands."""
+    return False
 
 
 class Reporter:
@@ -31,23 +38,21 @@ class Reporter:
 
     :param session: the session's id.
     :param opening: who is who.
-    :ivar traced: tells whether every command is to be told now, DATA included.
+    :ivar wants: tells whether an event of a name, a session and a partner is worth being worded now.
     """
 
+    __slots__ = ("_direction", "_facts", "_opening", "_session", "wants")
+
     def __init__(self, session: str, opening: Opening) -> None:
-        self.traced: Callable[[], bool] = lambda: False
+        self._session = session
         self._opening = opening
+        self._direction = opening.direction
         self._facts = opening.facts
-        self._always = {
-            "session": session,
-            "partner": opening.facts.partner,
-            "peer": opening.facts.peer,
-            "direction": opening.direction,
-        }
+        self.wants: Callable[[str, object, object], bool] = _nobody
 
     def ask(self, wants: Callable[[str, object, object], bool]) -> None:
         """Learn from this whether an event of a name, a session and a partner is worth being worded."""
-        self.traced = partial(wants, _COMMAND, self._always["session"], self._always["partner"])
+        self.wants = wants
 
     def identified(self, facts: SessionFacts) -> Tell:
         """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
@@ -102,7 +107,7 @@ class Reporter:
     def command(self, observation: Observation) -> Tell:
         """A command was relayed."""
         return self._report(
-            _COMMAND,
+            COMMAND,
             command=observation.command,
             sender=observation.sender.word,
             side=self._opening.side(observation.sender),
@@ -128,7 +133,7 @@ class Reporter:
 
     def file(self, report: Tell) -> Tell:
         """A file's event, with who the session is."""
-        return Tell(report.name, {**self._always, **report.fields})
+        return self._report(report.name, **report.fields)
 
     def violated(self, error: ProtocolError, excerpt: str, ending: Ending, told: Mapping[str, str]) -> Tell:
         """One side broke the protocol; the excerpt is what the monitor shows of the octets at fault."""
@@ -202,7 +207,9 @@ class Reporter:
         return {} if sender is None else {"sender": sender.word, "side": self._opening.side(sender)}
 
     def _report(self, name: str, **fields: object) -> Tell:
-        return Tell(name, {**self._always, **fields})
+        known = self._opening.facts
+        always = {"session": self._session, "partner": known.partner, "peer": known.peer, "direction": self._direction}
+        return Tell(name, {**always, **fields})
 
 
 def plain(value: object) -> str | int | bool | None:
@@ -219,12 +226,14 @@ class FileLedger:
     :ivar unconfirmed: the files that were sent whole, and whose receiver said neither EFPA nor EFNA.
     """
 
+    __slots__ = ("_named", "_octets", "_offer", "_partner", "_records", "sent", "unconfirmed")
+
     def __init__(self, partner: Role) -> None:
         self.unconfirmed = 0
         self.sent: Callable[[int, int], object] | None = None
         self._partner = partner
         self._offer: SFID | None = None
-        self._named: dict[str, object] = {}
+        self._named = _NOTHING
         self._octets = 0
         self._records: int | None = None
 

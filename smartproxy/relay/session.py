@@ -68,6 +68,7 @@ from smartproxy.relay.ends import SessionEnds
 from smartproxy.relay.intents import Abort, Intent, Open, Pause, Ready, Resume, Send
 from smartproxy.relay.legs import LegState
 from smartproxy.relay.openings import Mode, SessionFacts
+from smartproxy.relay.reports import COMMAND
 from smartproxy.relay.stages import TABLE, Reaction, Stage
 
 
@@ -84,6 +85,8 @@ class Session(SessionEnds):
     :ivar recorder: keeps the commands, where somebody wants a record of the session.
     """
 
+    __slots__ = ()
+
     def start(self) -> list[Intent]:
         """Begin; the Initiator's leg is there and delivers octets."""
         self._intents = intents = list[Intent]()
@@ -94,7 +97,7 @@ class Session(SessionEnds):
             self._arm(Timer.SSID, self._deadlines.ssid)
         else:
             self._open(self._opening.facts)
-        self._intents = []
+        del self._intents
         return intents
 
     def receive(self, event: events.Event) -> list[Intent]:
@@ -104,8 +107,7 @@ class Session(SessionEnds):
         """
         self._intents = intents = list[Intent]()
         _REACTIONS[TABLE[self.stage, event.__class__]](self, event)
-        # What is done does not stay while nothing happens.
-        self._intents = []
+        del self._intents
         return intents
 
     @property
@@ -130,7 +132,7 @@ class Session(SessionEnds):
 
     def _judge(self, event: events.Arrived) -> None:
         leg = event.leg
-        self._monitor.observe_data = self.reporter.traced()
+        self._monitor.observe_data = self.reporter.wants(COMMAND, self.session, self._opening.facts.partner)
         relaying = self.stage is Stage.RELAYING
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets

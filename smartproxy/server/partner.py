@@ -37,6 +37,10 @@ _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy reque
 """OpenSSL's words for octets that are not TLS at all."""
 
 
+def _done(leg: object, what: object) -> None:
+    """Stands for what is not asked any more: the connection may live for hours."""
+
+
 class AdmittedVisit(Protocol):
     """A connection's place in the limits: :class:`~smartproxy.policy.admission.Visit`, or one in another process."""
 
@@ -94,7 +98,7 @@ class PartnerLeg(ConnectionLeg):
         self._begin = begin
         self._unlisted = unlisted
         self._accepted = accepted
-        self._deadline = Deadline(clock, self._late)
+        self._deadline: Deadline | None = Deadline(clock, self._late)
         self._expired = False
         self._verified = False
         self._told = False
@@ -110,12 +114,13 @@ class PartnerLeg(ConnectionLeg):
         """The peer has sent its hello: TLS begins, and the deadline of the handshake goes on."""
         super().connectionMade()
         passed = self._clock.seconds() - self._accepted
+        assert self._deadline is not None
         self._deadline.start(max(0.0, self.generation.server.deadlines.handshake - passed))
         self._events.emit("connection.accepted", peer=self.peer)
 
     def handshakeCompleted(self) -> None:
         """TLS is complete: find out who the peer is; end the connection at a second handshake."""
-        self._deadline.stop()
+        self._in_time()
         if self._verified:
             self._tell("handshake.failed", Cause.HANDSHAKE_RENEGOTIATED, "the peer asked for a second handshake")
             self.abort()
@@ -124,7 +129,8 @@ class PartnerLeg(ConnectionLeg):
             partner = verified_partner(self.tls)
             self._verified = True
             self._events.emit("certificate.accepted", peer=self.peer, **proof_fields(partner, self.tls))
-            self._begin(self, partner)
+            begin, self._begin, self._unlisted = self._begin, _done, _done
+            begin(self, partner)
         except CertificateRefusal as refusal:
             self._refuse(refusal)
             self.abort()
@@ -135,7 +141,7 @@ class PartnerLeg(ConnectionLeg):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is closed: report why, unless it was a session."""
-        self._deadline.stop()
+        self._in_time()
         try:
             if not self._verified:
                 self._explain(reason)
@@ -152,6 +158,11 @@ class PartnerLeg(ConnectionLeg):
         self._told = True
         self._gate.displaced(self.peer)
         self.abort()
+
+    def _in_time(self) -> None:
+        if self._deadline is not None:
+            self._deadline.stop()
+            self._deadline = None
 
     def _late(self) -> None:
         self._expired = True

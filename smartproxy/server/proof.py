@@ -4,6 +4,7 @@ The one place for both directions: events describe partners that call and partne
 Judges nothing: :mod:`smartproxy.policy.certificates` did.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,7 +40,8 @@ def verified_facts(partner: VerifiedPartner, peer: str, tls: VerifiedConnection)
         peer=peer,
         partner=partner.partner.name,
         profile=partner.partner.profile,
-        tls=tls.get_protocol_version_name(),
+        # One text for all connections.
+        tls=sys.intern(tls.get_protocol_version_name()),
         certificate_sha256=partner.certificate.sha256,
     )
 

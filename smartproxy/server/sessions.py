@@ -10,8 +10,8 @@ Standards: RFC 5024 section 4.2 (start of a session).
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 
+import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -95,6 +95,8 @@ class PartnerSessions(LiveSessions):
         self._crl_urls = CrlUrls()
         self._now = now
         self._new_id = new_id
+        # Bound once, and not for each session.
+        self._ended = self._over
         self.generation: ServerGeneration | None = None
         self.withdrawals = Withdrawals(clock, events, now)
         self.balancers: Balancers | None = None
@@ -234,13 +236,13 @@ class PartnerSessions(LiveSessions):
         driver = self.prepare(
             session,
             server_inbound(
-                partial(_judge, partner, server, denied), facts, partner.partner, leg.generation.part.station_profile
+                _Judge(partner, server, denied), facts, partner.partner, leg.generation.part.station_profile
             ),
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
-            open_leg=partial(self._open_inside, session),
-            over=partial(self._over, leg),
+            open_leg=self._open_inside,
+            over=self._ended,
         )
         self.withdrawals.began(session, driver, partner, leg.peer, Standing.withdrawn)
         if partner.ca is not None:
@@ -281,11 +283,19 @@ class PartnerSessions(LiveSessions):
                 leg.fault(Fault.IDENTITY)
 
 
-def _judge(partner: VerifiedPartner, server: ServerConfiguration, denied: Denied | None, ssid: SSID) -> None:
-    """Whether the session of a partner may go on with its SSID."""
-    judge_ssid(partner, ssid, server.partners)
-    if denied is not None:
-        raise denied
+@attrs.frozen(eq=False)
+class _Judge:
+    """Says whether the session of a partner may go on with its SSID; takes less than a function of each session."""
+
+    partner: VerifiedPartner
+    server: ServerConfiguration
+    denied: Denied | None
+
+    def __call__(self, ssid: SSID) -> None:
+        """Judge it."""
+        judge_ssid(self.partner, ssid, self.server.partners)
+        if self.denied is not None:
+            raise self.denied
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -45,7 +45,7 @@ class Stand:
             ready=waiting,
         )
 
-    def open(self, facts: SessionFacts) -> Deferred[ILeg]:
+    def open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
         """Open the Responder's leg."""
         self.facts.append(facts)
         return self.opening
@@ -348,7 +348,7 @@ class Wall(SynchronousTestCase):
         """Opening the leg raises at once."""
         stand = Stand()
 
-        def raising(facts: SessionFacts) -> Deferred[ILeg]:
+        def raising(session: str, facts: SessionFacts) -> Deferred[ILeg]:
             raise RuntimeError("CANARY")
 
         self.patch(stand.driver, "_open_leg", raising)

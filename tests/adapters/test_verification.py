@@ -15,6 +15,7 @@ from smartproxy.net.tls.verdict import Verification, VerifiedConnection, note_al
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal, VerifyError
+from smartproxy.policy.certificates.judge import Match
 from smartproxy.policy.partners import RevocationMode, SubjectRule, TrustedCa
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, tls12, tls13
@@ -57,18 +58,21 @@ class Proved(SynchronousTestCase):
     def test_other_certificate(self) -> None:
         """A verdict about another certificate than the connection's proves nobody."""
         rig = ServerRig()
-        legs: list[Any] = []
+        begun: list[tuple[Any, Any]] = []
         begin = rig.sessions.begin
 
         def kept(leg: Any, partner: Any) -> None:
-            legs.append(leg)
+            begun.append((leg, partner))
             begin(leg, partner)
 
         self.patch(rig.sessions, "begin", kept)
         rig.call()
-        connection = legs[0].tls
+        ((leg, partner),) = begun
+        connection = leg.tls
+        self.assertIsNone(connection.verification.match, "it stays as long as the connection")
+        match = Match(partner=partner.partner, certificate=partner.certificate, by=partner.by, ca=partner.ca)
+        connection.verification.match = match
         self.assertEqual(verified_partner(connection).partner.name, "ACME")
-        match = connection.verification.match
         connection.verification.match = attrs.evolve(
             match, certificate=attrs.evolve(match.certificate, sha256=pki.self_signed("other").sha256)
         )

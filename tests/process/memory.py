@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from smartproxy.testing.programs import Program
@@ -23,6 +24,12 @@ def resident(program: Program | None) -> int:
     """Octets of memory that a process holds (resident set size)."""
     assert program is not None
     return int(Path(f"/proc/{program.pid}/statm").read_text().split()[1]) * PAGE
+
+
+def private(pid: int) -> int:
+    """Octets of memory that a process shares with no other one."""
+    found = re.findall(r"^Private_\w+: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text("ascii"), re.MULTILINE)
+    return sum(map(int, found)) * 1024
 
 
 def holds(pid: int, octets: bytes) -> bool:

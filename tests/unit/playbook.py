@@ -197,14 +197,18 @@ def accept(ssid: SSID) -> None:
     """Policy that has no objection."""
 
 
+class Played(Session):
+    """A session whose methods can be replaced."""
+
+
 def server(judge: Callable[[SSID], None] = accept, profile: Profile = Profile.DEFAULT) -> Session:
     """A session of the server."""
-    return Session("0123456789abcdef", server_inbound(judge, FACTS), Monitor(profile), DEADLINES)
+    return Played("0123456789abcdef", server_inbound(judge, FACTS), Monitor(profile), DEADLINES)
 
 
 def client(profile: Profile = Profile.DEFAULT) -> Session:
     """A session of the client."""
-    return Session("0123456789abcdef", client_inbound(OPENED_FACTS), Monitor(profile, ceilings=Ceilings()), DEADLINES)
+    return Played("0123456789abcdef", client_inbound(OPENED_FACTS), Monitor(profile, ceilings=Ceilings()), DEADLINES)
 
 
 STARTED = (

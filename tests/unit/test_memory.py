@@ -13,6 +13,7 @@ from smartproxy.net.leg import Inbox, LegEnd
 from smartproxy.net.tls.verdict import Verification
 from smartproxy.net.transport import tls
 from smartproxy.net.transport.facts import TlsFacts
+from smartproxy.net.transport.thrift import RestingTls
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
@@ -98,6 +99,7 @@ class Slots(SynchronousTestCase):
             MarkSplitter,
             Opening,
             RawSplitter,
+            RestingTls,
             SessionFacts,
             SharedEnd,
             TlsFacts,

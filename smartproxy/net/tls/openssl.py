@@ -12,7 +12,7 @@ sections 2.2, 4.2.11 and 6.2.
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import OpenSSL
 from OpenSSL import SSL, crypto
@@ -145,23 +145,39 @@ def _private(name: str) -> Any:
     return getattr(getattr(OpenSSL, "_util", None), name, None)
 
 
-def renew_bios(connection: SSL.Connection) -> bool:
-    """Give a connection new memory BIOs: the old ones have kept the size of the largest piece that went through them.
+def drop_bios(connection: SSL.Connection) -> bool:
+    """Take away a connection's memory BIOs, which it needs only while octets come or go.
 
-    :return: whether it has new ones: not if there are octets in the old ones, or pyOpenSSL lacks a name for it.
+    They keep the size of the largest piece that went through them. Nothing is read or written before :func:`make_bios`.
+
+    :return: whether they are gone: not if there are octets in them, or pyOpenSSL lacks a name for it.
     """
-    ffi, lib, ours = _private("ffi"), _private("lib"), vars(connection)
+    ffi, lib, ours = _private("ffi"), _private("lib"), cast(Any, connection)
     try:
-        make, kind, held, exchange = lib.BIO_new, lib.BIO_s_mem, lib.BIO_get_mem_data, lib.SSL_set_bio
-        ssl, into, out, null = ours["_ssl"], ours["_into_ssl"], ours["_from_ssl"], ffi.NULL
-    except (AttributeError, KeyError):
+        held, exchange, _, _ = lib.BIO_get_mem_data, lib.SSL_set_bio, lib.BIO_new, lib.BIO_s_mem
+        ssl, into, out, null = ours._ssl, ours._into_ssl, ours._from_ssl, ffi.NULL
+    except AttributeError:
         return False
     if held(into, null) or held(out, null):
         return False
-    ours["_into_ssl"], ours["_from_ssl"] = make(kind()), make(kind())
-    # OpenSSL frees the old ones here, and the new ones with the connection.
-    exchange(ssl, ours["_into_ssl"], ours["_from_ssl"])
+    # OpenSSL frees them here.
+    exchange(ssl, null, null)
+    ours._into_ssl = ours._from_ssl = None
     return True
+
+
+def make_bios(connection: SSL.Connection) -> None:
+    """Give a connection memory BIOs in the place of those that :func:`drop_bios` took.
+
+    :raises MemoryError: if there is no memory for them.
+    """
+    ffi, lib, ours = _private("ffi"), _private("lib"), cast(Any, connection)
+    into, out = (lib.BIO_new(lib.BIO_s_mem()) for _ in range(2))
+    if ffi.NULL in (into, out):
+        raise MemoryError("no memory for the octets of a connection")
+    # OpenSSL frees them with the connection.
+    lib.SSL_set_bio(ours._ssl, into, out)
+    ours._into_ssl, ours._from_ssl = into, out
 
 
 def has_secrets() -> bool:
@@ -174,7 +190,7 @@ def has_secrets() -> bool:
     )
 
 
-def show_secret(context: SSL.Context, name: bytes, secret_of: Callable[[SSL.Connection], bytes]) -> None:
+def show_secret(context: SSL.Context, find: Callable[[SSL.Connection], tuple[bytes, bytes] | None]) -> None:
     """Have a client prove itself by a secret that the server knows; by its certificate to a server that does not.
 
     The keys of a connection are made of the secret and of an exchange by X25519. The secret keeps what is said safe
@@ -182,17 +198,21 @@ def show_secret(context: SSL.Context, name: bytes, secret_of: Callable[[SSL.Conn
     would hold as long as the connection.
 
     :param context: offers TLS 1.3 alone, and has no connection yet; :func:`has_secrets` is true.
-    :param name: what the secret is called; it can be read on the way.
-    :param secret_of: the secret of a connection, :data:`SECRET_OCTETS` of them; it never raises.
+    :param find: what the secret of a connection is called, which can be read on the way, and the secret,
+        :data:`SECRET_OCTETS` of them; ``None`` if it has none. It never raises.
     """
     ffi, lib = _private("ffi"), _private("lib")
     connections = SSL.Connection._reverse_mapping
-    shown = ffi.new("unsigned char[]", name)
+    shown: list[Any] = []
 
     @ffi.callback(_USE_SECRET)  # type: ignore[untyped-decorator]  # cffi has no types
     def use(ssl: Any, digest: Any, names: Any, octets: Any, sessions: Any) -> int:
-        sessions[0] = _session_of(ssl, secret_of(connections[ssl]))
-        names[0], octets[0] = shown, len(name)
+        found = find(connections[ssl])
+        if found is not None:
+            # OpenSSL makes a copy of the name as soon as this has returned.
+            shown[:] = [ffi.new("unsigned char[]", found[0])]
+            names[0], octets[0] = shown[0], len(found[0])
+        sessions[0] = ffi.NULL if found is None else _session_of(ssl, found[1])
         return 1
 
     lib.SSL_CTX_set_psk_use_session_callback(context._context, use)

@@ -13,6 +13,7 @@ RFC 5246 section 7.4.8 and RFC 8446 section 4.4.3 (CertificateVerify); RFC 5024 
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -75,6 +76,20 @@ ALERTS: Final = {
 
 
 @attrs.define(eq=False)
+class _Walk:
+    """What OpenSSL has shown of a path.
+
+    :ivar path: its certificates, by their depth.
+    :ivar errors: what is wrong with them.
+    :ivar read: the certificates that were read last, and their facts.
+    """
+
+    path: dict[int, x509.Certificate] = attrs.field(factory=dict)
+    errors: list[PathError] = attrs.field(factory=list)
+    read: tuple[list[x509.Certificate], tuple[CertificateFacts, ...]] = attrs.field(default=([], ()))
+
+
+@attrs.define(eq=False)
 class Verification:
     """What became known about the peer of one connection.
 
@@ -96,18 +111,22 @@ class Verification:
     alert_received: str | None = None
     bounded: bool = False
     pinned: Match | None = None
-    _path: dict[int, x509.Certificate] = attrs.field(factory=dict, init=False)
-    _errors: list[PathError] = attrs.field(factory=list, init=False)
-    _read: tuple[list[x509.Certificate], tuple[CertificateFacts, ...]] = attrs.field(default=([], ()), init=False)
+    _shown: _Walk | None = attrs.field(factory=_Walk, init=False)
+
+    @property
+    def _walk(self) -> _Walk:
+        """What OpenSSL has shown so far; there is nothing to be shown after :meth:`forget`."""
+        assert self._shown is not None
+        return self._shown
 
     def chain(self) -> ChainFacts:
         """The facts so far.
 
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        facts = self._facts([self._path[depth] for depth in sorted(self._path)])
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._errors)
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
+        facts = self._facts([self._walk.path[depth] for depth in sorted(self._walk.path)])
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._walk.errors)
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._walk.errors))
 
     def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
         """Take note of one call of OpenSSL: a certificate of the path, and what is wrong with it if not 0.
@@ -115,15 +134,15 @@ class Verification:
         The last word on which certificate stands where has OpenSSL's walk down the finished path, without errors.
         """
         if error:
-            self._path.setdefault(depth, certificate)
-            self._errors.append(PathError(error, depth, error_text(error)))
+            self._walk.path.setdefault(depth, certificate)
+            self._walk.errors.append(_path_error(error, depth))
         else:
-            self._path[depth] = certificate
+            self._walk.path[depth] = certificate
 
     @property
     def leaf(self) -> x509.Certificate:
         """The peer's own certificate, once the path is complete."""
-        return self._path[0]
+        return self._walk.path[0]
 
     def chain_of(self, certificates: list[x509.Certificate]) -> ChainFacts:
         """The facts so far of a path that is not finished.
@@ -131,15 +150,16 @@ class Verification:
         :param certificates: what OpenSSL has built of it; of a path without an anchor the first one is enough.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._errors)
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._walk.errors)
         facts = self._facts(certificates if anchored else certificates[:1])
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._walk.errors))
 
     def _facts(self, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
         """The facts of a path, which is read once: OpenSSL calls back several times about the same one."""
-        if self._read[0] != path:
-            self._read = (path, path_facts(path))
-        return self._read[1]
+        walk = self._walk
+        if walk.read[0] != path:
+            walk.read = (path, path_facts(path))
+        return walk.read[1]
 
     def judged_before(self, chain: ChainFacts) -> Match | None:
         """The partner, if its certificate is pinned and was judged before the path was complete."""
@@ -148,15 +168,19 @@ class Verification:
         return self.pinned
 
     def forget(self) -> None:
-        """Release the certificates: the connection may live for hours."""
-        self._read = ([], ())
-        self._path.clear()
-        self._errors.clear()
+        """Release the certificates, and who they name: the connection may live for hours."""
+        self._shown = self.match = self.pinned = None
 
     @property
     def is_judged(self) -> bool:
         """Whether policy has judged the peer."""
         return self.match is not None or self.refusal is not None
+
+
+@lru_cache(maxsize=256)
+def _path_error(error: int, depth: int) -> PathError:
+    """One for all connections."""
+    return PathError(error, depth, error_text(error))
 
 
 class VerifiedConnection(SSL.Connection):
@@ -186,6 +210,7 @@ class VerifiedConnection(SSL.Connection):
             raise SSL.Error([("SSL routines", "", "excessive message size")])
         super().do_handshake()
         self._established = True
+        self._octets = 0
 
 
 def note_alert(connection: SSL.Connection, where: int, value: int) -> None:

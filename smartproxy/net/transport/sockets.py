@@ -173,6 +173,11 @@ class DataStream(tcp.Connection):
 class AcceptedStream(DataStream, tcp.Server):
     """A connection that was accepted."""
 
+    def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
+        super().__init__(sock, protocol, client, server, sessionno, reactor)
+        # Twisted makes two texts for each connection, which nobody reads.
+        self.logstr = self.repstr = "<an accepted connection>"
+
     def detach(self) -> socket.socket:
         """Give the socket up, as it is: this process has nothing to do with it any more."""
         self.reactor.removeReader(self)
@@ -233,7 +238,6 @@ def adopt(
         return
     no_port: Any = None
     stream = AcceptedStream(accepted, protocol, address, no_port, accepted.fileno(), reactor)
-    stream.repstr = f"<{type(protocol).__name__} of another process>"
     protocol.makeConnection(stream)
 
 

@@ -1,8 +1,8 @@
 """Memory that connections do not need while they have nothing to do.
 
-Duty: a session that has sent a large file may stay for hours, and OpenSSL's memory BIOs keep the size of the largest
-piece that went through them; connections that are quiet get new ones. And what many connections leave behind when they
-end goes back to the system. Whoever runs the process calls :meth:`Thrift.give_back` every :data:`QUIET_SECONDS`. Never
+Duty: a session may stay for hours without a word, and OpenSSL's memory BIOs keep the size of the largest piece that
+went through them; connections that are quiet rest without any. And what many connections leave behind when they end
+goes back to the system. Whoever runs the process calls :meth:`Thrift.give_back` every :data:`QUIET_SECONDS`. Never
 touches a connection that has octets under way.
 """
 
@@ -11,7 +11,7 @@ import ctypes
 import gc
 from typing import Final
 
-from smartproxy.net.tls.openssl import renew_bios
+from smartproxy.net.tls.openssl import drop_bios, make_bios
 from smartproxy.net.transport.facts import TlsFacts
 
 QUIET_SECONDS: Final = 2.0
@@ -24,20 +24,41 @@ ENDED_MANY: Final = 20
 """Connections that leave something behind that is worth a look of the C library."""
 
 
+class RestingTls(TlsFacts):
+    """A connection through TLS that does with less while it is quiet."""
+
+    __slots__ = ("_resting",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._resting = False
+
+    def rest(self) -> bool:
+        """Give back what OpenSSL needs only while octets come or go; whether it is given back."""
+        self._resting = self._resting or drop_bios(self._tls)
+        return self._resting
+
+    def _wake(self) -> None:
+        """Octets come or go."""
+        make_bios(self._tls)
+        self._resting = False
+        THRIFT.grown.add(self)
+
+
 class Thrift:
     """What connections of this process can give back.
 
-    :ivar grown: those through which a large piece has passed since the last :meth:`give_back`.
+    :ivar grown: those that have woken, or through which a large piece has passed, since the last :meth:`give_back`.
     """
 
     def __init__(self) -> None:
-        self.grown: set[TlsFacts] = set()
-        self._quiet: set[TlsFacts] = set()
+        self.grown: set[RestingTls] = set()
+        self._quiet: set[RestingTls] = set()
         self._ended = 0
         self._rings = 0
         self._rings_seen = 0
 
-    def forget(self, connection: TlsFacts) -> None:
+    def forget(self, connection: RestingTls) -> None:
         """A connection has ended."""
         self.grown.discard(connection)
         self._quiet.discard(connection)
@@ -53,12 +74,12 @@ class Thrift:
         :return: how many gave some back.
         """
         self._collect()
-        renewed = sum(renew_bios(each.getHandle()) for each in self._quiet - self.grown)
+        rested = sum(each.rest() for each in self._quiet - self.grown)
         self._quiet, self.grown = self.grown, set()
-        if renewed or self._ended >= ENDED_MANY:
+        if rested or self._ended >= ENDED_MANY:
             self._ended = 0
             _trim()
-        return renewed
+        return rested
 
     def _collect(self) -> None:
         """Free the rings of connections once no more of them come: the collector alone looks seldom."""

@@ -43,11 +43,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.tls.openssl import renew_bios
-from smartproxy.net.transport.facts import TlsFacts
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, is_end_of_file, records
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
-from smartproxy.net.transport.thrift import SMALL, THRIFT
+from smartproxy.net.transport.thrift import SMALL, THRIFT, RestingTls
 
 CHATTER_MOST: Final = 64 * 1024
 """Octets of OpenSSL's own answers, such as to key updates, that wait for a peer which does not read."""
@@ -63,7 +61,7 @@ class TlsStage(enum.Enum):
 
 
 @implementer(ISSLTransport, INegotiated, IConsumer, IPushProducer, IProtocol, IViewReceiver)
-class TlsTransport(TlsFacts):
+class TlsTransport(RestingTls):
     """The TLS side of one connection: a protocol for its carrier, the transport of the protocol that it wraps.
 
     :param create: makes OpenSSL's connection, given this transport; sets which side it is.
@@ -123,6 +121,9 @@ class TlsTransport(TlsFacts):
     def view_received(self, view: memoryview) -> None:
         """Octets came from the peer, in a buffer that is not ours."""
         gathered = 0
+        shaking = self._stage is TlsStage.SHAKING
+        if self._resting:
+            self._wake()
         if len(view) > SMALL:
             THRIFT.grown.add(self)
         for start in range(0, len(view), PIECE):
@@ -144,12 +145,18 @@ class TlsTransport(TlsFacts):
             sealed = self._records.take(self._tls)
             if sealed:
                 self._chat(sealed)
+            if shaking and self._stage is TlsStage.OPEN:
+                # A peer may say nothing for long, or nothing ever: what its certificates took is free for the next one.
+                self.rest()
         if gathered and self._stage is not TlsStage.OVER:
             self.wrappedProtocol.dataReceived(bytes(PLAIN[:gathered]))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The carrier is gone."""
-        if self._stage is not TlsStage.OVER:
+        if self._resting:
+            # Nothing is left to be read.
+            self._truncated()
+        elif self._stage is not TlsStage.OVER:
             self._tls.bio_shutdown()
             if self._stage is not TlsStage.SHAKING:
                 gathered = self._pass_on(*self._records.decrypt(self._tls, 0))
@@ -199,9 +206,6 @@ class TlsTransport(TlsFacts):
             self._answer()
         if self._pending and self._stage is TlsStage.OPEN:
             self._send_pending()
-        if self._stage is TlsStage.OPEN:
-            # A peer may say nothing for long, or nothing ever: what its certificates took is free for the next one.
-            renew_bios(self._tls)
 
     # Reading.
 
@@ -269,6 +273,8 @@ class TlsTransport(TlsFacts):
 
         :return: whether the peer's has come, too.
         """
+        if self._resting:
+            self._wake()
         try:
             both: bool = self._tls.shutdown()
         except SSL.Error:
@@ -307,6 +313,8 @@ class TlsTransport(TlsFacts):
     def _encrypt(self, data: bytes) -> None:
         """Send as one piece what OpenSSL takes."""
         start, length = 0, len(data)
+        if self._resting:
+            self._wake()
         if length > SMALL:
             THRIFT.grown.add(self)
         while start < length:

@@ -218,8 +218,8 @@ class PartnerCalls:
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
-            open_leg=lambda facts: succeed(called),
-            over=lambda summary: self._over(session, verified.partner.name),
+            open_leg=lambda session, facts: succeed(called),
+            over=lambda leg, summary: self._over(session, verified.partner.name),
         )
         certificate = called.tls.get_peer_certificate(as_cryptography=True)
         assert certificate is not None
