@@ -45,8 +45,8 @@ from smartproxy.server.words import (
 )
 from smartproxy.server.worker import ServerCraft
 from smartproxy.tunnel.bond import Bond
-from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.control import Answer, Responder
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.lane import DataLane
 from smartproxy.tunnel.places import PlacedStream, preamble
