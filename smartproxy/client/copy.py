@@ -34,7 +34,7 @@ from smartproxy.policy.configuration import Configuration, dump, parse
 from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST, LICENCE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Instant
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 
 NAME: Final = "configuration.copy"
 _MAGIC: Final = b"smartproxy-copy 1\n"

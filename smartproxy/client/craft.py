@@ -41,8 +41,8 @@ from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import Plain, line
-from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.control import Answer, Responder
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.lane import DataLane, Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand

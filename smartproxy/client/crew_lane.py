@@ -11,7 +11,7 @@ from smartproxy.client.words import KnowServer, ServerWorkers, TunnelIsDown, Tun
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
 from smartproxy.tunnel.bond import Bond
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing
 from smartproxy.workers.members import CrewMember
 

@@ -45,7 +45,7 @@ from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.lane import Inbound
 

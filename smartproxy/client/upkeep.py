@@ -27,7 +27,7 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0

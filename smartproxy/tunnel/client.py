@@ -24,7 +24,8 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.versions import Part
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer, challenge_of
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, VerifiedServer
+from smartproxy.tunnel.credential import ClientCredential, challenge_of
 from smartproxy.tunnel.dialling import STOPPED, dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible

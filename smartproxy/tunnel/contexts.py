@@ -26,9 +26,7 @@ from weakref import WeakKeyDictionary
 import attrs
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -44,13 +42,12 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
 from smartproxy.tunnel.bond import Bond
+from smartproxy.tunnel.credential import ClientCredential, has_key
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 
 _AUTHORITY_DEPTH = 1
-_CHALLENGE_OCTETS: Final = 32
-_RENEWAL: Final = b"SmartProxy renewed tunnel certificate "
 
 
 @attrs.frozen(kw_only=True)
@@ -97,34 +94,6 @@ class VerifiedServer:
     """A server that proved its Proxy ID; made by :class:`ClientContext` only."""
 
     proxy_id: str
-
-
-@attrs.frozen(kw_only=True)
-class ClientCredential:
-    """What a client shows: PEM, from the backend; the key is kept in memory only."""
-
-    certificate: str
-    key: str = attrs.field(repr=False)
-
-    @property
-    def der(self) -> bytes:
-        """The client's own certificate."""
-        return x509.load_pem_x509_certificate(self.certificate.encode("ascii")).public_bytes(Encoding.DER)
-
-    def proof(self, challenge: bytes) -> bytes:
-        """Prove on a control connection, by its challenge, that the key of this certificate is ours.
-
-        :raises ValueError: if the key is not of the kind that tunnel certificates have.
-        """
-        key = load_pem_private_key(self.key.encode("ascii"), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("the key of a tunnel certificate is one of an elliptic curve")
-        return key.sign(_RENEWAL + challenge, ec.ECDSA(SHA256()))
-
-
-def challenge_of(control: SSL.Connection) -> bytes:
-    """What a proof on a control connection is made of, so that it is good on no other one (RFC 8446 section 7.5)."""
-    return control.export_keying_material(b"EXPORTER-SmartProxy-renewal", _CHALLENGE_OCTETS)
 
 
 class _Verdicts:
@@ -219,23 +188,18 @@ class ServerContext:
     def recognized(self, leaf: x509.Certificate, challenge: bytes, proof: bytes) -> VerifiedClient:
         """The client that proves a certificate to be its own on a control connection, by what its handshake agreed on.
 
-        :param challenge: what :func:`challenge_of` says of the connection.
-        :param proof: what :meth:`ClientCredential.proof` makes of it.
+        :param challenge: what :func:`~smartproxy.tunnel.credential.challenge_of` says of the connection.
+        :param proof: what its :class:`~smartproxy.tunnel.credential.ClientCredential` makes of it.
         :raises PeerRefused: if the authority did not issue it, or not for a client, or if the proof is none.
         """
-        key = leaf.public_key()
         try:
             leaf.verify_directly_issued_by(self._authority)
         except (ValueError, TypeError, InvalidSignature):
             raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
-        try:
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                raise InvalidSignature
-            key.verify(proof, _RENEWAL + challenge, ec.ECDSA(SHA256()))
-        except InvalidSignature:
+        if not has_key(leaf, challenge, proof):
             raise PeerRefused(
                 cause=Cause.TUNNEL_UNPROVED, message="the client does not have the key of the newer certificate"
-            ) from None
+            )
         return self._client(leaf)
 
     def told(self, name: str, since: int, until: int, subject: str) -> VerifiedClient:
@@ -277,17 +241,17 @@ class ClientContext:
 
     :param proxy_ids: the servers that may be spoken to.
     :param protocol: what the connection is for (ALPN).
-    :param bond: the server is to know it; one that does not, and shows its certificate, is refused.
+    :param bonds: whether connections are to prove themselves by bonds, for which :meth:`by` gives contexts.
     """
 
     def __init__(
-        self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes, bond: Bond | None = None
+        self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes, *, bonds: bool = False
     ) -> None:
         self._pins = tuple(each.encode("ascii") for each in proxy_ids)
         self._protocol = protocol
-        self._bond = bond
-        self._key = b"" if bond is None else bond.key()
-        self._keys: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
+        self._bond: Bond | None = None
+        self._key = b""
+        self._shown: WeakKeyDictionary[SSL.Connection, tuple[bytes, bytes]] = WeakKeyDictionary()
         self._verdicts = _Verdicts()
         context = new_context(server=False, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=False)
@@ -298,22 +262,24 @@ class ClientContext:
         key = load_pem_private_key(credential.key.encode("ascii"), None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # pyOpenSSL refuses kinds of keys that it cannot use
         context.set_alpn_protos([protocol])
-        if bond is not None:
-            show_secret(context, bond.name, self._keys.__getitem__)
+        if bonds and has_secrets():
+            show_secret(context, self._shown.get)
         self._context = context
 
-    def towards(self, first: bytes) -> "ClientContext":
-        """The same for connections that say these octets before TLS: their key of the bond is another one."""
-        assert self._bond is not None, "certificates are the same for all"
+    def by(self, bond: Bond, first: bytes = b"") -> "ClientContext":
+        """The same for connections by a bond; a server that does not know it, and shows a certificate, is refused.
+
+        :param first: what they say before TLS.
+        """
         other = copy(self)
-        other._key = self._bond.key(first)
+        other._bond, other._key = bond, bond.key(first)
         return other
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection to one server."""
         connection = SSL.Connection(self._context, None)
         if self._bond is not None:
-            self._keys[connection] = self._key
+            self._shown[connection] = self._bond.name, self._key
         return connection
 
     def refusal(self, connection: SSL.Connection) -> PeerRefused | None:

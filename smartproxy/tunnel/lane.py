@@ -19,7 +19,8 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.bond import Bond
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, VerifiedServer
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.dialling import dial
 from smartproxy.tunnel.entrance import Entrance
@@ -74,7 +75,7 @@ class _Bound:
     :ivar known: whether any of the server's processes knew it.
     """
 
-    context: ClientContext
+    bond: Bond
     strangers: set[int | None] = attrs.field(factory=set)
     known: bool = False
 
@@ -110,6 +111,7 @@ class DataLane:
         self._kind = kind
         self._shown: tuple[ClientCredential, frozenset[str]] | None = None
         self._context: ClientContext | None = None
+        self._bonding: ClientContext | None = None
         self._bound: _Bound | None = None
 
     def __len__(self) -> int:
@@ -122,12 +124,13 @@ class DataLane:
         if self._shown != shown:
             self._shown = shown
             self._context = ClientContext(*shown, self._kind.data)
+            # Made here and not with the bond: a process for one session inherits it.
+            self._bonding = ClientContext(*shown, self._kind.data, bonds=True)
             self._bound = None
 
     def bind(self, bond: Bond | None) -> None:
         """Part of :class:`Lane`."""
-        assert self._shown is not None, "a lane has a credential before its tunnel is up"
-        self._bound = None if bond is None else _Bound(ClientContext(*self._shown, self._kind.data, bond))
+        self._bound = None if bond is None else _Bound(bond)
 
     def start(self) -> None:
         """Part of :class:`Lane`."""
@@ -213,13 +216,13 @@ class DataLane:
         self, build: Callable[[Entrance, VerifiedServer], DataConnection], worker: int | None
     ) -> DataConnection:
         """Dial by the bond, and by certificates where the server or its worker does not know it."""
-        assert self._context is not None, "a lane has a credential before its tunnel is up"
+        assert self._context is not None and self._bonding is not None, "it has a credential before its tunnel is up"
         first = b"" if worker is None else preamble(worker)
         bound = self._bound
         if bound is None or worker in bound.strangers:
             return await dial(self._clock, self._endpoint, self._context, build, first)
         try:
-            connection = await dial(self._clock, self._endpoint, bound.context.towards(first), build, first)
+            connection = await dial(self._clock, self._endpoint, self._bonding.by(bound.bond, first), build, first)
         except PeerRefused:
             # Whatever it is: if certificates do not help, the server says why.
             connection = await dial(self._clock, self._endpoint, self._context, build, first)

@@ -26,7 +26,8 @@ from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.boxes import line
-from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient, challenge_of
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.credential import challenge_of
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance

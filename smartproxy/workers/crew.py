@@ -258,8 +258,7 @@ class Crew:
             return
         member.ready = True
         self._user.ready(member)
-        if not self._single:
-            self._events.emit("worker.started", pid=member.pid)
+        self._tell_started(member)
         while self._waiting and (free := self._free()) is not None:
             self._waiting.pop(0).callback(free)
 
@@ -267,6 +266,12 @@ class Crew:
         member = self._members.get(number) or self._gone.get(number)
         if member is not None:
             member.pid = pid
+            self._tell_started(member)
+
+    def _tell_started(self, member: CrewMember) -> None:
+        """Tell of a worker that is ready, of which the zygote said which process it is: either may be the first."""
+        if member.ready and member.pid is not None and not self._single:
+            self._events.emit("worker.started", pid=member.pid)
 
     def _ended(self, number: int, status: int) -> None:
         member = self._members.get(number) or self._gone.get(number)

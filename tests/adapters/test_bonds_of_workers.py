@@ -214,7 +214,7 @@ class BondsOfWorkers(SynchronousTestCase):
 
     def connect(self, number: int, key: bytes) -> SSL.Connection:
         """Dial a worker of the server, with a key of the bond; OpenSSL's side of it at the client's end."""
-        context = ClientContext(inner(), PINS, DATA_PROTOCOL, self.bond())
+        context = ClientContext(inner(), PINS, DATA_PROTOCOL, bonds=True).by(self.bond())
         context._key = key
         protocol = Protocol()
         factory = TLSMemoryBIOFactory(context, True, Factory.forProtocol(lambda: protocol), self.network.clock)

@@ -19,7 +19,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.testing.pki import CLIENT_AUTH
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 from tests.adapters.test_client_service import ClientTestCase, generation
 from tests.adapters.tunnel_kit import Events as SeenEvents
 from tests.adapters.tunnel_kit import authority, credential

@@ -33,7 +33,7 @@ from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreac
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.openings import SessionFacts, Way
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.marks import TICKET_OCTETS
@@ -179,6 +179,17 @@ class CrewHouseTests(SynchronousTestCase):
             link.ask.return_value = succeed({})
             self.successResultOf(crew.prepare(CrewMember(3, 0.0, link, lessons=1)))
             self.assertEqual([command for (command,), _ in link.ask.call_args_list], told)
+
+    def test_process_that_is_known_late(self) -> None:
+        """A worker that is ready before it is known which process it is is told of as soon as that is known."""
+        crew = self.house.crew
+        late = crew._members[3] = CrewMember(3, 0.0, Mock())
+        link: Any = late.link
+        link.ask.return_value = succeed({})
+        self.successResultOf(Deferred.fromCoroutine(crew._begin(late)))
+        self.assertEqual((True, []), (late.ready, self.journal.records))
+        crew._born(3, 4711)
+        self.assertEqual({"pid": 4711}, self.journal.the("worker.started"))
 
     def test_records(self) -> None:
         """A record that is longer than a value is put together again."""

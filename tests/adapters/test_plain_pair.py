@@ -488,7 +488,7 @@ class PairTests(SynchronousTestCase):
     def test_smart_client_is_refused(self) -> None:
         """A client of the smart pair does not get in, though it has a certificate of the same authority."""
         from smartproxy.tunnel.client import ClientTunnel
-        from smartproxy.tunnel.contexts import ClientCredential
+        from smartproxy.tunnel.credential import ClientCredential
         from smartproxy.tunnel.lane import DataLane
         from tests.adapters.tunnel_kit import ClientUser, Events
 

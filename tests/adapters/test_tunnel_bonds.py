@@ -110,7 +110,7 @@ class Bonds(SynchronousTestCase):
         self.client.control.close(WHY)
         self.network.settle()
         self.assertEqual({}, self.server.tunnel.context._bonds)
-        handle = self.connect(ClientContext(inner(), PINS, DATA_PROTOCOL, bond))
+        handle = self.connect(ClientContext(inner(), PINS, DATA_PROTOCOL, bonds=True).by(bond))
         self.assertFalse(proved_by_secret(handle))
 
     def test_ended_within_a_handshake(self) -> None:
@@ -125,25 +125,27 @@ class Bonds(SynchronousTestCase):
         self.patch(ServerContext, "_secret", find_last)
         self.network = Network()
         self.server, self.client = pair(self.network, ready=0)
-        self.assertTrue(proved_by_secret(self.connect(ClientContext(inner(), PINS, DATA_PROTOCOL, self.bond()))))
+        self.assertTrue(
+            proved_by_secret(self.connect(ClientContext(inner(), PINS, DATA_PROTOCOL, bonds=True).by(self.bond())))
+        )
         self.assertEqual([Cause.TUNNEL_UNPROVED.value], self.server.events.causes("tunnel.refused"))
 
     def test_for_no_control_connection(self) -> None:
         """A control connection has to show a certificate."""
-        handle = self.connect(ClientContext(inner("inner-2"), PINS, CONTROL_PROTOCOL, self.bond()))
+        handle = self.connect(ClientContext(inner("inner-2"), PINS, CONTROL_PROTOCOL, bonds=True).by(self.bond()))
         self.assertTrue(proved_by_secret(handle))
         self.assertEqual([Cause.TUNNEL_UNPROVED.value], self.server.events.causes("tunnel.refused"))
 
     def test_name_alone(self) -> None:
         """Somebody who saw the name of a bond on the way, and does not know its secret, is refused in TLS."""
         guessed = Bond(self.bond().name, bytes(SECRET_OCTETS), identity().proxy_id)
-        self.connect(ClientContext(inner(), PINS, DATA_PROTOCOL, guessed))
+        self.connect(ClientContext(inner(), PINS, DATA_PROTOCOL, bonds=True).by(guessed))
         self.assertEqual([Cause.TUNNEL_TLS.value], self.server.events.causes("tunnel.refused"))
 
     def test_other_server(self) -> None:
         """A server that does not know the bond is no server for it, even with the right key."""
         other = ServerSide(self.network)
-        context = ClientContext(inner(), PINS, DATA_PROTOCOL, self.bond())
+        context = ClientContext(inner(), PINS, DATA_PROTOCOL, bonds=True).by(self.bond())
         self.server = other
         handle = self.connect(context)
         refusal = self.assertRaises(PeerRefused, context.verified, handle)

@@ -23,7 +23,8 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.versions import NEWEST, OLDEST
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, ServerContext, _client_name
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, TunnelPhase

@@ -27,7 +27,7 @@ from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
-from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART

@@ -25,7 +25,8 @@ from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.versions import NEWEST, OLDEST
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential
+from smartproxy.tunnel.contexts import ClientContext
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL

@@ -22,6 +22,7 @@ from smartproxy.server.generation import ServerGeneration
 from smartproxy.tap import client, command
 from smartproxy.testing.pki import TestCa
 from smartproxy.tunnel.licence import load
+from tests.databases import Database
 from tests.unit.commands import CommandCase
 from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_of, p7
 from tests.unit.test_licence import NOW, PROXY_ID
@@ -137,18 +138,21 @@ class OddFiles(CommandCase):
         self.assertEqual(self.do("partner", "add", "GOOD", "--code", "O0019", "--certificate", good).err, "")
 
     def commands(self, name: str, path: str) -> Iterator[tuple[str, ...]]:
-        """Every command that reads a file, given this one; a change-over last."""
+        """Every command that reads a file, given this one; on PostgreSQL those that store what is in it."""
         password = self.file("password", b"x\n")
         code = f"O0013{self.count:06}"
         self.count += 1
         yield "ca", "add", f"ca-{name}", path
+        yield "identity", "import", f"id-{name}", path, "--password-file", password
+        yield "partner", "add", f"p-{name}", "--code", code, "--certificate", path
+        if self.database is not Database.SQLITE:
+            # How a file is read does not depend on where it is stored.
+            return
         yield "ca", "change", "changing", path
         yield "crl", "load", path
-        yield "identity", "import", f"id-{name}", path, "--password-file", password
         yield "identity", "import", f"two-{name}", path, self.key, "--password-file", password
         yield "identity", "import", f"locked-{name}", self.locked, "--password-file", path
         yield "identity", "complete", "asked", path
-        yield "partner", "add", f"p-{name}", "--code", code, "--certificate", path
         yield "partner", "change", "CHANGING", "--certificate", path
         yield "partner", "certificate", "add", "CHANGING", "--certificate", path
         yield "partner", "outbound", "CHANGING", "--certificate", path
@@ -179,7 +183,7 @@ class OddFiles(CommandCase):
                     self.check(name, (subject, "remove", added, *(["--yes"] if subject == "identity" else [])), worst=0)
         for subject in ("ca", "identity", "partner"):
             entries = self.do(subject, "list", "--json").json
-            self.assertGreater(len(entries), 4, subject)
+            self.assertGreater(len(entries), 2, subject)
             for entry in entries:
                 self.check(entry["name"], (subject, "show", entry["name"]), worst=0)
                 self.check(entry["name"], (subject, "show", entry["name"], "--json"), worst=0)

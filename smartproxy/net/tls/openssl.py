@@ -190,7 +190,7 @@ def has_secrets() -> bool:
     )
 
 
-def show_secret(context: SSL.Context, name: bytes, secret_of: Callable[[SSL.Connection], bytes]) -> None:
+def show_secret(context: SSL.Context, find: Callable[[SSL.Connection], tuple[bytes, bytes] | None]) -> None:
     """Have a client prove itself by a secret that the server knows; by its certificate to a server that does not.
 
     The keys of a connection are made of the secret and of an exchange by X25519. The secret keeps what is said safe
@@ -198,17 +198,21 @@ def show_secret(context: SSL.Context, name: bytes, secret_of: Callable[[SSL.Conn
     would hold as long as the connection.
 
     :param context: offers TLS 1.3 alone, and has no connection yet; :func:`has_secrets` is true.
-    :param name: what the secret is called; it can be read on the way.
-    :param secret_of: the secret of a connection, :data:`SECRET_OCTETS` of them; it never raises.
+    :param find: what the secret of a connection is called, which can be read on the way, and the secret,
+        :data:`SECRET_OCTETS` of them; ``None`` if it has none. It never raises.
     """
     ffi, lib = _private("ffi"), _private("lib")
     connections = SSL.Connection._reverse_mapping
-    shown = ffi.new("unsigned char[]", name)
+    shown: list[Any] = []
 
     @ffi.callback(_USE_SECRET)  # type: ignore[untyped-decorator]  # cffi has no types
     def use(ssl: Any, digest: Any, names: Any, octets: Any, sessions: Any) -> int:
-        sessions[0] = _session_of(ssl, secret_of(connections[ssl]))
-        names[0], octets[0] = shown, len(name)
+        found = find(connections[ssl])
+        if found is not None:
+            # OpenSSL makes a copy of the name as soon as this has returned.
+            shown[:] = [ffi.new("unsigned char[]", found[0])]
+            names[0], octets[0] = shown[0], len(found[0])
+        sessions[0] = ffi.NULL if found is None else _session_of(ssl, found[1])
         return 1
 
     lib.SSL_CTX_set_psk_use_session_callback(context._context, use)
