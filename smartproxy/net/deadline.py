@@ -57,7 +57,7 @@ class Deadline:
         self._expired()
 
 
-class Waiting(Protocol):
+class Sleeping(Protocol):
     """What looks at its deadlines when one may have passed."""
 
     def look(self) -> None:
@@ -73,9 +73,9 @@ class Wait:
 
     __slots__ = ("due", "whose")
 
-    def __init__(self, due: float, whose: Waiting) -> None:
+    def __init__(self, due: float, whose: Sleeping) -> None:
         self.due = due
-        self.whose: Waiting | None = whose
+        self.whose: Sleeping | None = whose
 
     def __lt__(self, other: "Wait") -> bool:
         return self.due < other.due
@@ -94,7 +94,7 @@ class Alarms:
         self._call: IDelayedCall | None = None
         self._call_due = math.inf
 
-    def set(self, due: float, whose: Waiting) -> Wait:
+    def set(self, due: float, whose: Sleeping) -> Wait:
         """Have somebody told at a time of the clock, unless :meth:`drop` comes before."""
         wait = Wait(due, whose)
         heapq.heappush(self._waits, wait)

@@ -63,7 +63,7 @@ class EffortWatchTests(SynchronousTestCase):
         self.assertEqual(self.costly, [])
 
     def test_nothing_is_kept_of_a_quiet_session(self) -> None:
-        """A session that costs next to nothing takes no memory here; one that begins to cost is watched from then on."""
+        """A session that costs next to nothing takes no memory here; once it costs, it is watched."""
         for _ in range(3):
             self.second(took=0.01, cpu=0.01)
         self.assertEqual(self.watch._efforts, {})

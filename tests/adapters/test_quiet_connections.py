@@ -83,7 +83,7 @@ class HandedOver(SynchronousTestCase):
         port: Any = None
         stream = HeldStream(ours, caller, ("192.0.2.7", 40000), port, 1, NoReactor())
         caller.makeConnection(stream)
-        left = [weakref.ref(caller), weakref.ref(stream)]
+        left: list[Any] = [weakref.ref(caller), weakref.ref(stream)]
         self.assertIsNone(stream.doRead())
         self.assertEqual(taken[0].fileno(), ours.fileno())
         taken[0].close()
