@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.transport.sockets import WORK
+from smartproxy.policy import limits
 from smartproxy.policy.effort import Effort, Spent
 
 LOOK_SECONDS = 1.0
@@ -82,6 +83,10 @@ class EffortWatch:
         share = min(1.0, cpu / worked) if worked > 0 else 1.0
         efforts, self._efforts = self._efforts, {}
         for session, driver in list(self._live.items()):
+            spent = driver.spent()
+            if session not in efforts and spent.seconds <= limits.EFFORT_SHARE * seconds:
+                # In all its life less than what would be too much for this look: nothing is kept of a quiet session.
+                continue
             effort = self._efforts[session] = efforts.get(session) or Effort()
-            if effort.too_costly(driver.spent(), seconds, share):
+            if effort.too_costly(spent, seconds, share):
                 self._costly(session)

@@ -43,7 +43,7 @@ class HeldCaller(Protocol):
         self._visit = visit
         self._gate = gate
         self._hand_over = hand_over
-        self._deadline = Deadline(clock, self._late)
+        self._deadline: Deadline | None = Deadline(clock, self._late)
         self._over = False
         visit.displaced = self._displaced
 
@@ -54,12 +54,13 @@ class HeldCaller(Protocol):
 
     def connectionMade(self) -> None:
         """The connection is accepted."""
-        self._deadline.start(self._seconds)
+        if self._deadline is not None:
+            self._deadline.start(self._seconds)
 
     def readable(self, stream: HeldStream) -> None:
         """It said something, or is gone: a worker will see."""
         self._over = True
-        self._deadline.stop()
+        self._release()
         age = self._clock.seconds() - self.accepted
         self._hand_over(self._caller, self._visit, age, stream.detach())
 
@@ -67,20 +68,26 @@ class HeldCaller(Protocol):
         """The connection is gone before it was handed over."""
         self._end(reason)
 
+    def _release(self) -> None:
+        """Stop waiting, and hold nobody who holds this: what is in a ring stays until the garbage is looked for."""
+        if self._deadline is not None:
+            self._deadline.stop()
+            self._deadline = None
+
     def _late(self) -> None:
         self._end(None)
         self._abort()
 
     def _displaced(self) -> None:
         self._over = True
-        self._deadline.stop()
+        self._release()
         self._gate.displaced(self.peer)
         self._abort()
 
     def _end(self, reason: Failure | None) -> None:
         if not self._over:
             self._over = True
-            self._deadline.stop()
+            self._release()
             self._visit.leave()
             self._gate.unspoken(self._caller.host, self, Spoken.NOTHING, reason)
 

@@ -85,6 +85,8 @@ class DistantVisit:
     :param left: told that it is over.
     """
 
+    __slots__ = ("_gone", "_link", "_number", "_told_left", "displaced", "known", "prefix")
+
     def __init__(self, link: Link, number: int, prefix: str, *, known: bool, left: Callable[[int], object]) -> None:
         self.prefix = prefix
         self.known = known
@@ -188,6 +190,8 @@ class ServerCraft:
         self._port = TunnelPort(worker.reactor, worker.events, self._context, self._admit)
         self._desks: dict[str, Desk] = {}
         self._visits: dict[int, DistantVisit] = {}
+        # One for all connections.
+        self._visit_over: Callable[[int], object] = lambda visit: self._visits.pop(visit, None)
         self.sessions = WorkerSessions(
             clock=worker.reactor,
             events=worker.events,
@@ -250,9 +254,7 @@ class ServerCraft:
 
     def _partner_came(self, visit: int, host: str, port: int, known: int, age: int) -> None:
         connection = self._link.take_socket()
-        entered = DistantVisit(
-            self._link, visit, prefix_of(host), known=bool(known), left=lambda number: self._visits.pop(number, None)
-        )
+        entered = DistantVisit(self._link, visit, prefix_of(host), known=bool(known), left=self._visit_over)
         self._visits[visit] = entered
         door = self.sessions.take_over(entered, HostPort(host, port), age / 1000, self._factory.secure)
         if door is None:

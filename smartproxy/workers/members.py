@@ -25,6 +25,8 @@ from smartproxy.workers.link import Link
 _OF_A_SESSION: Final = ("code", "release_level")
 _OF_A_FILE: Final = ("link", "sender", "dataset", "stamp", "originator", "destination", "format", "size")
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+
 
 @attrs.define(eq=False, kw_only=True)
 class CarriedSession:
@@ -41,10 +43,11 @@ class CarriedSession:
     peer: str
     direction: str
     begun: float
-    _facts: dict[str, Any] = attrs.field(factory=dict, init=False)
+    _facts: Mapping[str, Any] = attrs.field(default=_NOTHING, init=False)
     _file: dict[str, Any] | None = attrs.field(default=None, init=False)
     _whole: dict[str, int] | None = attrs.field(default=None, init=False)
-    _files: dict[str, int] = attrs.field(factory=lambda: {"files_in": 0, "files_out": 0}, init=False)
+    _files_in: int = attrs.field(default=0, init=False)
+    _files_out: int = attrs.field(default=0, init=False)
 
     def observe(self, told: Record) -> None:
         """The worker told an event of the session."""
@@ -55,8 +58,11 @@ class CarriedSession:
             case "file.started":
                 self._file, self._whole = {name: fields[name] for name in _OF_A_FILE if name in fields}, None
             case "file.ended":
-                if fields["outcome"] == "completed":
-                    self._files[f"files_{fields.get('link', 'in')}"] += 1
+                completed = fields["outcome"] == "completed"
+                if fields.get("link", "in") == "in":
+                    self._files_in += completed
+                else:
+                    self._files_out += completed
                 self._file = None
 
     def sent(self, octets: int, records: int) -> None:
@@ -78,7 +84,8 @@ class CarriedSession:
             "session.ended",
             **always,
             **self._facts,
-            **self._files,
+            files_in=self._files_in,
+            files_out=self._files_out,
             outcome=Outcome.LOST.value,
             cause=Cause.WORKER_LOST,
             message=Cause.WORKER_LOST.meaning,

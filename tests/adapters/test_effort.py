@@ -62,6 +62,16 @@ class EffortWatchTests(SynchronousTestCase):
             self.second(took=0.9, cpu=0.1)
         self.assertEqual(self.costly, [])
 
+    def test_nothing_is_kept_of_a_quiet_session(self) -> None:
+        """A session that costs next to nothing takes no memory here; once it costs, it is watched."""
+        for _ in range(3):
+            self.second(took=0.01, cpu=0.01)
+        self.assertEqual(self.watch._efforts, {})
+        for _ in range(10):
+            self.assertEqual(self.costly, [])
+            self.second(took=0.9, cpu=0.9)
+        self.assertEqual(self.costly, ["busy"])
+
     def test_no_look_without_sessions(self) -> None:
         """The looks end with the last session, and begin with the next."""
         self.sessions.clear()

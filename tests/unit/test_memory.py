@@ -8,7 +8,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net import connection
-from smartproxy.net.deadline import Deadline
+from smartproxy.net.deadline import Deadline, Wait
+from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import Inbox, LegEnd
 from smartproxy.net.tls.verdict import Verification
 from smartproxy.net.transport import tls
@@ -22,7 +23,11 @@ from smartproxy.policy.admission import Visit
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.relay.events import Arrived, SharedEnd
+from smartproxy.relay.legs import Legs
 from smartproxy.relay.openings import CallWish, Opening, SessionFacts
+from smartproxy.relay.reports import FileLedger, Reporter
+from smartproxy.relay.session import Session
+from smartproxy.server.worker import DistantVisit
 from smartproxy.tunnel.data import DataLeg
 from smartproxy.tunnel.marks import Attach, End, MarkSplitter, RawSplitter
 from tests.unit.samples import ssid
@@ -93,19 +98,27 @@ class Slots(SynchronousTestCase):
             ChainFacts,
             DataLeg,
             Deadline,
+            DistantVisit,
             End,
+            FileLedger,
             Inbox,
             LegEnd,
+            Legs,
             MarkSplitter,
+            Monitor,
             Opening,
             RawSplitter,
+            Reporter,
             RestingTls,
+            Session,
+            SessionDriver,
             SessionFacts,
             SharedEnd,
             TlsFacts,
             Verification,
             VerifiedPartner,
             Visit,
+            Wait,
             connection._SendSide,
             tls.TlsTransport,
             tls._SendSide,

@@ -185,6 +185,8 @@ class AcceptedStream(DataStream, tcp.Server):
         self.connected = False
         self.disconnected = True
         taken: socket.socket = self.socket
+        # The protocol holds this, and goes with it: what is in a ring stays until the garbage is looked for.
+        self.protocol = None  # type: ignore[assignment]  # as after Twisted's own end of a connection
         # What is asked to close now closes nothing.
         self.socket = socket.socket()
         self.socket.close()
