@@ -6,8 +6,8 @@ each function, libraries make their tables, OpenSSL fetches its algorithms, and 
 share which are forked later. Otherwise each of them makes it again, for its one session.
 
 Nothing of a play gets out: its connections are pairs of sockets of the kernel's own, what it tells goes to nobody, its
-keys are made for it and stand nowhere else, and descriptors, signals and title are afterwards as they were. A play that
-does not end as it should within :data:`SECONDS` raises, and leaves as little behind.
+keys are made for it and stand nowhere else, and descriptors, signals, title and counts are afterwards as they were. A
+play that does not end as it should within :data:`SECONDS` raises, and leaves as little behind.
 """
 
 import signal
@@ -26,7 +26,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.record import read
 from smartproxy.logs.severity import SIGNALS, Severity
-from smartproxy.net.transport.sockets import DialledStream, adopt
+from smartproxy.net.transport.sockets import WORK, DialledStream, adopt
+from smartproxy.net.transport.thrift import THRIFT
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Responder
@@ -73,7 +74,7 @@ def rehearse(make: Callable[[], Play], reactor: Any) -> None:
     :param reactor: runs it, and cannot be used for anything else.
     :raises Exception: whatever ended the play before its time.
     """
-    with keeping_title(), _keeping_signals():
+    with keeping_title(), _keeping_signals(), _keeping_counts():
         scene = Scene(reactor, make())
         try:
             scene.run()
@@ -253,6 +254,17 @@ def _keeping_signals() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _keeping_counts() -> Iterator[None]:
+    """Have nothing be counted."""
+    kept = [(each, dict(vars(each))) for each in (WORK, THRIFT)]
+    try:
+        yield
+    finally:
+        for each, counts in kept:
+            vars(each).update(counts)
 
 
 def _nothing(**told: object) -> None:

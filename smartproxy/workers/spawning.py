@@ -209,9 +209,8 @@ class _Zygote:
             rehearse(reactor)
         except Exception as error:
             self._end.send(_UNREHEARSED + _told_of(error))
-        # Nobody asks for this reactor again, and what it knows is the play's.
+        # Nobody asks for this reactor again, and what it knows and has open is the play's.
         del sys.modules["twisted.internet.reactor"]
-        reactor._poller.close()
         reactor.waker.connectionLost(Failure(CONNECTION_DONE))
         vars(reactor).clear()
         gc.collect()

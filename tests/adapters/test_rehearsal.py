@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError
@@ -22,6 +22,8 @@ from zope.interface import implementer
 from smartproxy.client.rehearsal import ClientPlay
 from smartproxy.logs.severity import SIGNALS
 from smartproxy.net.tls.openssl import has_secrets
+from smartproxy.net.transport.sockets import WORK
+from smartproxy.net.transport.thrift import THRIFT
 from smartproxy.policy.causes import Cause
 from smartproxy.server.rehearsal import ServerPlay
 from smartproxy.tunnel.boxes import PrintableText
@@ -142,7 +144,7 @@ class PlayTests:
         self.assertEqual({each.__name__ for each in able} - said - {"Ping"}, UNPLAYED[self.names])
 
     def test_nothing_is_left(self: Any) -> None:
-        """Descriptors, signals and title are what they were, no object of the play is there, and nobody heard of it."""
+        """Descriptors, signals, title and counts are what they were, no object is left, and nobody heard of it."""
         heard: list[object] = []
 
         @implementer(ILogObserver)
@@ -160,9 +162,9 @@ class PlayTests:
             tell(played, events)
 
         self.patch(Scene, "_tell", note)
-        before = self.ends()
+        before = self.ends(), WORK.seconds, THRIFT._ended
         self.play()
-        self.assertEqual(self.ends(), before)
+        self.assertEqual((self.ends(), WORK.seconds, THRIFT._ended), before)
         self.assertEqual({number: signal.getsignal(number) for number in SIGNALS}, handlers)
         self.assertNotIn(title, titles)
         self.assertTrue(titles)
@@ -197,6 +199,19 @@ class ServerPlayed(PlayTests, PlayedCase):
     make = ServerPlay
     names = "server"
     from smartproxy.server import rehearsal as module
+
+    def test_a_play_that_breaks(self) -> None:
+        """A connection that nobody has taken yet is closed, too."""
+
+        def fail(played: Scene, *_: object) -> NoReturn:
+            raise ZeroDivisionError
+
+        self.patch(Scene, "carry", fail)
+        before = self.ends()
+        self.assertRaises(ZeroDivisionError, self.play)
+        self.assertEqual(self.ends(), before)
+        self.assertTrue(self.scenes[0]._ends)
+        self.clean()
 
 
 class ClientPlayed(PlayTests, PlayedCase):
