@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError
@@ -47,6 +47,10 @@ UNPLAYED = {
 """What a supervisor says where no session begins, and what a play leaves out."""
 
 
+_PLAYED: Final = (Scene, Worker, Actor, Shown, SSL.Connection, SSL.Context)
+"""What a play makes, of which nothing is to be left."""
+
+
 class PlayedCase(SynchronousTestCase):
     """Plays in this process, on a reactor of their own."""
 
@@ -66,6 +70,8 @@ class PlayedCase(SynchronousTestCase):
                 globalLogPublisher.addObserver(each)
 
         self.addCleanup(restore)
+        # What other tests of this process left, held so that nothing else gets its place.
+        self.before = [each for each in gc.get_objects() if isinstance(each, _PLAYED)]
         self.reactor = EPollReactor()
         self.scenes: list[Scene] = []
         clear = Scene.clear
@@ -98,8 +104,9 @@ class PlayedCase(SynchronousTestCase):
         del self.reactor
         self.flushLoggedErrors()
         gc.collect()
-        kinds = (Scene, Worker, Actor, Shown, SSL.Connection, SSL.Context)
-        self.assertEqual([type(each) for each in gc.get_objects() if isinstance(each, kinds)], [])
+        known = set(map(id, self.before))
+        left = [each for each in gc.get_objects() if isinstance(each, _PLAYED) and id(each) not in known]
+        self.assertEqual(left, [])
 
 
 class PlayTests:
