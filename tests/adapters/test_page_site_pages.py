@@ -398,7 +398,10 @@ class Alerts(SitePageCase):
         self.tell("tunnel.down", "client", host="dmz", cause="tunnel.lost")
         self.assertIn('value="tunnel.down"', self.alice.get("/ignore?text=tunnel.down").body.decode())
         rule = {"name": "night", "text": "tunnel.down", "description": "at night", "valid_until": "2026-12-01T06:00"}
-        self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "soon"}).status, 422)
+        wrong = self.alice.post("/ignore", {**rule, "name": "", "valid_until": "soon"})
+        self.assertEqual(wrong.status, 422)
+        for name, fault in (("name", "is empty"), ("valid_until", "soon is no time")):
+            self.assertRegex(wrong.body.decode(), rf'name="{name}"[^>]*aria-invalid="true"[^>]*>(?s:.){{1,200}}{fault}')
         self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "2026-11-01T00:00"}).status, 422)
         shown = words(self.alice.post("/ignore", rule))
         for text in ("Add the rule", "tunnel.down", "it would have silenced 1", "at night"):

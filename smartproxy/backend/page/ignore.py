@@ -22,9 +22,12 @@ from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy.alerts import IgnoreRule
+from smartproxy.policy.schema import read_object
+from smartproxy.policy.strict_json import DocumentRefused
 
 TIMES = {"valid_from": later("From (UTC)"), "valid_until": later("Until (UTC)")}
 _FIELDS = {"text": later("Text"), "description": later("Description"), **TIMES}
+_BESIDE = later("Something is missing or wrong; it stands beside its field. Nothing was changed.")
 _ADDED = later("The rule is in force. Of the %(tried)s events of the last 7 days it would have silenced %(hits)s.")
 _CHANGED = later("The rule is changed. Of the %(tried)s events of the last 7 days it would have silenced %(hits)s.")
 
@@ -127,8 +130,15 @@ def _terms(visit: PageVisit) -> Terms:
 
 async def _page(visit: PageVisit, given: Mapping[str, str], fault: str = "") -> Shown:
     found = (await visit.call(alerts.listed, Nothing())).answer.items
+    faults = _faults(visit, given) if fault else {}
     return visit.render(
-        "ignore.html", status=422 if fault else 200, rules=found, given=given, fault=fault, now=visit.now
+        "ignore.html",
+        status=422 if fault else 200,
+        rules=found,
+        given=given,
+        fault=visit.text(_BESIDE) if faults else fault,
+        faults=faults,
+        now=visit.now,
     )
 
 
@@ -145,13 +155,15 @@ async def _form(
         raise NotFound(visit.text("There is no ignore rule of this name; it may have been removed."))
     there = _given(found.rule)
     given = given or there
+    faults = _faults(visit, {**given, "name": name}) if fault else {}
     return visit.render(
         "ignore_rule.html",
         status=409 if meanwhile else 422 if fault else 200,
         found=found,
         tag=tag_of(found.rule),
         given=given,
-        fault=fault,
+        fault=visit.text(_BESIDE) if faults else fault,
+        faults=faults,
         meanwhile=meanwhile,
         others=[
             (visit.text(what), there[name] or None, given[name] or None)
@@ -169,6 +181,22 @@ def _given(rule: IgnoreRule) -> Mapping[str, str]:
     }
 
 
+def _faults(visit: PageVisit, given: Mapping[str, str]) -> Mapping[str, str]:
+    """What is wrong with what was typed, by the names of the fields."""
+    found = {}
+    entry = {"name": given["name"], "text": given["text"], "description": given["description"] or None}
+    try:
+        read_object(IgnoreRule, entry)
+    except DocumentRefused as refused:
+        found = {each.where.rpartition(".")[2]: each.message for each in (refused, *refused.others)}
+    for name in TIMES:
+        try:
+            _moment(visit, given[name])
+        except ValueError as bad:
+            found[name] = str(bad)
+    return found
+
+
 def _sent(visit: PageVisit) -> Mapping[str, str]:
     return {name: visit.form.one(name) for name in ("name", "text", "description", *TIMES)}
 
@@ -182,14 +210,20 @@ def _rule(visit: PageVisit) -> dict[str, object]:
         "text": visit.form.one("text"),
         "description": visit.form.one("description") or None,
     }
-    for name in TIMES:
-        said = visit.form.one(name)
-        try:
-            found[name] = datetime.fromisoformat(said).replace(tzinfo=UTC) if said else None
-        except ValueError:
-            text = visit.text("%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said)
-            raise ValueError(text) from None
+    found |= {name: _moment(visit, visit.form.one(name)) for name in TIMES}
     return found
+
+
+def _moment(visit: PageVisit, said: str) -> datetime | None:
+    """A time that was typed; nothing for nothing.
+
+    :raises ValueError: when it is none.
+    """
+    try:
+        return datetime.fromisoformat(said).replace(tzinfo=UTC) if said else None
+    except ValueError:
+        text = visit.text("%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said)
+        raise ValueError(text) from None
 
 
 ROUTES = (
