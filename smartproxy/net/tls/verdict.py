@@ -124,9 +124,10 @@ class Verification:
 
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        facts = self._facts([self._walk.path[depth] for depth in sorted(self._walk.path)])
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._walk.errors)
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._walk.errors))
+        walk = self._walk
+        facts = self._facts([walk.path[depth] for depth in sorted(walk.path)])
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
 
     def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
         """Take note of one call of OpenSSL: a certificate of the path, and what is wrong with it if not 0.
@@ -150,9 +151,10 @@ class Verification:
         :param certificates: what OpenSSL has built of it; of a path without an anchor the first one is enough.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._walk.errors)
+        walk = self._walk
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
         facts = self._facts(certificates if anchored else certificates[:1])
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._walk.errors))
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
 
     def _facts(self, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
         """The facts of a path, which is read once: OpenSSL calls back several times about the same one."""
