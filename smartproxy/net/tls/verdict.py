@@ -125,7 +125,7 @@ class Verification:
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
         walk = self._walk
-        facts = self._facts([walk.path[depth] for depth in sorted(walk.path)])
+        facts = self._facts(walk, [walk.path[depth] for depth in sorted(walk.path)])
         anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
 
@@ -134,11 +134,13 @@ class Verification:
 
         The last word on which certificate stands where has OpenSSL's walk down the finished path, without errors.
         """
+        walk = self._shown
+        assert walk is not None
         if error:
-            self._walk.path.setdefault(depth, certificate)
-            self._walk.errors.append(_path_error(error, depth))
+            walk.path.setdefault(depth, certificate)
+            walk.errors.append(_path_error(error, depth))
         else:
-            self._walk.path[depth] = certificate
+            walk.path[depth] = certificate
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -153,12 +155,12 @@ class Verification:
         """
         walk = self._walk
         anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
-        facts = self._facts(certificates if anchored else certificates[:1])
+        facts = self._facts(walk, certificates if anchored else certificates[:1])
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
 
-    def _facts(self, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
+    @staticmethod
+    def _facts(walk: _Walk, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
         """The facts of a path, which is read once: OpenSSL calls back several times about the same one."""
-        walk = self._walk
         if walk.read[0] != path:
             walk.read = (path, path_facts(path))
         return walk.read[1]
