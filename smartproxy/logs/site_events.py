@@ -65,6 +65,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "pid exit_status age advice",
         ),
         ("worker.started", _INFO, "A worker process is ready.", "pid", ""),
+        (
+            "worker.unrehearsed",
+            _WARNING,
+            "Workers are made without a session having been played; each needs more time and memory.",
+            "cause",
+            "facts advice",
+        ),
         ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
     ),
     entries_of(

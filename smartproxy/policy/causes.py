@@ -55,6 +55,7 @@ class Cause(enum.StrEnum):
     WORKER_MEMORY = "worker.memory", "A worker process got no more memory, and ended."
     WORKER_ZYGOTE = "worker.zygote", "The process that makes workers has died, and all workers with it."
     WORKER_START = "worker.start", "A worker process could not be made ready."
+    WORKER_REHEARSAL = "worker.rehearsal", "No session could be played before there are workers."
 
     # the tunnel
 

@@ -506,7 +506,9 @@ LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
 # Workers.
 
 #: Processes that wait for the next sessions where each session has one of its own.
-PROCESSES_READY: Final = 4
+PROCESSES_READY: Final = Limit(default=8, least=0, most=64, unit="processes")
+#: They are made anew so long after one of them was taken, or as soon as a session has to wait: sessions come in bursts.
+FILL_SECONDS: Final = 0.25
 
 #: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
 WORKERS_MOST: Final = 1_024

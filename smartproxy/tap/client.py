@@ -31,6 +31,7 @@ from smartproxy.client.copy import NAME as COPY_NAME
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.craft import ClientCraft
 from smartproxy.client.crew import CrewHouse
+from smartproxy.client.rehearsal import ClientPlay
 from smartproxy.client.service import ClientService
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.log import Log
@@ -45,6 +46,7 @@ from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
 from smartproxy.workers.confinement import overwrite
+from smartproxy.workers.scene import rehearse
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.worker import Worker
 
@@ -212,15 +214,17 @@ def end_with_server(signals: Signals, why: Closing) -> None:
     signals.drain(StopReason(why.cause, f"the server is gone: {why.message}", status=NOT_STARTED if lost else 0))
 
 
-def client_zygote(log: Log, secrets: Sequence[str], source: str | None = None) -> Zygote:
+def client_zygote(log: Log, secrets: Sequence[str], source: str | None = None, *, single: bool = False) -> Zygote:
     """What makes the client's workers.
 
     :param log: the daemon's, which a worker inherits and does not write.
     :param secrets: what the backend asks for, and workers do not have.
     :param source: the address from which servers are dialled, if one is given.
+    :param single: whether each carries one session, and so profits from one that was played.
     """
     craft = partial(ClientCraft, source=source)
-    return Zygote(partial(Worker, log=log, source="client", kind=ClientLink, craft=craft), "smartproxy-cli", secrets)
+    unborn = partial(Worker, log=log, source="client", kind=ClientLink, craft=craft)
+    return Zygote(unborn, "smartproxy-cli", secrets, partial(rehearse, ClientPlay) if single else None)
 
 
 def _ruined() -> StopReason:
@@ -238,7 +242,10 @@ def makeService(options: ClientSwitches) -> IService:
     zygote = None
     if options.workers:
         zygote = client_zygote(
-            options.log, [options.secret, *([options.basic] if options.basic else [])], options.source
+            options.log,
+            [options.secret, *([options.basic] if options.basic else [])],
+            options.source,
+            single=options.single,
         )
     service = ClientService(
         reactor,

@@ -49,7 +49,7 @@ WORKERS_SWITCH = [
 ONE_EACH_SWITCH = [
     "process-per-session",
     "",
-    f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY}]",
+    f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY.default}]",
 ]
 """The same, for a worker for each session."""
 
@@ -281,11 +281,12 @@ def workers_wanted(text: str | None, *, one_each: bool = False) -> int:
     :param one_each: whether these wait for a session; some do even if none are asked for.
     :raises ValueError: when it is no number, or out of range.
     """
+    limit = PROCESSES_READY if one_each else WORKERS
     if text is None:
-        return PROCESSES_READY if one_each else min(cores(), WORKERS.default)
-    if not text.isdecimal() or not WORKERS.admits(int(text)):
-        raise ValueError(f"{text!r} is not a number of {WORKERS.unit} from {WORKERS.least} to {WORKERS.most}")
-    return int(text) or (PROCESSES_READY if one_each else 0)
+        return limit.default if one_each else min(cores(), limit.default)
+    if not text.isdecimal() or not limit.admits(int(text)):
+        raise ValueError(f"{text!r} is not a number of {limit.unit} from {limit.least} to {limit.most}")
+    return int(text) or (limit.default if one_each else 0)
 
 
 _chosen: list[DaemonOptions] = []

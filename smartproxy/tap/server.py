@@ -18,12 +18,14 @@ from twisted.application.service import IService
 from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.places import TUNNEL_PORT
 from smartproxy.server.condition import ServerCondition
+from smartproxy.server.rehearsal import ServerPlay
 from smartproxy.server.service import ServerService
 from smartproxy.server.words import ServerLink
 from smartproxy.server.worker import ServerCraft
 from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, workers_wanted
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.workers.scene import rehearse
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.worker import Worker
 
@@ -69,7 +71,8 @@ def makeService(options: ServerSwitches) -> IService:
             return ServerCraft(worker, identity, authority)
 
         unborn = partial(Worker, log=options.log, source="server", kind=ServerLink, craft=craft)
-        zygote = Zygote(unborn, "smartproxy-srv")
+        play = partial(rehearse, ServerPlay) if options.single else None
+        zygote = Zygote(unborn, "smartproxy-srv", rehearse=play)
     service = ServerService(
         reactor,
         identity=options.identity,

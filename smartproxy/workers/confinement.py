@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ from smartproxy.policy import limits
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _NAME_OCTETS: Final = 15
+_NAME: Final = ctypes.create_string_buffer(_NAME_OCTETS + 1)
+"""Room for a name: a type of ctypes' own is made with each new length."""
 _ARGUMENTS_START: Final = 45
 """Where ``arg_start`` is in ``/proc/self/stat`` (proc(5), field 48) behind the name and the two before it."""
 
@@ -37,9 +40,9 @@ def follow_parent(parent: int) -> None:
 
 def name_process(title: str) -> None:
     """Be called so in ``ps -o comm`` and ``top``; the kernel keeps 15 octets."""
-    name = ctypes.create_string_buffer(title.encode("utf-8", "replace")[:_NAME_OCTETS])
+    _NAME.value = title.encode("utf-8", "replace")[:_NAME_OCTETS]
     with contextlib.suppress(OSError):
-        prctl(_PR_SET_NAME, ctypes.addressof(name))
+        prctl(_PR_SET_NAME, ctypes.addressof(_NAME))
 
 
 def overwrite(secret: str | bytes) -> None:
@@ -69,6 +72,17 @@ def title_process(title: str) -> None:
     start, room = words_of_start()
     if room > 1:
         ctypes.memmove(start, title.encode("utf-8", "replace")[: room - 1].ljust(room, b"\0"), room)
+
+
+@contextlib.contextmanager
+def keeping_title() -> Iterator[None]:
+    """Be called afterwards what the process was called before."""
+    start, room = words_of_start()
+    words = ctypes.string_at(start, room)
+    try:
+        yield
+    finally:
+        ctypes.memmove(start, words, room)
 
 
 def confine() -> None:

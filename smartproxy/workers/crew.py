@@ -96,6 +96,7 @@ class Crew:
         self._gone: dict[int, CrewMember] = {}
         self._young = 0
         self._again: set[IDelayedCall] = set()
+        self._filling: IDelayedCall | None = None
         self._waiting: list[Deferred[CrewMember]] = []
         self.empty: Callable[[], object] = lambda: None
         self._stopping = False
@@ -113,13 +114,14 @@ class Crew:
 
     def start(self) -> None:
         """Have the workers made."""
-        self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost)
+        self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost, self._unrehearsed)
         self._events.releveled = self.tell_levels
         self._fill()
 
     async def stop(self) -> None:
         """Let every worker tell what there is to tell, then end all."""
         self._stopping = True
+        self._fill_no_later()
         for again in self._again:
             again.cancel()
         self._again.clear()
@@ -140,6 +142,8 @@ class Crew:
             return succeed(member)
         waiting: Deferred[CrewMember] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
+        if self._filling is not None:
+            self._fill()
         return waiting
 
     def numbered(self, number: int) -> CrewMember | None:
@@ -206,15 +210,25 @@ class Crew:
         member = min(able, key=lambda each: each.load, default=None)
         if member is not None and self._single:
             member.taken = True
-            self._fill()
+            if self._waiting:
+                self._fill()
+            elif self._filling is None:
+                # A session that begins has the processor for itself.
+                self._filling = self._reactor.callLater(limits.FILL_SECONDS, self._fill)
         return member
 
     def _fill(self) -> None:
         """Have as many workers made as are missing, those that wait to be made again not counted."""
+        self._fill_no_later()
         there = sum(not member.taken and not member.leaving for member in self._members.values())
         room = limits.WORKERS_MOST - len(self._members)
         for _ in range(min(self._count - there - len(self._again), room)):
             self._hire()
+
+    def _fill_no_later(self) -> None:
+        if self._filling is not None and self._filling.active():
+            self._filling.cancel()
+        self._filling = None
 
     def rest(self, member: CrewMember) -> None:
         """A worker was relieved of something: one that has had its session tells what there is to tell, and ends."""
@@ -367,6 +381,15 @@ class Crew:
         for member in list(self._members.values()):
             member.link.abort(Closing(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning))
         self._ruined()
+
+    def _unrehearsed(self, exception: str) -> None:
+        self._events.emit(
+            "worker.unrehearsed",
+            cause=Cause.WORKER_REHEARSAL,
+            message=Cause.WORKER_REHEARSAL.meaning,
+            facts={"exception": exception},
+            advice="sessions are carried all the same; report this event as a bug",
+        )
 
     # What workers say.
 

@@ -27,15 +27,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.main import installReactor
+from twisted.internet.main import CONNECTION_DONE, installReactor
 from twisted.python.failure import Failure
 
+from smartproxy.logs.emit import describe
 from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite, words_of_start
 from smartproxy.workers.packets import PACKET_OCTETS_MOST, Closeable, Packets, pair
 
 _PACKET: Final = struct.Struct("!cIi")
-_SPAWN, _KILL, _LESSON, _BORN, _ENDED = b"S", b"K", b"L", b"B", b"E"
+_SPAWN, _KILL, _LESSON, _BORN, _ENDED, _UNREHEARSED = b"S", b"K", b"L", b"B", b"E", b"U"
 _STANDARD_MOST: Final = 2
+_TOLD_MOST: Final = 300
 NO_MEMORY: Final = errno.ENOMEM
 """The status with which a worker ends that gets no more memory."""
 _LEFT: Final[list[object]] = []
@@ -62,11 +64,16 @@ class Zygote:
     :param work: makes the worker that all are forked from.
     :param title: the name of the workers' processes.
     :param secrets: texts that no worker is to have; they are overwritten in the zygote before anything else.
+    :param rehearse: has a worker's life played, given a reactor for it, before there is a worker; see
+        :mod:`smartproxy.workers.scene`. What it raises is told, and keeps nobody from being a worker.
     :ivar pid: the zygote's process, once there is one.
     """
 
-    def __init__(self, work: Work, title: str, secrets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, work: Work, title: str, secrets: Sequence[str] = (), rehearse: Callable[[Any], object] | None = None
+    ) -> None:
         self.pid = 0
+        self._rehearse = rehearse
         self._secrets = secrets
         self._work = work
         self._title = title
@@ -75,6 +82,7 @@ class Zygote:
         self._born: Callable[[int, int], object] = _nothing
         self._ended: Callable[[int, int], object] = _nothing
         self._lost: Callable[[], object] = _nothing
+        self._unrehearsed: Callable[[str], object] = _nothing
 
     def fork(self) -> None:
         """Make the zygote; before the process has a second thread, and before its reactor runs."""
@@ -85,7 +93,7 @@ class Zygote:
         if not self.pid:
             for secret in self._secrets:
                 overwrite(secret)
-            _child(lambda: _Zygote(theirs, self._work, self._title, supervisor).run())
+            _child(lambda: _Zygote(theirs, self._work, self._title, supervisor).run(self._rehearse))
         theirs.close()
         self._end = ours
 
@@ -95,15 +103,17 @@ class Zygote:
         born: Callable[[int, int], object],
         ended: Callable[[int, int], object],
         lost: Callable[[], object],
+        unrehearsed: Callable[[str], object],
     ) -> None:
         """Listen to the zygote.
 
         :param born: told the number of a worker, and its process.
         :param ended: told the number of a worker whose process is over, and its status as ``waitpid`` tells it.
         :param lost: told that the zygote is gone, and all workers with it.
+        :param unrehearsed: told that no life of a worker could be played, and what was raised instead.
         """
         assert self._end is not None, "the zygote is forked before the reactor runs"
-        self._born, self._ended, self._lost = born, ended, lost
+        self._born, self._ended, self._lost, self._unrehearsed = born, ended, lost, unrehearsed
         self._packets = Packets(reactor, self._end, self, takes=False)
 
     def spawn(self, number: int) -> socket.socket:
@@ -125,7 +135,7 @@ class Zygote:
 
     def stop(self) -> None:
         """End the zygote, and with it whatever workers there are."""
-        self._born = self._ended = self._lost = _nothing
+        self._born = self._ended = self._lost = self._unrehearsed = _nothing
         if self._packets is not None:
             self._packets.abortConnection()
         elif self._end is not None:
@@ -141,6 +151,9 @@ class Zygote:
 
     def dataReceived(self, data: bytes) -> None:
         """The zygote tells something."""
+        if data.startswith(_UNREHEARSED):
+            self._unrehearsed(data[len(_UNREHEARSED) :].decode("ascii", "replace"))
+            return
         kind, number, value = _PACKET.unpack(data)
         (self._born if kind == _BORN else self._ended)(number, value)
 
@@ -163,7 +176,7 @@ class _Zygote:
         self._poll = select.poll()
         self._children: dict[int, tuple[int, int]] = {}
 
-    def run(self) -> None:
+    def run(self, rehearse: Callable[[Any], object] | None) -> None:
         """Serve the supervisor until it is gone; the workers go with this process."""
         follow_parent(self._supervisor)
         _ignore_signals()
@@ -173,6 +186,8 @@ class _Zygote:
         for codec in ("ascii", "idna"):
             # Python loads these with their first use, which would be in each worker.
             codecs.lookup(codec)
+        if rehearse is not None:
+            self._play(rehearse)
         # What a worker may not do, it may not from its birth.
         confine()
         words_of_start()
@@ -187,6 +202,18 @@ class _Zygote:
                     self._reap(descriptor)
                 elif not self._asked():
                     return
+
+    def _play(self, rehearse: Callable[[Any], object]) -> None:
+        reactor = _fresh_reactor()
+        try:
+            rehearse(reactor)
+        except Exception as error:
+            self._end.send(_UNREHEARSED + _told_of(error))
+        # Nobody asks for this reactor again, and what it knows and has open is the play's.
+        del sys.modules["twisted.internet.reactor"]
+        reactor.waker.connectionLost(Failure(CONNECTION_DONE))
+        vars(reactor).clear()
+        gc.collect()
 
     def _asked(self) -> bool:
         """Do what the supervisor wants; whether it is still there."""
@@ -247,6 +274,12 @@ def _child(run: Callable[[], object]) -> NoReturn:
         # Nobody reads a traceback: the supervisor tells the status.
         os._exit(1)
     os._exit(0)
+
+
+def _told_of(error: Exception) -> bytes:
+    """What is told of an exception: which it is, and where it was raised."""
+    told = describe(Failure(error))
+    return f"{told.exception} in {told.frames.partition(' < ')[0]}".encode("ascii", "replace")[:_TOLD_MOST]
 
 
 def _nowhere() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smartproxy.logs.severity import SIGNALS
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import PrintableText
 from smartproxy.tunnel.control import Responder
@@ -144,6 +145,22 @@ class Single(FinishingCase):
         self.assertNotIn(chosen[0], self.crew.members)
         self.assertEqual([each for each in self.told if each["name"] == "worker.died"], [])
         self.assertEqual(len(self.crew.members), 4)
+
+    async def test_a_session_that_begins_is_left_alone(self) -> None:
+        """The next process is made a moment after one was taken, and at once as soon as a session waits for one."""
+        await self.both()
+        self.patch(limits, "FILL_SECONDS", 1_000.0)
+        await self.crew.choose()
+        await self.turn()
+        self.assertEqual(len(self.crew.condition()), 2)
+        self.assertEqual(len(self.crew._members), 2)
+        await self.crew.choose()
+        await self.crew.choose()
+        await self.both(5)
+        self.patch(limits, "FILL_SECONDS", 0.0)
+        await self.crew.choose()
+        await self.both(6)
+        self.assertEqual([member.taken for member in self.crew.members].count(False), 2)
 
     async def test_one_that_dies(self) -> None:
         """A worker that dies with its session is told of, and two wait afterwards."""

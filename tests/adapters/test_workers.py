@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -127,6 +127,7 @@ class CrewCase(TestCase):
     ours: type[Link] = TestLink
     single = False
     secrets: Sequence[str] = ()
+    rehearse: Callable[[Any], object] | None = None
 
     def setUp(self) -> None:
         """Fork a zygote, and have it make both."""
@@ -139,7 +140,7 @@ class CrewCase(TestCase):
         kind, silence, craft = self.kind, self.silence, self.craft
 
         unborn = partial(Worker, log=Recording(), source="server", kind=kind, craft=craft, silence=silence)
-        self.zygote = Zygote(unborn, TITLE, self.secrets)
+        self.zygote = Zygote(unborn, TITLE, self.secrets, self.rehearse)
         self.zygote.fork()
         self.crew = Crew(
             reactor,

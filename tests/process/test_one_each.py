@@ -57,7 +57,9 @@ class BothSides(OutboundCase):
                 self.assertEqual((await told_by.event("session.ended", session=session))["outcome"], "completed")
         for pid in processes:
             await until(partial(gone, pid), f"the end of process {pid}")
-        self.assertEqual([*log.events("worker.died"), *inside.events("worker.died")], [])
+        for told_by in (log, inside):
+            self.assertEqual([*told_by.events("worker.died"), *told_by.events("worker.unrehearsed")], [])
+            self.assertEqual([each["session"] for each in told_by.events("session.started")], list(server))
         self.assertEqual((await self.carried("server"), await self.carried("client")), ({}, {}))
 
     async def test_call(self) -> None:

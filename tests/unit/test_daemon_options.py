@@ -336,14 +336,19 @@ class ServerSwitches(OptionsTestCase):
         for cores, workers in ((1, 1), (2, 2), (8, 8), (64, 8)):
             self.patch(daemon, "cores", lambda cores=cores: cores)
             self.assertEqual(self.parse(server.Options(), "-l", licence).workers, workers)
-            self.assertEqual(self.parse(server.Options(), "-l", licence, "--process-per-session").workers, 4)
+            self.assertEqual(self.parse(server.Options(), "-l", licence, "--process-per-session").workers, 8)
         for asked in (0, 1, 8):
             self.assertEqual(self.parse(server.Options(), "-l", licence, "--workers", str(asked)).workers, asked)
+        for asked, ready in ((0, 8), (1, 1), (64, 64)):
+            one_each = ("-l", licence, "--process-per-session", "--workers", str(asked))
+            self.assertEqual(self.parse(server.Options(), *one_each).workers, ready)
         for words, crew in ((("--workers", "0"), False), ((), True)):
             made: Any = server.makeService(self.parse(server.Options(), "-l", licence, *words))
             self.assertEqual(made.daemon.crew is not None, crew)
         for wrong in ("9", "-1", "many", ""):
             self.assertIn("--workers", self.ends(server.Options(), "-l", licence, "--workers", wrong)[1])
+        more = ("--process-per-session", "--workers", "65")
+        self.assertIn("--workers", self.ends(server.Options(), "-l", licence, *more)[1])
 
 
 class ClientSwitches(OptionsTestCase):

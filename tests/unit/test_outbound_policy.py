@@ -71,7 +71,7 @@ class Documents(RefusingTestCase):
         """Each value that cannot be is refused with its place."""
         for key, value, cause in (
             ("host", "a b", "a host name or an address"),
-            ("host", "", "has 0 characters"),
+            ("host", "", "is empty"),
             ("port", 0, "between 1 and 65535"),
             ("verify", "trust", "one of name, pin, odette"),
             ("source", "oftp.example", "an IPv4 or IPv6 address"),

@@ -338,9 +338,10 @@ class _Dialling:
 def dialling(reactor: Any) -> Any:
     """What an endpoint needs in place of a reactor so that its connections are those of this module.
 
-    A reactor in memory, which has no sockets, is returned as it is.
+    A reactor that dials in another way is returned as it is: one in memory has no sockets.
     """
-    return _Dialling(reactor) if isinstance(reactor, PosixReactorBase) else reactor
+    usual = isinstance(reactor, PosixReactorBase) and "connectTCP" not in vars(reactor)
+    return _Dialling(reactor) if usual else reactor
 
 
 def listen_tcp(
