@@ -160,7 +160,8 @@ class ConnectionLeg(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.connected = 0
-        self._closed()
+        if self._closing is not None:
+            self._closing.stop()
         self._inbox.lost(end_of(reason))
 
     def _hold(self) -> None:

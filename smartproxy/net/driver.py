@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.deadline import Alarms, Wait
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
@@ -51,14 +50,12 @@ class SessionDriver:
         :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not needed any more.
     :param finished: called once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
-    :param alarms: those of all sessions of the clock; its own if not given.
     """
 
     __slots__ = (
         "__weakref__",
         "_alarm",
         "_alarm_due",
-        "_alarms",
         "_begun",
         "_busy",
         "_clock",
@@ -88,7 +85,6 @@ class SessionDriver:
         open_leg: OpenLeg,
         finished: Callable[[Summary], None],
         ready: Deferred[None] | None = None,
-        alarms: Alarms | None = None,
     ) -> None:
         self._session = session
         self._initiator = initiator
@@ -102,8 +98,7 @@ class SessionDriver:
         self._opening: Deferred[None] | None = None
         self._unwanted = False
         self._due: dict[Timer, float] = {}
-        self._alarms = alarms or Alarms(clock)
-        self._alarm: Wait | None = None
+        self._alarm: IDelayedCall | None = None
         self._alarm_due = self._soonest = _NEVER
         self._waiting: tuple[happened.Event, ...] = ()
         self._busy = False
@@ -232,7 +227,7 @@ class SessionDriver:
         return self._initiator if role is Role.INITIATOR else self._responder
 
     def _there(self, role: Role) -> ILeg:
-        leg = self._leg(role)
+        leg = self._initiator if role is Role.INITIATOR else self._responder
         assert leg is not None
         return leg
 
@@ -273,7 +268,7 @@ class SessionDriver:
         self._due.clear()
         self._soonest = _NEVER
         if self._alarm is not None:
-            self._alarms.drop(self._alarm)
+            self._alarm.cancel()
             self._alarm = None
         self._waiting = ()
         if self._ready is not None and not self._ready.called:
@@ -281,7 +276,7 @@ class SessionDriver:
             self._ready.errback(StationUnreachable(rule=Cause.INTERNAL_ERROR, message="a bug ended the session"))
         self._finished(intent.summary)
 
-    # Deadlines: one alarm for all of them. It comes when the one that it was set for would have been due,
+    # Deadlines: one call of the clock for all of them. It comes when the one that it was set for would have been due,
     # also if that one was disarmed or moved meanwhile, as most of them are.
 
     def _arm(self, intent: intents.Arm) -> None:
@@ -294,12 +289,13 @@ class SessionDriver:
         self._due.pop(intent.timer, None)
 
     def _set_alarm(self, due: float) -> None:
+        # Not moved by reset: to call sooner, Twisted looks for the call among those of all sessions, one by one.
         if self._alarm is not None:
-            self._alarms.drop(self._alarm)
-        self._alarm = self._alarms.set(due, self)
+            self._alarm.cancel()
+        self._alarm = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
         self._alarm_due = self._soonest = due
 
-    def look(self) -> None:
+    def _look(self) -> None:
         """Tell the session of the deadlines that have passed, the first one first."""
         now = max(self._clock.seconds(), self._alarm_due)
         self._alarm, self._alarm_due, self._soonest = None, _NEVER, _NEVER

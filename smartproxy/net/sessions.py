@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import isotime
-from smartproxy.net.deadline import Alarms
 from smartproxy.net.drain import DrainWait
 from smartproxy.net.driver import OpenLeg, SessionDriver
 from smartproxy.net.effort import EffortWatch
@@ -88,7 +87,6 @@ class LiveSessions:
         self._recorded = recorded
         # Bound once, and not for each session.
         self._wants, self._ends = events.wants, self._end
-        self._alarms = Alarms(clock)
         self._wait = DrainWait(clock, self)
         self._efforts = EffortWatch(clock, events, self.live, self._end_costly)
 
@@ -131,7 +129,6 @@ class LiveSessions:
             open_leg=open_leg,
             finished=_End(self._ends, over, initiator, relayed.recorder, began),
             ready=ready,
-            alarms=self._alarms,
         )
         self._efforts.begin()
         return driver

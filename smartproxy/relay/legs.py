@@ -13,7 +13,7 @@ from typing import Final
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import ROLES, Level, Role, Symbol
+from smartproxy.oftp2.roles import Level, Role, Symbol
 from smartproxy.relay.ending import Ending
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
 from smartproxy.relay.openings import Mode, Opening
@@ -65,7 +65,8 @@ class Legs:
     @property
     def open(self) -> list[Role]:
         """The legs that are open."""
-        return [role for role in ROLES if self.is_open(role)]
+        states = ((Role.INITIATOR, self._initiator), (Role.RESPONDER, self._responder))
+        return [role for role, state in states if state is LegState.OPEN]
 
     def told(self, reasons: Reasons, stage: Stage) -> dict[Role, str]:
         """What each side hears of an end, in words."""
@@ -79,16 +80,16 @@ class Legs:
 
         The leg through the tunnel gets no ESID: the other daemon is told of the ending itself, and writes the ESID.
         """
-        for role in ROLES:
-            if self.is_open(role):
+        for role, state in ((Role.INITIATOR, self._initiator), (Role.RESPONDER, self._responder)):
+            if state is LegState.OPEN:
                 if role is self._opening.tunnel:
                     yield Finish(role, ending.shared(self._opening))
                     continue
                 if role in reasons and self._listens(role, stage):
                     yield Send(role, self._esid(role, reasons[role], ending))
                 yield Finish(role)
-            elif role is Role.RESPONDER and self._responder is LegState.ASKED_FOR:
-                self._responder = LegState.GONE
+            elif state is LegState.ASKED_FOR:
+                self.become(role, LegState.GONE)
                 yield Abort(role)
 
     def abort(self) -> Iterator[Intent]:

@@ -120,7 +120,9 @@ class PartnerLeg(ConnectionLeg):
 
     def handshakeCompleted(self) -> None:
         """TLS is complete: find out who the peer is; end the connection at a second handshake."""
-        self._in_time()
+        if self._deadline is not None:
+            self._deadline.stop()
+            self._deadline = None
         if self._verified:
             self._tell("handshake.failed", Cause.HANDSHAKE_RENEGOTIATED, "the peer asked for a second handshake")
             self.abort()
@@ -141,7 +143,8 @@ class PartnerLeg(ConnectionLeg):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is closed: report why, unless it was a session."""
-        self._in_time()
+        if self._deadline is not None:
+            self._deadline.stop()
         try:
             if not self._verified:
                 self._explain(reason)
@@ -158,11 +161,6 @@ class PartnerLeg(ConnectionLeg):
         self._told = True
         self._gate.displaced(self.peer)
         self.abort()
-
-    def _in_time(self) -> None:
-        if self._deadline is not None:
-            self._deadline.stop()
-            self._deadline = None
 
     def _late(self) -> None:
         self._expired = True

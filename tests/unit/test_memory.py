@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net import connection
-from smartproxy.net.deadline import Deadline, Wait
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import Inbox, LegEnd
 from smartproxy.net.tls.verdict import Verification
@@ -118,7 +118,6 @@ class Slots(SynchronousTestCase):
             Verification,
             VerifiedPartner,
             Visit,
-            Wait,
             connection._SendSide,
             tls.TlsTransport,
             tls._SendSide,

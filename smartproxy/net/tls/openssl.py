@@ -171,9 +171,9 @@ def make_bios(connection: SSL.Connection) -> None:
 
     :raises MemoryError: if there is no memory for them.
     """
-    ffi, lib, ours = _private("ffi"), _private("lib"), cast(Any, connection)
-    into, out = (lib.BIO_new(lib.BIO_s_mem()) for _ in range(2))
-    if ffi.NULL in (into, out):
+    lib, ours = _private("lib"), cast(Any, connection)
+    into, out = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+    if not (into and out):
         raise MemoryError("no memory for the octets of a connection")
     # OpenSSL frees them with the connection.
     lib.SSL_set_bio(ours._ssl, into, out)

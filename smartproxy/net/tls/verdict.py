@@ -124,20 +124,23 @@ class Verification:
 
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        facts = self._facts([self._walk.path[depth] for depth in sorted(self._walk.path)])
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._walk.errors)
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._walk.errors))
+        walk = self._walk
+        facts = self._facts(walk, [walk.path[depth] for depth in sorted(walk.path)])
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
 
     def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
         """Take note of one call of OpenSSL: a certificate of the path, and what is wrong with it if not 0.
 
         The last word on which certificate stands where has OpenSSL's walk down the finished path, without errors.
         """
+        walk = self._shown
+        assert walk is not None
         if error:
-            self._walk.path.setdefault(depth, certificate)
-            self._walk.errors.append(_path_error(error, depth))
+            walk.path.setdefault(depth, certificate)
+            walk.errors.append(_path_error(error, depth))
         else:
-            self._walk.path[depth] = certificate
+            walk.path[depth] = certificate
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -150,13 +153,14 @@ class Verification:
         :param certificates: what OpenSSL has built of it; of a path without an anchor the first one is enough.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._walk.errors)
-        facts = self._facts(certificates if anchored else certificates[:1])
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._walk.errors))
-
-    def _facts(self, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
-        """The facts of a path, which is read once: OpenSSL calls back several times about the same one."""
         walk = self._walk
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
+        facts = self._facts(walk, certificates if anchored else certificates[:1])
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
+
+    @staticmethod
+    def _facts(walk: _Walk, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
+        """The facts of a path, which is read once: OpenSSL calls back several times about the same one."""
         if walk.read[0] != path:
             walk.read = (path, path_facts(path))
         return walk.read[1]
