@@ -370,8 +370,16 @@ class Crew:
         )
 
     def _zygote_lost(self) -> None:
+        # The end of a worker's link may have been the first that was seen of it.
+        gone, self._gone = self._gone, {}
+        for member in gone.values():
+            if member.telling is not None and member.telling.active():
+                member.telling.cancel()
         self._events.emit(
-            "worker.died", cause=Cause.WORKER_ZYGOTE, message=Cause.WORKER_ZYGOTE.meaning, sessions=len(self.live)
+            "worker.died",
+            cause=Cause.WORKER_ZYGOTE,
+            message=Cause.WORKER_ZYGOTE.meaning,
+            sessions=len(self.live) + sum(len(member.sessions) for member in gone.values()),
         )
         self._barren = True
         for again in self._again:

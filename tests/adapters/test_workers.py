@@ -394,6 +394,20 @@ class ZygoteTests(CrewCase):
             while Path(f"/proc/{pid}").exists():
                 await deferLater(reactor, 0)
 
+    async def test_a_worker_that_goes_first(self) -> None:
+        """A worker whose end is seen before the zygote's counts with it: one event tells of all sessions."""
+        first, _ = await self.both()
+        await first.link.ask(Misbehave, session="a1")
+        os.kill(self.zygote.pid, signal.SIGSTOP)
+        assert first.pid is not None
+        os.kill(first.pid, signal.SIGKILL)
+        while first not in self.deaths:
+            await deferLater(reactor, 0)
+        os.kill(self.zygote.pid, signal.SIGKILL)
+        await self.ruined
+        (event,) = [each for each in self.told if each["name"] == "worker.died"]
+        self.assertEqual((event["cause"], event["sessions"]), (Cause.WORKER_ZYGOTE, 1))
+
 
 class LookTests(CrewCase):
     """A worker that hangs, and is not known to do so yet."""
