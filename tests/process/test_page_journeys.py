@@ -194,7 +194,7 @@ class Journeys(PageSiteCase):
             page.get_by_label("Text").fill("oftp.noisy.example")
             page.get_by_label("Description").fill("a test of the network, known")
             page.get_by_role("button", name="Check").click()
-            expect(page.get_by_role("row", name=re.compile("Text.*oftp.noisy.example"))).to_be_visible()
+            expect(page.get_by_role("row", name=re.compile("text.*oftp.noisy.example"))).to_be_visible()
             page.get_by_role("button", name="Add the rule").click()
             expect(page.get_by_role("status")).to_contain_text("The rule is in force.")
             expect(page.get_by_role("cell", name="never")).to_be_visible()
