@@ -149,6 +149,7 @@ class Generations(SitePageCase):
         page = words(self.alice.get("/history"))
         self.assertIn(f"Generation {number} is in force.", page)
         self.assertIn("settings set server.limits.sessions 700", page)
+        self.assertIn("site: name", words(self.alice.get("/history/1")))
         self.assertIn("server.limits.sessions", words(self.alice.get(f"/history/{number}")))
         place = f"/history/{number - 1}/roll-back"
         plan = self.alice.get(place)

@@ -69,7 +69,7 @@ def rows_of(
         named = (
             ""
             if about == (each.subject, each.name)
-            else f"{translate(KINDS[each.subject])} {each.name}: ".replace("  ", " ")
+            else f"{translate(KINDS[each.subject])} {each.name}".rstrip() + ": "
         )
         found += [
             (named + _called(what, translate), spoken(old), spoken(new)) for what, old, new in compared(before, after)
