@@ -36,7 +36,7 @@ def held(processes: Iterable[int], share: float) -> Iterator[None]:
     finally:
         for group in made:
             # A process that ended meanwhile has left its group.
-            for process in (group / "cgroup.procs").read_text().split():
+            for left in (group / "cgroup.procs").read_text().split():
                 with suppress(OSError):
-                    (GROUPS / "cgroup.procs").write_text(process)
+                    (GROUPS / "cgroup.procs").write_text(left)
             group.rmdir()
