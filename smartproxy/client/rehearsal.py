@@ -39,10 +39,14 @@ from smartproxy.tunnel.port import TunnelPort
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.link import Link
 from smartproxy.workers.parts import (
+    CLIENT,
     GREETING,
+    IN,
+    OUT,
     PARTNER,
     PARTNER_CODE,
-    STATION_CODE,
+    SECONDS_LEFT,
+    TUNNEL_PORT,
     ConnectedActor,
     Shown,
     TunnelActor,
@@ -53,13 +57,8 @@ from smartproxy.workers.parts import (
 from smartproxy.workers.scene import HOST, PLAYED, PORT, Scene, Unwritten
 from smartproxy.workers.worker import Worker
 
-_TUNNEL_PORT: Final = 2_878
 _STATION_PORT: Final = 3_305
-_CLIENT: Final = "played"
 _SERVER: Final = 1
-_SECONDS: Final = 30
-_IN: Final = PARTNER_CODE, STATION_CODE
-_OUT: Final = STATION_CODE, PARTNER_CODE
 
 
 class ClientPlay:
@@ -69,7 +68,7 @@ class ClientPlay:
 
     def __init__(self) -> None:
         self._authority = Shown.issue("authority")
-        self._client = Shown.issue(_CLIENT, self._authority)
+        self._client = Shown.issue(CLIENT, self._authority)
         self._identity = Identity.of(Shown.issue("server").key)
         self._bond = played_bond(self._identity.proxy_id)
         self._outside = TunnelActor(())
@@ -83,15 +82,15 @@ class ClientPlay:
         context = ServerContext(self._identity, self._authority.pem, SMART.protocols)
         bond = self._bond
         if bond is not None:
-            context.bind(bond.name, bond.key(), context.told(_CLIENT, 0, 0, _CLIENT))
-        desk = self._desk = Desk(_CLIENT, scene.reactor, scene.events)
+            context.bind(bond.name, bond.key(), context.told(CLIENT, 0, 0, CLIENT))
+        desk = self._desk = Desk(CLIENT, scene.reactor, scene.events)
 
         def admit(entrance: Entrance) -> IProtocol:
             client = context.bound(entrance.connection) or context.verified(entrance.connection)
             return desk.admit(client, entrance, SMART)
 
         port = TunnelPort(scene.reactor, scene.events, context, admit)
-        scene.places[_TUNNEL_PORT] = lambda far: scene.carry(far, port.buildProtocol)
+        scene.places[TUNNEL_PORT] = lambda far: scene.carry(far, port.buildProtocol)
 
         def call(session: str, **wanted: Any) -> Deferred[Answer]:
             return Deferred.fromCoroutine(self._call(session))
@@ -106,7 +105,7 @@ class ClientPlay:
             KnowServer,
             server=_SERVER,
             host=HOST,
-            port=_TUNNEL_PORT,
+            port=TUNNEL_PORT,
             ready=0,
             most=2,
             certificate=self._client.pem.encode("ascii"),
@@ -123,21 +122,21 @@ class ClientPlay:
 
     async def _opened(self, scene: Scene, session: str) -> None:
         """The server opens a session for a partner that has called it."""
-        (_, ssid), *more = caller(*_IN)
-        partner, station = TunnelActor(more, ssid), ConnectedActor(answerer(*_OUT), GREETING)
+        (_, ssid), *more = caller(*IN)
+        partner, station = TunnelActor(more, ssid), ConnectedActor(answerer(*OUT), GREETING)
         scene.places[_STATION_PORT] = lambda far: scene.carry(far, lambda address: station)
         facts = SessionFacts(peer=f"{HOST}:{PORT}", partner=PARTNER, code=PARTNER_CODE, level=Level.OFTP_2_0)
-        told = {"session": session, "deadline": _SECONDS, **attrs.asdict(facts, recurse=False)}
+        told = {"session": session, "deadline": SECONDS_LEFT, **attrs.asdict(facts, recurse=False)}
 
         def ask(ticket: bytes) -> Deferred[Answer]:
-            return scene.link.ask(OpenSession, seconds=_SECONDS, server=_SERVER, ticket=ticket, **told)
+            return scene.link.ask(OpenSession, seconds=SECONDS_LEFT, server=_SERVER, ticket=ticket, **told)
 
-        partner.take(await self._desk.open_inbound(session, _SECONDS, ask))
+        partner.take(await self._desk.open_inbound(session, SECONDS_LEFT, ask))
         await scene.ended(partner, station)
 
     async def _called(self, scene: Scene) -> None:
         """The station calls a partner."""
-        station, self._outside = ConnectedActor(caller(*_OUT)), TunnelActor(answerer(*_IN), GREETING)
+        station, self._outside = ConnectedActor(caller(*OUT)), TunnelActor(answerer(*IN), GREETING)
         near, far = scene.pair()
         scene.carry(far, lambda address: station)
         await scene.link.hand_over(TakeCaller, near, partner=PARTNER, session="called")
@@ -147,5 +146,5 @@ class ClientPlay:
         def take(leg: ILeg | None) -> None:
             self._outside.take(leg)
 
-        ticket = await self._desk.open_outbound(session, _SECONDS, lambda: succeed(take))
+        ticket = await self._desk.open_outbound(session, SECONDS_LEFT, lambda: succeed(take))
         return {"partner": PARTNER, "profile": Profile.DEFAULT, "server": _SERVER, "ticket": ticket}

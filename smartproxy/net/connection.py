@@ -160,8 +160,7 @@ class ConnectionLeg(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.connected = 0
-        if self._closing is not None:
-            self._closing.stop()
+        self._closed()
         self._inbox.lost(end_of(reason))
 
     def _hold(self) -> None:

@@ -227,7 +227,7 @@ class SessionDriver:
         return self._initiator if role is Role.INITIATOR else self._responder
 
     def _there(self, role: Role) -> ILeg:
-        leg = self._initiator if role is Role.INITIATOR else self._responder
+        leg = self._leg(role)
         assert leg is not None
         return leg
 

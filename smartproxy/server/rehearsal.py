@@ -53,10 +53,14 @@ from smartproxy.tunnel.places import PlacedStream, preamble
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.link import Link
 from smartproxy.workers.parts import (
+    CLIENT,
     GREETING,
+    IN,
+    OUT,
     PARTNER,
     PARTNER_CODE,
-    STATION_CODE,
+    SECONDS_LEFT,
+    TUNNEL_PORT,
     ConnectedActor,
     Shown,
     TunnelActor,
@@ -67,12 +71,7 @@ from smartproxy.workers.parts import (
 from smartproxy.workers.scene import HOST, PLAYED, PORT, Scene, Unwritten
 from smartproxy.workers.worker import Worker
 
-_TUNNEL_PORT: Final = 2_878
 _PARTNER_PORT: Final = 6_619
-_CLIENT: Final = "played"
-_SECONDS: Final = 30
-_IN: Final = PARTNER_CODE, STATION_CODE
-_OUT: Final = STATION_CODE, PARTNER_CODE
 
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
@@ -109,7 +108,7 @@ class ServerPlay:
 
     def __init__(self) -> None:
         self._authority = Shown.issue("authority")
-        self._client = Shown.issue(_CLIENT, self._authority)
+        self._client = Shown.issue(CLIENT, self._authority)
         self._identity = Identity.of(Shown.issue("server").key)
         self._ca = Shown.issue("ca")
         self._partner = Shown.issue(PARTNER, self._ca)
@@ -123,15 +122,15 @@ class ServerPlay:
 
     def answers(self, scene: Scene) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Play``: the client opens whatever it is asked for."""
-        lane = DataLane(scene.reactor, TCP4ClientEndpoint(scene.reactor, HOST, _TUNNEL_PORT), scene.events, ready=0)
+        lane = DataLane(scene.reactor, TCP4ClientEndpoint(scene.reactor, HOST, TUNNEL_PORT), scene.events, ready=0)
         lane.renew(ClientCredential(certificate=self._client.pem, key=self._client.key_pem), [self._identity.proxy_id])
         self._lane = lane
-        scene.places[_TUNNEL_PORT] = partial(self._dialled, scene)
+        scene.places[TUNNEL_PORT] = partial(self._dialled, scene)
 
         def open_inside(ticket: bytes, **told: Any) -> Deferred[Answer]:
             return Deferred.fromCoroutine(self._attach(ticket))
 
-        return {Assign: lambda session: {"client": _CLIENT, "seconds": _SECONDS}, OpenInside: open_inside}
+        return {Assign: lambda session: {"client": CLIENT, "seconds": SECONDS_LEFT}, OpenInside: open_inside}
 
     async def act(self, scene: Scene) -> None:
         """Part of ``Play``."""
@@ -143,10 +142,10 @@ class ServerPlay:
         bond, client = played_bond(self._identity.proxy_id), self._client.certificate
         await link.ask(
             ClientCame,
-            client=_CLIENT,
+            client=CLIENT,
             since=int(client.not_valid_before_utc.timestamp()),
             until=int(client.not_valid_after_utc.timestamp()),
-            subject=_CLIENT.encode("ascii"),
+            subject=CLIENT.encode("ascii"),
             bond=None if bond is None else bond.name,
             key=None if bond is None else bond.key(preamble(Scene.NUMBER)),
         )
@@ -165,7 +164,7 @@ class ServerPlay:
 
     async def _called(self, scene: Scene, visit: int, newest: int) -> None:
         """The partner calls."""
-        partner, self._inside = ConnectedActor(caller(*_IN)), TunnelActor(answerer(*_OUT))
+        partner, self._inside = ConnectedActor(caller(*IN)), TunnelActor(answerer(*OUT))
         near, far = scene.pair()
         create = connections(_PartnerTls(self._partner, server=False, newest=newest), client=True)
         scene.carry(far, lambda address: TlsTransport(create, partner))
@@ -174,13 +173,13 @@ class ServerPlay:
 
     async def _call(self, scene: Scene) -> None:
         """The partner is called."""
-        partner, self._inside = ConnectedActor(answerer(*_IN), GREETING), TunnelActor(caller(*_OUT))
+        partner, self._inside = ConnectedActor(answerer(*IN), GREETING), TunnelActor(caller(*OUT))
         create = connections(_PartnerTls(self._partner, server=True), client=False)
         scene.places[_PARTNER_PORT] = lambda far: scene.carry(far, lambda address: TlsTransport(create, partner))
         wish = {"way": Way.PORT, "caller": f"{HOST}:{PORT}", "host": None, "port": None}
         session = "played"
-        called = {"session": session, "client": _CLIENT, "partner": PARTNER, "deadline": _SECONDS}
-        answer = await scene.link.ask(CallPartner, seconds=_SECONDS, **called, **wish)
+        called = {"session": session, "client": CLIENT, "partner": PARTNER, "deadline": SECONDS_LEFT}
+        answer = await scene.link.ask(CallPartner, seconds=SECONDS_LEFT, **called, **wish)
         await self._attach(answer["ticket"])
         await scene.ended(partner, self._inside)
 

@@ -348,8 +348,7 @@ class Crew:
     def _tell_death(self, member: CrewMember) -> None:
         if self._gone.pop(member.number, None) is None:
             return
-        if member.telling is not None and member.telling.active():
-            member.telling.cancel()
+        member.tell_no_later()
         assert member.lost is not None
         code = None if member.status is None else os.waitstatus_to_exitcode(member.status)
         cause, message = member.lost.cause, member.lost.message
@@ -373,8 +372,7 @@ class Crew:
         # The end of a worker's link may have been the first that was seen of it.
         gone, self._gone = self._gone, {}
         for member in gone.values():
-            if member.telling is not None and member.telling.active():
-                member.telling.cancel()
+            member.tell_no_later()
         self._events.emit(
             "worker.died",
             cause=Cause.WORKER_ZYGOTE,

@@ -128,6 +128,11 @@ class CrewMember:
     lost: Closing | None = None
     telling: IDelayedCall | None = None
 
+    def tell_no_later(self) -> None:
+        """Its death is told now, or with others'."""
+        if self.telling is not None and self.telling.active():
+            self.telling.cancel()
+
     @property
     def load(self) -> int:
         """How much it has to do, compared with others."""

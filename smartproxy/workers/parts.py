@@ -24,23 +24,30 @@ from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.net.tls.openssl import SECRET_OCTETS, has_secrets
 from smartproxy.oftp2 import stream
 from smartproxy.oftp2.codec import encode
-from smartproxy.oftp2.commands import CD, CDT, DATA, EERP, EFID, EFPA, ESID, RTR, SFID, SFPA, SSID, Command
+from smartproxy.oftp2.commands import CD, CDT, EERP, EFID, EFPA, ESID, RTR, SFID, SFPA, SSID, Command
+from smartproxy.oftp2.subrecords import pack
 from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.bond import BOND_NAME_OCTETS, Bond
 
 PARTNER: Final = "PLAYED"
 """The partner's name, and its subject's serialNumber."""
 PARTNER_CODE: Final = "O0013000001PLAYED"
+CLIENT: Final = "played"
+"""The client's name in the tunnel."""
+TUNNEL_PORT: Final = 2_878
+SECONDS_LEFT: Final = 30
+"""Deadlines that nobody reaches."""
 GREETING: Final = stream.SSRM_BUFFER
 """What who is called says first, where nobody else does."""
 STATION_CODE: Final = "O0013000002PLAYED"
+IN: Final = PARTNER_CODE, STATION_CODE
+OUT: Final = STATION_CODE, PARTNER_CODE
+"""Whose code comes first, by who calls."""
 _BUFFER: Final = 2_048
 _CREDIT: Final = 10
 _THERE: Final = _CREDIT + 2
 _BACK: Final = 2
 """Buffers of the files."""
-_SUBRECORD: Final = 63
-_END_OF_RECORD: Final = 0x80
 _DAY: Final = timedelta(days=1)
 
 Part = Sequence[tuple[bytes, bytes]]
@@ -60,20 +67,15 @@ def _ssid(code: str) -> bytes:
     return _said(SSID(lev=5, code=code, pswd="", **told))  # type: ignore[arg-type]  # as the fields are declared
 
 
-def _file(orig: str, dest: str, buffers: int) -> tuple[SFID, list[DATA], EFID]:
-    """A file of so many full buffers."""
-    whole, rest = divmod(_BUFFER - 1, _SUBRECORD + 1)
-    sizes = [_SUBRECORD] * whole + [rest - 1] * (rest > 1)
-    pieces = [bytes([size]) + bytes(size) for size in sizes]
-    last = [*pieces[:-1], bytes([sizes[-1] | _END_OF_RECORD]) + bytes(sizes[-1])]
-    data = [DATA(buf=b"".join(pieces))] * (buffers - 1) + [DATA(buf=b"".join(last))]
-    octets = sum(sizes) * buffers
+def _file(orig: str, dest: str, buffers: int) -> tuple[SFID, list[bytes], EFID]:
+    """A file of so many full buffers, which are framed."""
+    octets = stream.represented(stream.HEADER_LENGTH + _BUFFER) * buffers
     about = {"sec": 0, "ciph": 0, "comp": 0, "env": 0, "sign": "N", "desc": ""}
     kilo = -(-octets // 1024)
     name = {"dsn": "PLAYED", "date": 20260101, "time": 1200000000, "dest": dest, "orig": orig}
-    sizes_told = {"fmt": "U", "lrecl": 0, "fsiz": kilo, "osiz": kilo, "rest": 0}
-    begin = SFID(**name, **sizes_told, **about)  # type: ignore[arg-type]  # as the fields are declared
-    return begin, data, EFID(rcnt=0, ucnt=octets)
+    sizes = {"fmt": "U", "lrecl": 0, "fsiz": kilo, "osiz": kilo, "rest": 0}
+    begin = SFID(**name, **sizes, **about)  # type: ignore[arg-type]  # as the fields are declared
+    return begin, [stream.frame(each) for each in pack(bytes(octets), _BUFFER)], EFID(rcnt=0, ucnt=octets)
 
 
 def _response(told: SFID) -> EERP:
@@ -87,8 +89,8 @@ def caller(own: str, other: str) -> Part:
     return (
         (b"I", _ssid(own)),
         (b"X", _said(begin)),
-        (b"2", _said(*data[:_CREDIT])),
-        (b"C", _said(*data[_CREDIT:], end)),
+        (b"2", b"".join(data[:_CREDIT])),
+        (b"C", b"".join(data[_CREDIT:]) + _said(end)),
         (b"4", _said(CD())),
         (b"E", _said(RTR())),
         (b"H", _said(SFPA(acnt=0))),
@@ -111,7 +113,7 @@ def answerer(own: str, other: str) -> Part:
         (b"T", _said(EFPA(cd="N"))),
         (b"R", _said(_response(told))),
         (b"P", _said(begin)),
-        (b"2", _said(*data, end)),
+        (b"2", b"".join(data) + _said(end)),
         (b"4", _said(ESID(reas=0, reast=""))),
     )
 
