@@ -235,8 +235,8 @@ def _range(kind: ValueKind | None) -> str | None:
 
 
 def _unit(kind: ValueKind | None) -> str | None:
-    """What a number counts; a port, whose unit stands in brackets, counts nothing."""
-    return kind.limit.unit if isinstance(kind, Whole) and not kind.limit.unit.startswith("(") else None
+    """What a number counts, if it counts anything."""
+    return kind.limit.counted or None if isinstance(kind, Whole) else None
 
 
 def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:

@@ -28,6 +28,11 @@ class Limit:
     most: int
     unit: str
 
+    @property
+    def counted(self) -> str:
+        """What the number counts, for people; empty where it counts nothing, as a port: its unit is in brackets."""
+        return "" if self.unit.startswith("(") else self.unit
+
     def admits(self, value: int) -> bool:
         """Whether a configuration may set *value*."""
         return self.least <= value <= self.most

@@ -52,8 +52,8 @@ def declared() -> Iterator[tuple[str, str]]:
         for text in words_of(cls):
             yield cls.__name__, text
     for shown in SHOWN:
-        units = [each.kind.limit.unit for each in declarations(shown) if isinstance(each.kind, Whole)]
-        yield from ((shown.__name__, unit) for unit in units if not unit.startswith("("))
+        units = [each.kind.limit.counted for each in declarations(shown) if isinstance(each.kind, Whole)]
+        yield from ((shown.__name__, unit) for unit in units if unit)
     for key, each in EXPLANATIONS.items():
         yield from ((key, each.happened), (key, each.remedy))
     yield from (("ours", OURS), ("our call", OUR_CALL))

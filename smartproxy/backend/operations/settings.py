@@ -107,14 +107,7 @@ def show(look: Transaction, wanted: SettingsWanted) -> KnownSettings:
     """The settings whose names begin so."""
     return KnownSettings(
         items=tuple(
-            KnownSetting(
-                name=each.name,
-                value=each.value,
-                default=each.default,
-                is_set=each.is_set,
-                range=each.range,
-                unit=each.unit,
-            )
+            KnownSetting(**attrs.asdict(each, recurse=False))
             for each in settings.listed(look.session, wanted.prefix or "")
         )
     )

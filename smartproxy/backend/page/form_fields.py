@@ -76,8 +76,8 @@ def fields_of(
         if typed is not None:
             text = ("on" if typed.checked(name) else "") if _plain(each.kind) == Flag() else typed.one(name)
         field = _field(each, name, text, translate, (faults or {}).get(each.key, ""))
-        names = dict.fromkeys([*(known or {}).get(each.key, ()), *([text] if text else [])])
-        if each.key in (known or {}):
+        if known is not None and each.key in known:
+            names = dict.fromkeys([*known[each.key], *([text] if text else [])])
             choices = (("", field.default), *((one, one) for one in names))
             field = attrs.evolve(field, control="choice", choices=choices)
         found.append(field)
@@ -116,7 +116,7 @@ def words_of(cls: type[Any]) -> list[str]:
             kind = _plain(each.kind)
             found += [each.title, help_of(each)]
             found += [each.people.unset] if isinstance(each.kind, Optional) else []
-            found += [kind.limit.unit] if isinstance(kind, Whole) and kind.limit.unit[0] != "(" else []
+            found += [kind.limit.counted] if isinstance(kind, Whole) and kind.limit.counted else []
             words = [kind.word(one) for one in kind.members] if isinstance(kind, Member) else []
             found += [word for word in words if word.isalpha()]
     return found
@@ -169,7 +169,7 @@ def _field(each: SettingDeclaration, name: str, text: str, translate: Translate,
             return attrs.evolve(made, control="choice", choices=tuple(choices))
         case Whole():
             least, most = kind.limit.least, kind.limit.most
-            unit = translate(kind.limit.unit) if not kind.limit.unit.startswith("(") else ""
+            unit = translate(kind.limit.counted) if kind.limit.counted else ""
             return attrs.evolve(made, control="number", unit=unit, least=least, most=most)
         case ListOf():
             return attrs.evolve(made, control="lines")

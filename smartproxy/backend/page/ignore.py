@@ -13,7 +13,7 @@ from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound
 from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration, TriedRule
 from smartproxy.backend.operations.operation import Operation
-from smartproxy.backend.operations.performing import Rehearsed, Terms, tag_of
+from smartproxy.backend.operations.performing import Terms, tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.rendering import in_path
@@ -96,11 +96,9 @@ async def _check(
 
     :raises BackendError: when it cannot be made.
     """
-    try:
-        await visit.call(operation, wanted, attrs.evolve(terms, dry_run=True))
-    except Rehearsed as rehearsed:
-        rows = rows_of(rehearsed.foreseen.differences, (EntryKind.IGNORE, wanted.name), visit.text)
-        trial = rehearsed.answer
+    rehearsed = await visit.rehearse(operation, wanted, terms)
+    rows = rows_of(rehearsed.foreseen.differences, (EntryKind.IGNORE, wanted.name), visit.text)
+    trial = rehearsed.answer
     if not rows:
         return visit.redirect("/ignore", visit.text("Nothing was changed: it is as it was."), "warn")
     assert isinstance(trial, TriedRule)

@@ -145,15 +145,15 @@ async def shown(visit: PageVisit) -> Shown:
     series = (await visit.call(figures.show, SpanWanted(span=span))).answer
     midnight = visit.now.replace(hour=0, minute=0, second=0, microsecond=0)
     refused = (await visit.call(refusal.listed, refusal.RefusalsWanted(since=midnight, limit=_REFUSALS_SHOWN))).answer
+    now = await _now(visit)
     return visit.render(
         "overview.html",
-        **await _now(visit),
-        **await live_values(visit),
+        **now,
         plots=plots_of(visit, series, span),
         span=span,
         spans=SPANS,
         refused=refused,
-        ends=[_end(visit, each) for each in (await visit.call(overview.show, Nothing())).answer.ends],
+        ends=[_end(visit, each) for each in now["site_now"].ends],
     )
 
 
@@ -172,13 +172,14 @@ async def _now(visit: PageVisit) -> dict[str, Any]:
     condition = await visit.backstage.condition()
     site = (await visit.call(overview.show, Nothing())).answer
     known = (await visit.call(nodes.listed, Nothing())).answer
-    live = (await live_values(visit))["count"]
+    live = await live_values(visit)
     progress = None
     if not site.partners or (condition is not None and any(each.verdict in _SET_UP for each in condition.findings)):
         progress = (await visit.call(setup.show, Nothing())).answer
     troubles = list(troubles_of(visit, condition, site, known, progress))
     kind = min((each.kind for each in troubles), key=_WORST.index, default="good")
-    return {"troubles": troubles, "kind": kind, "site_now": site, "parts": parts_of(visit, site, known, live)}
+    parts = parts_of(visit, site, known, live["count"])
+    return {**live, "troubles": troubles, "kind": kind, "site_now": site, "parts": parts}
 
 
 def _reached(visit: PageVisit, place: str) -> bool:

@@ -15,8 +15,8 @@ from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import identity as identities
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations.operation import Operation
-from smartproxy.backend.operations.performing import ANYHOW, Rehearsed, Terms, tag_of
-from smartproxy.backend.operations.shapes import Foreseen, Named, Nothing, Page
+from smartproxy.backend.operations.performing import tag_of
+from smartproxy.backend.operations.shapes import Named, Nothing, Page
 from smartproxy.backend.page.differences import compared, rows_of
 from smartproxy.backend.page.dropped_certificates import DroppedCertificate, facts_in
 from smartproxy.backend.page.form_fields import fields_of, read_fields
@@ -72,7 +72,7 @@ async def added(visit: PageVisit) -> Shown:
         if form.one("step") == "do":
             await visit.call(operations.add, wanted, visit.terms)
             return visit.redirect(at(name), visit.text("%(name)s is added and may connect.", name=name))
-        foreseen = await _rehearsed(visit, operations.add, wanted, ANYHOW)
+        foreseen = (await visit.rehearse(operations.add, wanted)).foreseen
     except BackendError as error:
         return await _new(visit, facts=facts, faults={}, fault=str(error))
     return visit.render(
@@ -118,11 +118,6 @@ async def _names_for_calls(visit: PageVisit) -> Mapping[str, Sequence[str]]:
     return {"ca": await _cas(visit), "identity": [each.name for each in known if each.certificates]}
 
 
-async def _no_names(visit: PageVisit) -> Mapping[str, Sequence[str]]:
-    """An entry refers to nothing by its name."""
-    return {}
-
-
 async def _given_certificate(visit: PageVisit) -> DroppedCertificate | None:
     """The certificate that was dropped, now or in a step before.
 
@@ -141,7 +136,7 @@ class EntryForm:
     :ivar part: what of the entry it shows; ``None`` where there is nothing yet.
     :ivar title: its title, with the partner's name.
     :ivar wanted: the operation's input of the values that changed.
-    :ivar known: the names that values can be, by their keys.
+    :ivar known: the names that values can be, by their keys, where there are such.
     """
 
     path: str
@@ -150,7 +145,7 @@ class EntryForm:
     operation: Operation[Any, Any]
     title: str
     wanted: Callable[[str, dict[str, Any]], Any]
-    known: Callable[[PageVisit], Awaitable[Mapping[str, Sequence[str]]]]
+    known: Callable[[PageVisit], Awaitable[Mapping[str, Sequence[str]]]] | None = None
 
     async def asked(self, visit: PageVisit) -> Shown:
         """The form with what is there."""
@@ -173,7 +168,7 @@ class EntryForm:
             if visit.form.one("step") == "do":
                 await visit.call(self.operation, wanted, terms)
                 return visit.redirect(at(name), visit.text("%(name)s is changed.", name=name))
-            foreseen = await _rehearsed(visit, self.operation, wanted, terms)
+            foreseen = (await visit.rehearse(self.operation, wanted, terms)).foreseen
         except ChangedMeanwhile as meanwhile:
             now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
             return await self._conflict(visit, base, now_there, changed, meanwhile)
@@ -213,7 +208,8 @@ class EntryForm:
         others: Any = (),
         meanwhile: ChangedMeanwhile | None = None,
     ) -> bytes:
-        typed_form, known = visit.form if typed else None, await self.known(visit)
+        typed_form = visit.form if typed else None
+        known = None if self.known is None else await self.known(visit)
         return visit.render(
             "partner_form.html",
             409 if meanwhile else 422 if faults or fault else 200,
@@ -234,18 +230,6 @@ async def never_called(visit: PageVisit) -> Shown:
     name = visit.named["name"]
     await visit.call(operations.outbound, operations.CallingAlteration(name=name, outbound=None))
     return visit.redirect(at(name), visit.text("%(name)s is not called any more.", name=name))
-
-
-async def _rehearsed(visit: PageVisit, operation: Operation[Any, Any], wanted: Any, terms: Terms) -> Foreseen:
-    """What a change would do.
-
-    :raises BackendError: when it cannot be made.
-    """
-    try:
-        await visit.call(operation, wanted, attrs.evolve(terms, dry_run=True))
-    except Rehearsed as rehearsed:
-        return rehearsed.foreseen
-    raise AssertionError
 
 
 def _base(visit: PageVisit) -> Partner:
@@ -273,7 +257,6 @@ ENTRY = EntryForm(
     operation=operations.alter,
     title=later("Change %(name)s"),
     wanted=_altered,
-    known=_no_names,
 )
 CALLS = EntryForm(
     path="calls",

@@ -8,9 +8,8 @@ from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations import partner_views, proposing, sheets, trial
 from smartproxy.backend.operations.events import EventsWanted
 from smartproxy.backend.operations.events import listed as list_events
-from smartproxy.backend.operations.performing import Rehearsed, Terms
-from smartproxy.backend.operations.shapes import ForeseenRefusal, Named
-from smartproxy.backend.page.differences import Row, rows_of
+from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, of_partner, time_line
 from smartproxy.backend.page.form_fields import label_of, value_words
 from smartproxy.backend.page.rendering import in_path
@@ -116,15 +115,14 @@ async def removed(visit: PageVisit) -> Shown:
 
 async def _removal(visit: PageVisit, fault: str) -> Shown:
     name = visit.named["name"]
-    rows: list[Row] = []
-    refusals: tuple[ForeseenRefusal, ...] = ()
-    try:
-        await visit.call(operations.remove, Named(name=name), Terms(dry_run=True))
-    except Rehearsed as rehearsed:
-        rows = rows_of(rehearsed.foreseen.differences, (EntryKind.PARTNER, name), visit.text)
-        refusals = rehearsed.foreseen.refusals
+    foreseen = (await visit.rehearse(operations.remove, Named(name=name))).foreseen
     return visit.render(
-        "partner_remove.html", 422 if fault else 200, name=name, rows=rows, refusals=refusals, fault=fault
+        "partner_remove.html",
+        422 if fault else 200,
+        name=name,
+        rows=rows_of(foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+        refusals=foreseen.refusals,
+        fault=fault,
     )
 
 
@@ -159,17 +157,14 @@ async def certificate_removed(visit: PageVisit) -> Shown:
         return visit.redirect(
             at(name), visit.text("%(name)s is not recognized by that certificate any more.", name=name)
         )
-    try:
-        await visit.call(operations.remove_rules, wanted, Terms(dry_run=True))
-    except Rehearsed as rehearsed:
-        return visit.render(
-            "partner_certificate_remove.html",
-            name=name,
-            which=which,
-            rows=rows_of(rehearsed.foreseen.differences, (EntryKind.PARTNER, name), visit.text),
-            refusals=rehearsed.foreseen.refusals,
-        )
-    raise AssertionError
+    foreseen = (await visit.rehearse(operations.remove_rules, wanted)).foreseen
+    return visit.render(
+        "partner_certificate_remove.html",
+        name=name,
+        which=which,
+        rows=rows_of(foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+        refusals=foreseen.refusals,
+    )
 
 
 async def accepted(visit: PageVisit) -> Shown:

@@ -18,7 +18,7 @@ from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations import refusal as operations
 from smartproxy.backend.operations.operation import Operation
-from smartproxy.backend.operations.performing import Rehearsed, Terms
+from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
 from smartproxy.backend.operations.shapes import Named
 from smartproxy.backend.page.differences import rows_of
@@ -218,18 +218,14 @@ async def _checked(visit: PageVisit, operation: Operation[Any, Any], wanted: Any
     if visit.form.one("step") == "do":
         await visit.call(operation, wanted, Terms(comment=f"refusal {visit.named['number']}"))
         return visit.redirect("/refusals", done)
-    try:
-        await visit.call(operation, wanted, Terms(dry_run=True))
-    except Rehearsed as rehearsed:
-        foreseen = rehearsed.foreseen
-        return visit.render(
-            "refusal_check.html",
-            title=title,
-            rows=rows_of(foreseen.differences, translate=visit.text),
-            refusals=foreseen.refusals,
-            back=f"/refusals/{visit.named['number']}",
-        )
-    raise AssertionError
+    foreseen = (await visit.rehearse(operation, wanted)).foreseen
+    return visit.render(
+        "refusal_check.html",
+        title=title,
+        rows=rows_of(foreseen.differences, translate=visit.text),
+        refusals=foreseen.refusals,
+        back=f"/refusals/{visit.named['number']}",
+    )
 
 
 async def _refusal(visit: PageVisit) -> KnownRefusal:

@@ -18,7 +18,7 @@ from twisted.web.server import Request
 from smartproxy.backend.change import Channel, judged
 from smartproxy.backend.first_start import SetupLink
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
-from smartproxy.backend.operations.performing import ANYHOW, Performed, Terms, perform
+from smartproxy.backend.operations.performing import ANYHOW, Performed, Rehearsed, Terms, perform
 from smartproxy.backend.page.door import Door
 from smartproxy.backend.page.navigation import NavigationSection, sections_for
 from smartproxy.backend.page.rendering import Renderer
@@ -189,6 +189,17 @@ class PageVisit:
         :raises Rehearsed: for a dry run: it could be done.
         """
         return await self.call_as(self.caller, operation, wanted, terms)
+
+    async def rehearse(self, operation: Operation[Input, Answer], wanted: Input, terms: Terms = ANYHOW) -> Rehearsed:
+        """What an operation would do in the user's name; nothing is changed.
+
+        :raises BackendError: when it cannot be done.
+        """
+        try:
+            await self.call(operation, wanted, attrs.evolve(terms, dry_run=True))
+        except Rehearsed as rehearsed:
+            return rehearsed
+        raise AssertionError
 
     async def call_as(
         self, caller: Caller, operation: Operation[Input, Answer], wanted: Input, terms: Terms = ANYHOW
