@@ -339,7 +339,7 @@ class Cause(enum.StrEnum):
     TRUST_LIST_SIZE = "trust_list.size", "The trust list is larger than is accepted."
     TRUST_LIST_XML = "trust_list.xml", "The trust list is no XML that is read: a DTD, another encoding, or malformed."
     API_SECOND = "api.second", "A call waits until a second administrator makes it, too."
-    API_SCOPE = "api.scope", "The administrator's token does not allow this."
+    API_SCOPE = "api.scope", "The user's role or the program's token does not allow this."
     API_TAKEN = "api.taken", "The name is already taken."
     API_UNUSABLE = "api.unusable", "What the call gives cannot be what it is given for."
     API_VERSION = "api.version", "The versions of client and backend are not compatible."

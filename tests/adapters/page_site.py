@@ -1,6 +1,7 @@
 """The backend's page in memory: its site, its store, its clock, and a browser that keeps cookies."""
 
 import functools
+import html
 import re
 from collections.abc import Mapping
 from typing import cast
@@ -30,6 +31,12 @@ from tests.adapters.api_site import Answer, ApiCase, _Octets
 PASSWORD = "four words of somebody"
 ORIGIN = "https://backend.example"
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
+
+
+def words(answer: Answer) -> str:
+    """What a reader sees of a page: its text, without marks of HTML."""
+    content = re.sub(r"(?s)^.*<main[^>]*>", "", answer.body.decode())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content.replace("<wbr>", ""))).split())
 
 
 class Browser:

@@ -16,6 +16,7 @@ from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import Answer
 from tests.adapters.page_site import ORIGIN, PASSWORD, PageCase
@@ -218,12 +219,13 @@ class Changes(PageCase):
         self.assertEqual(browser.post("/done", Origin=ORIGIN, Sec_Fetch_Site="").status, 303)
 
     def test_roles(self) -> None:
-        """A user without the scope is refused, is told what lacks, and it is written down."""
-        vera = self.browser("vera")
+        """A user without the scope is refused, is told what lacks, and it is written down, not in its language."""
+        vera = self.browser("vera", Accept_Language="de")
         answer = vera.post("/change")
         self.assertEqual((answer.status, "user:change" in answer.body.decode()), (403, True))
         self.assertEqual(vera.get("/role").status, 403)
-        self.assertEqual({each["cause"] for each in self.told_of("page.refused")}, {"api.scope"})
+        told = {(each["cause"], each["message"]) for each in self.told_of("page.refused")}
+        self.assertEqual(told, {("api.scope", Cause.API_SCOPE.meaning)})
         self.assertEqual(self.browser("alice").post("/change").status, 303)
 
     def test_told_once(self) -> None:

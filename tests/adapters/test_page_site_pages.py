@@ -20,16 +20,10 @@ from smartproxy.logs.record import Record
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa, self_signed
-from tests.adapters.api_site import Answer, AtOnce
-from tests.adapters.page_site import PASSWORD, Browser, PageCase
+from tests.adapters.api_site import AtOnce
+from tests.adapters.page_site import PASSWORD, Browser, PageCase, words
 from tests.unit.sites import NOW, PROXY_ID
 from tests.unit.test_mail_desk import Mails
-
-
-def words(answer: Answer) -> str:
-    """What a reader sees of a page: its text, without marks of HTML."""
-    content = re.sub(r"(?s)^.*<main[^>]*>", "", answer.body.decode())
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content.replace("<wbr>", ""))).split())
 
 
 class SitePageCase(PageCase):
@@ -298,7 +292,14 @@ class Certificates(SitePageCase):
         self.assertEqual(self.browser("olga").post("/certificates/cas/odette/addresses", approved).status, 303)
         with self.store.reading() as session:
             self.assertEqual(cas.find(session, "odette").entry.lists, ("http://crl.example/a.crl",))
-        self.alice.post("/certificates/cas/odette", {"revocation": "off"})
+        shown = self.alice.post("/certificates/cas/odette", {"revocation": "off"})
+        self.assertIn("revocation require off", words(shown))
+        with self.store.reading() as session:
+            self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.REQUIRE)
+        self.alice.post("/certificates/cas/odette", {"revocation": "require"})
+        self.assertIn("it is as it was", words(self.alice.get("/certificates")))
+        self.alice.post("/certificates/cas/odette", {"revocation": "off", "step": "do", "comment": "its CRL is down"})
+        self.assertIn("its CRL is down", words(self.alice.get("/history")))
         with self.store.reading() as session:
             self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.OFF)
         self.assertEqual(self.alice.post("/certificates/cas/odette/remove", {"typed": "odette"}).status, 303)

@@ -8,7 +8,7 @@ import segno
 
 from smartproxy.backend import administrators, second_factors, users
 from smartproxy.policy.permissions import AdminRole
-from tests.adapters.page_site import PASSWORD, Browser, PageCase
+from tests.adapters.page_site import PASSWORD, Browser, PageCase, words
 from tests.unit.sites import NOW
 from tests.unit.test_second_factors import STEP, code_of
 
@@ -72,7 +72,7 @@ class UsersAndTokens(PageCase):
             password = OTHER if self.browser().log_in("olga", OTHER).status == 303 else PASSWORD
             olga = self.browser()
             olga.log_in("olga", password)
-            self.assertEqual(self.alice.post(f"/users/user/olga/{path}", fields).status, 303)
+            self.assertEqual(self.alice.post(f"/users/user/olga/{path}", {**fields, "step": "do"}).status, 303)
             self.assertEqual(olga.get("/").status, 303)
             self.clock.advance(3600)
             self.alice.log_in("alice")
@@ -80,9 +80,32 @@ class UsersAndTokens(PageCase):
         self.assertEqual(self.roles()["olga"], ("viewer", True))
         self.assertEqual(self.browser().log_in("olga", OTHER).status, 303)
 
+    def test_seen_before(self) -> None:
+        """What a change makes other is shown before it is made, with the logins that end; it has its reason."""
+        self.browser("olga")
+        for fields, what, before, after in (
+            ({"role": "viewer"}, "Role", "operator", "viewer"),
+            ({"enabled": "no"}, "State", "may log in", "disabled"),
+        ):
+            shown = self.alice.post("/users/user/olga/change", fields)
+            self.assertEqual((shown.status, self.roles()["olga"]), (200, ("operator", True)))
+            self.assertRegex(words(shown), f"{what} {before} {after} Logins 1 0")
+            self.assertIn(f'name="{next(iter(fields))}" value="{fields.popitem()[1]}"', shown.body.decode())
+        self.assertEqual(self.alice.post("/users/user/olga/change", {"role": "operator"}).status, 303)
+        self.assertIn("it is as it was", words(self.alice.get("/users/user/olga")))
+        done = {"role": "viewer", "step": "do", "comment": "left the team"}
+        self.assertEqual(self.alice.post("/users/user/olga/change", done).status, 303)
+        self.assertEqual(self.roles()["olga"], ("viewer", True))
+        self.assertIn("left the team", words(self.alice.get("/audit")))
+
+    def test_own(self) -> None:
+        """Nobody is shown how it would change its own account: that it may not is said."""
+        answer = self.alice.post("/users/user/alice/change", {"role": "viewer"})
+        self.assertEqual((answer.status, "your own account" in answer.body.decode()), (422, True))
+
     def test_disabled(self) -> None:
         """Who is disabled is refused like a wrong password."""
-        self.alice.post("/users/user/olga/change", {"enabled": "no"})
+        self.alice.post("/users/user/olga/change", {"enabled": "no", "step": "do"})
         self.assertIn("disabled", self.alice.get("/users").body.decode())
         answer = self.browser().log_in("olga")
         self.assertEqual(answer.status, 403)
@@ -163,13 +186,13 @@ class OwnAccount(PageCase):
     def test_password(self) -> None:
         """A user changes its password with the old one: other logins end, this one goes on with another cookie."""
         other = self.browser("vera")
-        for fields, words in (
+        for fields, told in (
             ({"old": "wrong", "password": OTHER, "again": OTHER}, "not your password"),
             ({"old": PASSWORD, "password": OTHER, "again": PASSWORD}, "not the same"),
             ({"old": PASSWORD, "password": "short", "again": "short"}, "12 to 256 characters"),
         ):
             answer = self.vera.post("/account/password", fields)
-            self.assertEqual((answer.status, words in answer.body.decode()), (422, True), words)
+            self.assertEqual((answer.status, told in answer.body.decode()), (422, True), told)
         before = self.vera.cookies["__Host-smartproxy"]
         fields = {"old": PASSWORD, "password": OTHER, "again": OTHER}
         self.assertEqual(self.vera.post("/account/password", fields).status, 303)

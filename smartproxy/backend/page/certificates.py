@@ -20,11 +20,13 @@ from smartproxy.backend.operations.identity import (
 )
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
+from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.backend.states import EntryKind
 from smartproxy.policy import limits
 from smartproxy.policy.partners import RevocationMode
 
@@ -174,13 +176,27 @@ async def ca_added(visit: PageVisit) -> Shown:
 
 
 async def ca_changed(visit: PageVisit) -> Shown:
-    """Change how a CA's revocation lists are used."""
+    """Show what another use of a CA's revocation lists would do, and change it once that is confirmed."""
     name = visit.named["name"]
+    wanted = CaAlteration(name=name, ca={"revocation": _mode(visit)})
     try:
-        await visit.call(ca.alter, CaAlteration(name=name, ca={"revocation": _mode(visit)}), visit.terms)
+        if visit.form.one("step") == "do":
+            await visit.call(ca.alter, wanted, visit.terms)
+            return visit.redirect("/certificates", visit.text("The CA %(name)s is changed.", name=name))
+        foreseen = (await visit.rehearse(ca.alter, wanted)).foreseen
     except BackendError as error:
         return await _page(visit, str(error))
-    return visit.redirect("/certificates", visit.text("The CA %(name)s is changed.", name=name))
+    rows = rows_of(foreseen.differences, (EntryKind.CA, name), visit.text)
+    if not rows:
+        return visit.redirect("/certificates", visit.text("Nothing was changed: it is as it was."), "warn")
+    return visit.render(
+        "change_check.html",
+        title=visit.text("Change %(name)s?", name=name),
+        rows=rows,
+        refusals=foreseen.refusals,
+        back="/certificates",
+        reason=True,
+    )
 
 
 async def ca_removed(visit: PageVisit) -> Shown:

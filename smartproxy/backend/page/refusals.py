@@ -219,12 +219,10 @@ async def _checked(visit: PageVisit, operation: Operation[Any, Any], wanted: Any
         await visit.call(operation, wanted, Terms(comment=f"refusal {visit.named['number']}"))
         return visit.redirect("/refusals", done)
     foreseen = (await visit.rehearse(operation, wanted)).foreseen
+    rows = rows_of(foreseen.differences, translate=visit.text)
+    back = f"/refusals/{visit.named['number']}"
     return visit.render(
-        "refusal_check.html",
-        title=title,
-        rows=rows_of(foreseen.differences, translate=visit.text),
-        refusals=foreseen.refusals,
-        back=f"/refusals/{visit.named['number']}",
+        "change_check.html", title=title, rows=rows, refusals=foreseen.refusals, back=back, reason=False
     )
 
 

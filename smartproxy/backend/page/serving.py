@@ -269,14 +269,15 @@ class PageRoot(Resource):
 
     def _refused(self, visit: PageVisit, refused: PageRefused) -> bytes:
         """Say why a request is refused, and write it down if that is worth it."""
-        silent = None
-        if refused.cause is not None:
+        cause, silent = refused.cause, None
+        if cause is not None:
             silent = self._rate.admit(visit.address, self._parts.clock.seconds())
-        if silent is not None:
+        if cause is not None and silent is not None:
             self._parts.events.emit(
                 "page.refused",
-                cause=refused.cause,
-                message=str(refused),
+                cause=cause,
+                # Not as the page says it: the log is in one language.
+                message=cause.meaning,
                 names=[visit.user.name] if visit.user else [],
                 method=visit.request.method.decode("ascii", "replace"),
                 path=visit.path,

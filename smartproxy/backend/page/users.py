@@ -7,6 +7,7 @@ from typing import Any
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import admin_token, user
 from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.policy.permissions import AdminRole
@@ -36,7 +37,7 @@ async def one_shown(visit: PageVisit) -> Shown:
 
 
 async def user_changed(visit: PageVisit) -> Shown:
-    """Give a user another role, or let it log in or not."""
+    """Show what another role, or a login allowed or not, would change, and do it once that is confirmed."""
     name, form = visit.named["name"], visit.form
     wanted = user.UserAlteration(
         name=name,
@@ -44,10 +45,25 @@ async def user_changed(visit: PageVisit) -> Shown:
         enabled=None if not form.one("enabled") else form.one("enabled") == "yes",
     )
     try:
-        await visit.call(user.alter, wanted)
+        if form.one("step") == "do":
+            await visit.call(user.alter, wanted, visit.terms)
+            return visit.redirect("/users", visit.text("%(name)s is changed, and logged out.", name=name))
+        changed = (await visit.rehearse(user.alter, wanted)).answer
     except BackendError as error:
         return await _one(visit, str(error))
-    return visit.redirect("/users", visit.text("%(name)s is changed, and logged out.", name=name))
+    assert isinstance(changed, user.KnownUser)
+    found = await _found(visit)
+    rows = [each for each in zip(_words(visit, found), _words(visit, changed), strict=True) if each[0] != each[1]]
+    if not rows:
+        return visit.redirect(
+            f"/users/user/{in_path(name)}", visit.text("Nothing was changed: it is as it was."), "warn"
+        )
+    logins = [each for each in (await visit.call(user.logins, Nothing())).answer.items if each.user == name]
+    told = [(what, before, after) for (what, before), (_, after) in rows]
+    if logins:
+        told.append((visit.text("Logins"), str(len(logins)), "0"))
+    title = visit.text("Change %(name)s?", name=name)
+    return visit.render("user_check.html", title=title, rows=told, found=found)
 
 
 async def password_set(visit: PageVisit) -> Shown:
@@ -142,12 +158,27 @@ async def _page(visit: PageVisit, user_fault: str = "", token_fault: str = "", m
 
 
 async def _one(visit: PageVisit, fault: str = "") -> Shown:
+    found = await _found(visit)
+    own = visit.user is not None and visit.user.name == found.name
+    return visit.render("user.html", 422 if fault else 200, found=found, own=own, roles=_roles(visit), fault=fault)
+
+
+async def _found(visit: PageVisit) -> user.KnownUser:
+    """The user that the path names.
+
+    :raises PageRefused: when there is none.
+    """
     known = (await visit.call(user.listed, Nothing())).answer.items
     found = next((each for each in known if each.name == visit.named["name"]), None)
     if found is None:
         raise PageRefused(404, visit.text("This is not there"), visit.text("There is no user of this name."))
-    own = visit.user is not None and visit.user.name == found.name
-    return visit.render("user.html", 422 if fault else 200, found=found, own=own, roles=_roles(visit), fault=fault)
+    return found
+
+
+def _words(visit: PageVisit, known: user.KnownUser) -> list[tuple[str, str]]:
+    """What of a user is changed here, in the reader's language: what it is called, and its value."""
+    state = visit.text("may log in") if known.enabled else visit.text("disabled")
+    return [(visit.text("Role"), visit.text(known.role.value)), (visit.text("State"), state)]
 
 
 def _roles(visit: PageVisit) -> list[tuple[str, str]]:
