@@ -5,10 +5,17 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Final
 
-from smartproxy.backend import users
+from smartproxy.backend import history, users
+from smartproxy.backend.operations.shapes import EntryDifference
+from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.pages import ROUTES
+from smartproxy.backend.page.texts import catalogues
+from smartproxy.backend.states import EntryKind
 from smartproxy.logs.catalogue import EVENTS
+from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.permissions import AdminRole
+from smartproxy.policy.schema import declarations
+from smartproxy.policy.settings import ClientEntry
 from tests.adapters.page_site import PASSWORD, PageCase
 from tests.customer import CLIENTS, PROXY_ID, SERVER, SITE, CustomerSite
 from tests.customer_sessions import CA_NAME, COMPANIES
@@ -24,6 +31,19 @@ STANDARD: Final = {
 """What standards name, RFC 5024 among them."""
 ALIKE: Final = {"Partner", "Rate", "Mail", "Text", "Version", "Code", "Codes", "Name", "Port", "Browser", "Token"}
 """German words that are written as the English ones."""
+ALIKE_IN_DIFFERENCES: Final = {
+    "https",
+    "text",
+    "name",
+    "partner",
+    "client",
+    "site",
+    "port",
+    "code",
+    "codes",
+    "token sha256",
+}
+"""The same of what values are called; and a digest of a token, which no difference shows."""
 LANGUAGES: Final = {"English", "Deutsch", "DE"}
 """Languages are called what their speakers call them."""
 TYPED: Final = {"server_auth"}
@@ -138,3 +158,24 @@ class German(PageCase):
             found += [(path, each) for each in sorted(german.foreign)]
             found += [(path, each) for each in sorted(english.texts & german.texts) if words_of(each)]
         self.assertEqual([], found)
+
+    def test_differences(self) -> None:
+        """Whatever differs between two generations is called by a German name, whether a form asks for it or not."""
+        CustomerSite(self.store, NOW, days=2).build()
+        german, unknown = catalogues()["de"], set()
+
+        def translate(text: str) -> str:
+            found = german.gettext(text)
+            if found == text and text not in ALIKE_IN_DIFFERENCES:
+                unknown.add(text)
+            return found
+
+        kept: list[EntryDifference] = []
+        with self.store.reading() as session:
+            for generation in history.listed(session, 1000):
+                kept += (EntryDifference.of(each) for each in history.differences_of(session, generation.number))
+        for kind, cls in ((EntryKind.CLIENT, ClientEntry), (EntryKind.IGNORE, IgnoreRule)):
+            entry = {each.key: "-" for each in declarations(cls)}
+            kept.append(EntryDifference(subject=kind, name="x", before=None, after=entry, secret=False))
+        self.assertLess(30, len(rows_of(kept, translate=translate)))
+        self.assertEqual(set(), unknown)

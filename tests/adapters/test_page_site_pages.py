@@ -6,9 +6,10 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import attrs
 from sqlalchemy import update
 
-from smartproxy.backend import cas, identities, journal, licences, settings, sightings, users
+from smartproxy.backend import cas, identities, journal, licences, partners, revocation, settings, sightings, users
 from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.calls import Calls
@@ -17,12 +18,13 @@ from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.rounds import LOOK_SECONDS
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
-from smartproxy.policy.partners import RevocationMode
+from smartproxy.policy.partners import RevocationMode, SubjectRule
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa, self_signed
 from tests.adapters.api_site import AtOnce
 from tests.adapters.page_site import PASSWORD, Browser, PageCase, words
 from tests.unit.sites import NOW, PROXY_ID
+from tests.unit.test_backend_generations import ACME
 from tests.unit.test_mail_desk import Mails
 
 
@@ -303,6 +305,35 @@ class Certificates(SitePageCase):
         with self.store.reading() as session:
             self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.OFF)
         self.assertEqual(self.alice.post("/certificates/cas/odette/remove", {"typed": "odette"}).status, 303)
+
+    def test_list_removed(self) -> None:
+        """Whom it refuses that a list is gone is said before it goes; a list without effect refuses nobody."""
+        first, second = TestCa.root("First CA"), TestCa.root("Second CA")
+        for name, ca in (("first", first), ("second", second)):
+            fields, file = {"name": name, "revocation": "require"}, {"file": ("ca.pem", ca.certificate_pem)}
+            self.alice.upload("/certificates/cas", fields, file)
+            self.alice.upload("/certificates/lists", {}, {"file": ("a.crl", ca.crl(this_update=NOW))})
+        with self.change() as change:
+            rule = SubjectRule(ca="first", serial_number="O0013000001ACME")
+            partners.add(change, attrs.evolve(ACME, certificates=(rule,)))
+        with self.store.reading() as session:
+            numbers = {row.issuer.partition("CN=")[2].split()[0]: row.id for row in revocation.listed(session)}
+        place = {name: f"/certificates/lists/{numbers[name]}/remove" for name in ("First", "Second")}
+        german = self.browser("alice", Accept_Language="de")
+        shown = words(self.alice.post(place["First"]))
+        self.assertIn("ACME: revocation lists are required: no certificate of the partner is known yet", shown)
+        shown = words(german.post(place["First"]))
+        self.assertIn("ACME: Sperrlisten sind Pflicht", shown)
+        self.assertIn("Diese Aktualisierung", shown)
+        self.assertIn("Nobody who is admitted today would be refused", words(self.alice.post(place["Second"])))
+        with self.store.reading() as session:
+            self.assertEqual(len(revocation.listed(session)), 2)
+        done = {"step": "do", "comment": "a test list"}
+        self.assertEqual(self.alice.post(place["First"], done).status, 303)
+        with self.store.reading() as session:
+            self.assertEqual([row.id for row in revocation.listed(session)], [numbers["Second"]])
+        # Who is refused already is not refused by the next change.
+        self.assertIn("Nobody who is admitted today would be refused", words(self.alice.post(place["Second"])))
 
 
 class Nodes(SitePageCase):

@@ -19,7 +19,7 @@ from smartproxy.backend.operations.identity import (
     RequestWanted,
 )
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
-from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
+from smartproxy.backend.operations.shapes import Foreseen, GivenFile, KnownCertificate, Named, Nothing, Page
 from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
 from smartproxy.backend.page.form_fields import worded
@@ -186,17 +186,7 @@ async def ca_changed(visit: PageVisit) -> Shown:
         foreseen = (await visit.rehearse(ca.alter, wanted)).foreseen
     except BackendError as error:
         return await _page(visit, str(error))
-    rows = rows_of(foreseen.differences, (EntryKind.CA, name), visit.text)
-    if not rows:
-        return visit.redirect("/certificates", visit.text("Nothing was changed: it is as it was."), "warn")
-    return visit.render(
-        "change_check.html",
-        title=visit.text("Change %(name)s?", name=name),
-        rows=rows,
-        refusals=foreseen.refusals,
-        back="/certificates",
-        reason=True,
-    )
+    return _check(visit, foreseen, visit.text("Change %(name)s?", name=name), (EntryKind.CA, name))
 
 
 async def ca_removed(visit: PageVisit) -> Shown:
@@ -231,9 +221,14 @@ async def loaded(visit: PageVisit) -> Shown:
 
 
 async def list_removed(visit: PageVisit) -> Shown:
-    """Remove a revocation list."""
-    gone = (await visit.call(crl.remove, ListNamed(list=visit.named["number"]))).answer
-    return visit.redirect("/certificates#lists", visit.text("The list of %(issuer)s is removed.", issuer=gone.issuer))
+    """Show what the removal of a revocation list would do, and remove it once that is confirmed."""
+    wanted = ListNamed(list=visit.named["number"])
+    if visit.form.one("step") == "do":
+        gone = (await visit.call(crl.remove, wanted, visit.terms)).answer
+        told = visit.text("The list of %(issuer)s is removed.", issuer=gone.issuer)
+        return visit.redirect("/certificates#lists", told)
+    foreseen = (await visit.rehearse(crl.remove, wanted)).foreseen
+    return _check(visit, foreseen, visit.text("Remove this revocation list?"), None)
 
 
 async def decided(visit: PageVisit) -> Shown:
@@ -255,6 +250,17 @@ async def fetched(visit: PageVisit) -> Shown:
     """Have a CA's lists downloaded now."""
     await visit.call(crl.fetch, OfOneCa(ca=visit.named["name"]))
     return visit.redirect("/certificates#lists", visit.text("The lists are downloaded within seconds."))
+
+
+def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[EntryKind, str] | None) -> Shown:
+    """Show what a change would do, and have it confirmed."""
+    rows = rows_of(foreseen.differences, about, visit.text)
+    if not rows:
+        return visit.redirect("/certificates", visit.text("Nothing was changed: it is as it was."), "warn")
+    refusals = foreseen.refusals
+    return visit.render(
+        "change_check.html", title=title, rows=rows, refusals=refusals, back="/certificates", reason=True
+    )
 
 
 async def _page(visit: PageVisit, fault: str = "") -> Shown:

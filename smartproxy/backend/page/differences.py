@@ -25,7 +25,25 @@ Row = tuple[str, str | None, str | None]
 _SHORT = 16
 _LEVELS: Final = frozenset(each.name for each in attrs.fields(Partner) if each.type is Level)
 """A partner's settings that are release levels, which are shown as they are typed."""
-_OUTBOUND = "outbound"
+_WITHIN: Final = {
+    "outbound": later("call"),
+    "watching": later("watched"),
+    "authority": later("authority"),
+    "https": later("https"),
+    "page": later("page"),
+    "certificate": later("certificate"),
+    "planned": later("planned"),
+}
+"""What holds several values, by the first word of what each is called."""
+_CALLED: Final = (
+    *(later("store"), later("subject"), later("sha256"), later("not after"), later("since"), later("request")),
+    *(later("revocation"), later("grace hours"), later("lists"), later("approve lists"), later("refuse direct")),
+    *(later("address"), later("listen address"), later("listen port"), later("created")),
+    *(later("valid from"), later("valid until"), later("begins until"), later("text"), later("description")),
+    *(later("this update"), later("next update"), later("number")),
+    *(later("silent hours"), later("no files days"), later("eerp hours")),
+)
+"""What values are called that no form of the page asks for."""
 _RULES = {
     "certificate": later("certificate"),
     "key": later("key"),
@@ -89,10 +107,10 @@ def compared(before: Any, after: Any) -> Iterator[Row]:
 
 
 def _called(what: str, translate: Callable[[str], str]) -> str:
-    """What a value is called: that of how a partner is called has the name of what it is within."""
+    """What a value is called: one of several that belong together has the name of what it is within."""
     within, _, rest = what.partition(" ")
-    if within == _OUTBOUND and rest:
-        return f"{translate(later('call'))}: {translate(rest)}"
+    if within in _WITHIN:
+        return ": ".join(map(translate, [_WITHIN[within], *([rest] if rest else [])]))
     return translate(what)
 
 
