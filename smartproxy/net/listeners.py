@@ -204,13 +204,14 @@ class Listeners:
     def _close(self, listener: Listener, message: str, cause: Cause | None) -> Deferred[None]:
         port = self._open.pop(listener)
         address, number = bound(port)
-        self._events.emit("listener.closed", address=address, port=number, cause=cause, message=message)
         self._closing += 1
-        return maybeDeferred(port.stopListening).addBoth(self._closed)
 
-    def _closed(self, result: Any) -> Any:
-        """A port is closed: open what waited for that, and hand on how it went."""
-        self._closing -= 1
-        if not self._closing:
-            self._open_missing()
-        return result
+        def closed(result: Any) -> Any:
+            # Not before: whoever reads it may count on it that nobody connects there any more.
+            self._events.emit("listener.closed", address=address, port=number, cause=cause, message=message)
+            self._closing -= 1
+            if not self._closing:
+                self._open_missing()
+            return result
+
+        return maybeDeferred(port.stopListening).addBoth(closed)

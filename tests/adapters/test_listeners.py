@@ -97,6 +97,13 @@ class Changes(SynchronousTestCase):
         self.assertEqual((self.reactor.open, self.listeners.open), (["::"], {self.IPV6}))
         self.assertEqual(self.journal.names(), ["listener.opened", "listener.closed", "listener.opened"])
 
+    def test_told_when_it_is_closed(self) -> None:
+        """That a port is closed is told once nobody can connect to it any more, and not while it is being closed."""
+        self.listeners.have((), "the end")
+        self.assertEqual((self.reactor.open, self.journal.names()), (["0.0.0.0"], ["listener.opened"]))
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.open, self.journal.names()[1:]), ([], ["listener.closed"]))
+
     def test_changed_back_while_closing(self) -> None:
         """What is wanted last is open in the end, however often that changed while a port was being closed."""
         self.listeners.have((self.IPV6,), "the configuration")

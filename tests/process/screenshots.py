@@ -60,6 +60,19 @@ def sent_empty(page: Page) -> None:
         )
 
 
+def sent(form: str, **chosen: str) -> Callable[[Page], object]:
+    """What brings a page into a state: a form that is sent with some values chosen."""
+
+    def act(page: Page) -> None:
+        first = page.locator(form).first
+        for name, value in chosen.items():
+            first.locator(f"[name={name}]").select_option(value)
+        with page.expect_navigation():
+            first.locator("button").first.click()
+
+    return act
+
+
 OPENED: Final = script("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
 STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
     ("menu", "/", script("document.getElementById('navigation').showPopover()")),
@@ -79,6 +92,10 @@ STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
     ("none", "/events?name=nothing.known", lambda page: page),
     ("none", "/search?q=nobody", lambda page: page),
     ("foreseen", "/settings/server.limits.sessions", sent_empty),
+    ("role", "/users/user/k.lang", sent("form[action$='/change']:has(select)", role="auditor")),
+    ("disabled", "/users/user/k.lang", sent("form[action$='/change']:not(:has(select))")),
+    ("mode", "/certificates", sent("form[action*='/cas/']:has(select)", revocation="off")),
+    ("list-removed", "/certificates", sent("form[action*='/lists/'][action$='/remove']")),
     ("follows", "/events?name=session.&live=1", lambda page: page),
 )
 """States of pages that no address alone shows, or that are rare: the name, where it is, and how it comes about."""

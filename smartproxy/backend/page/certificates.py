@@ -228,7 +228,8 @@ async def list_removed(visit: PageVisit) -> Shown:
         told = visit.text("The list of %(issuer)s is removed.", issuer=gone.issuer)
         return visit.redirect("/certificates#lists", told)
     foreseen = (await visit.rehearse(crl.remove, wanted)).foreseen
-    return _check(visit, foreseen, visit.text("Remove this revocation list?"), None)
+    (one,) = foreseen.differences
+    return _check(visit, foreseen, visit.text("Remove this revocation list?"), (one.subject, one.name))
 
 
 async def decided(visit: PageVisit) -> Shown:
@@ -252,14 +253,20 @@ async def fetched(visit: PageVisit) -> Shown:
     return visit.redirect("/certificates#lists", visit.text("The lists are downloaded within seconds."))
 
 
-def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[EntryKind, str] | None) -> Shown:
+def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[EntryKind, str]) -> Shown:
     """Show what a change would do, and have it confirmed."""
     rows = rows_of(foreseen.differences, about, visit.text)
     if not rows:
         return visit.redirect("/certificates", visit.text("Nothing was changed: it is as it was."), "warn")
     refusals = foreseen.refusals
     return visit.render(
-        "change_check.html", title=title, rows=rows, refusals=refusals, back="/certificates", reason=True
+        "change_check.html",
+        title=title,
+        about=about[1],
+        rows=rows,
+        refusals=refusals,
+        back="/certificates",
+        reason=True,
     )
 
 

@@ -3,6 +3,7 @@
 Works on the JSON of entries, of any kind, which holds no secret; rules for certificates are told in words.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,8 @@ from smartproxy.policy.partners import Partner
 Row = tuple[str, str | None, str | None]
 """What, before, afterwards; ``None`` for what is not there."""
 _SHORT = 16
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+"""A time as entries hold it."""
 _LEVELS: Final = frozenset(each.name for each in attrs.fields(Partner) if each.type is Level)
 """A partner's settings that are release levels, which are shown as they are typed."""
 _WITHIN: Final = {
@@ -115,8 +118,12 @@ def _called(what: str, translate: Callable[[str], str]) -> str:
 
 
 def _spoken(value: str | None, translate: Callable[[str], str]) -> str | None:
-    """A value, or in the reader's language what is a word of ours."""
-    return worded(value, translate) if value is not None and value.isalpha() and value.islower() else value
+    """A value; a time as people write it, and in the reader's language what is a word of ours."""
+    if value is None:
+        return None
+    if _TIME.fullmatch(value):
+        return f"{value[:10]} {value[11:16]} UTC"
+    return worded(value, translate) if value.isalpha() and value.islower() else value
 
 
 def _entry(subject: EntryKind, content: Any, translate: Callable[[str], str]) -> Any:

@@ -222,7 +222,7 @@ async def _checked(visit: PageVisit, operation: Operation[Any, Any], wanted: Any
     rows = rows_of(foreseen.differences, translate=visit.text)
     back = f"/refusals/{visit.named['number']}"
     return visit.render(
-        "change_check.html", title=title, rows=rows, refusals=foreseen.refusals, back=back, reason=False
+        "change_check.html", title=title, rows=rows, about="", refusals=foreseen.refusals, back=back, reason=False
     )
 
 

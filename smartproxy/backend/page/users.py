@@ -63,7 +63,7 @@ async def user_changed(visit: PageVisit) -> Shown:
     if logins:
         told.append((visit.text("Logins"), str(len(logins)), "0"))
     title = visit.text("Change %(name)s?", name=name)
-    return visit.render("user_check.html", title=title, rows=told, found=found)
+    return visit.render("user_check.html", title=title, rows=told, found=found, role=changed.role is not found.role)
 
 
 async def password_set(visit: PageVisit) -> Shown:
