@@ -7,11 +7,10 @@ Trusts a server only to hold its pinned key, and judges every octet that comes t
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -29,6 +28,7 @@ from smartproxy.client.egress import StationCalls
 from smartproxy.client.house import House, Lodgers, Questions, SessionHouse
 from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
+from smartproxy.client.tunnels import ServerTunnels
 from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
 from smartproxy.ctl.statuses import ToldWorker
@@ -36,7 +36,6 @@ from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
-from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
@@ -93,23 +92,17 @@ class ClientService(Service):
         self._heir = heir
         self.succeeded = False
         self._reactor = reactor
-        self._servers = servers
         self.drain_seconds = drain
         self.draining = False
         self.stop_reason = StopReason()
         self.held: Held | None = None
         self._server_lost = server_lost
-        self._tunnels: dict[int, ClientTunnel] = {}
-        self._places: list[tuple[str, int]] = []
-        self._credential: ClientCredential | None = None
-        self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
         self.licences: Mapping[str, str] = {}
         self.copied: datetime | None = None
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._copy = None if copy is None else copy(self.events)
         self._backend = backend
-        self._endpoint = endpoint
         self._carrier = carrier_to(backend, reactor, self.events)
         self._upkeep = BackendWatch(
             backend,
@@ -141,12 +134,21 @@ class ClientService(Service):
             if house is not None
             else SessionHouse(reactor=reactor, events=self.events, questions=questions, endpoint=endpoint)
         )
+        self._tunnels = ServerTunnels(
+            reactor,
+            self.events,
+            servers,
+            endpoint=endpoint,
+            user=self,
+            lane=lambda number, host, port: self._house.lane(number, host, port, self._client_part().pool),
+            gone=self.deliveries.forget_lost,
+        )
         self._told = ToldSessions(reactor, self.events, backend, self._house)
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
             configuration=lambda: self._configuration,
-            controls=self._taking,
+            controls=lambda: self._tunnels.taking,
             desk=self.desk,
             factory=self._house.factory,
         )
@@ -189,10 +191,9 @@ class ClientService(Service):
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
-        await gatherResults([control.drain().addErrback(self._not_heard) for control in self._controls().values()])
+        await self._tell_servers(ClientControl.drain)
         await self.sessions.drain(seconds, deadlines.closing)
-        for tunnel in list(self._tunnels.values()):
-            await maybeDeferred(tunnel.stopService)
+        await self._tunnels.stop()
         await self._house.stop()
         self.events.tell_counted()
         self.events.emit("client.stopped")
@@ -202,6 +203,10 @@ class ClientService(Service):
         self._carrier.stop()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
+
+    async def _tell_servers(self, tell: Callable[[ClientControl], Deferred[Any]]) -> None:
+        """Tell all servers that are connected something, and wait until each has heard it or cannot."""
+        await gatherResults([tell(each).addErrback(self._not_heard) for each in self._tunnels.controls.values()])
 
     def _not_heard(self, failure: Failure) -> None:
         """Report bugs only: a server that does not answer, or whose tunnel is down, opens no sessions either."""
@@ -216,14 +221,14 @@ class ClientService(Service):
 
     async def taken_over(self) -> None:
         """Wait until calls can be taken both ways, and take them: the servers were dialled, with a configuration."""
-        while self._configuration is None or not all(tunnel.tried for tunnel in self._tunnels.values()):
+        while self._configuration is None or not self._tunnels.tried:
             await deferLater(self._reactor, SETTLING_SECONDS)
         self._heir = False
         self.calls.adopt(self._configuration)
 
     async def announce(self) -> None:
         """Part of ``Succeeded``: the servers take the newer process beside this one."""
-        await gatherResults([control.moved().addErrback(self._not_heard) for control in self._controls().values()])
+        await self._tell_servers(ClientControl.moved)
 
     async def hand_over(self) -> None:
         """Part of ``Succeeded``: take no more calls, and let what was begun become sessions."""
@@ -278,7 +283,7 @@ class ClientService(Service):
     @property
     def tunnels(self) -> Sequence[ClientTunnel]:
         """The tunnels, up or not, once there is a certificate for them."""
-        return list(self._tunnels.values())
+        return self._tunnels.all
 
     @property
     def backend_url(self) -> str:
@@ -288,7 +293,7 @@ class ClientService(Service):
     @property
     def servers(self) -> Sequence[str]:
         """The servers that are dialled, as host:port."""
-        return [f"{host}:{port}" for host, port in self._servers]
+        return self._tunnels.servers
 
     # From the backend.
 
@@ -306,52 +311,22 @@ class ClientService(Service):
 
     def _keep(self) -> None:
         """Keep a copy of what the backend said last."""
-        configuration, credential = self._configuration, self._credential
+        configuration, credential = self._configuration, self._tunnels.credential
         if self._copy is not None and self.copied is None and configuration is not None and credential is not None:
             self._copy.keep(now(self._reactor), credential, configuration, self.licences)
 
     def _certified(self, credential: ClientCredential, proxy_ids: frozenset[str]) -> None:
-        self._credential = credential
-        self._proxy_ids = proxy_ids | frozenset(self.licences)
+        self._tunnels.show(credential, proxy_ids | frozenset(self.licences))
         self._keep()
-        if self._tunnels:
-            self._renew()
-        elif not self._heir or self._configuration is not None:
-            self._dial_all(credential)
-
-    def _dial_all(self, credential: ClientCredential) -> None:
-        for host, port in self._servers:
-            self._dial(host, port, credential)
-
-    def _dial(self, host: str, port: int, credential: ClientCredential) -> None:
-        """Have a tunnel to a server."""
-        number = len(self._places)
-        self._places.append((host, port))
-        tunnel = self._tunnels[number] = ClientTunnel(
-            self._reactor,
-            self._endpoint(dialling(self._reactor), host, port),
-            f"{host}:{port}",
-            credential=credential,
-            proxy_ids=self._proxy_ids,
-            user=self,
-            events=self.events,
-            lane=self._house.lane(number, host, port, self._client_part().pool),
-        )
-        tunnel.startService()
+        if not self._heir or self._configuration is not None:
+            self._tunnels.dial()
 
     def _removed(self) -> None:
         """This client was removed or disabled: end its tunnels; should it be enabled again, it gets a certificate."""
         if self._copy is not None:
             self._copy.forget()
         why = Closing(Cause.TUNNEL_WITHDRAWN, "this client was removed or disabled in the backend")
-        tunnels, self._tunnels = self._tunnels, {}
-        for tunnel in tunnels.values():
-            tunnel.stopService(why)
-
-    def _renew(self) -> None:
-        if self._credential is not None:
-            for tunnel in self._tunnels.values():
-                tunnel.renew(self._credential, self._proxy_ids)
+        self._tunnels.end(why)
 
     def _configured(
         self, configuration: Configuration, licences: Mapping[str, str], copied: datetime | None = None
@@ -375,14 +350,13 @@ class ClientService(Service):
     def _adopt(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
         """Use a generation for what begins from now on."""
         self._configuration, self.licences = configuration, licences
-        self._proxy_ids = frozenset(licences)
-        self._renew()
+        self._tunnels.show(self._tunnels.credential, frozenset(licences))
         self._house.adopt(configuration.client)
         if not self._heir:
             self.calls.adopt(configuration)
-        elif self._credential is not None and not self._tunnels:
+        else:
             # Whatever a server opens from then on can be opened.
-            self._dial_all(self._credential)
+            self._tunnels.dial()
 
     def _put_back(self, before: Configuration | None, licences: Mapping[str, str]) -> None:
         """Use the generation before again; serve nobody where there is none, or where even that raises."""
@@ -396,22 +370,12 @@ class ClientService(Service):
         self._house.adopt(self._client_part())
         self.calls.close("no configuration is in force")
 
-    def _controls(self) -> dict[int, ClientControl]:
-        """The servers that are connected, by their numbers."""
-        return {number: each.control for number, each in self._tunnels.items() if each.control is not None}
-
-    def _taking(self) -> dict[int, ClientControl]:
-        """Those that take sessions: a server that has a newer process only as long as that is not connected."""
-        connected = self._controls()
-        newest = {number: each for number, each in connected.items() if not self._tunnels[number].retired}
-        return newest or connected
-
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring_all(self) -> None:
         """Deliver it to all servers."""
-        for control in self._controls().values():
+        for control in self._tunnels.controls.values():
             self.deliveries.bring(control)
 
     # ClientUser
@@ -428,15 +392,7 @@ class ClientService(Service):
 
     def server_moved(self, control: ClientControl) -> None:
         """A newer process of a server listens where it did: have a tunnel to that, too, until its sessions are over."""
-        for number, tunnel in self._tunnels.items():
-            if tunnel.control is control and not tunnel.retired and self._credential is not None:
-                tunnel.retire(partial(self._retired, number))
-                self._dial(*self._places[number], self._credential)
-                return
-
-    def _retired(self, number: int) -> None:
-        self._tunnels.pop(number, None)
-        self.deliveries.forget_lost()
+        self._tunnels.succeed(control)
 
     def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
         """Open a session of a partner with the station, unless the configuration does not allow it.
@@ -445,7 +401,7 @@ class ClientService(Service):
         """
         self.judge_opening(control, inbound.facts)
         self.desk.admit(inbound.session, inbound.facts.partner or "")
-        number = next((number for number, each in self._controls().items() if each is control), -1)
+        number = self._tunnels.number_of(control)
         return Deferred.fromCoroutine(self._house.open_inbound(number, inbound))
 
     def judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:

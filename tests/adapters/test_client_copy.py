@@ -145,7 +145,7 @@ class Starting(CopyCase):
         self.network.advance(30)
         self.assertEqual(len(self.named("copy.used")), 1)
         self.assertIsNotNone(control.lost)
-        self.assertEqual((self.service._controls(), len(self.brought())), ({}, 1))
+        self.assertEqual((self.service._tunnels.controls, len(self.brought())), ({}, 1))
         self.assertEqual(self.server.events.named("tunnel.refused")[0]["cause"], Cause.TUNNEL_WITHDRAWN)
 
     def test_server_that_has_a_generation(self) -> None:

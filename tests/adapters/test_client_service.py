@@ -176,7 +176,7 @@ class ClientTestCase(SynchronousTestCase):
 
     def control(self) -> ClientControl:
         """The client's end of the tunnel."""
-        (control,) = self.service._controls().values()
+        (control,) = self.service._tunnels.controls.values()
         return control
 
     @property
@@ -311,7 +311,7 @@ class Configuring(ClientTestCase):
 
     def test_certificate_that_cannot_be_used(self) -> None:
         """A credential that raises does not end the loop: the client asks for another one."""
-        with patch("smartproxy.client.service.ClientTunnel", side_effect=OverflowError("x")):
+        with patch("smartproxy.client.tunnels.ClientTunnel", side_effect=OverflowError("x")):
             self.start()
         self.assertEqual((self.service.tunnels, len(self.backend.requests)), ([], 1))
         self.network.advance(RETRY_SECONDS_MOST)
@@ -384,7 +384,7 @@ class Undelivered(ClientTestCase):
     def test_server_that_does_not_answer(self) -> None:
         """A question that is not answered in time is told of, and asked again with the newest generation."""
         self.start()
-        (control,) = self.service._controls().values()
+        (control,) = self.service._tunnels.controls.values()
         asked: list[GenerationId] = []
         configure = control.configure
 
@@ -403,7 +403,7 @@ class Undelivered(ClientTestCase):
     def test_server_that_takes_and_does_not_hold(self) -> None:
         """A server that answers and holds nothing is not asked without end."""
         self.start()
-        (control,) = self.service._controls().values()
+        (control,) = self.service._tunnels.controls.values()
         asked: list[GenerationId] = []
 
         def forgetful(generation: GenerationId, octets: bytes) -> Deferred[Any]:
@@ -432,7 +432,7 @@ class Undelivered(ClientTestCase):
     def test_end_meanwhile(self) -> None:
         """The end of the daemon waits for no delivery."""
         self.start()
-        (control,) = self.service._controls().values()
+        (control,) = self.service._tunnels.controls.values()
         self.patch(control, "configure", lambda generation, octets: defer_fail(QuestionExpired("no answer")))
         self.backend.change(generation(2))
         self.successResultOf(self.stop())
@@ -528,7 +528,7 @@ class WithoutBackend(ClientTestCase):
         self.backend.change(generation(2))
         self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
         self.network.advance(RETRY_SECONDS_MOST * 3)
-        self.assertEqual((self.service._controls(), len(self.backend.requests)), ({}, 1))
+        self.assertEqual((self.service._tunnels.controls, len(self.backend.requests)), ({}, 1))
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual(len(self.backend.requests), 2)
@@ -840,7 +840,7 @@ class MovedServer(ClientTestCase):
         self.assertEqual(self.up(), [True, True])
         configured = [note[:2] for note in self.newer.user.notes if note[0] == "configuration"]
         self.assertEqual(configured, [("configuration", 1)])
-        (newest,) = self.service._taking().values()
+        (newest,) = self.service._tunnels.taking.values()
         self.assertIs(newest, self.service.tunnels[1].control)
         self.server.tunnel.stop("it is over")
         self.network.settle()
@@ -858,7 +858,7 @@ class MovedServer(ClientTestCase):
             self.server.tunnel.moved()
             self.network.settle()
         self.assertEqual(self.up(), [True, False])
-        self.assertEqual(list(self.service._taking().values()), [self.service.tunnels[0].control])
+        self.assertEqual(list(self.service._tunnels.taking.values()), [self.service.tunnels[0].control])
         self.endpoint.factory = self.newer.tunnel.factory
         self.network.advance(2)
         self.assertEqual(self.up(), [True, True])

@@ -1,0 +1,140 @@
+"""The client's tunnels to its servers: one to each, and for a while another to a server that has a newer process.
+
+Duty: dial the servers, show each the newest credential, and know which tunnel a control connection belongs to and which
+of them take sessions. Trusts its caller for the credential and for the Proxy IDs of the servers that may be spoken to.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.transport.sockets import dialling
+from smartproxy.tunnel.client import ClientTunnel
+from smartproxy.tunnel.client_control import ClientControl, ClientUser
+from smartproxy.tunnel.credential import ClientCredential
+from smartproxy.tunnel.faults import Closing
+from smartproxy.tunnel.lane import Lane
+
+
+class ServerTunnels:
+    """The tunnels, by numbers that are never used again.
+
+    :param reactor: connects and tells the time.
+    :param events: where everything is told.
+    :param servers: host and port of each server.
+    :param endpoint: makes the endpoint of a server from the reactor, its host and its port.
+    :param user: the daemon.
+    :param lane: makes the data connections of a tunnel from its number, host and port.
+    :param gone: told when the tunnel to a process that has a successor is down.
+    :ivar credential: what is shown to servers, once there is something.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        events: Events,
+        servers: Sequence[tuple[str, int]],
+        *,
+        endpoint: Callable[[Any, str, int], IStreamClientEndpoint],
+        user: ClientUser,
+        lane: Callable[[int, str, int], Lane],
+        gone: Callable[[], object],
+    ) -> None:
+        self._reactor = reactor
+        self._events = events
+        self._servers = servers
+        self._endpoint = endpoint
+        self._user = user
+        self._lane = lane
+        self._gone = gone
+        self._tunnels: dict[int, ClientTunnel] = {}
+        self._places: list[tuple[str, int]] = []
+        self._proxy_ids: frozenset[str] = frozenset()
+        self.credential: ClientCredential | None = None
+
+    @property
+    def all(self) -> Sequence[ClientTunnel]:
+        """All of them, up or not."""
+        return list(self._tunnels.values())
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """The servers that are dialled, as host:port."""
+        return [f"{host}:{port}" for host, port in self._servers]
+
+    @property
+    def tried(self) -> bool:
+        """Whether each was dialled to the end, once at least, whatever came of it."""
+        return all(each.tried for each in self._tunnels.values())
+
+    @property
+    def controls(self) -> dict[int, ClientControl]:
+        """The servers that are connected, by their numbers."""
+        return {number: each.control for number, each in self._tunnels.items() if each.control is not None}
+
+    @property
+    def taking(self) -> dict[int, ClientControl]:
+        """Those that take sessions: a server that has a newer process only as long as that is not connected."""
+        connected = self.controls
+        newest = {number: each for number, each in connected.items() if not self._tunnels[number].retired}
+        return newest or connected
+
+    def number_of(self, control: ClientControl) -> int:
+        """The number of a server that is connected; -1 for one that is not any more."""
+        return next((number for number, each in self.controls.items() if each is control), -1)
+
+    def show(self, credential: ClientCredential | None, proxy_ids: frozenset[str]) -> None:
+        """Use this credential, and speak to these servers only, for what is dialled from now on."""
+        self.credential, self._proxy_ids = credential, proxy_ids
+        if credential is not None:
+            for tunnel in self._tunnels.values():
+                tunnel.renew(credential, proxy_ids)
+
+    def dial(self) -> None:
+        """Have a tunnel to each server, unless they are dialled already, or there is nothing to show to them."""
+        if self._tunnels or self.credential is None:
+            return
+        for host, port in self._servers:
+            self._dial(host, port, self.credential)
+
+    def _dial(self, host: str, port: int, credential: ClientCredential) -> None:
+        number = len(self._places)
+        self._places.append((host, port))
+        tunnel = self._tunnels[number] = ClientTunnel(
+            self._reactor,
+            self._endpoint(dialling(self._reactor), host, port),
+            f"{host}:{port}",
+            credential=credential,
+            proxy_ids=self._proxy_ids,
+            user=self._user,
+            events=self._events,
+            lane=self._lane(number, host, port),
+        )
+        tunnel.startService()
+
+    def succeed(self, control: ClientControl) -> None:
+        """A newer process of a server listens where it did: have a tunnel to that, too, until its sessions are over."""
+        for number, tunnel in self._tunnels.items():
+            if tunnel.control is control and not tunnel.retired and self.credential is not None:
+                tunnel.retire(partial(self._retired, number))
+                self._dial(*self._places[number], self.credential)
+                return
+
+    def _retired(self, number: int) -> None:
+        self._tunnels.pop(number, None)
+        self._gone()
+
+    def end(self, why: Closing) -> None:
+        """End all; they may be dialled again."""
+        tunnels, self._tunnels = self._tunnels, {}
+        for tunnel in tunnels.values():
+            tunnel.stopService(why)
+
+    async def stop(self) -> None:
+        """Close all, one after the other."""
+        for tunnel in self.all:
+            await maybeDeferred(tunnel.stopService)
