@@ -24,7 +24,7 @@ from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import NOT_STARTED
-from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 
 
 class BackendSwitches(DaemonOptions):
@@ -74,14 +74,4 @@ def makeService(options: BackendSwitches) -> IService:
     service = BackendService(reactor, options.location, options.address.host, options.address.port, options.log)
     condition = BackendCondition(service)
     service.condition = condition.anew
-    control = control_socket(reactor, condition, service, options, condition.look)
-    return Life(
-        reactor,
-        service,
-        options.signals,
-        options.log,
-        options.launch,
-        tuple(options.notices),
-        control=control,
-        words=lambda: service.invitation,
-    )
+    return life_of(reactor, service, condition, options, condition.look, words=lambda: service.invitation)

@@ -42,7 +42,7 @@ from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, DaemonOptions, workers_wanted
 from smartproxy.tap.launch import NOT_STARTED
-from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
 from smartproxy.workers.confinement import overwrite
@@ -272,8 +272,13 @@ def makeService(options: ClientSwitches) -> IService:
         heir=options.launch.predecessor is not None,
     )
     environment = {**os.environ, TOKEN_VARIABLE: options.secret} if options.by_environment else os.environ
-    control = control_socket(
-        reactor, ClientCondition(service), service, options, service.look, hands_over=service, environment=environment
+    return life_of(
+        reactor,
+        service,
+        ClientCondition(service),
+        options,
+        service.look,
+        hands_over=service,
+        environment=environment,
+        zygote=zygote,
     )
-    notices = tuple(options.notices)
-    return Life(reactor, service, options.signals, options.log, options.launch, notices, control=control, zygote=zygote)

@@ -232,17 +232,21 @@ SWITCH = ["ctl-socket", None, None, "UNIX socket for `smartproxy ctl` [PROGRAM.s
 """The switch of the daemons that have a control socket."""
 
 
-def control_socket(
+def life_of(
     reactor: Any,
-    condition: Condition,
     service: Drainable,
+    condition: Condition,
     options: DaemonOptions,
     look: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    *,
     hands_over: Succeeded | None = None,
     environment: Mapping[str, str] = os.environ,
-) -> ControlSocket:
-    """The control socket that the switches name; not open yet.
+    zygote: Zygote | None = None,
+    words: Callable[[], Sequence[str]] = tuple,
+) -> Life:
+    """A daemon with all that its switches name, its control socket included; not started.
 
+    :param condition: tells how the daemon is.
     :param look: see :class:`~smartproxy.ctl.daemon.Actions`.
     :param hands_over: the service, if it can leave its ports to a newer process.
     :param environment: of that process.
@@ -255,4 +259,14 @@ def control_socket(
         tell = manager(os.environ)
         successor = Succession(reactor, options.launch, hands_over, over, tell, environment).begin
     process = DaemonProcess(reactor, service, drain, options.pid_file, successor)
-    return ControlSocket(reactor, path, Actions(reactor, condition, process, look))
+    return Life(
+        reactor,
+        service,
+        options.signals,
+        options.log,
+        options.launch,
+        tuple(options.notices),
+        control=ControlSocket(reactor, path, Actions(reactor, condition, process, look)),
+        words=words,
+        zygote=zygote,
+    )

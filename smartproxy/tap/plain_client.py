@@ -23,7 +23,7 @@ from smartproxy.policy.addresses import HostPort, listening_address
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.daemon import DaemonOptions
-from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.tap.plain_server import (
     EXTERNAL_PORT,
     INTERNAL_PORT,
@@ -142,5 +142,4 @@ def makeService(options: PlainClientSwitches) -> IService:
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
-    control = control_socket(reactor, PlainClientCondition(service), service, options)
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
+    return life_of(reactor, service, PlainClientCondition(service), options)

@@ -20,7 +20,7 @@ from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.licensed import LicensedOptions
-from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 
 INTERNAL_PORT = 65432
 EXTERNAL_PORT = 6619
@@ -92,8 +92,7 @@ def makeService(options: PlainServerSwitches) -> IService:
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
-    control = control_socket(reactor, PlainServerCondition(service), service, options)
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
+    return life_of(reactor, service, PlainServerCondition(service), options)
 
 
 def plain_level(options: DaemonOptions) -> None:

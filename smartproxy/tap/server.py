@@ -24,7 +24,7 @@ from smartproxy.server.words import ServerLink
 from smartproxy.server.worker import ServerCraft
 from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, workers_wanted
 from smartproxy.tap.licensed import LicensedOptions
-from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
+from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.workers.scene import rehearse
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.worker import Worker
@@ -88,14 +88,5 @@ def makeService(options: ServerSwitches) -> IService:
         single=options.single,
     )
     look = None if service.crew is None else service.crew.look
-    control = control_socket(reactor, ServerCondition(reactor, service), service, options, look, hands_over=service)
-    return Life(
-        reactor,
-        service,
-        options.signals,
-        options.log,
-        options.launch,
-        tuple(options.notices),
-        control=control,
-        zygote=zygote,
-    )
+    condition = ServerCondition(reactor, service)
+    return life_of(reactor, service, condition, options, look, hands_over=service, zygote=zygote)

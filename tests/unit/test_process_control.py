@@ -29,7 +29,7 @@ from smartproxy.tap import life
 from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
-from smartproxy.tap.life import SWITCH, Life, control_socket
+from smartproxy.tap.life import SWITCH, Life, life_of
 from smartproxy.tap.predecessor import SERVING, VARIABLE, Handed, Predecessor, environment_for
 from smartproxy.tap.signals import Signals
 from smartproxy.tap.succession import _Heir
@@ -153,7 +153,9 @@ class Places(ProcessTestCase):
         made: list[Any] = []
         self.patch(control, "Actions", lambda clock, condition, process, look: made.append(process))
         condition = cast(Condition, None)
-        return control_socket(self.reactor, condition, self.service, options), made[0]
+        socket = life_of(self.reactor, self.service, condition, options)._control
+        assert socket is not None
+        return socket, made[0]
 
     def test_socket(self) -> None:
         """In the state folder under the daemon's name, unless the switch says where."""
