@@ -101,10 +101,12 @@ class Everywhere(EverywhereCase):
         self.assertEqual([], await self.everywhere(Eyes(theme="dark", width=390, height=844), Window.obstacles))
 
     async def test_widths(self) -> None:
-        """Nothing is beside the window, whether that is as narrow as 320 pixels or as wide as 2560."""
-        for width in (NARROW, 768, WIDE):
-            found = await self.everywhere(Eyes(width=width), lambda window: window.page.evaluate(_BESIDE))
-            self.assertEqual([], found, width)
+        """Nothing is beside the window, from 320 pixels to 2560, also around where its layout changes."""
+        found = []
+        for width in (NARROW, 768, 861, 1024, 1180, 1200, WIDE):
+            told = await self.everywhere(Eyes(width=width), lambda window: window.page.evaluate(_BESIDE))
+            found += [(width, *each) for each in told]
+        self.assertEqual([], found)
 
     async def test_keyboard(self) -> None:
         """The first key leads past the navigation; each further one to something that is seen and shown as focused."""
