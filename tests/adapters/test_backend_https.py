@@ -108,6 +108,19 @@ class Tls(SiteCase):
         self.assertEqual(self.handshake(most=SSL.TLS1_2_VERSION)[0], "TLSv1.2")
         self.assertRaises(SSL.Error, self.handshake, most=SSL.TLS1_1_VERSION)
 
+    def test_lowest_version(self) -> None:
+        """TLS 1.2 is the lowest version by name, whatever OpenSSL's security level says."""
+        asked: list[int] = []
+        set_version = SSL.Context.set_min_proto_version
+
+        def noted(context: SSL.Context, version: int) -> None:
+            asked.append(version)
+            set_version(context, version)
+
+        self.patch(SSL.Context, "set_min_proto_version", noted)
+        self.handshake()
+        self.assertEqual(asked, [SSL.TLS1_2_VERSION, SSL.TLS1_VERSION], "the backend's, and the test's own")
+
     def test_ciphers(self) -> None:
         """In TLS 1.2, forward secrecy and authenticated encryption only."""
         for name in (b"ECDHE-ECDSA-AES128-GCM-SHA256", b"ECDHE-ECDSA-CHACHA20-POLY1305"):
