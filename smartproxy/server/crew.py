@@ -299,7 +299,8 @@ class ServerCrew(CrewSessions):
         return open(os.dup(self._document), "rb")
 
     def _not_brought(self, failure: Failure, member: CrewMember) -> None:
-        if member.lost is None:
+        # Questions fail before it is told that the link is over.
+        if member.link.lost is None:
             self._events.failure("smartproxy.server.crew", failure)
             member.link.abort(Closing(Cause.WORKER_START, Cause.WORKER_START.meaning))
 

@@ -266,7 +266,8 @@ class Crew:
             member.started = True
             await self._user.prepare(member)
         except Exception:
-            if member.lost is None:
+            # Questions fail before it is told that the link is over.
+            if member.link.lost is None:
                 self._events.failure("smartproxy.workers.crew", Failure())
             member.link.abort(Closing(Cause.WORKER_START, Cause.WORKER_START.meaning))
             return

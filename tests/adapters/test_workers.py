@@ -23,6 +23,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.relay.openings import SessionFacts, client_inbound
 from smartproxy.tunnel.boxes import Number, Plain, PrintableText
 from smartproxy.tunnel.control import Responder
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
 from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import Link
@@ -226,6 +227,18 @@ class CrewTests(CrewCase):
         text, pid = await self.served()
         self.assertEqual(text, "served")
         self.assertIn(pid, pids)
+
+    async def test_stopped_while_they_start(self) -> None:
+        """A crew that is stopped before its workers are ready tells of no fault."""
+        await self.crew.stop()
+        self.assertEqual([each["name"] for each in self.told if each["name"] == "internal.error"], [])
+
+    async def test_one_that_goes_while_it_starts(self) -> None:
+        """The death of a worker that was not ready is told as its death, and as no fault of the supervisor."""
+        (starting, *_) = self.crew._members.values()
+        starting.link.abort(Closing(Cause.WORKER_HANGS, Cause.WORKER_HANGS.meaning))
+        await self.event("worker.died")
+        self.assertEqual([each["name"] for each in self.told if each["name"] == "internal.error"], [])
 
     async def test_events_of_a_worker_are_the_daemons(self) -> None:
         """What a worker tells is told by the supervisor, with a number of its own."""
