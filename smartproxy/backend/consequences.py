@@ -4,14 +4,14 @@ Judges differences of entries, not connections: that a partner is named means th
 today is refused afterwards. Changes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import attrs
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import forecasts, partners, sightings
-from smartproxy.backend.forecasts import Verdict
+from smartproxy.backend.forecasts import Forecast, Verdict
 from smartproxy.backend.schema import PinNote
 from smartproxy.backend.settings import LISTENERS
 from smartproxy.backend.states import Difference, EntryKind, Json
@@ -35,28 +35,20 @@ class Refusal:
     why: str
 
 
-def refused_by_lists(session: Session, now: datetime) -> dict[tuple[str, str | None], str]:
-    """Whose certificate is refused by the lists in the store, where its CA requires them, and why.
+def refused_by_lists(session: Session, now: datetime) -> dict[tuple[str, str | None], Refusal]:
+    """Whose certificates the lists in the store refuse, where their CAs require lists.
 
     A certificate is known by its partner and its SHA-256; that is ``None`` where the partner never connected.
     """
     return {
-        (each.partner, each.sha256): each.cause
+        (each.partner, each.sha256): _by_list(each)
         for each in forecasts.revocation(session, now)
         if each.verdict is Verdict.REFUSED and each.mode == RevocationMode.REQUIRE
     }
 
 
-def refusals(
-    session: Session,
-    differences: Iterable[Difference],
-    now: datetime,
-    unlisted: Mapping[tuple[str, str | None], str] | None = None,
-) -> list[Refusal]:
-    """Whom a change would refuse that makes these differences.
-
-    :param unlisted: whom the lists refused before the change, if the change was about lists and is made.
-    """
+def refusals(session: Session, differences: Iterable[Difference], now: datetime) -> list[Refusal]:
+    """Whom a change would refuse that makes these differences; not what other revocation lists refuse."""
     found: list[Refusal] = []
     for each in differences:
         name = each.place.name
@@ -71,15 +63,11 @@ def refusals(
             case EntryKind.SETTING if name == LISTENERS:
                 gone = _ports(each.before) - _ports(each.after)
                 found += (Refusal(partner=EVERYBODY, why=f"nothing listens at {port} any more") for port in gone)
-    if unlisted is not None:
-        for (partner, sha256), cause in refused_by_lists(session, now).items():
-            if (partner, sha256) not in unlisted:
-                found.append(_by_list(partner, cause))
     return found
 
 
-def _by_list(partner: str, cause: str) -> Refusal:
-    return Refusal(partner=partner, why=f"revocation lists are required: {cause}")
+def _by_list(forecast: Forecast) -> Refusal:
+    return Refusal(partner=forecast.partner, why=f"revocation lists are required: {forecast.cause}")
 
 
 def entry_of(content: Json) -> tuple[Partner, tuple[PinNote, ...]]:
@@ -110,7 +98,7 @@ def _ca(session: Session, before: TrustedCa, after: TrustedCa | None, now: datet
     if after is not None and after.revocation is RevocationMode.REQUIRE is not before.revocation:
         for forecast in forecasts.revocation(session, now):
             if forecast.ca == before.name and forecast.verdict is Verdict.REFUSED:
-                yield _by_list(forecast.partner, forecast.cause)
+                yield _by_list(forecast)
 
 
 def _ports(content: Json) -> set[str]:

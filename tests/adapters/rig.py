@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from smartproxy.logs.catalogue import look_up
@@ -180,6 +181,19 @@ def tls12(context: SSL.Context) -> None:
 def tls13(context: SSL.Context) -> None:
     """Speak TLS 1.3 only."""
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
+
+
+def versions_asked(case: SynchronousTestCase) -> list[int]:
+    """The lowest versions of TLS that contexts are given while a test runs, in their order."""
+    asked: list[int] = []
+    set_version = SSL.Context.set_min_proto_version
+
+    def noted(context: SSL.Context, version: int) -> None:
+        asked.append(version)
+        set_version(context, version)
+
+    case.patch(SSL.Context, "set_min_proto_version", noted)
+    return asked
 
 
 def pin(credential: pki.TestCredential) -> Rule:

@@ -36,6 +36,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.net.transport.thrift import ENDED_MANY, Thrift
 from smartproxy.policy import limits
+from tests.adapters.rig import versions_asked
 from tests.unit.sites import SiteCase
 
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 40000)
@@ -110,14 +111,7 @@ class Tls(SiteCase):
 
     def test_lowest_version(self) -> None:
         """TLS 1.2 is the lowest version by name, whatever OpenSSL's security level says."""
-        asked: list[int] = []
-        set_version = SSL.Context.set_min_proto_version
-
-        def noted(context: SSL.Context, version: int) -> None:
-            asked.append(version)
-            set_version(context, version)
-
-        self.patch(SSL.Context, "set_min_proto_version", noted)
+        asked = versions_asked(self)
         self.handshake()
         self.assertEqual(asked, [SSL.TLS1_2_VERSION, SSL.TLS1_VERSION], "the backend's, and the test's own")
 

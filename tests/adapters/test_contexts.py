@@ -19,7 +19,7 @@ from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.server.generation import PartnerContexts
 from smartproxy.testing import pki
 from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
-from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13
+from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13, versions_asked
 from tests.unit.playbook import PARTNER_SSID
 
 
@@ -155,14 +155,7 @@ class Offered(SynchronousTestCase):
 
     def test_lowest_version(self) -> None:
         """TLS 1.2 is the lowest version by name, whatever OpenSSL's security level says."""
-        asked: list[int] = []
-        set_version = SSL.Context.set_min_proto_version
-
-        def noted(context: SSL.Context, version: int) -> None:
-            asked.append(version)
-            set_version(context, version)
-
-        self.patch(SSL.Context, "set_min_proto_version", noted)
+        asked = versions_asked(self)
         ServerRig()
         self.assertEqual(asked, [SSL.TLS1_2_VERSION])
 

@@ -33,7 +33,7 @@ from smartproxy.policy.schema import declarations, read_object, write_object
 KEY_LIFE = timedelta(hours=24)
 """So long a call is answered again by its idempotency key."""
 TAG_DIGITS = 16
-_SUBJECTS = {each.value: each for each in EntryKind} | {"settings": EntryKind.SETTING, "crl": EntryKind.LIST}
+_SUBJECTS = {each.value: each for each in EntryKind} | {"settings": EntryKind.SETTING}
 """What the entries of a family are in the history, by the family's name."""
 
 
@@ -175,7 +175,7 @@ def _change(
     with changing(store, by=caller.name, what=what, now=now, channel=caller.channel, comment=terms.comment) as change:
         change.allowed = caller.scopes
         if terms.dry_run:
-            change.last_word = _rehearsal(change, operation.family, lambda: answer)
+            change.last_word = _rehearsal(store, change, lambda: answer)
         else:
             change.last_word = lambda: _see_second(change, operation, wanted)
         _answered(change, operation, wanted, terms)
@@ -201,17 +201,20 @@ def _changed_meanwhile(session: Session, family: Family, member: str | None) -> 
     )
 
 
-def _rehearsal(change: Change, family: Family, answer: Callable[[], object]) -> Callable[[], None]:
+def _rehearsal(store: Store, change: Change, answer: Callable[[], object]) -> Callable[[], None]:
     """What ends a change that is only judged: it tells what the change would do, and what it would answer."""
     before = states.present(change.session)
-    # Lists are not in a state as a whole, and reading them takes long: they are where the change is about them.
-    about_lists = _SUBJECTS.get(family.name) is EntryKind.LIST
-    unlisted = consequences.refused_by_lists(change.session, change.now) if about_lists else None
 
     def end() -> None:
         found = states.differences(before, states.present(change.session))
         # Whom it refuses is judged by the state before it, as it is for a change that is planned.
-        refused = consequences.refusals(change.session, found, change.now, unlisted)
+        refused = consequences.refusals(change.session, found, change.now)
+        if any(each.place.subject is EntryKind.LIST for each in found):
+            # What lists refuse is in no entry; another session sees them as they are without the change.
+            with store.reading() as unchanged:
+                refused_already = consequences.refused_by_lists(unchanged, change.now)
+            after = consequences.refused_by_lists(change.session, change.now)
+            refused += [refusal for certificate, refusal in after.items() if certificate not in refused_already]
         raise Rehearsed(Foreseen.of(change.generation, found, refused), answer())
 
     return end
