@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
 
 from smartproxy.testing.pki import CredentialFiles, TestCa
 from smartproxy.testing.programs import Program, ProgramFailed, environment, finish, module, script
@@ -169,9 +170,12 @@ class Site:
     async def start(self) -> None:
         """Start the three daemons; partners can connect when it is done."""
         self._say("starting smartproxy-backend and smartproxy-server")
-        starting = Deferred.fromCoroutine(self.start_backend())
-        server = await self.start_server()
-        await starting
+        starting = [Deferred.fromCoroutine(each) for each in (self.start_backend(), self.start_server())]
+        ends: list[Any] = [each for _, each in await DeferredList(starting, consumeErrors=True)]
+        for each in ends:
+            if isinstance(each, Failure):
+                each.raiseException()
+        server: Program = ends[1]
         self._say("starting smartproxy-client")
         await self.start_client()
         self.port = (await server.wait_for_event("listener.opened"))["port"]
