@@ -13,7 +13,7 @@ import re
 import typing
 from collections.abc import Callable, Coroutine, Sequence
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 from OpenSSL import SSL
@@ -114,17 +114,7 @@ class ListFetcher:
         :raises NotFetched: with the cause.
         """
         call = Deferred.fromCoroutine(self._follow(wanted))
-        deadline = self._reactor.callLater(limits.DOWNLOAD_SECONDS, call.cancel)
-        try:
-            return await call
-        except Exception as error:
-            if not deadline.active():
-                words = f"it did not arrive within {limits.DOWNLOAD_SECONDS:.0f} s"
-                raise NotFetched(Cause.CRL_TIME, words) from error
-            raise
-        finally:
-            if deadline.active():
-                deadline.cancel()
+        return await call.addTimeout(limits.DOWNLOAD_SECONDS, self._reactor, onTimeoutCancel=_too_late)
 
     async def _follow(self, wanted: Wanted) -> Fetched:
         try:
@@ -349,6 +339,10 @@ def _is_wrong_name(error: Exception, reasons: Sequence[Exception]) -> bool:
 def _names(error: Exception, reasons: Sequence[Exception]) -> str:
     """The kinds of errors; their texts can hold octets of the other end."""
     return ", ".join(dict.fromkeys(type(each).__name__ for each in reasons or (error,)))
+
+
+def _too_late(result: object, seconds: float) -> NoReturn:
+    raise NotFetched(Cause.CRL_TIME, f"it did not arrive within {seconds:.0f} s")
 
 
 def _too_large() -> NotFetched:

@@ -10,7 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import treq
@@ -272,21 +272,14 @@ class Backend:
             sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
             sent["SmartProxy-Token"] = self._token
         call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body, octets_most))
-        deadline = self._clock.callLater(seconds, call.cancel)
         try:
-            return await call
+            return await call.addTimeout(seconds, self._clock, onTimeoutCancel=_too_late)
         except (BackendRefused, BackendUnavailable):
             raise
         except Exception as error:
-            # The HTTP client reports a cancelation in the same way, whether it came from the deadline or from outside.
-            if not deadline.active():
-                raise BackendUnavailable(f"no answer within {seconds:.0f} s") from error
             if _canceled(error):
                 raise CancelledError from error
             raise BackendUnavailable(_reason(error, self.url)) from error
-        finally:
-            if deadline.active():
-                deadline.cancel()
 
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, octets_most: int
@@ -318,6 +311,10 @@ class Backend:
                 advice = others.get("advice")
                 return BackendRefused(status, code, f"{message}; {advice}" if advice else message)
         return BackendUnavailable(f"HTTP status {status} without the API's error document; {_OURS}")
+
+
+def _too_late(result: object, seconds: float) -> NoReturn:
+    raise BackendUnavailable(f"no answer within {seconds:.0f} s")
 
 
 def _canceled(error: BaseException) -> bool:
