@@ -220,7 +220,10 @@ class ClientService(Service):
     # Before and after this process, there may be another one.
 
     async def taken_over(self) -> None:
-        """Wait until calls can be taken both ways, and take them: the servers were dialled, with a configuration."""
+        """Wait until calls can be taken both ways, and take them: the servers were dialled, with a configuration.
+
+        The certificate for them may come after the configuration, or before it.
+        """
         while self._configuration is None or not self._tunnels.tried:
             await deferLater(self._reactor, SETTLING_SECONDS)
         self._heir = False

@@ -19,6 +19,9 @@ from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.lane import Lane
 
+TRIES = 2
+"""How often a server is dialled before it counts as one that cannot be reached: the first dial may come too soon."""
+
 
 class ServerTunnels:
     """The tunnels, by numbers that are never used again.
@@ -68,8 +71,9 @@ class ServerTunnels:
 
     @property
     def tried(self) -> bool:
-        """Whether each was dialled to the end, once at least, whatever came of it."""
-        return all(each.tried for each in self._tunnels.values())
+        """Whether there are tunnels, and each is up or was dialled in vain, and once more."""
+        up_or_tried = [each.control is not None or each.tries >= TRIES for each in self._tunnels.values()]
+        return bool(up_or_tried) and all(up_or_tried)
 
     @property
     def controls(self) -> dict[int, ClientControl]:

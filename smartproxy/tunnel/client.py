@@ -49,7 +49,7 @@ class ClientTunnel(Service):
     :param kind: which kind of tunnel it is.
     :ivar control: the control connection while the tunnel is up.
     :ivar lane: the data connections.
-    :ivar tried: whether the server was dialled to the end, once at least, whatever came of it.
+    :ivar tries: how often the server was dialled to the end, whatever came of it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ClientTunnel(Service):
     ) -> None:
         self._kind = kind
         self.control: ClientControl | None = None
-        self.tried = False
+        self.tries = 0
         self.server = server
         self.lane = lane
         self._clock = clock
@@ -138,12 +138,11 @@ class ClientTunnel(Service):
                 self._unreachable(Failure())
             else:
                 wait = limits.RECONNECT_SECONDS_FIRST
-                self.tried = True
                 await self._lost()
                 if self._gone is not None:
                     self._call(self._gone)
                     return
-            self.tried = True
+            self.tries += 1
             # From half the wait to all of it.
             await deferLater(self._clock, wait * (1 + self._jitter()) / 2)
             wait = min(wait * 2, limits.RECONNECT_SECONDS_MOST)

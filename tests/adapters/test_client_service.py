@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
 from smartproxy.client.station import StationSessions
+from smartproxy.client.tunnels import TRIES
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
@@ -889,6 +890,24 @@ class TakingOver(ClientTestCase):
         self.backend.change(generation(2))
         self.assertEqual([each.generation for each in self.listened], [1, 2])
 
+    def test_no_certificate(self) -> None:
+        """A configuration that comes before the certificate is not enough: no server could be dialled yet."""
+        issue = self.backend.tunnel_certificate
+        asked: Deferred[None] = Deferred()
+
+        async def late(csr: str) -> TunnelCredentials:
+            await asked
+            return await issue(csr)
+
+        self.patch(self.backend, "tunnel_certificate", late)
+        taken = self.begin()
+        self.assertIsNotNone(self.service.whole)
+        self.assertNoResult(taken)
+        asked.callback(None)
+        self.network.advance(1)
+        self.successResultOf(taken)
+        self.assertIsNotNone(self.server.control)
+
     def test_no_configuration(self) -> None:
         """Without one it neither dials, for a server would open sessions with it, nor listens."""
         self.backend.document = b"{}"
@@ -900,7 +919,11 @@ class TakingOver(ClientTestCase):
         self.assertEqual([each.generation for each in self.listened], [2])
 
     def test_server_that_is_away(self) -> None:
-        """One that cannot be reached is waited for no longer than one try, since the older process cannot either."""
+        """One that cannot be reached is dialled twice, and then waited for no longer: the older one cannot either."""
         self.endpoint.factory = None
-        self.successResultOf(self.begin())
+        taken = self.begin()
+        self.assertNoResult(taken)
+        self.network.advance(1)
+        self.successResultOf(taken)
+        self.assertEqual(len(self.endpoint.dialled), TRIES)
         self.assertEqual(len(self.listened), 1)

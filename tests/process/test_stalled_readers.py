@@ -104,6 +104,8 @@ class StalledReaders(SiteCase):
 
     # Memory is that of one process.
     have_workers = 0
+    # Twenty sessions read on one after the other: on a busy machine the last one stands for longer than 180 s.
+    settings = ("server.deadlines.inactivity", "3600", "client.deadlines.inactivity", "3600")
 
     async def test_memory(self) -> None:
         """Each costs each daemon at most 512 KiB; all recover when the station reads on; the memory comes back."""
