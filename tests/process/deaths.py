@@ -11,14 +11,13 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from smartproxy.ctl.caller import Connection
 from smartproxy.ctl.protocol import AskSessions, AskStatus
 from smartproxy.policy import limits
 from smartproxy.testing.programs import Program
 from tests.process.clock import PATIENCE_SECONDS
 from tests.process.lines import Session
 from tests.process.memory import resident
-from tests.process.sites import Log, SiteCase, reactor, until
+from tests.process.sites import Log, SiteCase, ask, reactor, until
 
 SESSIONS_MOST = 200
 """After so many sessions, a worker has used up what memory it had left."""
@@ -115,8 +114,7 @@ class DeathsCase(SiteCase):
 
     def ask(self, daemon: str, request: Any) -> Any:
         """What a daemon answers on its control socket."""
-        with Connection(self.site.folder / daemon / f"smartproxy-{daemon}.sock") as connection:
-            return connection.ask(request)
+        return ask(self.site.folder / daemon, f"smartproxy-{daemon}", request)
 
     async def workers(self, daemon: str) -> dict[int, int]:
         """The sessions of each worker's process, once all are there."""
@@ -164,7 +162,7 @@ class DeathsCase(SiteCase):
         """The sessions of other workers go on, new ones begin, and there are as many workers as before."""
         alive = {name for name, pid in carried.items() if pid != victim}
         self.assertTrue(alive)
-        self.assertEqual(set(self.carried(daemon)), alive)
+        await self.until_listed(daemon, alive)
         for name, session in before.items():
             if name in alive:
                 await session.file()

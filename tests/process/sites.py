@@ -15,7 +15,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from smartproxy.ctl.caller import Connection
+from smartproxy.ctl.protocol import AskSessions, Request
 from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
 from smartproxy.testing.site import TWISTD, Site
@@ -173,6 +175,24 @@ async def until(done: Callable[[], bool], what: str, seconds: float = PATIENCE_S
     return waited
 
 
+def ask(state: Path, program: str, request: Request[Any]) -> Any:
+    """What a daemon answers on the control socket in its state folder."""
+    with Connection(state / f"{program}.sock") as connection:
+        return connection.ask(request)
+
+
+async def until_listed(state: Path, program: str, sessions: Collection[str]) -> None:
+    """Wait until a daemon has these sessions and no other.
+
+    A partner that was sent its ESID is seen to be gone a moment later: until then its session is listed, and ends.
+    """
+    wanted = set(sessions)
+    await until(
+        lambda: {each.session for each in ask(state, program, AskSessions()).sessions} == wanted,
+        f"{program} has the sessions {sorted(wanted)}",
+    )
+
+
 async def _make() -> Made:
     """Do the operator's part."""
     folder = Path(tempfile.mkdtemp(prefix="made-", dir=Path.cwd()))
@@ -254,6 +274,7 @@ class SiteCase(TestCase):
             SiteCase._running = (type(self), self.site, self.station.port)
         else:
             self.site = running[1]
+            await self.until_quiet()
         self.acme = Caller(reactor=reactor, code=ACME, files=self.made.acme)
         self.bolt = Caller(reactor=reactor, code=BOLT, files=self.made.bolt)
 
@@ -287,6 +308,16 @@ class SiteCase(TestCase):
         for line in (session.partner, session.station):
             line.hang_up()
             await line.ended
+
+    async def until_listed(self, daemon: str, sessions: Collection[str]) -> None:
+        """Wait until the server or the client has these sessions and no other."""
+        await until_listed(self.site.folder / daemon, f"smartproxy-{daemon}", sessions)
+
+    async def until_quiet(self) -> None:
+        """Wait until no daemon that runs has a session: those of the test before may still end."""
+        for daemon, program in (("server", self.site.server), ("client", self.site.client)):
+            if program is not None and program.status is None:
+                await self.until_listed(daemon, ())
 
     async def ended(self) -> None:
         """Wait until both daemons have ended all sessions that are known here."""

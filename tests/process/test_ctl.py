@@ -22,6 +22,7 @@ from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Finished, environment, finish
 from smartproxy.testing.site import CLIENT_NAME, SITE_NAME, SMARTPROXY, STATION_CODE, Site
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
+from tests.process.sites import until_listed
 
 reactor: Any = installed_reactor
 
@@ -130,8 +131,8 @@ class Ctl(TestCase):
         seen = await first.seen
         self.assertIs(seen.reason, EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)
         self.assertTrue(second.live)
-        left = await self.ctl("server", "sessions")
-        self.assertEqual([each["session"] for each in left["sessions"]], [*(shown.keys() - {busy["session"]})])
+        left = shown.keys() - {busy["session"]}
+        await until_listed(self.site.folder / "server", "smartproxy-server", left)
         self.assertIn("no live session", await self.ctl("server", "kill", busy["session"], status=1))
         self.assertNotIn(f"session {busy['session']}", (await self.ctl("server", "level"))["levels"])
         self.assertIn("no live session", await self.ctl("server", "level", "trace", "--session", "x", status=1))

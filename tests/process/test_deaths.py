@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from smartproxy.ctl.protocol import AskSessions, AskStatus
+from smartproxy.ctl.protocol import AskSessions
 from smartproxy.oftp2 import commands
 from smartproxy.policy.causes import Cause
 from tests.process.clock import PATIENCE_SECONDS
@@ -54,7 +54,7 @@ class EndsOfSessions(DeathsCase):
         self.assertEqual(
             (broken[whole]["octets"], broken[whole]["dataset"], broken[whole]["link"]), (63, "FILE2", "in")
         )
-        self.assertEqual(self.ask("client", AskStatus()).sessions, 3)
+        await self.until_listed("client", set(carried) - set(names))
         await self.undisturbed("client", victim, before, carried)
         # The backend: the list of sessions, the files of each, the transfers, and what runs now.
         listed = await self.until_told("session", "list", "--outcome", "lost", key="sessions", many=3)

@@ -3,13 +3,12 @@
 import os
 import signal
 
-from smartproxy.ctl.caller import Connection
 from smartproxy.ctl.protocol import AskStatus
 from smartproxy.oftp2 import commands
 from smartproxy.oftp2.errors import EsidReason
 from tests.process.clock import Stopwatch
 from tests.process.lines import Session
-from tests.process.sites import Log, SiteCase, until
+from tests.process.sites import Log, SiteCase, ask, until
 
 CLOSED_SECONDS = 1.0
 TOLD_SECONDS = 2.0
@@ -75,16 +74,14 @@ class Losses(SiteCase):
         for caller in (self.acme, self.bolt):
             await (await self.session(caller)).file()
         status = site.folder / "client"
-        with Connection(status / "smartproxy-client.sock") as connection:
-            found = connection.ask(AskStatus())
+        found = ask(status, "smartproxy-client", AskStatus())
         self.assertEqual(found.health, "degraded")
         self.assertEqual({each.verdict for each in found.findings}, {"backend-down", "copy"})
         await site.start_backend()
         await client.event("backend.reached")
         await site.smartproxy("settings", "set", "server.deadlines.ssid", "34")
         await site.in_force(server)
-        with Connection(status / "smartproxy-client.sock") as connection:
-            self.assertEqual(connection.ask(AskStatus()).health, "ok")
+        self.assertEqual(ask(status, "smartproxy-client", AskStatus()).health, "ok")
 
     async def test_client_killed(self) -> None:
         """The public port closes within a second, partners are told within two; a new client opens it within five."""

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from smartproxy.ctl.caller import Connection
 from smartproxy.ctl.protocol import AskStatus
-from tests.process.sites import Log, SiteCase, TestedSite
+from tests.process.sites import Log, SiteCase, TestedSite, ask
 from tests.process.tls_clients import PyOpenSsl
 
 RENEWING = """
@@ -37,8 +36,7 @@ class Renewals(SiteCase):
 
     def until(self) -> datetime:
         """The end of the newest tunnel certificate that the server saw."""
-        with Connection(self.site.folder / "server" / "smartproxy-server.sock") as connection:
-            status: Any = connection.ask(AskStatus())
+        status: Any = ask(self.site.folder / "server", "smartproxy-server", AskStatus())
         found: datetime = status.tunnels[0].certificate_until
         return found
 

@@ -9,7 +9,6 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from smartproxy.ctl.caller import Connection
 from smartproxy.ctl.protocol import AskSessions, AskStatus, Request
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import hostile
@@ -20,7 +19,7 @@ from smartproxy.testing.programs import Program
 from smartproxy.testing.site import STATION_CODE
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS, Stopwatch
 from tests.process.several import SeveralSite, next_event, told
-from tests.process.sites import until
+from tests.process.sites import ask, until, until_listed
 
 reactor: Any = installed_reactor
 
@@ -58,8 +57,7 @@ class SeveralTests(TestCase):
 
     def ask(self, name: str, program: str, request: Request[Any]) -> Any:
         """Ask a daemon over its control socket."""
-        with Connection(self.site.folder / name / f"{program}.sock") as connection:
-            return connection.ask(request)
+        return ask(self.site.folder / name, program, request)
 
     def carried(self, server: str) -> dict[str, list[str]]:
         """The sessions that each client carries, as the server tells."""
@@ -92,6 +90,7 @@ class SeveralTests(TestCase):
         killed = await self.kill(clients["one"], server)
         await until(lambda: len([session for session in held if not session.live]) >= 2, "its sessions are lost")
         self.assertLess(killed.seconds(), TOLD_SECONDS)
+        await until_listed(site.folder / "dmz", "smartproxy-server", carried["two"])
         self.assertEqual(self.carried("dmz"), {"two": carried["two"]})
         self.assertEqual(told(server, "listener.closed"), 0)
         held = [session for session in held if session.live]

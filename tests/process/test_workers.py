@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from smartproxy.ctl.answers import LevelsInForce, ListedSession
-from smartproxy.ctl.caller import Connection
 from smartproxy.ctl.protocol import AskLevel, AskSessions, AskStatus, TellKill
 from smartproxy.ctl.statuses import ServerStatus
 from smartproxy.policy.causes import Cause
-from tests.process.sites import Log, SiteCase, until
+from tests.process.sites import Log, SiteCase, ask, until
 
 DEATHS = 10
 SOON_SECONDS = 1.0
@@ -25,8 +24,7 @@ class WorkersCase(SiteCase):
 
     def ask(self, request: Any) -> Any:
         """What the server answers on its control socket."""
-        with Connection(self.site.folder / "server" / "smartproxy-server.sock") as connection:
-            return connection.ask(request)
+        return ask(self.site.folder / "server", "smartproxy-server", request)
 
     def listed(self) -> dict[str, ListedSession]:
         """The live sessions by their ids."""
@@ -85,7 +83,7 @@ class ServerWorkersTests(WorkersCase):
         self.ask(TellKill(session=names[0]))
         ended = await log.event("session.ended", session=names[0])
         self.assertEqual(ended["cause"], Cause.SESSION_KILLED)
-        await until(lambda: list(self.listed()) == names[1:], "the other session alone")
+        await self.until_listed("server", names[1:])
 
     async def test_a_generation_reaches_every_worker(self) -> None:
         """A partner that is disabled loses its sessions in both workers, and gets no new one; then it is back."""
@@ -97,7 +95,7 @@ class ServerWorkersTests(WorkersCase):
             await log.event("session.withdrawn", session=name)
         for session in sessions:
             await session.partner.ended
-        self.assertEqual(self.listed(), {})
+        await self.until_listed("server", ())
 
     async def enabled(self) -> None:
         """Have the partner back for the tests that follow."""
@@ -121,7 +119,7 @@ class ServerWorkersTests(WorkersCase):
         started = await log.event("worker.started")
         self.assertLess(_moment(started) - _moment(died), SOON_SECONDS)
         await until(lambda: len(self.workers()) == 2 and victim not in self.workers(), "a new worker")
-        self.assertEqual(set(self.listed()), set(listed) - lost)
+        await self.until_listed("server", set(listed) - lost)
         alive = [session for session in sessions if not session.partner.ended.called]
         self.assertEqual(len(alive), len(listed) - len(lost))
         for session in [*alive, await self.session(self.acme), await self.session(self.acme)]:
