@@ -4,14 +4,16 @@ Reads what it is given and says what is wrong with it; judges nothing. Writes PE
 """
 
 import base64
+import codecs
+import contextlib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -25,37 +27,55 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
 from cryptography.x509 import Certificate, CertificateRevocationList
 
+from smartproxy.backend.derivations import rounds_asked_for
 from smartproxy.backend.errors import Unusable
 from smartproxy.net.tls.der import value, values
 from smartproxy.net.tls.names import issuer_text as issuer_text
 from smartproxy.net.tls.names import subject_text as subject_text
+from smartproxy.policy import limits
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """The kinds of key that a server's identity may have."""
 
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9# ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_PEM_EDGE = re.compile(rb"-----(BEGIN|END) ([A-Z0-9# ]+)-----")
+"""Where a PEM block begins or ends (RFC 7468 section 2)."""
 _PEM_HEADER = re.compile(rb"^[A-Za-z0-9-]+:[^\n]*(\n[ \t][^\n]*)*\n", re.MULTILINE)
 _PKCS12 = re.compile(rb"\x30(?:[\x00-\x80]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03", re.DOTALL)
 """How a PKCS#12 file begins: a sequence of any length, which begins with the version 3 (RFC 7292 section 4)."""
+_BASE64 = re.compile(rb"MI[A-Za-z0-9+/\s]{64,}={0,2}\s*")
+"""A value of DER without PEM's edges: in base64, a sequence of 128 octets and more begins so."""
+_CURVES = (
+    ec.SECP256R1,
+    ec.SECP384R1,
+    ec.SECP521R1,
+    ec.BrainpoolP256R1,
+    ec.BrainpoolP384R1,
+    ec.BrainpoolP512R1,
+)
+"""The curves of keys with which a server can prove itself."""
+_KEY_LABEL = "PRIVATE KEY"
+_PEM = "-----BEGIN {label}-----TEXT-----END {label}-----\n"
 _NAME_SHOWN = 160
 _OTHER_LABELS = ("KEY", "PARAMETERS", "REQUEST")
 """What ends the label of a block in which no certificate or list is looked for."""
 
 
-def read_certificates(octets: bytes, source: str) -> list[Certificate]:
-    """All certificates of a file, in its order: PEM, PKCS#7 or DER.
+def read_certificates(octets: bytes, source: str, least: int = 1) -> list[Certificate]:
+    """All certificates of a file, in its order: PEM, PKCS#7 or DER, one behind the other.
 
     Each PEM block is read by its content, whatever its label says: authorities deliver PKCS#7 as ``CERTIFICATE``, too.
     Keys, requests and revocation lists in the file are passed over.
 
     :param source: what to call the file in an error.
-    :raises Unusable: when there is none, or one of them is damaged.
+    :param least: how many have to be there: none in a file with a key alone.
+    :raises Unusable: when there are fewer, or one of them is damaged.
     """
+    octets = as_saved(octets)
     if b"-----BEGIN " not in octets:
         found = _certificates_in(octets)
         if found is None:
-            raise Unusable(f"{source} holds no readable certificate (PEM or DER)")
-        return _some(found, source)
+            raise Unusable(f"{source} {_not_a_certificate(octets)}")
+        return _enough(found, source, least)
     certificates: list[Certificate] = []
     for number, (label, der) in enumerate(_blocks(octets, source), 1):
         if label.endswith(_OTHER_LABELS):
@@ -64,7 +84,26 @@ def read_certificates(octets: bytes, source: str) -> list[Certificate]:
         if found is None and _revocation_list_in(der) is None:
             raise Unusable(f"{source} holds no readable certificate in its PEM block {number} ({label})")
         certificates += found or ()
-    return _some(certificates, source)
+    return _enough(certificates, source, least)
+
+
+def as_saved(octets: bytes) -> bytes:
+    """A file as a program of certificates saves it: Windows saves PEM in UTF-16, and mails carry bare base64."""
+    if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return octets.decode("utf-16", "replace").encode("ascii", "replace")
+    if _BASE64.fullmatch(octets) is not None:
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(b"".join(octets.split()), validate=True)
+    return octets
+
+
+def _not_a_certificate(octets: bytes) -> str:
+    """What a file is that holds none."""
+    if _PKCS12.match(octets) is not None:
+        return (
+            "is a PKCS#12 file; take the certificate out of it: openssl pkcs12 -in FILE -clcerts -nokeys -out FILE.pem"
+        )
+    return "holds no readable certificate (PEM or DER)"
 
 
 def read_revocation_lists(octets: bytes, source: str) -> list[tuple[CertificateRevocationList, bytes]]:
@@ -72,11 +111,12 @@ def read_revocation_lists(octets: bytes, source: str) -> list[tuple[CertificateR
 
     :raises Unusable: when there is none, or one of them is damaged.
     """
+    octets = as_saved(octets)
     if b"-----BEGIN " not in octets:
-        alone = _revocation_list_in(octets)
-        if alone is None:
-            raise Unusable(f"{source} holds no readable revocation list (PEM or DER)")
-        return [(alone, octets)]
+        for der in dict.fromkeys((octets, _first(octets))):
+            if (alone := _revocation_list_in(der)) is not None:
+                return [(alone, der)]
+        raise Unusable(f"{source} holds no readable revocation list (PEM or DER)")
     lists = []
     for number, (label, der) in enumerate(_blocks(octets, source), 1):
         if (found := _revocation_list_in(der)) is not None:
@@ -91,15 +131,11 @@ def read_revocation_lists(octets: bytes, source: str) -> list[tuple[CertificateR
 def _blocks(octets: bytes, source: str) -> list[tuple[str, bytes]]:
     """The PEM blocks of a file: label and content of each.
 
-    :raises Unusable: when one of them is cut, or is not base64.
+    :raises Unusable: when one of them is cut, or is not base64, or there are too many.
     """
-    found = list(_PEM_BLOCK.finditer(octets))
-    if len(found) != octets.count(b"-----BEGIN "):
-        raise Unusable(f"{source} holds a PEM block that is cut or broken; copy the whole file again")
     blocks = []
-    for number, block in enumerate(found, 1):
-        label = block[1].decode("ascii")
-        content = b"".join(_PEM_HEADER.sub(b"", block[2].replace(b"\r", b"").lstrip(b"\n")).split())
+    for number, (label, text) in enumerate(_pem(octets, source), 1):
+        content = b"".join(_PEM_HEADER.sub(b"", text.replace(b"\r", b"").lstrip(b"\n")).split())
         try:
             blocks.append((label, base64.b64decode(content, validate=True)))
         except ValueError:
@@ -109,8 +145,36 @@ def _blocks(octets: bytes, source: str) -> list[tuple[str, bytes]]:
     return blocks
 
 
-def _some(certificates: list[Certificate], source: str) -> list[Certificate]:
-    if not certificates:
+def _pem(octets: bytes, source: str) -> list[tuple[str, bytes]]:
+    """The PEM blocks of a file as they are written: the label of each, and what stands between its two edges.
+
+    Takes time in proportion to the file's length: each edge of a block is looked at once.
+
+    :raises Unusable: when one of them is cut, or there are too many.
+    """
+    blocks: list[tuple[str, bytes]] = []
+    begin: re.Match[bytes] | None = None
+    broken = Unusable(f"{source} holds a PEM block that is cut or broken; copy the whole file again")
+    begins = 0
+    for edge in _PEM_EDGE.finditer(octets):
+        if edge[1] == b"BEGIN":
+            if begin is not None:
+                raise broken
+            begin, begins = edge, begins + 1
+        elif begin is not None:
+            if begin[2] != edge[2]:
+                raise broken
+            blocks.append((begin[2].decode("ascii"), octets[begin.end() : edge.start()]))
+            begin = None
+        if begins > limits.PEM_BLOCKS_MOST:
+            raise Unusable(f"{source} holds more than {limits.PEM_BLOCKS_MOST} PEM blocks; split it into several files")
+    if begin is not None or begins != octets.count(b"-----BEGIN "):
+        raise broken
+    return blocks
+
+
+def _enough(certificates: list[Certificate], source: str, least: int) -> list[Certificate]:
+    if len(certificates) < least:
         raise Unusable(f"there is no certificate in {source}")
     return certificates
 
@@ -120,19 +184,23 @@ def _certificates_in(der: bytes) -> list[Certificate] | None:
     with warnings.catch_warnings():
         # The library warns of what is unusual in certificates; here they are read, and judged elsewhere.
         warnings.simplefilter("ignore")
-        for octets in dict.fromkeys((der, _first(der))):
-            try:
-                return [x509.load_der_x509_certificate(octets)]
-            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-                pass
+        if found := [*_in_a_row(der)]:
+            return found
         try:
             return load_der_pkcs7_certificates(der)
         except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
             return None
 
 
+def _in_a_row(der: bytes) -> Iterator[Certificate]:
+    """The certificates that some octets begin with; OpenSSL writes trust settings behind a ``TRUSTED CERTIFICATE``."""
+    with contextlib.suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        for tag, content in values(der):
+            yield x509.load_der_x509_certificate(value(tag, content))
+
+
 def _first(der: bytes) -> bytes:
-    """The first of several values: OpenSSL writes its trust settings behind a ``TRUSTED CERTIFICATE``."""
+    """The first of several values: editors leave the end of a line behind a list."""
     try:
         tag, content = next(values(der))
     except (ValueError, StopIteration):
@@ -149,30 +217,78 @@ def _revocation_list_in(der: bytes) -> CertificateRevocationList | None:
         return None
 
 
+def is_encrypted(octets: bytes) -> bool:
+    """Whether a file in PEM holds a private key that needs a password.
+
+    :raises Unusable: when the file is cut.
+    """
+    return any(
+        label.startswith("ENCRYPTED ") or b"Proc-Type: 4,ENCRYPTED" in text
+        for label, text in _pem(as_saved(octets), "the file")
+        if label.endswith(_KEY_LABEL)
+    )
+
+
 def read_private_key(octets: bytes, password: bytes | None, source: str) -> PrivateKey:
     """The private key of a file, PEM or DER.
 
-    :raises Unusable: when there is none, the password is missing or wrong, or it is of a kind that TLS does not use.
+    :raises Unusable: when there is none or more than one, the password is missing or wrong, its protection is not
+        supported or takes too long, or it is of a kind that TLS does not use.
     """
-    blocks = [block.group() for block in _PEM_BLOCK.finditer(octets) if block.group(1).endswith(b"PRIVATE KEY")]
+    octets = as_saved(octets)
+    blocks = [(label, text) for label, text in _pem(octets, source) if label.endswith(_KEY_LABEL)]
+    if len(blocks) > 1:
+        raise Unusable(f"{source} holds more than one private key; give the one key that the certificate is for")
+    encrypted = not blocks or is_encrypted(octets)
+    for der in (content for label, content in _blocks(octets, source) if label.endswith(_KEY_LABEL)):
+        _check_rounds(der, source)
     try:
-        key = load_pem_private_key(blocks[0], password) if blocks else load_der_private_key(octets, password)
+        if blocks:
+            label, text = blocks[0]
+            key = load_pem_private_key(_PEM.format(label=label).encode().replace(b"TEXT", text, 1), password)
+        else:
+            _check_rounds(octets, source)
+            key = load_der_private_key(octets, password)
     except TypeError as error:
-        needed = "is encrypted: give its password" if password is None else "is not encrypted: give no password"
+        needed = "is not encrypted: give no password"
+        if not password:
+            needed = "is encrypted: give its password" if password is None else "is encrypted: the password is empty"
         raise Unusable(f"the private key in {source} {needed}") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        how = " with this password" if b"ENCRYPTED" in octets or not blocks else ""
+    except (UnsupportedAlgorithm, InternalError) as error:
+        raise Unusable(
+            f"the private key in {source} is encrypted in a way that is not supported; encrypt it again with AES"
+            if encrypted
+            else f"{source} holds no private key that can be read"
+        ) from error
+    except ValueError as error:
+        how = " with this password" if encrypted else ""
         raise Unusable(f"{source} holds no private key that can be read{how}") from error
     return checked_key(key, source)
+
+
+def _check_rounds(der: bytes, source: str) -> None:
+    """Refuse a file whose password protection takes too long.
+
+    :raises Unusable: when it does.
+    """
+    rounds = rounds_asked_for(der)
+    if rounds > limits.DERIVATION_ROUNDS_MOST:
+        raise Unusable(
+            f"the password protection of {source} asks for {rounds} rounds; {limits.DERIVATION_ROUNDS_MOST} are the "
+            "most; export the key again with the usual settings"
+        )
 
 
 def checked_key(key: object, source: str) -> PrivateKey:
     """The key, when TLS can use it.
 
-    :raises Unusable: for kinds of keys that no partner takes, and for RSA below 2048 bits.
+    :raises Unusable: for kinds of keys that no partner takes, for curves that TLS does not use (RFC 8422 section 5.1.1,
+        RFC 7027), and for RSA below 2048 bits.
     """
     if not isinstance(key, PrivateKey):
         raise Unusable(f"the key in {source} is neither RSA nor an elliptic curve key")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):
+        raise Unusable(f"TLS does not use the curve of the key in {source}, {key.curve.name}; make one on P-256")
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:
         raise Unusable(f"the RSA key in {source} has {key.key_size} bits; TLS needs 2048 or more")
     return key
@@ -189,15 +305,16 @@ class KeyAndChain:
 def read_pkcs12(octets: bytes, password: bytes | None, source: str) -> KeyAndChain:
     """Key and certificates of a PKCS#12 file.
 
-    :raises Unusable: when it is none, cannot be opened, or one of the two is missing.
+    :raises Unusable: when it is none, cannot be opened, takes too long to be opened, or one of the two is missing.
     """
     if _PKCS12.match(octets) is None:
         raise Unusable(
             f"{source} is neither PEM nor PKCS#12; give one key and its certificates, in PEM, or one PKCS#12 file"
         )
+    _check_rounds(octets, source)
     try:
         key, leaf, others = pkcs12.load_key_and_certificates(octets, password)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         hint = "is the password right?" if password else "does it need a password? give it with --password-file FILE"
         raise Unusable(f"cannot open the PKCS#12 file {source}; {hint}") from error
     if key is None or leaf is None:

@@ -37,6 +37,8 @@ from smartproxy.net.tls.context import CertificateUnusable, new_context, show_id
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import ServerIdentity
 
+_NEEDED = {NameOID.COUNTRY_NAME: "a country has to be its two letters, such as DE"}
+"""What a part of a subject has to be, beside having 1 to 64 characters (RFC 5280 appendix A, upper bounds)."""
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 SOON = timedelta(days=30)
 """A certificate that ends earlier than this is worth a warning."""
@@ -289,10 +291,16 @@ def _request(key: PrivateKey, subject: Subject) -> x509.CertificateSigningReques
         (NameOID.SERIAL_NUMBER, subject.serial_number),
         (NameOID.COMMON_NAME, subject.common_name),
     )
-    try:
-        name = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value is not None])
-    except ValueError as error:
-        raise Unusable(f"this cannot stand in a certificate's subject: {error}") from error
+    attributes = []
+    for oid, value in parts:
+        if value is None:
+            continue
+        try:
+            attributes.append(x509.NameAttribute(oid, value))
+        except ValueError as error:
+            needed = _NEEDED.get(oid, "each part has to have 1 to 64 characters")
+            raise Unusable(f"this cannot stand in a certificate's subject: {needed}") from error
+    name = x509.Name(attributes)
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     builder = builder.add_extension(
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False

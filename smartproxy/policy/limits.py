@@ -186,6 +186,10 @@ TRUST_LIST_OCTETS_MOST: Final = 8 * 1024 * 1024
 TRUST_LIST_SERVICES_MOST: Final = 5_000
 TRUST_LIST_TEXT_MOST: Final = 200
 TRUST_LIST_TOLD_MOST: Final = 10
+#: Files with certificates and keys: PEM blocks of one, and rounds of key derivation for its password (for scrypt,
+#: cost x block size x parallelization). OpenSSL writes 2,048 rounds, keystores up to a million.
+PEM_BLOCKS_MOST: Final = 1_000
+DERIVATION_ROUNDS_MOST: Final = 2_500_000
 #: Operations that two administrators have to want.
 FOUR_EYES_MOST: Final = 200
 #: Where a mail server takes mail from programs (RFC 6409).

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from smartproxy.backend import archive, archive_file, endings, generations, history, identities
 from smartproxy.backend.certificates import (
     KeyAndChain,
+    checked_key,
     fitting,
     key_to_pem,
     read_certificates,
@@ -23,6 +24,8 @@ from smartproxy.backend.certificates import (
 from smartproxy.backend.change_over import ChangeOvers
 from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
 from smartproxy.backend.identities import Subject
+from smartproxy.backend.operations.identity import GivenPair, RequestAnswer
+from smartproxy.backend.operations.shapes import GivenFile
 from smartproxy.backend.schema import GenerationRow, IdentityRow
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -30,9 +33,15 @@ from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import ServerIdentity
 from smartproxy.testing.pki import KeyKind, TestCa, make_key, self_signed
 from tests.adapters.api_site import AtOnce
+from tests.unit.odd_files import LEAF, THREE, block, der_of, p7
 from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
+
+
+def given(name: str, octets: bytes) -> GivenFile:
+    """A file that is given to an operation."""
+    return GivenFile(name=name, octets=octets)
 
 
 class Reading(SiteCase):
@@ -206,6 +215,36 @@ class Identities(IdentityCase):
         """What cannot stand in a certificate is refused."""
         for bad in ({"country": "Germany"}, {"common_name": ""}, {"names": ("no host",)}):
             self.assertRaises(Unusable, self.ask, **bad)
+
+    def test_files_of_any_kind(self) -> None:
+        """Key, certificate and chain are found in files of any kind and in any order, and no file is left out."""
+        leaf, middle, _ = THREE
+        key = given("k.pem", LEAF.key_pem)
+        for files in (
+            (key, given("c.p7b", block("PKCS7", p7(leaf, middle)))),
+            (key, given("c.pem", block("CMS", p7(middle, leaf)))),
+            (given("all.pem", LEAF.key_pem + block("PKCS7", p7(leaf, middle))),),
+            (key, given("c.pem", LEAF.certificate_pem), given("chain.p7b", block("PKCS7", p7(middle)))),
+            (key, given("c.der", der_of(leaf)), given("chain.der", der_of(middle))),
+        ):
+            names = [each.name for each in files]
+            self.assertEqual(list(GivenPair(files=files).prepared.chain), [leaf, middle], names)
+            if files[0] is key:
+                answer = RequestAnswer(name="main", files=files[1:])
+                self.assertEqual(set(answer.prepared), {leaf, middle}, names)
+        answer = RequestAnswer(
+            name="main", files=(given("m.der", der_of(middle)), given("l.pem", LEAF.certificate_pem))
+        )
+        self.assertEqual(answer.prepared, [middle, leaf])
+        self.assertRaises(Unusable, lambda: RequestAnswer(name="main", files=(key,)).prepared)
+
+    def test_curves(self) -> None:
+        """A key on a curve with which no handshake succeeds is refused; the others are taken."""
+        for curve in (ec.SECP224R1(), ec.SECP256K1()):
+            refused = self.assertRaises(Unusable, checked_key, ec.generate_private_key(curve), "key.pem")
+            self.assertIn("make one on P-256", str(refused))
+        for taken in (ec.SECP256R1(), ec.SECP521R1(), ec.BrainpoolP512R1()):
+            checked_key(ec.generate_private_key(taken), "key.pem")
 
     def test_change_over(self) -> None:
         """While a request is out the certificate in use stays; the answer takes its place, with the request's key."""

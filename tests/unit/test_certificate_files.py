@@ -1,20 +1,38 @@
 """Certificates, lists and passwords in the files that operators have (:mod:`smartproxy.backend.certificates`)."""
 
+import base64
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    pkcs12,
+)
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.certificates import read_certificates, read_revocation_lists
+from smartproxy.backend import certificates
+from smartproxy.backend.certificates import (
+    is_encrypted,
+    read_certificates,
+    read_pkcs12,
+    read_private_key,
+    read_revocation_lists,
+)
+from smartproxy.backend.derivations import rounds_asked_for
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.generations import newest_document
 from smartproxy.backend.store import Store
 from smartproxy.client.address import BackendAddress
 from smartproxy.net.tls.context import CertificateUnusable
+from smartproxy.net.tls.der import value
+from smartproxy.policy import limits
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart, parse
 from smartproxy.policy.licence import LicenceRefused
 from smartproxy.policy.partners import ServerIdentity, TrustedCa
@@ -27,9 +45,53 @@ from tests.unit.commands import CommandCase
 from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_of, p7
 from tests.unit.test_licence import NOW, PROXY_ID
 
+EDGE = b"-----BEGIN CERTIFICATE-----\n"
 LINE_MOST = 700
 KEPT = 9
 """Of so many files the entries of one are kept in the store: every change reads and writes all of it."""
+
+
+def number(figure: int) -> bytes:
+    """A number in DER."""
+    return value(0x02, figure.to_bytes(figure.bit_length() // 8 + 1, "big"))
+
+
+def protected(derivation: str, *parameters: bytes) -> bytes:
+    """A private key in PKCS#8 that is protected by PBES2 with a derivation (RFC 8018 appendix A.4)."""
+    oid = value(0x06, bytes.fromhex(derivation))
+    scheme = value(0x30, value(0x30, oid + value(0x30, value(0x04, bytes(8)) + b"".join(parameters))))
+    pbes2 = value(0x30, value(0x06, bytes.fromhex("2a864886f70d01050d")) + scheme)
+    return value(0x30, pbes2 + value(0x04, bytes(range(1, 33))))
+
+
+def pkcs8(rounds: int) -> bytes:
+    """A key that is protected by PBKDF2."""
+    return protected("2a864886f70d01050c", number(rounds))
+
+
+def scrypt(cost: int) -> bytes:
+    """A key that is protected by scrypt."""
+    return protected("2b06010401da47040b", number(cost), number(8), number(1))
+
+
+def mac(rounds: int) -> bytes:
+    """A PKCS#12 file with nothing in it, and rounds for its MAC (RFC 7292 section 4)."""
+    content = value(0x30, value(0x06, bytes.fromhex("2a864886f70d010701")) + value(0xA0, value(0x04, value(0x30, b""))))
+    algorithm = value(0x30, value(0x06, bytes.fromhex("2b0e03021a")) + value(0x05, b""))
+    digest = value(0x30, algorithm + value(0x04, bytes(20)))
+    return value(0x30, number(3) + content + value(0x30, digest + value(0x04, bytes(8)) + number(rounds)))
+
+
+def pkcs12_of(rounds: int) -> bytes:
+    """A PKCS#12 file as the library makes it."""
+    how = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(rounds)
+        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(hashes.SHA256())
+        .build(b"secret")
+    )
+    return pkcs12.serialize_key_and_certificates(b"leaf", LEAF.key, LEAF.certificate, None, how)
 
 
 class CertificateFiles(SynchronousTestCase):
@@ -51,6 +113,10 @@ class CertificateFiles(SynchronousTestCase):
             (block("TRUSTED CERTIFICATE", der_of(leaf) + bytes.fromhex("300c300a06082b06010505070302")), [leaf]),
             (LEAF.key_pem + b"some text\n" + LEAF.chain_pem + ROOT.crl(), [leaf, middle]),
             (LEAF.certificate_pem.replace(b"\n", b"\r\n"), [leaf]),
+            (der_of(leaf) + der_of(middle) + b"\r\n", [leaf, middle]),
+            (LEAF.certificate_pem.decode().encode("utf-16"), [leaf]),
+            (base64.encodebytes(der_of(leaf)), [leaf]),
+            (LEAF.certificate_pem + b"-----END CERTIFICATE-----\n", [leaf]),
         ):
             self.assertEqual(set(read_certificates(octets, "file")), set(wanted), octets[:40])
 
@@ -65,7 +131,9 @@ class CertificateFiles(SynchronousTestCase):
             (LEAF.key_pem, "there is no certificate"),
             (ROOT.crl(), "there is no certificate"),
             (b"", "no readable certificate"),
-            (good.decode().encode("utf-16"), "no readable certificate"),
+            (LEAF.pkcs12("secret"), "is a PKCS#12 file"),
+            (good * (limits.PEM_BLOCKS_MOST + 1), f"more than {limits.PEM_BLOCKS_MOST} PEM blocks"),
+            (EDGE + good, "cut or broken"),
         ):
             self.assertIn(told, str(self.assertRaises(Unusable, read_certificates, octets, "file")))
 
@@ -76,6 +144,66 @@ class CertificateFiles(SynchronousTestCase):
         self.assertEqual(len(read_revocation_lists(both, "file")), 2)
         broken = str(self.assertRaises(Unusable, read_revocation_lists, both + block("X509 CRL", b"0"), "file"))
         self.assertIn("block 4 (X509 CRL)", broken)
+        self.assertEqual(read_revocation_lists(der + b"\r\n", "file")[0][1], der)
+
+    def test_one_pass(self) -> None:
+        """A file of beginnings alone is refused at the second of them: what follows is not looked at."""
+        seen = 0
+        whole = certificates._PEM_EDGE
+
+        class Counting:
+            """Counts what is taken of the edges."""
+
+            def finditer(self, octets: bytes) -> Iterator[re.Match[bytes]]:
+                """The edges, one by one."""
+                nonlocal seen
+                for edge in whole.finditer(octets):
+                    seen += 1
+                    yield edge
+
+        self.patch(certificates, "_PEM_EDGE", Counting())
+        self.assertRaises(Unusable, read_certificates, EDGE * 20_000, "file")
+        self.assertEqual(seen, 2)
+
+
+class Passwords(SynchronousTestCase):
+    """Private keys, and what protects them."""
+
+    def test_rounds(self) -> None:
+        """The rounds that a file asks for are read before any of them is done, of every kind of protection."""
+        for octets, rounds in (
+            (pkcs8(2_048), 2_048),
+            (scrypt(1 << 14), 1 << 17),
+            (mac(1_000_001), 1_000_001),
+            (pkcs12_of(3_000), 3_000),
+        ):
+            self.assertEqual(rounds_asked_for(octets), rounds)
+        for octets in (b"", b"\x30\x03abc", der_of(LEAF.certificate), bytes(range(256))):
+            self.assertEqual(rounds_asked_for(octets), 0)
+
+    def test_too_many(self) -> None:
+        """A file that asks for too many is refused without doing them, as PEM, DER and PKCS#12."""
+        costly = pkcs8(rounds=limits.DERIVATION_ROUNDS_MOST + 1)
+        for octets in (costly, block("ENCRYPTED PRIVATE KEY", costly), block("ENCRYPTED PRIVATE KEY", scrypt(1 << 40))):
+            told = str(self.assertRaises(Unusable, read_private_key, octets, b"secret", "key.pem"))
+            self.assertIn("export the key again with the usual settings", told)
+        told = str(self.assertRaises(Unusable, read_pkcs12, mac(1 << 40), b"secret", "key.p12"))
+        self.assertIn("export the key again with the usual settings", told)
+
+    def test_told_apart(self) -> None:
+        """No password, an empty one, one that is not needed, and two keys: each is told for what it is."""
+        encrypted = LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+        for octets, password, told in (
+            (encrypted, None, "is encrypted: give its password"),
+            (encrypted, b"", "is encrypted: the password is empty"),
+            (encrypted, b"other", "no private key that can be read with this password"),
+            (LEAF.key_pem, b"secret", "is not encrypted: give no password"),
+            (LEAF.key_pem + ROOT.credential.key_pem, None, "more than one private key"),
+        ):
+            found = str(self.assertRaises(Unusable, read_private_key, octets, password, "key.pem"))
+            self.assertIn(told, found)
+        self.assertTrue(is_encrypted(encrypted))
+        self.assertFalse(is_encrypted(b"ENCRYPTED KEY below\n" + LEAF.key_pem))
 
 
 class OddFiles(CommandCase):

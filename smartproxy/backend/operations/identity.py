@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import identities
 from smartproxy.backend.certificates import (
     KeyAndChain,
+    as_saved,
     fitting,
     read_certificates,
     read_pkcs12,
@@ -64,12 +65,7 @@ class GivenPair:
         if len(self.files) == 1 and not is_pem(self.files[0].octets):
             return read_pkcs12(self.files[0].octets, password, source)
         key = read_private_key(key_of(self.files).octets, password, source)
-        certificates = [
-            each
-            for file in self.files
-            if b"CERTIFICATE-----" in file.octets or not is_pem(file.octets)
-            for each in read_certificates(file.octets, file.name)
-        ]
+        certificates = [each for file in self.files for each in read_certificates(file.octets, file.name, least=0)]
         return fitting(key, certificates, source)
 
 
@@ -143,7 +139,10 @@ class RequestAnswer:
 
         :raises Unusable: when the files hold none.
         """
-        return read_certificates(b"\n".join(each.octets for each in self.files), _source(self.files))
+        found = [each for file in self.files for each in read_certificates(file.octets, file.name, least=0)]
+        if not found:
+            raise Unusable(f"there is no certificate in {_source(self.files)}")
+        return found
 
 
 @attrs.frozen(kw_only=True)
@@ -262,7 +261,7 @@ def remove(change: Change, wanted: IdentityRemoval) -> Removed:
 
 def is_pem(octets: bytes) -> bool:
     """Whether a file holds PEM; a single one that does not is a PKCS#12 file."""
-    return b"-----BEGIN " in octets
+    return b"-----BEGIN " in as_saved(octets)
 
 
 def key_of(files: tuple[GivenFile, ...]) -> GivenFile:
@@ -270,7 +269,7 @@ def key_of(files: tuple[GivenFile, ...]) -> GivenFile:
 
     :raises Unusable: when there is none, or more than one.
     """
-    keys = [each for each in files if b"PRIVATE KEY-----" in each.octets]
+    keys = [each for each in files if b"PRIVATE KEY-----" in as_saved(each.octets)]
     if len(keys) != 1:
         found = "no private key" if not keys else "more than one private key"
         raise Unusable(

@@ -124,7 +124,7 @@ def _pinned(console: Console, path: str) -> "GivenCertificate":
     )
     from smartproxy.backend.operations.partner import GivenCertificate
 
-    found = read_certificates(console.read(path), path)
+    found = [*dict.fromkeys(read_certificates(console.read(path), path))]
     issuers = {issuer_text(each) for each in found if issuer_text(each) != subject_text(each)}
     own = [each for each in found if subject_text(each) not in issuers] or found
     if len(own) > 1:

@@ -96,11 +96,12 @@ def take_in(console: Console) -> None:
 
 def given_pair(console: Console) -> "tuple[tuple[GivenFile, ...], str | None]":
     """The files with a key and its certificates, and the key's password, if it has one."""
+    from smartproxy.backend.certificates import is_encrypted
     from smartproxy.backend.operations.identity import is_pem, key_of
 
     wanted, files = console.arguments, _files(console)
     is_p12 = len(files) == 1 and not is_pem(files[0].octets)
-    if not is_p12 and b"ENCRYPTED" not in key_of(files).octets:
+    if not is_p12 and not is_encrypted(key_of(files).octets):
         return files, None
     password = console.password(wanted.password_file, " and ".join(wanted.files))
     return files, None if password is None else password.decode("utf-8")
