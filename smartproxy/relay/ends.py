@@ -147,7 +147,13 @@ class SessionEnds:
             return
         self._has_passed(timer)
         message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
-        self._unreachable(faults.StationUnreachable(rule=timer.cause, message=message))
+        self._unreachable(self._absent(timer.cause, message))
+
+    def _absent(self, cause: Cause, message: str) -> OwnFault:
+        """The fault of a Responder that was reached and did not greet."""
+        if self._opening.side(Role.RESPONDER) is EndedBy.PARTNER:
+            return faults.PartnerUnreachable.at(faults.Step.SSRM, message, cause)
+        return faults.StationUnreachable(rule=cause, message=message)
 
     def _blame(self, event: events.TimedOut) -> None:
         timer = event.timer
@@ -165,11 +171,11 @@ class SessionEnds:
         leg = event.leg
         self._legs.become(leg, LegState.GONE)
         message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
-        if leg is Role.RESPONDER and self.stage is Stage.GREETING:
-            self._unreachable(faults.StationUnreachable(rule=Cause.LEG_LOST, message=message))
-        elif leg is self._opening.tunnel:
+        if leg is self._opening.tunnel:
             fault = faults.LegLost(rule=Cause.TUNNEL_LOST, message=message)
             self._break_off(fault, Outcome.LOST, EndedBy.NOBODY, leg)
+        elif leg is Role.RESPONDER and self.stage is Stage.GREETING:
+            self._unreachable(self._absent(Cause.LEG_LOST, message))
         else:
             self._break_off(
                 faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, self._opening.side(leg), leg

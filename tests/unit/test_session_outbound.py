@@ -10,7 +10,7 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import IdentityMismatch, PartnerUnreachable, StationUnreachable, Step
+from smartproxy.policy.faults import IdentityMismatch, LegLost, PartnerUnreachable, StationUnreachable, Step
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Arrived, LegOpened, Lost, TimedOut
 from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
@@ -127,20 +127,57 @@ class StationCalls(SynchronousTestCase):
         )
 
     def test_no_greeting(self) -> None:
-        """A greeting that does not come through the tunnel: nobody was greeted, so nobody is told."""
-        fault = Unreachable(rule="deadline.opening", message="")
-        begun(client_outbound(FACTS)).when(
-            TimedOut(Timer.OPENING),
+        """A partner that does not greet, on either daemon: the end is the partner's; nobody was greeted or is told."""
+        message = "SSRM: the partner did not greet in time"
+        for opening in (client_outbound(FACTS), server_outbound(accept, FACTS)):
+            begun(opening).when(
+                TimedOut(Timer.OPENING),
+                Told(
+                    "session.refused",
+                    cause="deadline.opening",
+                    message=message,
+                    ended_by="partner",
+                    told_station="closed",
+                ),
+                NotReady(Absent(rule=Cause.CALL_SSRM, message="", step=Step.SSRM, cause=Cause.DEADLINE_OPENING)),
+                Finish(INITIATOR),
+                Finish(RESPONDER),
+                Disarm(Timer.AUTHENTICATION),
+                Arm(Timer.CLOSING, 5),
+            )
+
+    def test_partner_leaves_before_its_greeting(self) -> None:
+        """Its connection is lost: the server says that it was the partner's."""
+        begun(server_outbound(accept, FACTS)).when(
+            Lost(RESPONDER, "closed"),
             Told(
                 "session.refused",
-                cause="deadline.opening",
-                message="the partner did not greet in time",
-                told_station="closed",
+                cause="leg.lost",
+                message="SSRM: the connection to the partner was lost: closed",
+                ended_by="partner",
             ),
-            NotReady(fault),
+            NotReady(Absent(rule=Cause.CALL_SSRM, message="", step=Step.SSRM, cause=Cause.LEG_LOST)),
             Finish(INITIATOR),
-            Finish(RESPONDER),
             Disarm(Timer.AUTHENTICATION),
+            Disarm(Timer.OPENING),
+            Arm(Timer.CLOSING, 5),
+        )
+
+    def test_tunnel_lost_before_the_greeting(self) -> None:
+        """The client does not take a lost tunnel for the partner's or the station's end."""
+        begun(client_outbound(FACTS)).when(
+            Lost(RESPONDER, "closed"),
+            Told(
+                "session.abandoned",
+                outcome="lost",
+                cause="tunnel.lost",
+                message="the connection to the tunnel was lost: closed",
+                ended_by="nobody",
+            ),
+            NotReady(Broken(rule="tunnel.lost", message="")),
+            Finish(INITIATOR),
+            Disarm(Timer.AUTHENTICATION),
+            Disarm(Timer.OPENING),
             Arm(Timer.CLOSING, 5),
         )
 
@@ -150,6 +187,24 @@ class Unreachable(StationUnreachable):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StationUnreachable)
+
+    __hash__ = None  # type: ignore[assignment]  # nothing but a pattern
+
+
+class Broken(LegLost):
+    """Equal to every fault of its kind and rule."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LegLost) and self.rule == other.rule
+
+    __hash__ = None  # type: ignore[assignment]  # nothing but a pattern
+
+
+class Absent(PartnerUnreachable):
+    """Equal to every fault of its kind and cause."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PartnerUnreachable) and (self.step, self.cause) == (other.step, other.cause)
 
     __hash__ = None  # type: ignore[assignment]  # nothing but a pattern
 
