@@ -50,7 +50,7 @@ SIDEWAYS = {
 }
 """The imports between packages of one layer that are allowed, and what of the other package."""
 
-PURE_LIBRARIES = {"attrs"}
+PURE_LIBRARIES = {"attrs", "typing_extensions"}
 """What layers 0 to 2 may use beside the standard library."""
 PURE_EXCEPTIONS = {"smartproxy.policy.licence": {"cryptography"}}
 IMPURE_STANDARD = frozenset(

@@ -27,6 +27,7 @@ LIBRARIES = {
     "openapi-spec-validator": "openapi_spec_validator",
     "pyopenssl": "OpenSSL",
     "service-identity": "service_identity",
+    "typing-extensions": "typing_extensions",
     "zope-interface": "zope.interface",
 }
 """What is imported of a requirement, where that is not its name."""

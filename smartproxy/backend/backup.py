@@ -235,7 +235,7 @@ def _line(document: object) -> bytes:
 def _lines(source: IO[bytes]) -> Iterator[Any]:
     """The lines of a backup.
 
-    :raises Unusable: when it is none, or a line is longer than any.
+    :raises Unusable: when it is not one, or a line is longer than any.
     """
     try:
         with gzip.GzipFile(fileobj=source, mode="rb") as file:

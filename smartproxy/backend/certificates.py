@@ -305,7 +305,7 @@ class KeyAndChain:
 def read_pkcs12(octets: bytes, password: bytes | None, source: str) -> KeyAndChain:
     """Key and certificates of a PKCS#12 file.
 
-    :raises Unusable: when it is none, cannot be opened, takes too long to be opened, or one of the two is missing.
+    :raises Unusable: when it is not one, cannot be opened, takes too long to be opened, or one of the two is missing.
     """
     if _PKCS12.match(octets) is None:
         raise Unusable(

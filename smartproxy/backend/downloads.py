@@ -290,7 +290,7 @@ def _approved(row: CaRow, url: str) -> bool:
 
 
 def _spelled(url: str) -> str:
-    """An address in the form for comparing; as it is, if it is none."""
+    """An address in the form for comparing; as it is, if it is not one."""
     try:
         return str(ListUrl.parse(url))
     except BadListUrl:

@@ -94,7 +94,7 @@ class Location:
         return f"{url.database or self.kind} at {host}{f':{url.port}' if url.port else ''}"
 
     def _parsed(self) -> URL | None:
-        """The URL in its parts; ``None`` if it is none."""
+        """The URL in its parts; ``None`` if it is not one."""
         try:
             return make_url(self.url)
         except (ArgumentError, ValueError):

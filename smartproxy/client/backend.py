@@ -232,11 +232,11 @@ class Backend:
         path: str,
         document: Mapping[str, Any] | None = None,
         *,
-        headers: Mapping[str, str] = {},
+        headers: Mapping[str, str] | None = None,
         seconds: float = CALL_SECONDS,
     ) -> Mapping[str, Any]:
         body = None if document is None else json.dumps(document).encode()
-        sent = {**headers, **({} if body is None else {"Content-Type": "application/json"})}
+        sent = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
         status, _, answer = await self._call(method, path, headers=sent, body=body, seconds=seconds)
         if status != 200:
             raise self._refusal(status, answer)

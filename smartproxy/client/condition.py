@@ -1,6 +1,6 @@
 """The state of the client, for ``smartproxy ctl``: tunnels, configuration, sessions, and whether all is well.
 
-Reads only; the one change that it makes is to end a session on request. Shows no token, no key and no certificate.
+Reads, and ends a session on request; changes nothing else. Shows no token, no key and no certificate.
 """
 
 import contextlib

@@ -2,7 +2,8 @@
 
 Duty: let a session begin only as the configuration allows that this client delivered: a partner that is there and
 enabled, with one of its codes, its lowest level and its profile, within its number of sessions; and bound how often
-each server opens sessions and how many events it reports. What is refused is told in rate. Trusts nothing of a server.
+each server opens sessions and how many events it reports. What is refused is reported at a limited rate. Trusts
+nothing of a server.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,7 +56,7 @@ class ServerDistrust:
             if wrong is None:
                 return
             cause, message = Cause.TUNNEL_NOT_CONFIGURED, f"{wrong}, in generation {configuration.generation}"
-        self._tell("tunnel.distrusted", server, peer, cause, message)
+        self._tell(server, peer, cause, message)
         raise StationUnreachable(rule=cause, message=message)
 
     def takes_report(self, server: str, peer: str, fields: Mapping[str, object], rate: int) -> bool:
@@ -67,7 +68,7 @@ class ServerDistrust:
             # A server's licence, for example, is told by that server alone.
             self.refused_report(server, "the event is about another server")
             return False
-        self._tell("tunnel.distrusted", server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")
+        self._tell(server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")
         return False
 
     def refused_report(self, server: str, message: str) -> None:
@@ -99,8 +100,10 @@ class ServerDistrust:
             return f"the server opens more than the {most} sessions that a partner may have"
         return None
 
-    def _tell(self, event: str, server: str, peer: str, cause: Cause, message: str) -> None:
+    def _tell(self, server: str, peer: str, cause: Cause, message: str) -> None:
         left_out = self._sparing.tell(server, cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
-            self._events.emit(event, proxy_id=server, peer=peer, cause=cause, message=message, facts=facts)
+            self._events.emit(
+                "tunnel.distrusted", proxy_id=server, peer=peer, cause=cause, message=message, facts=facts
+            )

@@ -32,9 +32,9 @@ from smartproxy.tunnel.credential import ClientCredential
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 POLL_SECONDS_LEAST = 1.0
+"""The least time between two requests without news, in case a backend answers without waiting."""
 LOOK_SECONDS = 3600.0
 """The longest time between two looks at the time of day, which may step, for the renewal of the certificate."""
-"""The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
 REMOVED = "removed"

@@ -36,7 +36,7 @@ class Adopt(TunnelCommand):
 
 
 class KnowServer(TunnelCommand):
-    """Where a server is, and what is shown to it; from now on, and for connections made from now on."""
+    """Where a server is and what is shown to it, for connections made from now on."""
 
     arguments = [
         (b"server", Number()),

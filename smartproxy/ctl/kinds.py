@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
+from typing_extensions import override
 
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.strict_json import place
@@ -16,51 +17,51 @@ ENTRIES_MOST: Final = 1_000_000
 
 
 @attrs.frozen
-class Words:
+class Words(ValueKind):
     """Any text."""
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a text")
         return value
 
+    @override
     def write(self, value: str) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return str(value)
 
 
 @attrs.frozen
-class AnyNumber:
+class AnyNumber(ValueKind):
     """Any whole number; of parts, too, where they are told."""
 
     parts: bool = False
 
+    @override
     def read(self, value: object, where: str) -> int | float:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if isinstance(value, int | float if self.parts else int) and not isinstance(value, bool):
             return value
         raise wrong(value, where, "a number")
 
+    @override
     def write(self, value: int | float) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
 
 
 @attrs.frozen
-class ByName:
+class ByName(ValueKind):
     """An object whose keys are names that somebody gave."""
 
     within: ValueKind
 
+    @override
     def read(self, value: object, where: str) -> Mapping[str, Any]:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, dict):
             raise wrong(value, where, "an object")
         return {key: self.within.read(each, place(where, key)) for key, each in value.items()}
 
+    @override
     def write(self, value: Mapping[str, Any]) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return {key: self.within.write(each) for key, each in value.items()}
 
 

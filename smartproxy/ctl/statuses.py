@@ -24,6 +24,7 @@ from smartproxy.ctl.kinds import (
     Words,
     many,
 )
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.health import Diagnosis, Health
 from smartproxy.policy.schema import ObjectOf, Optional, Tagged, kind
 from smartproxy.policy.values import Flag, Member
@@ -36,7 +37,7 @@ def instant(when: datetime) -> str:
 
 def host_port(host: str, port: int) -> str:
     """An address and a port as one text; an IPv6 address stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(HostPort(host, port))
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 from cryptography import x509
+from typing_extensions import override
 
 from smartproxy.logs.levels import CATEGORIES, EVERYTHING
 from smartproxy.logs.severity import Severity
@@ -236,8 +237,8 @@ class _AnyAppender:
 class _Appenders(ListOf):
     """The list of all appenders."""
 
+    @override
     def read(self, value: object, where: str) -> tuple[Any, ...]:
-        """See :class:`ListOf`."""
         if not isinstance(value, list):
             raise DocumentRefused(
                 where=where, cause=Cause.DOCUMENT_TYPE, message="is not a list of tables; write [[appenders]]"

@@ -59,10 +59,10 @@ def collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
-    seldom()
+    set_collector_thresholds()
 
 
-def seldom() -> None:
+def set_collector_thresholds() -> None:
     """Have Python look for garbage less often."""
     gc.set_threshold(COLLECTED_FROM, 20, 20)
 

@@ -229,7 +229,10 @@ def decode(octets: bytes, level: Level, profile: Profile = Profile.DEFAULT) -> C
     kind = BY_OCTET[level].get(octets[0]) if octets else None
     if kind is None:
         raise UnknownCommand(
-            rule="command.unknown", message="no command of this release level", section="5.3", offset=HEADER
+            rule="command.unknown",
+            message="the command octet names no command of this release level",
+            section="5.3",
+            offset=HEADER,
         )
     if kind is DATA:
         try:

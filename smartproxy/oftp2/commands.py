@@ -26,7 +26,6 @@ from smartproxy.oftp2.fields import (
     V_U,
     V_X,
     Declaration,
-    Field,
     Layout,
     Rule,
     layout,
@@ -392,8 +391,3 @@ BY_OCTET: Final[Mapping[Level, Mapping[int, type[Command]]]] = {
 }
 #: All commands by name.
 BY_NAME: Final[Mapping[str, type[Command]]] = {made.NAME: made for made in COMMANDS}
-
-
-def fields(made: type[Command], level: Level) -> tuple[Field, ...]:
-    """Return the fields of a command at a level, the command octet first."""
-    return made.LAYOUTS[level].fields

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Final, Protocol
 
 import attrs
+from typing_extensions import override
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -102,14 +103,14 @@ def _numbers(least: str, most: str) -> str:
 
 
 @attrs.frozen
-class Decimal:
+class Decimal(Grammar):
     """9(n): digits whose value lies in one of the ranges."""
 
     rule: ClassVar[str] = "field.number"
     ranges: Ranges
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         if len(octets) == width and octets.isdigit():
             value = int(octets)
             for least, most in self.ranges:
@@ -117,8 +118,8 @@ class Decimal:
                     return None
         return first_impossible((octet - 0x30 for octet in octets), 10, width, self.ranges)
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         parts = [
             _numbers(f"{least:0{width}d}", f"{most:0{width}d}")
             for least, most in self.ranges
@@ -128,38 +129,38 @@ class Decimal:
 
 
 @attrs.frozen
-class Digits:
+class Digits(Grammar):
     """9(n) without a limit but its width."""
 
     rule: ClassVar[str] = "field.number"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         return first_outside(octets, DIGITS)
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return _of(DIGITS, width)
 
 
 @attrs.frozen
-class Binary:
+class Binary(Grammar):
     """U(n) that holds an unsigned number in network byte order."""
 
     rule: ClassVar[str] = "field.binary"
     ranges: Ranges
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         return first_impossible(octets, 256, width, self.ranges)
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return f".{{{width}}}" if self.ranges == ((0, 256**width - 1),) else None
 
 
 @attrs.frozen
-class Opaque:
+class Opaque(Grammar):
     """U(n) that only its owner can read."""
 
     rule: ClassVar[str] = "field.opaque"
@@ -168,8 +169,8 @@ class Opaque:
         """See :meth:`Grammar.fault`: there is none."""
         return None
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return f".{{{width}}}"
 
 
@@ -178,7 +179,7 @@ def _set(values: Iterable[bytes]) -> frozenset[bytes]:
 
 
 @attrs.frozen
-class Values:
+class Values(Grammar):
     """One of an enumerated set of values, all of the field's width."""
 
     rule: ClassVar[str] = "field.value"
@@ -189,8 +190,8 @@ class Values:
     def _beginnings(self) -> frozenset[bytes]:
         return frozenset(value[:length] for value in self.allowed for length in range(1, len(value) + 1))
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         if octets in self.allowed:
             return None
         for index in range(len(octets)):
@@ -198,71 +199,71 @@ class Values:
                 return index
         return None
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return _either(value.decode("latin-1") for value in self.allowed if len(value) == width)
 
 
 @attrs.frozen
-class Alphanumeric:
+class Alphanumeric(Grammar):
     """X(n): the RFC's set, left justified, padded with spaces, no space inside; all spaces if that is allowed."""
 
     rule: ClassVar[str] = "field.alphanumeric"
     required: bool = False
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         padding = first_outside(octets, ALPHANUMERIC)
         if padding is None or (self.required and padding == 0):
             return padding
         after = first_outside(octets[padding:], b" ")
         return None if after is None else padding + after
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return (r"(?!\x20)" if self.required else "") + _padded(ALPHANUMERIC, width)
 
 
 @attrs.frozen
-class Printable:
+class Printable(Grammar):
     """X(n) of any printable octets of ISO 646, from space to tilde."""
 
     rule: ClassVar[str] = "field.alphanumeric"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         return first_outside(octets, PRINTABLE + b"\\")
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return _of(PRINTABLE + b"\\", width)
 
 
 @attrs.frozen
-class IdentificationSet:
+class IdentificationSet(Grammar):
     """X(25) of the RFC's set with spaces anywhere but in front: a code that need not have the form of section 5.4."""
 
     rule: ClassVar[str] = "field.alphanumeric"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         if octets[:1] == b" ":
             return 0
         return first_outside(octets, ALPHANUMERIC + b" ")
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return r"(?!\x20)" + _of(ALPHANUMERIC + b" ", width)
 
 
 @attrs.frozen
-class IdentificationCode:
+class IdentificationCode(Grammar):
     """X(25) of the form of section 5.4: identifier, four digits, organisation (spaces inside allowed), subaddress."""
 
     rule: ClassVar[str] = "field.identification"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         position = 0
         for part, size in (
             (first_outside(octets[:1], ALPHANUMERIC), 1),
@@ -275,13 +276,13 @@ class IdentificationCode:
             position += size
         return None
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return _of(ALPHANUMERIC, 1) + _of(DIGITS, 4) + _of(ORGANISATION, 14) + _padded(ALPHANUMERIC, 6)
 
 
 @attrs.frozen
-class DatasetName:
+class DatasetName(Grammar):
     r"""X(26) that names a Virtual File and cannot be taken for a path: no ``..``, no leading ``/``, no ``\``.
 
     :ivar literal: the set of section 5.3 and no space inside, instead of all printable octets.
@@ -289,13 +290,13 @@ class DatasetName:
 
     literal: bool
 
+    @override
     @property
     def rule(self) -> str:
-        """See :attr:`Grammar.rule`."""
         return "field.alphanumeric" if self.literal else "field.dataset_name"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         if self.literal:
             outside = Alphanumeric(required=True).fault(octets, width)
         else:
@@ -308,21 +309,21 @@ class DatasetName:
         dots = octets.find(b"..")
         return earliest(outside, path, None if dots < 0 else dots + 1)
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         no_path = rf"(?!/)(?!\x20)(?!.{{0,{width - 2}}}\.\.)"
         return no_path + (_padded(ALPHANUMERIC, width) if self.literal else _of(PRINTABLE, width))
 
 
 @attrs.frozen
-class Parts:
+class Parts(Grammar):
     """Digits side by side, each group with a range of its own."""
 
     rule: ClassVar[str] = "field.number"
     groups: tuple[tuple[int, int, int], ...]
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         position = 0
         for size, least, most in self.groups:
             found = Decimal(((least, most),)).fault(octets[position : position + size], size)
@@ -331,8 +332,8 @@ class Parts:
             position += size
         return None
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         found, position = "", 0
         for size, least, most in self.groups:
             if position < width:
@@ -348,13 +349,13 @@ _YEAR_AND_MONTH = {year: Parts(((year, 0, 10**year - 1), (2, 1, 12))) for year i
 
 
 @attrs.frozen
-class Date:
+class Date(Grammar):
     """CCYYMMDD or YYMMDD: a day of the calendar; a year of two digits is a leap year if it can be one."""
 
     rule: ClassVar[str] = "field.date"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         year, month = width - 4, width - 2
         found = _YEAR_AND_MONTH[year].fault(octets[:month], month)
         if found is not None or len(octets) <= month:
@@ -379,7 +380,7 @@ def _days(year: int, month: int, centuries: bool) -> int:
 
 
 @attrs.frozen
-class Time:
+class Time(Grammar):
     """HHMMSS, or HHMMSScccc with a counter.
 
     :ivar counter_from: the lowest counter.
@@ -393,23 +394,23 @@ class Time:
     def _clock(self) -> Parts:
         return Parts(((2, 0, 23), (2, 0, 59), (2, 0, 59), (4, self.counter_from, 9999)))
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         return self._parts.fault(octets, width)
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return self._parts.regular(width)
 
 
 @attrs.frozen
-class Utf8:
+class Utf8(Grammar):
     """T(n): UTF-8 that ends where the field ends."""
 
     rule: ClassVar[str] = "field.text"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`."""
         try:
             octets.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -422,8 +423,8 @@ class Utf8:
             return None if error.end == len(octets) else error.end
         return None
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return f"[\\x00-\\x7f]{{{width}}}"
 
 
@@ -431,7 +432,7 @@ _TEXT: Final = bytes(octet for octet in range(0x20, 0x100) if octet != 0x7F)
 
 
 @attrs.frozen
-class ForeignText:
+class ForeignText(Grammar):
     """T(n) that is UTF-8, or text of another character set without control characters (C0 and DEL)."""
 
     rule: ClassVar[str] = "field.text"
@@ -444,6 +445,6 @@ class ForeignText:
         foreign = Utf8().fault(octets, width)
         return None if foreign is None else max(control, foreign)
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`."""
         return _of(_TEXT, width)

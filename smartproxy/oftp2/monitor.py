@@ -115,7 +115,7 @@ class Monitor:
 
     @property
     def phase(self) -> SessionPhase:
-        """The coarse course of the session."""
+        """How far the session is, in six steps."""
         return PHASES[self._witness.state]
 
     @property

@@ -69,7 +69,7 @@ BY_PLACE = frozenset(
 
 
 class SessionPhase(Symbol):
-    """The coarse course of a session, for deadlines and displays."""
+    """How far a session is, in six steps, for deadlines and displays."""
 
     AWAIT_SSRM = "awaiting SSRM"
     AWAIT_SSID = "awaiting SSID"

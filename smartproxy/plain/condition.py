@@ -1,6 +1,6 @@
 """The state of the plain pair's daemons, for ``smartproxy ctl``: ports, tunnel, sessions, and whether all is well.
 
-Reads only; the one change that they make is to end a session on request. Show no key and no certificate.
+Read, and end a session on request; change nothing else. Show no key and no certificate.
 """
 
 from collections.abc import Callable, Iterator

@@ -13,6 +13,8 @@ from typing import Final, Self
 
 import attrs
 
+from smartproxy.policy.places import TUNNEL_PORT
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LOOPBACK: Final = {ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1")}
@@ -49,7 +51,7 @@ class HostPort:
         :param port_least: the smallest port; 0 where any free one may be meant.
         :raises BadHostPort: if the text is neither.
         """
-        form, port = ("host:port", 2878) if default_port is None else ("host[:port]", default_port)
+        form, port = ("host:port", TUNNEL_PORT) if default_port is None else ("host[:port]", default_port)
         right = f"right is {form}, such as dmz.example:{port} or [2001:db8::1]:{port}"
         if default_port is not None:
             bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
@@ -77,7 +79,7 @@ def port_of(text: str, *, least: int = 1) -> int:
     """The port that *text* writes in decimal digits.
 
     :param least: the smallest that is one.
-    :raises BadHostPort: if it is none.
+    :raises BadHostPort: if it is not one.
     """
     if not (text.isascii() and text.isdigit()) or len(text) > 5 or not least <= int(text) <= 65_535:
         raise BadHostPort(f"{text!r} is not a port; right is a number from {least} to 65535")
@@ -112,7 +114,7 @@ def listening_address(text: str) -> HostPort:
 def address_of(text: str) -> Address:
     """The address that *text* writes; a scope is left out, and an IPv4 address in IPv6 form is the IPv4 address.
 
-    :raises ValueError: if it is none.
+    :raises ValueError: if it is not one.
     """
     return _parse(text.partition("%")[0])[0]
 

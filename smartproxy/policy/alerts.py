@@ -39,8 +39,8 @@ class AlertSelection:
     """Which events are meant.
 
     :ivar level: events of this level and of higher ones.
-    :ivar names: events that are meant whatever their level: names, or subjects with their full stop. What is told of
-        a partner that is watched is meant unless somebody says otherwise: who watches wants to know.
+    :ivar names: events that are meant whatever their level: names, or subjects with their full stop. By default,
+        events about a partner that is watched are always meant.
     :ivar partners: if not empty, an event that names a partner is meant only if it is one of these.
     :ivar hours: how old an event may be.
     """

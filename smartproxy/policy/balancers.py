@@ -86,10 +86,10 @@ def _judge_v1(octets: bytes) -> Introduction | None:
     try:
         source, _ = (kind(found[name].decode("ascii")) for name in ("source", "target"))
     except ValueError:
-        raise _wrong(f"an address in the line of version 1 is none of IPv{found['version'].decode()}") from None
+        raise _wrong(f"an address in the line of version 1 is not an IPv{found['version'].decode()} address") from None
     ports = [int(found[name]) for name in ("port", "target_port")]
     if max(ports) > _PORT_MOST:
-        raise _wrong("a port in the line of version 1 is none")
+        raise _wrong("a port in the line of version 1 is not a port number")
     return Introduction(end, _caller(source, ports[0]))
 
 

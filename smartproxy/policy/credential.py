@@ -58,4 +58,4 @@ def read(text: str) -> PlainCredential:
     try:
         return read_object(_File, read_json(text.encode("utf-8", "replace"), octets_most=FILE_OCTETS_MOST)).credential
     except DocumentRefused as refused:
-        raise ValueError(f"no credential of a client: {refused}") from None
+        raise ValueError(f"not a client's credential: {refused}") from None

@@ -124,7 +124,7 @@ class AuthenticationRefused(PolicyRefusal):
 
 
 class FileCodeRefused(PolicyRefusal):
-    """A file's originator or destination is none that the partner's entry allows."""
+    """A file's originator or destination is not one that the partner's entry allows."""
 
     reason = EsidReason.COMMAND_CONTAINED_INVALID_DATA
 
@@ -134,7 +134,7 @@ class QuotaExceeded(PolicyRefusal):
 
 
 class Expired(SessionFault):
-    """An absolute deadline passed; ``rule`` is ``deadline.`` and the timer's name."""
+    """A deadline passed; ``rule`` is ``deadline.`` and its name in the configuration."""
 
     reason = EsidReason.TIME_OUT
 

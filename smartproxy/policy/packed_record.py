@@ -31,7 +31,7 @@ def pack(document: dict[str, object]) -> bytes:
 def unpack(packed: bytes) -> SessionRecord:
     """The record that was packed.
 
-    :raises DocumentRefused: if it is none, or longer than one may be.
+    :raises DocumentRefused: if it is not one, or longer than one may be.
     """
     try:
         inflating = zlib.decompressobj()

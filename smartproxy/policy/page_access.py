@@ -154,7 +154,7 @@ def _forwarded(lines: HeaderLines) -> Iterator[_Said]:
 
 
 def _address(node: str) -> str:
-    """The address of a node, without its port; empty if it is none, such as ``unknown``."""
+    """The address of a node, without its port; empty if it is not one, such as ``unknown``."""
     found = _NODE.fullmatch(node)
     try:
         return "" if found is None else str(address_of(found[found.lastindex or 0]))

@@ -17,6 +17,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, values
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.certificates.downloads import URL_PATTERN
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, Tagged, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, Pem, Whole
@@ -303,8 +304,7 @@ class Outbound:
     @property
     def address(self) -> str:
         """Host and port for logs; an IPv6 address in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return str(HostPort(self.host, self.port))
 
 
 class Authentication(enum.StrEnum):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
+from typing_extensions import override
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -178,22 +179,22 @@ def _unknown(where: str, known: Iterable[str]) -> DocumentRefused:
 
 
 @attrs.frozen
-class Optional:
+class Optional(ValueKind):
     """``null`` for ``None``, or a value of the kind within."""
 
     within: ValueKind
 
+    @override
     def read(self, value: object, where: str) -> Any:
-        """See :class:`ValueKind`."""
         return None if value is None else self.within.read(value, where)
 
+    @override
     def write(self, value: Any) -> object:
-        """See :class:`ValueKind`."""
         return None if value is None else self.within.write(value)
 
 
 @attrs.frozen(kw_only=True)
-class ListOf:
+class ListOf(ValueKind):
     """A list of values of one kind, as a tuple.
 
     :ivar first: the number of the first entry in places.
@@ -204,8 +205,8 @@ class ListOf:
     most: int = limits.DOCUMENT_ENTRIES_MOST
     first: int = 0
 
+    @override
     def read(self, value: object, where: str) -> tuple[Any, ...]:
-        """See :class:`ValueKind`."""
         if not isinstance(value, list):
             raise wrong(value, where, "a list")
         if not self.least <= len(value) <= self.most:
@@ -226,19 +227,19 @@ class ListOf:
             raise together(faults)
         return tuple(entries)
 
+    @override
     def write(self, value: tuple[Any, ...]) -> object:
-        """See :class:`ValueKind`."""
         return [self.item.write(item) for item in value]
 
 
 @attrs.frozen
-class Counts:
+class Counts(ValueKind):
     """An object of numbers, each within the limit of its name."""
 
     limits: Mapping[str, limits.Limit]
 
+    @override
     def read(self, value: object, where: str) -> dict[str, int]:
-        """See :class:`ValueKind`."""
         if not isinstance(value, dict):
             raise wrong(value, where, "an object")
         for key in value:
@@ -246,28 +247,28 @@ class Counts:
                 raise _unknown(place(where, key), self.limits)
         return {key: Whole(self.limits[key]).read(number, place(where, key)) for key, number in value.items()}
 
+    @override
     def write(self, value: Mapping[str, int]) -> object:
-        """See :class:`ValueKind`."""
         return dict(value)
 
 
 @attrs.frozen
-class ObjectOf:
+class ObjectOf(ValueKind):
     """An object that an attrs class describes."""
 
     cls: type[Any]
 
+    @override
     def read(self, value: object, where: str) -> Any:
-        """See :class:`ValueKind`."""
         return read_object(self.cls, value, where)
 
+    @override
     def write(self, value: Any) -> object:
-        """See :class:`ValueKind`."""
         return write_object(value)
 
 
 @attrs.frozen(kw_only=True)
-class PartOf:
+class PartOf(ValueKind):
     """Some fields of an object that an attrs class describes: their values by the fields' names.
 
     What a change says of an entry: the fields that it does not say stay as they are.
@@ -289,12 +290,12 @@ class PartOf:
     def _fields(self) -> dict[str, "attrs.Attribute[Any]"]:
         return {key: each for key, each in _fields(self.cls).items() if key not in self.without}
 
+    @override
     def read(self, value: object, where: str) -> dict[str, Any]:
-        """See :class:`ValueKind`."""
         return _read_fields(self._fields, value, where, self.required)
 
+    @override
     def write(self, value: Mapping[str, Any]) -> object:
-        """See :class:`ValueKind`."""
         return {
             key: each.metadata[_KIND].write(value[each.name])
             for key, each in self._fields.items()
@@ -303,7 +304,7 @@ class PartOf:
 
 
 @attrs.frozen
-class Tagged:
+class Tagged(ValueKind):
     """An object whose *key* says which of several classes describes the rest of it.
 
     Each class carries its word as a class variable of the key's name.
@@ -316,8 +317,8 @@ class Tagged:
     def _words(self) -> Mapping[object, type[Any]]:
         return {getattr(cls, self.key): cls for cls in self.classes}
 
+    @override
     def read(self, value: object, where: str) -> Any:
-        """See :class:`ValueKind`."""
         if not isinstance(value, dict):
             raise wrong(value, where, "an object")
         word = value.get(self.key)
@@ -329,6 +330,6 @@ class Tagged:
             )
         return read_object(cls, {key: inner for key, inner in value.items() if key != self.key}, where)
 
+    @override
     def write(self, value: Any) -> object:
-        """See :class:`ValueKind`."""
         return {self.key: getattr(value, self.key), **write_object(value)}

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import attrs
+from typing_extensions import override
 
 from smartproxy.policy.limits import Limit
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.strict_json import place
-from smartproxy.policy.values import NAME, Line, Whole, wrong
+from smartproxy.policy.values import NAME, Line, ValueKind, Whole, wrong
 
 STEPS_FIRST: Final = 480
 """The first commands of a session that are kept."""
@@ -33,11 +34,11 @@ _TEXT: Final = Line(most=1000)
 
 
 @attrs.frozen
-class Facts:
+class Facts(ValueKind):
     """An object of texts, whole numbers and truth values."""
 
+    @override
     def read(self, value: object, where: str) -> dict[str, str | int]:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, dict) or len(value) > _MEMBERS_MOST:
             raise wrong(value, where, f"an object of at most {_MEMBERS_MOST} members")
         for key, each in value.items():
@@ -45,8 +46,8 @@ class Facts:
                 raise wrong(each, place(where, key), "a text or a whole number")
         return value
 
+    @override
     def write(self, value: Mapping[str, str | int]) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return dict(value)
 
 

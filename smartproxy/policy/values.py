@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import attrs
+from typing_extensions import override
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -41,7 +42,7 @@ def wrong(value: object, where: str, right: str) -> DocumentRefused:
     return DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message=f"is {name}; has to be {right}")
 
 
-class _SameInJson:
+class _SameInJson(ValueKind):
     """A kind whose values are written as they are."""
 
     __slots__ = ()
@@ -55,8 +56,8 @@ class _SameInJson:
 class Flag(_SameInJson):
     """``true`` or ``false``."""
 
+    @override
     def read(self, value: object, where: str) -> bool:
-        """See :class:`ValueKind`."""
         if not isinstance(value, bool):
             raise wrong(value, where, "true or false")
         return value
@@ -68,8 +69,8 @@ class Whole(_SameInJson):
 
     limit: limits.Limit
 
+    @override
     def read(self, value: object, where: str) -> int:
-        """See :class:`ValueKind`."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(value, where, f"a number of {self.limit.unit}")
         if not self.limit.admits(value):
@@ -87,8 +88,8 @@ class Fixed(_SameInJson):
 
     number: int
 
+    @override
     def read(self, value: object, where: str) -> int:
-        """See :class:`ValueKind`."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(value, where, f"the number {self.number}")
         if value != self.number:
@@ -120,8 +121,8 @@ class Lines(_SameInJson):
 
     most: int
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`ValueKind`."""
         text = _text(value, where, self.most)
         if not text.replace("\r", "").replace("\n", "").replace("\t", "").isprintable():
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
@@ -140,8 +141,8 @@ class Line(_SameInJson):
     pattern: str | None = None
     form: str = "another form"
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`ValueKind`."""
         text = _text(value, where, self.most)
         if not text.isprintable() or text != text.strip():
             raise DocumentRefused(
@@ -165,7 +166,7 @@ SHA256: Final = Line(pattern="[0-9a-f]{64}", form="a SHA-256: 64 digits of lower
 
 
 @attrs.frozen
-class Member:
+class Member(ValueKind):
     """The value of a member of an enumeration.
 
     :ivar words: what people call its members, in their order, where that is not the value.
@@ -178,8 +179,8 @@ class Member:
         """What people call a member."""
         return self.words[list(self.members).index(member)] if self.words else str(member.value)
 
+    @override
     def read(self, value: object, where: str) -> enum.Enum:
-        """See :class:`ValueKind`."""
         for member in self.members:
             # ``True == 1``: a boolean must not pass for a number.
             if member.value == value and not isinstance(value, bool):
@@ -187,17 +188,17 @@ class Member:
         words = ", ".join(str(member.value) for member in self.members)
         raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {words}")
 
+    @override
     def write(self, value: enum.Enum) -> object:
-        """See :class:`ValueKind`."""
         return value.value
 
 
 @attrs.frozen
-class Instant:
+class Instant(ValueKind):
     """A moment in UTC, such as ``2026-11-20T10:00:00Z``, to the second."""
 
+    @override
     def read(self, value: object, where: str) -> datetime.datetime:
-        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a time such as 2026-11-20T10:00:00Z")
         try:
@@ -231,8 +232,8 @@ def shifted(moment: datetime.datetime, by: datetime.timedelta) -> datetime.datet
 class Address(_SameInJson):
     """An IPv4 or IPv6 address, in digits."""
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`ValueKind`."""
         return _parsed(ipaddress.ip_address, value, where, "an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1")
 
 
@@ -240,8 +241,8 @@ class Address(_SameInJson):
 class Network(_SameInJson):
     """An IPv4 or IPv6 network, such as ``192.0.2.0/24``."""
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`ValueKind`."""
         return _parsed(ipaddress.ip_network, value, where, "a network such as 192.0.2.0/24 or 2001:db8::/48")
 
 
@@ -262,8 +263,8 @@ class Pem(_SameInJson):
     label: str
     most: int
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, f"PEM text of a {self.label}")
         if len(value) > limits.PEM_CHARACTERS_MOST:
@@ -289,11 +290,11 @@ _SERIAL = re.compile("[0-9a-f]{1,40}")
 
 
 @attrs.frozen
-class Serials:
+class Serials(ValueKind):
     """Certificate serial numbers: a list in hex, or a set whose octets stood beside the document."""
 
+    @override
     def read(self, value: object, where: str) -> SerialSet:
-        """See :class:`ValueKind`."""
         if isinstance(value, SerialSet):
             return value
         if not isinstance(value, list):

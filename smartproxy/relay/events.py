@@ -1,6 +1,7 @@
 """What may happen to a session.
 
-Events are facts without consequences: what follows from them stands in :mod:`smartproxy.relay.session` alone.
+Events are facts without consequences: what follows from them stands in :mod:`smartproxy.relay.session`, and of a
+session's end in :mod:`smartproxy.relay.ends`.
 """
 
 from typing import TypeAlias

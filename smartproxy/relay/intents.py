@@ -45,7 +45,7 @@ class Abort:
 
 @attrs.frozen
 class Open:
-    """Open a leg; ``Opened`` or ``OpenFailed`` follows.
+    """Open a leg; ``LegOpened`` or ``OpenFailed`` follows.
 
     :ivar facts: what the other daemon is told about the session.
     """

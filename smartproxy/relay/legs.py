@@ -1,7 +1,7 @@
 """The two legs of a session: how far each of them is, and what is last said over it.
 
 Duty: know which legs are there, whether an ESID would be understood at their ends, and make what ends them. Decides
-neither when a session ends nor with which reason: :mod:`smartproxy.relay.session` does.
+neither when a session ends nor with which reason: :mod:`smartproxy.relay.ends` does.
 
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 5.3.11 (ESID).
 """

@@ -29,7 +29,7 @@ Who greets the Initiator is the opening's :class:`~smartproxy.relay.openings.Mod
        |                   |                        |<------ SSRM ------| kept: the partner has one
        |                   |<-- Ready, a data leg --| NEGOTIATING       |
        |                   | NEGOTIATING            |                   |
-       |------- SSID ----->|----------------------->|------------------>|
+       |                   |-------- SSID --------->|------ SSID ------>| the one that was judged
        |<------------------|<-----------------------|<------ SSID ------|
        |                   | RELAYING               | RELAYING          |
 
@@ -37,10 +37,11 @@ The station calls, and the partner, which the server has reached already, greets
 session begins in ``OPENING`` with both legs at hand, relays the partner's SSRM, and the server judges the SSID that
 the partner answers with. A call that failed is excused with ``GREET``: SSRM, the station's SSID, ESID with the cause.
 
-Either side ends a session with ESID, which is relayed. Everything else that ends one is decided here, in ``_end``: the
-side at fault is told its reason, the other one 99 (or the reason of ours), each by one ESID and only if SSRM was
-exchanged with it; then both legs are finished, and the session is over (``Done``) when both are gone. The deadline
-``CLOSING`` aborts legs that do not go. From ``ENDING`` nothing leads back, and nothing is relayed any more.
+Either side ends a session with ESID, which is relayed. Everything else that ends one is decided in
+:mod:`smartproxy.relay.ends`: the side at fault is told its reason, the other one 99 (or this site's own reason), each
+by one ESID and only if SSRM was exchanged with it; then both legs are finished, and the session is over (``Done``) when
+both are gone. The deadline ``CLOSING`` aborts legs that do not go. From ``ENDING`` nothing leads back, and nothing is
+relayed any more.
 
 A session has one ending on both daemons. The daemon that ends it sends no ESID of its own through the tunnel: its end
 mark tells the other one how the session ended (:class:`~smartproxy.relay.events.SharedEnd`), which reports the same

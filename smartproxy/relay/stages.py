@@ -1,8 +1,9 @@
 """The stage table: what a session does when something happens to it, by how far it is.
 
-One row a stage, one column an event; each cell names the one reaction, and :mod:`smartproxy.relay.session` carries it
-out. An event that a stage ignores says so; an empty cell is an event that cannot happen in that stage: it is a bug of
-ours, raised as one, and ends the session as bugs do. Reactions alone lead from one stage to the next, never back.
+One row a stage, one column an event; each cell names the one reaction, and :mod:`smartproxy.relay.session` and
+:mod:`smartproxy.relay.ends` carry it out. An event that a stage ignores says so; an empty cell is an event that cannot
+happen in that stage: it is a bug of ours, raised as one, and ends the session as bugs do. Reactions alone lead from one
+stage to the next, never back.
 """
 
 import enum

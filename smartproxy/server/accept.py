@@ -216,5 +216,6 @@ class Gate:
 
     def _lift(self) -> None:
         for prefix in self.penalties.lifted(self._clock.seconds()):
-            self._events.emit("penalty.lifted", network=prefix, cause=Cause.PENALTY_OVER, message="The ban is over.")
+            over = Cause.PENALTY_OVER
+            self._events.emit("penalty.lifted", network=prefix, cause=over, message=over.meaning)
         self._await_end()

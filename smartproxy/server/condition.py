@@ -1,6 +1,6 @@
 """The state of the server, for ``smartproxy ctl``: ports, tunnels, configuration, sessions, and whether all is well.
 
-Reads only; the one change that it makes is to end a session on request. Shows no key, no certificate and no password.
+Reads, and ends a session on request; changes nothing else. Shows no key, no certificate and no password.
 """
 
 from collections.abc import Callable, Iterator
@@ -74,7 +74,9 @@ class ServerCondition:
             yield Finding("draining", Health.DEGRADED, "the server stops when its sessions are over")
             return
         if (fault := service.licence.fault()) is not None:
-            words = f"no session can begin: {fault.message}: extend it in the backend: smartproxy licence extend"
+            words = (
+                f"no session can begin: {fault.message}: extend the licence in the backend: smartproxy licence extend"
+            )
             yield Finding("unlicensed", Health.DOWN, words)
         if not service.tunnel.controls:
             words = "no client is connected: start smartproxy-client, or check its log"

@@ -159,7 +159,7 @@ def _token_in(path: str) -> str:
 def _ip_address(text: str) -> str:
     """An IPv4 or IPv6 address, brackets allowed.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when it is not one.
     """
     try:
         return str(ip_address(text.strip("[]")))

@@ -263,7 +263,7 @@ def _program_folders() -> list[Path]:
 def _seconds(text: str) -> int:
     """A whole number of seconds.
 
-    :raises ValueError: when it is none, or out of range.
+    :raises ValueError: when it is not one, or out of range.
     """
     try:
         seconds = int(text)

@@ -36,8 +36,8 @@ class ServerSwitches(LicensedOptions):
     program = "smartproxy-server"
     synopsis = "[twistd options] smartproxy-server [options]"
     longdesc = (
-        "Ends partners' TLS in the DMZ and relays the OFTP2 that it checked to smartproxy-client, which dialled in. "
-        "The client delivers the whole configuration; the licence is the only file that an operator brings here."
+        "Terminates partners' TLS in the DMZ and relays the OFTP2 that it checked to smartproxy-client, which dialled "
+        "in. The client delivers the whole configuration; the licence is the only file that an operator brings here."
     )
 
     optParameters = [

@@ -59,7 +59,7 @@ def address(text: str) -> tuple[str, int]:
 def code(text: str) -> str:
     """An SSIDCODE.
 
-    :raises argparse.ArgumentTypeError: if it is none.
+    :raises argparse.ArgumentTypeError: if it is not one.
     """
     if not 0 < len(text) <= _CODE_MOST or not text.isascii() or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is no code: 1 to {_CODE_MOST} characters of ASCII")

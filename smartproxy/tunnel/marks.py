@@ -131,11 +131,6 @@ class MarkSplitter:
         self._held = b""
         self._left = 0
 
-    @property
-    def between_units(self) -> bool:
-        """Whether the stream is at a boundary: nothing of a unit or mark is outstanding."""
-        return not self._left and not self._held
-
     def receive(self, octets: bytes) -> list[Item]:
         """The runs of units and the marks that these octets complete, in order.
 

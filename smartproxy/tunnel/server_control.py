@@ -112,7 +112,7 @@ class Registry:
     :ivar up: told of a client that is ready.
     :ivar down: told of a client that is gone, whether it was ready or not.
     :ivar recognize: the client that a certificate in DER is for, by a challenge and its proof; raises
-        :class:`Violation` if it is none of ours.
+        :class:`Violation` if it is not one of ours.
     :ivar shared: whether another process of the client, which is connected, has the same data connections.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.

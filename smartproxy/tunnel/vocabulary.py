@@ -18,6 +18,7 @@ from twisted.protocols.amp import AmpBox, Argument, Command
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
+from smartproxy.policy.partners import CODE_OCTETS
 from smartproxy.relay.openings import Way
 from smartproxy.tunnel.boxes import Choice, Number, Octets, PrintableText, Records
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
@@ -42,7 +43,6 @@ _URL = PrintableText(512)
 _VERSION = PrintableText(64)
 _ADDRESS_CHARACTERS_MOST = 300
 """A host name has at most 253 characters (RFC 1035 section 2.3.4); a port and brackets stand beside it."""
-_SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
 _STORE_CHARACTERS = 16
 _CERTIFICATE_OCTETS_MOST = 16 * 1024
@@ -54,7 +54,7 @@ FACTS = [
     (b"profile", Choice(Profile)),
     (b"tls", PrintableText(16, optional=True)),
     (b"certificate_sha256", PrintableText(_SHA256_CHARACTERS, optional=True)),
-    (b"code", PrintableText(_SSIDCODE_CHARACTERS_MOST, optional=True)),
+    (b"code", PrintableText(CODE_OCTETS, optional=True)),
     (b"level", Choice(Level, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.SessionFacts`, by their names."""

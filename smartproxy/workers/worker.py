@@ -24,7 +24,7 @@ from smartproxy.logs.clock import make_steady
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import SIGNALS
-from smartproxy.net.process import seldom
+from smartproxy.net.process import set_collector_thresholds
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.net.transport.turns import call_directly
@@ -208,7 +208,7 @@ class Worker:
         Packets(self.reactor, end, self.link, takes=True)
         self.listen_for_levels()
         self.over.addBoth(lambda _: maybeDeferred(self.reactor.stop))
-        seldom()
+        set_collector_thresholds()
         self.reactor.run(installSignalHandlers=False)
 
     # For the craft.

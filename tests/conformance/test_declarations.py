@@ -5,7 +5,7 @@ from collections import Counter
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.codec import decode, encode
-from smartproxy.oftp2.commands import BY_NAME, COMMANDS, fields
+from smartproxy.oftp2.commands import BY_NAME, COMMANDS
 from smartproxy.oftp2.roles import Level
 from tests.conformance import wire
 from tests.conformance.facts import LEVELS, facts, table
@@ -19,7 +19,7 @@ def declared(level: int) -> list[tuple[str, str, str, str]]:
         (command.NAME, "-" if field.position is None else str(field.position), field.name, field.describe())
         for command in COMMANDS
         if level in command.LAYOUTS
-        for field in fields(command, Level(level))
+        for field in command.LAYOUTS[Level(level)].fields
     ]
 
 

@@ -3,7 +3,6 @@
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2 import commands
 from smartproxy.oftp2.commands import AURP, BY_NAME, BY_OCTET, COMMANDS, EERP, ESID, NERP, SFID, SSID
 from smartproxy.oftp2.roles import Level
 
@@ -97,7 +96,7 @@ class CommandsTests(SynchronousTestCase):
 
     def test_fields(self) -> None:
         """The fields of a command at a level are its layout's, the command octet first."""
-        found = commands.fields(ESID, Level.OFTP_2_0)
+        found = ESID.LAYOUTS[Level.OFTP_2_0].fields
         self.assertEqual([field.name for field in found], ["ESIDCMD", "ESIDREAS", "ESIDREASL", "ESIDREAST", "ESIDCR"])
 
     def test_lengths_are_filled_in(self) -> None:

@@ -56,7 +56,7 @@ class CredentialTests(SynchronousTestCase):
             ("more", self.changed(more=1)),
         ):
             error = self.assertRaises(ValueError, read, text)
-            self.assertTrue(str(error).startswith("no credential of a client: "), error)
+            self.assertTrue(str(error).startswith("not a client's credential: "), error)
             self.assertIn(place, str(error))
             self.assertNotIn(GOOD.key[40:80], str(error))
 

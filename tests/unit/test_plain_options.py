@@ -155,7 +155,7 @@ class PlainClientSwitches(OptionsTestCase):
         empty = Path(self.file("empty", "{}"))
         empty.chmod(0o600)
         _, text = self.ends(plain_client.Options(), "-e", "dmz.example", "-c", str(empty))
-        self.assertIn("no credential of a client", text)
+        self.assertIn("not a client's credential", text)
 
     def test_credential_from_systemd(self) -> None:
         """What systemd hands over may show rights of the group, which stand for its access list."""

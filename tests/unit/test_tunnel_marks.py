@@ -119,9 +119,7 @@ class SplitterTests(SynchronousTestCase):
         splitter = MarkSplitter()
         whole = unit(bytes(100_000))
         self.assertEqual(splitter.receive(whole[:10]), [whole[:10]])
-        self.assertFalse(splitter.between_units)
         self.assertEqual(splitter.receive(whole[10:]), [whole[10:]])
-        self.assertTrue(splitter.between_units)
 
     def test_marks_among_units(self) -> None:
         """Sessions follow each other on one connection."""

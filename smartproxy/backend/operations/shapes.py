@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import attrs
 from cryptography.x509 import Certificate
+from typing_extensions import override
 
 from smartproxy.backend.certificates import certificate_pin, issuer_text, key_pin, subject_text
 from smartproxy.backend.consequences import Refusal
@@ -16,7 +17,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Line, Lines, Member, Whole, wrong
+from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Line, Lines, Member, ValueKind, Whole, wrong
 
 WARNING_CHARACTERS_MOST = 10_000
 WARNINGS_MOST = 1_000
@@ -89,41 +90,41 @@ class AnyJson:
 
 
 @attrs.frozen
-class AnyText:
+class AnyText(ValueKind):
     """Any text: peers may have written it, so whoever shows it has to escape it."""
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a text")
         return value
 
+    @override
     def write(self, value: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
 
 
 @attrs.frozen
-class JsonObject:
+class JsonObject(ValueKind):
     """An object of JSON whose members the reader need not know."""
 
+    @override
     def read(self, value: object, where: str) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, dict):
             raise wrong(value, where, "an object")
         return value
 
+    @override
     def write(self, value: object) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
 
 
 @attrs.frozen
-class Instantaneous:
+class Instantaneous(ValueKind):
     """A moment in UTC with fractions of a second, such as ``2026-11-20T10:00:00.123Z``."""
 
+    @override
     def read(self, value: object, where: str) -> datetime:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a time such as 2026-11-20T10:00:00Z")
         if re.fullmatch(MOMENT, value, re.ASCII) is not None:
@@ -133,8 +134,8 @@ class Instantaneous:
             where=where, cause=Cause.DOCUMENT_VALUE, message="has to be a time in UTC such as 2026-11-20T10:00:00Z"
         )
 
+    @override
     def write(self, value: datetime) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
@@ -143,26 +144,26 @@ MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z
 
 
 @attrs.frozen
-class Word:
+class Word(ValueKind):
     """One of some words."""
 
     words: tuple[str, ...]
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if isinstance(value, str) and value in self.words:
             return value
         raise DocumentRefused(
             where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {', '.join(self.words)}"
         )
 
+    @override
     def write(self, value: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
 
 
 @attrs.frozen
-class InBase64:
+class InBase64(ValueKind):
     """Octets, such as a file's, in base64 (RFC 4648 section 4).
 
     :ivar most: how many at most.
@@ -170,8 +171,8 @@ class InBase64:
 
     most: int
 
+    @override
     def read(self, value: object, where: str) -> bytes:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "octets in base64")
         if len(value) > self.characters_most:
@@ -181,8 +182,8 @@ class InBase64:
         except ValueError:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has to be base64") from None
 
+    @override
     def write(self, value: bytes) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return base64.b64encode(value).decode("ascii")
 
     @property

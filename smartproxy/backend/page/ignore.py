@@ -215,7 +215,7 @@ def _rule(visit: PageVisit) -> dict[str, object]:
 def _moment(visit: PageVisit, said: str) -> datetime | None:
     """A time that was typed; nothing for nothing.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when it is not one.
     """
     try:
         return datetime.fromisoformat(said).replace(tzinfo=UTC) if said else None

@@ -121,7 +121,7 @@ async def _names_for_calls(visit: PageVisit) -> Mapping[str, Sequence[str]]:
 async def _given_certificate(visit: PageVisit) -> DroppedCertificate | None:
     """The certificate that was dropped, now or in a step before.
 
-    :raises BackendError: when it is none.
+    :raises BackendError: when it is not one.
     """
     file = visit.form.file("file")
     octets, source = (file.octets, file.name) if file else (visit.form.one("pem").encode("utf-8"), "the certificate")

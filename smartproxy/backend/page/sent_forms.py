@@ -85,7 +85,7 @@ def parse(content_type: str, body: IO[bytes], most: int = BODY_OCTETS_MOST) -> S
     """The form of a body.
 
     :param most: how many octets it may have.
-    :raises FormUnreadable: when it is none, too large, or has too many fields.
+    :raises FormUnreadable: when it is not one, too large, or has too many fields.
     """
     length = body.seek(0, os.SEEK_END)
     body.seek(0)

@@ -237,7 +237,7 @@ def know_secrets(context: SSL.Context, find: Callable[[SSL.Connection, bytes], b
         sessions[0] = ffi.NULL if secret is None else _session_of(ssl, secret)
         return 1
 
-    # OpenSSL wants to know for what a session is good before it takes one, also if it is none that was saved.
+    # OpenSSL wants to know for what a session is good before it takes one, also if it is not one that was saved.
     context.set_session_id(b"secrets")
     lib.SSL_CTX_set_psk_find_session_callback(context._context, look)
     vars(context)["_secrets"] = look

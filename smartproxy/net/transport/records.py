@@ -1,4 +1,4 @@
-"""RecordCalls of TLS, in two buffers that all connections of the process share.
+"""Records of TLS, in two buffers that all connections of the process share.
 
 Duty: decrypt what OpenSSL holds, and encrypt what is to be sent, with as few calls as possible: directly where
 pyOpenSSL has the names for that, and through its public calls otherwise. Which of them it is, is found out once, by a

@@ -166,12 +166,12 @@ def _judge_path(
         rule, partner = _only(fitting, leaf)
         judge_purpose(leaf, partner, CLIENT_AUTH, chain.path_errors)
         return Match(partner=partner, certificate=leaf, by=rule.by, ca=rule.ca)
-    for name, cause in refused.items():
+    for name, refused_by in refused.items():
         # The path may be valid up to another CA that has no rule: report the CA that would identify a partner.
         would_fit = _named(_rules(leaf, [name]), configuration)
         if not reached or would_fit:
             forged = any(cause_of(error.code) is Cause.CERTIFICATE_BAD_SIGNATURE for error in chain.path_errors)
-            raise cause if forged else _whose(cause, would_fit)
+            raise refused_by if forged else _whose(refused_by, would_fit)
     if not reached:
         raise unreached(leaf, chain.path_errors)
     raise refusal(

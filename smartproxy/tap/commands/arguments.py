@@ -154,7 +154,7 @@ def writes(parser: argparse.ArgumentParser, *names: str, **more: Any) -> None:
 def moment(text: str) -> datetime:
     """A time: ``2027-12-31`` (its first second, UTC) or ``2027-12-31T12:00``, with a zone if it is not UTC.
 
-    :raises argparse.ArgumentTypeError: when it is none of these.
+    :raises argparse.ArgumentTypeError: when it is not one of these.
     """
     try:
         found = datetime.fromisoformat(text)
@@ -170,7 +170,7 @@ def past(text: str) -> datetime:
 
     ``today`` and ``yesterday`` are their first seconds, UTC.
 
-    :raises argparse.ArgumentTypeError: when it is none of these.
+    :raises argparse.ArgumentTypeError: when it is not one of these.
     """
     now = datetime.now(UTC)
     if text.lower() in _DAYS_BACK:
@@ -193,7 +193,7 @@ def end_of(text: str) -> datetime:
 
     Minutes and seconds are not taken: ``6m`` would be read as months.
 
-    :raises argparse.ArgumentTypeError: when it is none of these.
+    :raises argparse.ArgumentTypeError: when it is not one of these.
     """
     match = _SPAN.fullmatch(text)
     if match is not None:
@@ -212,7 +212,7 @@ def end_of(text: str) -> datetime:
 def number(text: str) -> int:
     """A whole number from 0 to a million.
 
-    :raises argparse.ArgumentTypeError: when it is none, or larger.
+    :raises argparse.ArgumentTypeError: when it is not one, or larger.
     """
     return _whole(text, NUMBER_MOST)
 
@@ -220,7 +220,7 @@ def number(text: str) -> int:
 def days(text: str) -> int:
     """A number of days, at most a hundred years.
 
-    :raises argparse.ArgumentTypeError: when it is none, or larger.
+    :raises argparse.ArgumentTypeError: when it is not one, or larger.
     """
     return _whole(text, DAYS_MOST)
 

@@ -96,7 +96,7 @@ def verify(console: Console) -> int:
 def _hash(text: str) -> str:
     """A hash of a record.
 
-    :raises argparse.ArgumentTypeError: when it is none.
+    :raises argparse.ArgumentTypeError: when it is not one.
     """
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a hash, which has 64 digits of hex, as in audit.anchored")
