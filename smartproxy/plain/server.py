@@ -219,13 +219,10 @@ class PlainServerService(DmzService):
         """End a session."""
         self.sessions.close(session, ClosedByClient(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
-    def set_level(self, control: ServerControl, level: str) -> None:
-        """Change what is logged.
-
-        :raises ValueError: if there is no such level.
-        """
+    def set_level(self, control: ServerControl, level: Severity) -> None:
+        """Change what is logged."""
         self.events.set_level(
-            Severity.named(level),
+            level,
             cause=Cause.OPERATOR_COMMAND,
             message="asked by the client",
             client=control.client_name,

@@ -118,7 +118,7 @@ def summarize(
     """
     fields: dict[str, object] = {
         "partner": opening.facts.partner,
-        "direction": opening.direction,
+        "direction": opening.direction.value,
         "outcome": ending.outcome.value,
         "cause": ending.cause,
         "message": ending.message,
@@ -182,7 +182,7 @@ def portray(
         "partner": opening.facts.partner,
         "peer": opening.facts.peer,
         "code": None if ssid is None else ssid.code,
-        "direction": opening.direction,
+        "direction": opening.direction.value,
         "profile": opening.facts.profile.value,
         "tls": opening.facts.tls,
         "phase": monitor.phase.value if stage.joined else stage.value,

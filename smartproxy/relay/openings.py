@@ -19,6 +19,22 @@ from smartproxy.policy.faults import EndedBy, OwnFault
 from smartproxy.policy.partners import Partner
 
 
+class PartnerTls(enum.StrEnum):
+    """A version of TLS that partners are served with; the value is its name in events, and OpenSSL's."""
+
+    TLS_1_2 = "TLSv1.2"
+    TLS_1_3 = "TLSv1.3"
+
+
+class Direction(enum.StrEnum):
+    """Who called; the value is its name in events."""
+
+    INBOUND = "inbound"
+    """The partner."""
+    OUTBOUND = "outbound"
+    """The station."""
+
+
 @attrs.frozen(kw_only=True)
 class SessionFacts:
     """What a daemon knows of a session before a command is relayed; the server tells it to the client.
@@ -35,7 +51,7 @@ class SessionFacts:
     peer: str
     partner: str | None = None
     profile: Profile = Profile.DEFAULT
-    tls: str | None = None
+    tls: PartnerTls | None = None
     certificate_sha256: str | None = None
     code: str | None = None
     level: Level | None = None
@@ -115,9 +131,9 @@ class Opening:
         return _profiles(self.partner, self.facts.profile, self.station)
 
     @property
-    def direction(self) -> str:
-        """``inbound`` if the partner called, ``outbound`` if the station did."""
-        return "inbound" if self.partner is Role.INITIATOR else "outbound"
+    def direction(self) -> Direction:
+        """Who called: the partner or the station."""
+        return Direction.INBOUND if self.partner is Role.INITIATOR else Direction.OUTBOUND
 
     @property
     def daemon(self) -> EndedBy:

@@ -46,7 +46,7 @@ class Reporter:
     def __init__(self, session: str, opening: Opening) -> None:
         self._session = session
         self._opening = opening
-        self._direction = opening.direction
+        self._direction = opening.direction.value
         self._facts = opening.facts
         self.wants: Callable[[str, object, object], bool] = _nobody
 

@@ -26,7 +26,6 @@ from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.accept import Gate
 from smartproxy.server.dial.sources import Sources
 from smartproxy.server.words import (
-    FAULTS,
     Assign,
     BeginCall,
     Blame,
@@ -185,10 +184,10 @@ class Claims:
         except Denied as denied:
             raise NoPlace(denied) from denied
 
-    def _blame(self, host: str, fault: str) -> None:
-        if host not in self._hosts or fault not in FAULTS:
+    def _blame(self, host: str, fault: Fault) -> None:
+        if host not in self._hosts:
             raise _violation("a worker blames an address that it has nothing to do with")
-        self._gate.fault(host, FAULTS[fault])
+        self._gate.fault(host, fault)
 
     # Sessions.
 

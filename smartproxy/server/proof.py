@@ -4,7 +4,6 @@ The one place for both directions: events describe partners that call and partne
 Judges nothing: :mod:`smartproxy.policy.certificates` did.
 """
 
-import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,7 +11,7 @@ from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.tls.verdict import VerifiedConnection
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
-from smartproxy.relay.openings import SessionFacts
+from smartproxy.relay.openings import PartnerTls, SessionFacts
 
 ABOUT_OUR_CERTIFICATE: Final = frozenset(
     {
@@ -40,8 +39,7 @@ def verified_facts(partner: VerifiedPartner, peer: str, tls: VerifiedConnection)
         peer=peer,
         partner=partner.partner.name,
         profile=partner.partner.profile,
-        # One text for all connections.
-        tls=sys.intern(tls.get_protocol_version_name()),
+        tls=PartnerTls(tls.get_protocol_version_name()),
         certificate_sha256=partner.certificate.sha256,
     )
 

@@ -305,14 +305,10 @@ class ServerService(DmzService):
         if self.carriers.of(session) is control:
             self.sessions.close(session, ClosedByClient(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
-    def set_level(self, control: ServerControl, level: str) -> None:
-        """Change what is logged.
-
-        :raises ValueError: for a level that does not exist.
-        """
-        severity = Severity.named(level)
-        self._set_level(severity)
-        self.events.emit("level.changed", mode=severity.label, client=control.client_name)
+    def set_level(self, control: ServerControl, level: Severity) -> None:
+        """Change what is logged."""
+        self._set_level(level)
+        self.events.emit("level.changed", mode=level.label, client=control.client_name)
 
     def open_outbound(
         self, control: ServerControl, session: str, partner: str, wish: CallWish

@@ -9,14 +9,15 @@ from typing import Self
 
 from smartproxy.net.tls.openssl import SECRET_OCTETS
 from smartproxy.policy.admission import Denied
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.penalties import Fault
 from smartproxy.tunnel.bond import BOND_NAME_OCTETS
-from smartproxy.tunnel.boxes import Number, Octets, PrintableText
+from smartproxy.tunnel.boxes import Choice, ChoiceByName, Number, Octets
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault
 from smartproxy.tunnel.places import PlacedTicket
 from smartproxy.tunnel.vocabulary import FACTS, WISH, SeenCrlUrl, TunnelCommand
 from smartproxy.workers.link import Link
-from smartproxy.workers.words import ADDRESS, CODE, NAME, SENTENCE, SESSION, directions
+from smartproxy.workers.words import ADDRESS, NAME, SENTENCE, SESSION, directions
 
 _VISIT = Number()
 _MILLISECONDS = Number(3_600_000)
@@ -112,7 +113,7 @@ class BondOver(TunnelCommand):
 class ClientWent(TunnelCommand):
     """A client's last control connection is over; its data connections end."""
 
-    arguments = [(b"client", NAME), (b"cause", CODE), (b"message", SENTENCE)]
+    arguments = [(b"client", NAME), (b"cause", Choice(Cause)), (b"message", SENTENCE)]
 
 
 class CallPartner(TunnelCommand):
@@ -148,7 +149,7 @@ class Prove(TunnelCommand):
 class Blame(TunnelCommand):
     """A fault of an address that the worker has, or had, a connection of."""
 
-    arguments = [(b"host", ADDRESS), (b"fault", PrintableText(32))]
+    arguments = [(b"host", ADDRESS), (b"fault", ChoiceByName(Fault))]
 
 
 class Assign(TunnelCommand):
@@ -213,7 +214,3 @@ class ServerLink(Link):
             SourceGone,
         ],
     )
-
-
-FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in Fault}
-"""The faults of addresses by their names on a link."""

@@ -58,7 +58,7 @@ from smartproxy.tunnel.contexts import PeerRefused, ServerContext
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.desk import Desk, no_control
 from smartproxy.tunnel.entrance import Entrance
-from smartproxy.tunnel.faults import Closing, OpeningFailed, cause_of
+from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART
 from smartproxy.tunnel.port import TunnelPort
@@ -129,7 +129,7 @@ class DistantGate(Gate):
 
     def fault(self, host: str, fault: Fault) -> None:
         """Tell the supervisor of a fault."""
-        self._link.tell(Blame, host=host, fault=fault.name)
+        self._link.tell(Blame, host=host, fault=fault)
 
 
 class DistantAdmission:
@@ -278,11 +278,11 @@ class ServerCraft:
         if client not in self._desks:
             self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
-    def _client_went(self, client: str, cause: str, message: str) -> None:
+    def _client_went(self, client: str, cause: Cause, message: str) -> None:
         desk = self._desks.pop(client, None)
         if desk is not None:
             fault = TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {message}")
-            desk.stop(Closing(cause_of(cause), message), fault)
+            desk.stop(Closing(cause, message), fault)
 
     def _data_came(self, host: str, port: int) -> None:
         adopt(self._worker.reactor, self._link.take_socket(), host, port, self._port.buildProtocol)

@@ -209,7 +209,7 @@ class Choice(BoxValue, Generic[_E]):
 
     def __init__(self, members: type[_E], otherwise: _E | None = None, *, optional: bool = False) -> None:
         super().__init__(optional=optional)
-        self._octets = {member: str(member.value).encode("ascii") for member in members}
+        self._octets = {member: self._spelled(member).encode("ascii") for member in members}
         self._members = {octets: member for member, octets in self._octets.items()}
         self._otherwise = otherwise
 
@@ -225,6 +225,16 @@ class Choice(BoxValue, Generic[_E]):
         if member is None:
             raise ValueError("an unknown code")
         return member
+
+    def _spelled(self, member: _E) -> str:
+        return str(member.value)
+
+
+class ChoiceByName(Choice[_E]):
+    """A member of an enumeration, by its name."""
+
+    def _spelled(self, member: _E) -> str:
+        return member.name
 
 
 class Code(PrintableText):

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
+from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -176,7 +177,7 @@ class ClientControl(BoundedAMP):
         """Have the server end a session now."""
         return self.ask(CloseSession, session=session).addCallback(lambda _: None)
 
-    def set_level(self, level: str) -> Deferred[None]:
+    def set_level(self, level: Severity) -> Deferred[None]:
         """Change what the server logs."""
         return self.ask(SetLevel, level=level).addCallback(lambda _: None)
 

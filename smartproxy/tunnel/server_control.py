@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
+from smartproxy.logs.severity import Severity
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
@@ -83,7 +84,7 @@ class ServerUser(Shape):
     def close_session(self, control: "ServerControl", session: str) -> None:
         """End this session now, if it still runs."""
 
-    def set_level(self, control: "ServerControl", level: str) -> None:
+    def set_level(self, control: "ServerControl", level: Severity) -> None:
         """Log at this level from now on."""
 
     def drain(self, control: "ServerControl") -> None:

@@ -2,7 +2,7 @@
 
 One AMP command a class, one table of directions. What the table does not list is forbidden; there is no command with
 which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
-The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (a state of a
+Every field is bounded. A code that only explains (a state of a
 generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
 session is treated (profile, release level, way) may not, since both daemons agreed on the protocol in Hello.
 
@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from twisted.protocols.amp import AmpBox, Argument, Command
 
+from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.partners import CODE_OCTETS
-from smartproxy.relay.openings import Way
-from smartproxy.tunnel.boxes import Choice, Number, Octets, PrintableText, Records
+from smartproxy.relay.openings import PartnerTls, Way
+from smartproxy.tunnel.boxes import Choice, ChoiceByName, Number, Octets, PrintableText, Records
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
 from smartproxy.tunnel.faults import (
     ConfigurationDeclined,
@@ -52,7 +53,7 @@ FACTS = [
     (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
     (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True)),
     (b"profile", Choice(Profile)),
-    (b"tls", PrintableText(16, optional=True)),
+    (b"tls", Choice(PartnerTls, optional=True)),
     (b"certificate_sha256", PrintableText(_SHA256_CHARACTERS, optional=True)),
     (b"code", PrintableText(CODE_OCTETS, optional=True)),
     (b"level", Choice(Level, optional=True)),
@@ -211,7 +212,7 @@ class CloseSession(TunnelCommand):
 class SetLevel(TunnelCommand):
     """Change what the server logs."""
 
-    arguments = [(b"level", PrintableText(16))]
+    arguments = [(b"level", ChoiceByName(Severity))]
 
 
 class Drain(TunnelCommand):

@@ -432,15 +432,11 @@ class Crew:
             if carried is not None:
                 carried.observe(told)
 
-    def _wish_level(self, member: CrewMember, level: str, signal: int) -> None:
+    def _wish_level(self, member: CrewMember, level: Severity, signal: int) -> None:
         """A signal to a worker is for the sessions that it carries, and for no others."""
-        try:
-            severity = Severity.named(level)
-        except ValueError:
-            raise Violation(Cause.VALUE_MALFORMED, "no such level") from None
         message = f"signal {signal} to process {member.pid}"
         for session in member.sessions:
-            self._events.set_level(severity, cause=Cause.OPERATOR_SIGNAL, message=message, session=session)
+            self._events.set_level(level, cause=Cause.OPERATOR_SIGNAL, message=message, session=session)
 
     def _levels(self) -> list[bytes]:
         return [line(dict(self._events.levels.described()))]

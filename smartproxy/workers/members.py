@@ -16,6 +16,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.relay.openings import Direction
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.faults import Closing
@@ -34,14 +35,14 @@ class CarriedSession:
 
     :ivar session: its id.
     :ivar peer: the far end, as text for logs.
-    :ivar direction: ``inbound`` if the partner called, ``outbound`` if the station did.
+    :ivar direction: who called.
     :ivar begun: when it began, by the clock.
     """
 
     session: str
     partner: str | None
     peer: str
-    direction: str
+    direction: Direction
     begun: float
     _facts: Mapping[str, Any] = attrs.field(default=_NOTHING, init=False)
     _file: dict[str, Any] | None = attrs.field(default=None, init=False)
@@ -74,7 +75,12 @@ class CarriedSession:
 
         :param by: the daemon whose worker it was.
         """
-        always = {"session": self.session, "partner": self.partner, "peer": self.peer, "direction": self.direction}
+        always = {
+            "session": self.session,
+            "partner": self.partner,
+            "peer": self.peer,
+            "direction": self.direction.value,
+        }
         unconfirmed = 0
         if self._file is not None:
             unconfirmed = 0 if self._whole is None else 1

@@ -8,8 +8,10 @@ import enum
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
-from smartproxy.tunnel.boxes import Number, PrintableText, Records
+from smartproxy.relay.openings import Direction
+from smartproxy.tunnel.boxes import Choice, ChoiceByName, Number, PrintableText, Records
 from smartproxy.tunnel.control import Directions
 from smartproxy.tunnel.vocabulary import Ping, TunnelCommand, TunnelPhase
 
@@ -71,7 +73,7 @@ class Began(TunnelCommand):
         (b"session", SESSION),
         (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True)),
         (b"peer", ADDRESS),
-        (b"direction", CODE),
+        (b"direction", Choice(Direction)),
     ]
 
 
@@ -90,7 +92,7 @@ class Over(TunnelCommand):
 class WishLevel(TunnelCommand):
     """A signal wants the sessions of the worker to be logged at this level."""
 
-    arguments = [(b"level", CODE), (b"signal", Number(64))]
+    arguments = [(b"level", ChoiceByName(Severity)), (b"signal", Number(64))]
 
 
 class TellEvents(TunnelCommand):

@@ -238,8 +238,7 @@ class Worker:
                 signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        level = SIGNALS[number].label
-        self.reactor.callFromThread(self.link.tell, WishLevel, level=level, signal=number)
+        self.reactor.callFromThread(self.link.tell, WishLevel, level=SIGNALS[number], signal=number)
 
     # Answering.
 

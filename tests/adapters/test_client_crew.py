@@ -32,7 +32,7 @@ from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.settings import Pool, Station
-from smartproxy.relay.openings import SessionFacts, Way
+from smartproxy.relay.openings import Direction, SessionFacts, Way
 from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
 from smartproxy.tunnel.lane import Inbound
@@ -252,7 +252,7 @@ class CrewHouseTests(SynchronousTestCase):
     def carries(self, session: str = SESSION) -> CarriedSession:
         """The worker began a session."""
         carried = self.member.sessions[session] = CarriedSession(
-            session=session, partner="ACME", peer=FACTS.peer, direction="inbound", begun=self.clock.seconds()
+            session=session, partner="ACME", peer=FACTS.peer, direction=Direction.INBOUND, begun=self.clock.seconds()
         )
         return carried
 

@@ -21,7 +21,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
-from smartproxy.relay.openings import SessionFacts
+from smartproxy.relay.openings import PartnerTls, SessionFacts
 from smartproxy.server import sessions
 from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE
 from smartproxy.testing import pki
@@ -60,7 +60,7 @@ class AcceptedPartner(SynchronousTestCase):
                 level=Level.OFTP_2_0,
                 profile=Profile.DEFAULT,
                 peer="192.0.2.7:40001",
-                tls="TLSv1.3",
+                tls=PartnerTls.TLS_1_3,
                 certificate_sha256=rig.partner.sha256,
             ),
         )

@@ -287,7 +287,7 @@ class QuestionTests(BoundedCase):
         self.setUp()
         self.receive(_command=b"Configure", _ask=b"1")
         self.assertEnded("value.malformed")
-        for level in (b"\xff", b"x" * 17, b"a\nb", b"a\x00"):
+        for level in (b"\xff", b"x" * 17, b"foo", b"a\nb", b"a\x00"):
             self.setUp()
             self.receive(_command=b"SetLevel", _ask=b"1", level=level)
             self.assertEnded("value.malformed")

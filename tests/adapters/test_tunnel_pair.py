@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy import __version__
+from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -618,9 +619,9 @@ class NewsTests(SynchronousTestCase):
     def test_wishes_of_the_client(self) -> None:
         """Closing a session and changing the level reach the server's daemon."""
         self.client.control.close_session(SESSION)
-        self.client.control.set_level("DEBUG")
+        self.client.control.set_level(Severity.DEBUG)
         self.network.settle()
-        self.assertEqual(self.server.user.notes[1:], [("close", SESSION), ("level", "DEBUG")])
+        self.assertEqual(self.server.user.notes[1:], [("close", SESSION), ("level", Severity.DEBUG)])
 
     def test_draining(self) -> None:
         """A client that drains gets no new sessions; those that run stay, and pings go on."""
@@ -630,7 +631,7 @@ class NewsTests(SynchronousTestCase):
         control = self.server.control
         late = control.open_inbound("1" * 16, FACTS)
         done = self.client.control.drain()
-        self.failureResultOf(self.client.control.set_level("DEBUG"), NotNow)
+        self.failureResultOf(self.client.control.set_level(Severity.DEBUG), NotNow)
         self.network.settle()
         self.successResultOf(done)
         self.successResultOf(late)

@@ -18,12 +18,13 @@ from zope.interface import implementer
 
 from smartproxy.logs import emit as logs
 from smartproxy.logs.catalogue import EVENTS
+from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.relay.events import SharedEnd
-from smartproxy.relay.openings import CallWish, SessionFacts, Way
+from smartproxy.relay.openings import CallWish, PartnerTls, SessionFacts, Way
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
@@ -39,7 +40,9 @@ from smartproxy.tunnel.server_control import ServerControl
 SESSION = "0123456789abcdef"
 UNIT = b"\x10\x00\x00\x08abcd"
 """A Stream Transmission Buffer, as far as the tunnel looks at it."""
-FACTS = SessionFacts(peer="192.0.2.7:40112", partner="ACME", tls="TLSv1.3", code="O0013ACME", level=Level.OFTP_2_0)
+FACTS = SessionFacts(
+    peer="192.0.2.7:40112", partner="ACME", tls=PartnerTls.TLS_1_3, code="O0013ACME", level=Level.OFTP_2_0
+)
 WISH = CallWish(way=Way.SOCKS, caller="10.0.0.9:51044")
 WHY = Closing(Cause.TUNNEL_STOPPED, "test")
 
@@ -236,7 +239,7 @@ class ServerUser:
         """Part of the interface."""
         self.notes.append(("close", session))
 
-    def set_level(self, control: ServerControl, level: str) -> None:
+    def set_level(self, control: ServerControl, level: Severity) -> None:
         """Part of the interface."""
         self.notes.append(("level", level))
 

@@ -20,7 +20,7 @@ from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.events import Arrived, Event, LegOpened
 from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Ready, Send, Tell
-from smartproxy.relay.openings import SessionFacts, client_inbound, server_inbound
+from smartproxy.relay.openings import PartnerTls, SessionFacts, client_inbound, server_inbound
 from smartproxy.relay.session import Session
 
 INITIATOR, RESPONDER = Role.INITIATOR, Role.RESPONDER
@@ -29,7 +29,7 @@ FACTS = SessionFacts(
     partner="ACME",
     profile=Profile.DEFAULT,
     peer="192.0.2.7:40112",
-    tls="TLSv1.3",
+    tls=PartnerTls.TLS_1_3,
     certificate_sha256="ab" * 32,
 )
 CODE = "O0013000001ACME"
