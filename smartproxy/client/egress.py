@@ -90,10 +90,10 @@ class StationCalls:
         """
         return {name: next(iter(self._listeners[name].ports), None) for name in self._wanted}
 
-    def close(self, cause: str) -> Deferred[None]:
+    def close(self, message: str) -> Deferred[None]:
         """Close all ports."""
         self._wanted = {}
-        closing = [listeners.have((), cause) for listeners in self._listeners.values()]
+        closing = [listeners.have((), message) for listeners in self._listeners.values()]
         return gatherResults(closing).addCallback(lambda _: None)
 
     def _listeners_of(self, name: str) -> Listeners:

@@ -377,7 +377,7 @@ class ClientService(Service):
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring_all(self) -> None:
-        """Deliver it to all servers."""
+        """Deliver the generation in force to all servers."""
         for control in self._tunnels.controls.values():
             self.deliveries.bring(control)
 
@@ -402,12 +402,12 @@ class ClientService(Service):
 
         :raises StationUnreachable: before anything is done for it.
         """
-        self.judge_opening(control, inbound.facts)
+        self._judge_opening(control, inbound.facts)
         self.desk.admit(inbound.session, inbound.facts.partner or "")
         number = self._tunnels.number_of(control)
         return Deferred.fromCoroutine(self._house.open_inbound(number, inbound))
 
-    def judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:
+    def _judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:
         """Judge a session that a server asks for.
 
         :raises StationUnreachable: if the configuration does not allow it, or there is none.

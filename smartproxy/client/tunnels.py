@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.transport.sockets import dialling
+from smartproxy.policy.addresses import HostPort
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
 from smartproxy.tunnel.credential import ClientCredential
@@ -67,7 +68,7 @@ class ServerTunnels:
     @property
     def servers(self) -> Sequence[str]:
         """The servers that are dialled, as host:port."""
-        return [f"{host}:{port}" for host, port in self._servers]
+        return [str(HostPort(host, port)) for host, port in self._servers]
 
     @property
     def tried(self) -> bool:
@@ -111,7 +112,7 @@ class ServerTunnels:
         tunnel = self._tunnels[number] = ClientTunnel(
             self._reactor,
             self._endpoint(dialling(self._reactor), host, port),
-            f"{host}:{port}",
+            str(HostPort(host, port)),
             credential=credential,
             proxy_ids=self._proxy_ids,
             user=self._user,

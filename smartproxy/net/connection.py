@@ -4,8 +4,8 @@ Duty: what all legs that end at a transport of ours share: high-water marks, hol
 on every transport of Twisted's interfaces and does not know which one carries it. Trusts the transport to call
 ``connectionLost`` once it is aborted. The rules that it keeps stand in :mod:`smartproxy.net.leg`.
 
-Three things stop a leg's reading: its session, which holds it back because the other leg is full; too many octets that
-are kept for a receiver which is not there yet; and nothing else. Three things make it read on: ``resume``, the delivery
+Two things stop a leg's reading: its session, which holds it back because the other leg is full, and too many octets
+that are kept for a receiver which is not there yet. Three things make it read on: ``resume``, the delivery
 of what was kept, and the beginning of the end.
 
 Closing is the hardest duty. A TLS transport that was asked to lose its connection waits for the peer's close_notify,

@@ -414,10 +414,10 @@ class ServerService(DmzService):
         if self.calls is not None:
             self.calls.forget()
 
-    def _listen_for_partners(self, cause: str) -> None:
+    def _listen_for_partners(self, message: str) -> None:
         """Open the ports on which partners can be served, and close the others."""
         able = not (self.draining or self.succeeded) and self.tunnel.controls and self.sessions.generation is not None
-        self.listeners.have(self._configuration.listeners if able else (), cause if not able else "the configuration")
+        self.listeners.have(self._configuration.listeners if able else (), message if not able else "the configuration")
 
     # Sessions.
 

@@ -99,7 +99,7 @@ class Withdrawals:
             seconds=seconds,
             advice=found.advice,
         )
-        fault = Withdrawn(rule=found.cause, message=f"{found.message}, since the session began")
+        fault = Withdrawn(rule=found.cause, message=f"{found.message}; it was accepted when the session began")
         running.ending = Deadline(self._clock, partial(running.driver.stop, fault))
         running.ending.start(seconds)
         running.driver.stop(fault, at_once=False)

@@ -80,7 +80,7 @@ class ClientTunnel(Service):
         self._part = Part(program=kind.client, version=version)
         self._task: Deferred[None] | None = None
         self._down: Deferred[Closing] | None = None
-        self._trouble: tuple[str, float] | None = None
+        self._trouble: tuple[object, float] | None = None
         self._gone: Callable[[], object] | None = None
         self._shown: tuple[ClientCredential, frozenset[str]] | None = None
         self.renew(credential, proxy_ids)
@@ -240,10 +240,10 @@ class ClientTunnel(Service):
                     "detail": str(fault),
                     "advice": "see the server's log for the reason",
                 }
-        if self._worth_telling(str(facts)):
+        if self._worth_telling(facts):
             self._events.emit("tunnel.refused", host=self.server, **facts)
 
-    def _worth_telling(self, what: str) -> bool:
+    def _worth_telling(self, what: object) -> bool:
         now = self._clock.seconds()
         if self._trouble is not None:
             told, at = self._trouble

@@ -200,6 +200,22 @@ class ClientTestCase(SynchronousTestCase):
         return [event for event in self.backend.stored if event["name"] == name]
 
 
+class Naming(ClientTestCase):
+    """How a server is named."""
+
+    def test_ipv6_address(self) -> None:
+        """An IPv6 address stands in brackets, wherever the server is named."""
+        self.service = ClientService(
+            self.network.clock,
+            backend=cast(Backend, self.backend),
+            servers=[("2001:db8::1", 2878)],
+            endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
+        )
+        self.start()
+        self.assertEqual(self.service.servers, ["[2001:db8::1]:2878"])
+        self.assertEqual([each.server for each in self.service.tunnels], ["[2001:db8::1]:2878"])
+
+
 class Configuring(ClientTestCase):
     """What the server is brought."""
 
@@ -573,7 +589,7 @@ class Sessions(ClientTestCase):
 
     def test_no_session_without_a_configuration(self) -> None:
         """A server that is faster than the backend is told that there is no station yet."""
-        self.assertRaises(StationUnreachable, self.service.judge_opening, cast(Any, None), FACTS)
+        self.assertRaises(StationUnreachable, self.service._judge_opening, cast(Any, None), FACTS)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
         """They arrive as they were; what is no event of ours is refused, and said to be."""
@@ -679,7 +695,7 @@ class HostileServer(ClientTestCase):
     def ask(self, facts: SessionFacts) -> Cause | None:
         """Have the server ask for a session; why it may not begin, if it may not."""
         try:
-            self.service.judge_opening(self.control(), facts)
+            self.service._judge_opening(self.control(), facts)
         except StationUnreachable as refused:
             return Cause(refused.rule)
         self.opened.append(facts)

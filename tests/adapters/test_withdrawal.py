@@ -64,6 +64,7 @@ class Withdrawals(SynchronousTestCase):
         self.assertEqual(told["certificate_sha256"], LEAF.sha256)
         failed = self.rig.journal.the("session.failed")
         self.assertEqual(failed["cause"], "certificate.revoked")
+        self.assertEqual(failed["message"], f"{told['message']}; it was accepted when the session began")
         self.leg.lose()
         self.assertEqual(self.rig.sessions.live, {})
         self.assertEqual(self.rig.clock.getDelayedCalls(), [])

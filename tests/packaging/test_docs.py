@@ -21,6 +21,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.tap import backend, client, plain_client, plain_server, server
 from smartproxy.tap import command as operator
 from smartproxy.testing import __main__ as kit
+from smartproxy.tunnel.vocabulary import ALLOWED, Side, TunnelPhase
 from tests.packaging.wheel import ROOT, folder, run
 
 DAEMONS = {
@@ -205,6 +206,19 @@ class Routes(TestCase):
             passed = sum(kind != "-" for kind, _, _ in entries)
             row = rf"\* - {title[0].lower() + title[1:]}\n +- {passed}\n +- {len(entries) - passed}\n"
             self.assertRegex(self.page, row)
+
+
+class Directions(TestCase):
+    """The table of ``docs/trust.rst``, which says what each side may ask."""
+
+    def test_commands(self) -> None:
+        """Each side and phase has the commands of the program's table, and no other."""
+        page = (ROOT / "docs" / "trust.rst").read_text(encoding="utf-8")
+        for side in Side:
+            (row,) = re.findall(rf"   \* - {side.value} to {side.other.value}\n((?:     - .+\n)+)", page)
+            cells = [cell.removeprefix("     - ").split(", ") for cell in row.splitlines()]
+            phases = [[each.__name__ for each in ALLOWED[side, phase]] for phase in TunnelPhase]
+            self.assertEqual([sorted(cell) for cell in cells], [sorted(phase) or ["nothing"] for phase in phases])
 
 
 class PageSecurity(TestCase):
