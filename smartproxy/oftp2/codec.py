@@ -28,6 +28,9 @@ def _layouts(kind: type[Command], level: Level | None, profile: Profile) -> tupl
     return (kind.LAYOUTS[level],) if profile is Profile.STRICT else (kind.LAYOUTS[level], *kind.TOLERATED[level])
 
 
+#: The longest reason text: its length has three digits (RFC 5024 section 5.3.11).
+_REASON_OCTETS_MOST: Final = 999
+
 #: The rule that a command with a length in it ends where its buffer ends.
 _FITTING: Final = "length.field"
 
@@ -288,7 +291,15 @@ def _written(command: Command, found: Layout) -> list[bytes]:
 def esid(reason: EsidReason, text: str = "", level: Level = Level.OFTP_2_0) -> bytes:
     """Return an ESID with its Stream Transmission Header, ready to be sent.
 
+    Whatever the text is, there is an ESID: what is not printable is replaced, and what does not fit is cut off.
+
     :param text: left out at the levels that have no reason text.
     """
-    said = text if level is Level.OFTP_2_0 else None
+    said = _sayable(text) if level is Level.OFTP_2_0 else None
     return stream.frame(encode(ESID(reas=int(reason), reast=said), level))
+
+
+def _sayable(text: str) -> str:
+    """What fits in a reason text, up to the end of a character."""
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return shown.encode()[:_REASON_OCTETS_MOST].decode(errors="ignore")

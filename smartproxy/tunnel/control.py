@@ -55,11 +55,12 @@ from zope.interface import implementer
 
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
+from smartproxy.logs.render import escape
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, TunnelLost
-from smartproxy.tunnel.boxes import BoundedBoxes, IStream
+from smartproxy.tunnel.boxes import BoundedBoxes, IStream, PrintableText
 from smartproxy.tunnel.contexts import closing_of
 from smartproxy.tunnel.faults import Closing, NotNow, QuestionExpired, QuestionFailed, TunnelFault, Violation
 from smartproxy.tunnel.heartbeat import Heartbeat
@@ -71,6 +72,8 @@ Directions: TypeAlias = Mapping[tuple[Any, TunnelPhase], frozenset[type[TunnelCo
 
 _TAG_OCTETS_MOST = 16
 _TOLD_MOST = 500
+_TOLD = PrintableText(_TOLD_MOST)
+"""The sentence of an error, which may reach whoever waits for a session."""
 
 
 class AskingSide(Shape):
@@ -283,10 +286,9 @@ class BoundedAMP(BoundedBoxes):
         told = box.get(amp.ERROR_DESCRIPTION)
         if kind is None or told is None:
             raise Violation(Cause.ANSWER_ERROR, "an error that the command does not define", command.__name__)
-        message = told.decode("utf-8", "replace")[:_TOLD_MOST]
         try:
-            return kind.read(message, box)
-        except ValueError as error:
+            return kind.read(_TOLD.fromString(told), box)
+        except Exception as error:
             raise self._malformed(command, error) from error
 
     def _asked_by_peer(self, box: dict[bytes, bytes]) -> None:
@@ -337,8 +339,10 @@ class BoundedAMP(BoundedBoxes):
         error = failure.value
         for kind, code in command.allErrors.items():
             if isinstance(error, kind):
-                message = str(error)[:_TOLD_MOST].encode("utf-8")
-                return amp.AmpBox({**error.fields(), amp.ERROR_CODE: code, amp.ERROR_DESCRIPTION: message})
+                # Of what is not printable, an escape stands there: it may be longer.
+                message = escape(str(error), _TOLD_MOST)[:_TOLD_MOST]
+                told = {amp.ERROR_CODE: code, amp.ERROR_DESCRIPTION: _TOLD.toString(message)}
+                return amp.AmpBox({**error.fields(), **told})
         if self.lost is not None and isinstance(error, CancelledError):
             pass
         elif isinstance(error, Violation):

@@ -337,6 +337,17 @@ class QuestionTests(BoundedCase):
         self.assertEqual((box[b"_error_code"], box[b"_error_description"]), (b"DECLINED", b"no listeners"))
         self.assertEqual(self.events.seen, [])
 
+    def test_error_of_ours_in_odd_words(self) -> None:
+        """What an error of ours says is printable on the wire, and short, so that the other end can take it."""
+        self.end.answers[Configure] = lambda **chunk: fail(ConfigurationDeclined("a\nb" + "\x1b" * 1_000))
+        self.receive(
+            _command=b"Configure", _ask=b"1", generation=b"1", number=b"0", size=b"0", digest=bytes(32), chunk=b""
+        )
+        (box,) = self.boxes()
+        words = box[b"_error_description"].decode()
+        self.assertTrue(words.startswith(r"a\nb\x1b\x1b"))
+        self.assertEqual((len(words), words.isprintable()), (500, True))
+
     def test_violation_found_by_a_responder(self) -> None:
         """What a responder finds to be against the rules ends the tunnel."""
         self.end.answers[SetLevel] = lambda level: fail(Violation(Cause.CHUNK_ORDER, "wrong"))
@@ -392,9 +403,18 @@ class AskingTests(BoundedCase):
         """An error that the peer does not explain is told as such."""
         question = self.ask()
         (box,) = self.boxes()
-        self.receive(_error=box[b"_ask"], _error_code=b"FAILED", _error_description=b"x\xff" * 1_000)
+        self.receive(_error=box[b"_ask"], _error_code=b"FAILED", _error_description="ä".encode() * 500)
         failure = self.failureResultOf(question, QuestionFailed)
-        self.assertLessEqual(len(str(failure.value)), 500)
+        self.assertEqual(str(failure.value), "ä" * 500)
+
+    def test_error_in_odd_words(self) -> None:
+        """The sentence of an error may reach a station: one that is no short printable text ends the tunnel."""
+        for words in (b"\x1b[2J\r\n\x07", b"x\xff", "\u202e".encode(), b"x" * 501):
+            self.setUp()
+            self.ask().addErrback(lambda _: None)
+            (box,) = self.boxes()
+            self.receive(_error=box[b"_ask"], _error_code=b"FAILED", _error_description=words)
+            self.assertEnded("value.malformed")
 
     def test_error_that_the_command_does_not_know(self) -> None:
         """An error code of another command ends the tunnel."""
