@@ -346,9 +346,16 @@ class ClientService(Service):
             raise
         by = self._backend.url if copied is None else "a copy"
         self.held, self.copied = Held(generation=configuration.generation, since=now(self._reactor), by=by), copied
-        self._keep()
         self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
-        self._bring_all()
+        self._follow(self._keep)
+        self._follow(self._bring_all)
+
+    def _follow(self, do: Callable[..., object], *arguments: object) -> None:
+        """Do what follows from a generation that is in force; a fault with it is reported, and changes nothing."""
+        try:
+            do(*arguments)
+        except Exception:
+            self.events.failure("smartproxy.client.service", Failure())
 
     def _adopt(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
         """Use a generation for what begins from now on."""
@@ -370,8 +377,9 @@ class ClientService(Service):
         except Exception:
             self.events.failure("smartproxy.client.service", Failure())
         self._configuration, self.held, self.copied = None, None, None
-        self._house.adopt(self._client_part())
-        self.calls.close("no configuration is in force")
+        self.licences = licences
+        self._follow(self._house.adopt, self._client_part())
+        self._follow(self.calls.close, "no configuration is in force")
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client

@@ -8,6 +8,7 @@ client is gone. Trusts the authority of its licence, and through it its clients.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,18 @@ from smartproxy.workers.spawning import Zygote
 
 SETTLING_SECONDS = 0.1
 """Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
+
+
+@attrs.frozen
+class _InForce:
+    """What is in force at a moment.
+
+    :ivar part: the generation as it was delivered; ``None`` where there is none.
+    """
+
+    generation: ServerGeneration | None
+    part: ServerPart | None
+    licence: Licence
 
 
 class ServerService(DmzService):
@@ -208,7 +221,12 @@ class ServerService(DmzService):
     def licence_renewed(self) -> None:
         """Another licence is in force: its limits hold for the generation in force, too."""
         if self._delivered is not None:
-            self._adopt(self.sessions.generation, self._delivered)
+            before = self._present()
+            try:
+                self._adopt(before.generation, self._delivered)
+            except Exception:
+                self.events.failure("smartproxy.server.service", Failure())
+                self._put_back(before)
         super().licence_renewed()
 
     def end_is_near(self) -> None:
@@ -269,7 +287,7 @@ class ServerService(DmzService):
                     if part.generation != generation.number
                     else "the document is of another store than was announced",
                 )
-            self._put_in_force(part)
+            renewed = self._put_in_force(part)
         except Exception as error:
             # Whatever is raised, a generation is in force as a whole or not at all, and the client is told which.
             refused = error if isinstance(error, ConfigurationRefused) else self._fault_of(generation)
@@ -297,8 +315,18 @@ class ServerService(DmzService):
             listeners=len(part.server.listeners),
             client=control.client_name,
         )
-        self._lists.watch(part.server)
-        self._listen_for_partners(NO_CLIENT)
+        self._follow(self._lists.watch, part.server)
+        if part.server.licence is not None:
+            self._follow(partial(self.licence.keep, renewed=renewed), part.server.licence)
+        if renewed:
+            self._follow(super().licence_renewed)
+
+    def _follow(self, do: Callable[..., object], *arguments: object) -> None:
+        """Do what follows from a generation that is in force; a fault with it is reported, and changes nothing."""
+        try:
+            do(*arguments)
+        except Exception:
+            self.events.failure("smartproxy.server.service", Failure())
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session of this client."""
@@ -345,10 +373,12 @@ class ServerService(DmzService):
             message=f"the server has a fault that keeps generation {generation} from being put in force",
         )
 
-    def _put_in_force(self, part: ServerPart) -> None:
+    def _put_in_force(self, part: ServerPart) -> bool:
         """Put a generation in force as a whole: all that can be refused comes before the first change.
 
-        Where a change raises nevertheless, the generation before is put back.
+        Where a change raises nevertheless, what was before is put back.
+
+        :return: whether its licence replaced another one.
         """
         built = None
         # A site that is still being set up cannot accept partners without a server certificate.
@@ -359,14 +389,21 @@ class ServerService(DmzService):
                 raise ConfigurationRefused(
                     where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
                 ) from None
-        before, previous = self.sessions.generation, self._delivered
+        licence = None if part.server.licence is None else self.licence.judge(part.server.licence)
+        before = self._present()
         try:
+            if licence is not None:
+                self.licence.present = licence
             self._adopt(built, part)
+            self._listen_for_partners(NO_CLIENT)
         except Exception:
-            self._put_back(before, previous)
+            self.licence.present = before.licence
+            self._put_back(before)
             raise
-        if part.server.licence is not None and self.licence.renew(part.server.licence):
-            self.licence_renewed()
+        return licence is not None
+
+    def _present(self) -> "_InForce":
+        return _InForce(self.sessions.generation, self._delivered, self.licence.present)
 
     def _adopt(self, generation: ServerGeneration | None, part: ServerPart) -> None:
         """Use a generation for what begins from now on, limited by the licence."""
@@ -382,16 +419,20 @@ class ServerService(DmzService):
                 self.calls.adopt(generation)
         self._part = part
 
-    def _put_back(self, generation: ServerGeneration | None, part: ServerPart | None) -> None:
+    def _put_back(self, before: "_InForce") -> None:
         """Use the generation before again; serve nobody where even that raises."""
         try:
-            if part is None:
+            if before.part is None:
+                self._part = self._delivered = None
                 self._drop()
             else:
-                self._adopt(generation, part)
+                self._adopt(before.generation, before.part)
+            self._listen_for_partners("the generation before is in force again")
         except Exception:
             self.events.failure("smartproxy.server.service", Failure())
-            self._forget(Cause.CONFIGURATION_FAULT, "the generation before could not be put back")
+            message = "the generation before could not be put back"
+            self._forget(Cause.CONFIGURATION_FAULT, message)
+            self._follow(self._listen_for_partners, message)
 
     def _forget(self, cause: Cause, message: str) -> None:
         if self._part is None:

@@ -89,21 +89,32 @@ class LicenceInForce:
             rule=Cause.LICENCE_EXPIRED, message=f"the licence ended on {self.present.valid_until:%Y-%m-%d %H:%M} UTC"
         )
 
-    def renew(self, text: str) -> bool:
-        """Put a licence that came with the configuration in force, if it may replace the present one; keep it.
+    def judge(self, text: str) -> Licence | None:
+        """The licence that came with a configuration, if it may replace the present one; nothing is changed.
 
         The licence that is held already comes with every generation, and is no event.
-
-        :return: whether another one is in force now.
         """
-        if self._take(text):
+        try:
+            return renew(self.present, text, self._now())
+        except LicenceRefused as refused:
+            if refused.cause is not Cause.LICENCE_NOT_NEWER:
+                self._events.emit(
+                    "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
+                )
+            return None
+
+    def keep(self, text: str, *, renewed: bool) -> None:
+        """Keep the licence that came with a configuration, which is in force.
+
+        :param renewed: whether it replaced another one.
+        """
+        if renewed:
+            self.announce()
             self._provided, self._unwritable = text, False
             if self._write(text):
                 self._events.emit("licence.written", path=str(self._path), valid_until=self.present.valid_until)
-            return True
-        if self._is_present(text):
+        elif self._is_present(text):
             self._provided = text
-        return False
 
     def look_at_file(self) -> bool:
         """Put the licence in the file in force, if the file is another than before and the licence may be.
@@ -172,13 +183,8 @@ class LicenceInForce:
             return False
 
     def _take(self, text: str) -> bool:
-        try:
-            licence = renew(self.present, text, self._now())
-        except LicenceRefused as refused:
-            if refused.cause is not Cause.LICENCE_NOT_NEWER:
-                self._events.emit(
-                    "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
-                )
+        licence = self.judge(text)
+        if licence is None:
             return False
         self.present = licence
         self.announce()

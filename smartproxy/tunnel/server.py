@@ -278,12 +278,16 @@ class ServerTunnel:
         )
 
     def _configure(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
-        """Hand a whole generation to the daemon."""
+        """Hand a whole generation to the daemon; what it says shuts out clients, of whom the last may be gone then."""
+        before, self.held = self.held, generation
         try:
             self._user.configuration_arrived(control, generation, octets)
-        except DocumentRefused as refused:
-            raise ConfigurationDeclined(str(refused)) from refused
-        self.held = generation
+        except Exception as error:
+            if self.held is generation:
+                self.held = before
+            if isinstance(error, DocumentRefused):
+                raise ConfigurationDeclined(str(error)) from error
+            raise
 
     def _refuse(self, control: ServerControl, cause: Cause, fault: TunnelFault) -> None:
         self._events.emit(

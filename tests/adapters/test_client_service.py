@@ -316,6 +316,18 @@ class Configuring(ClientTestCase):
         self.assertEqual([each["generation"] for each in self.brought()], [2])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
+    def test_what_follows_raises(self) -> None:
+        """A fault with what follows from a generation is reported; the generation is in force, and is said to be."""
+        self.start()
+        for number, step in enumerate(("_keep", "_bring_all"), 2):
+            broken = self.patch(self.service, step, Mock(side_effect=KeyError("x")))
+            self.backend.change(generation(number))
+            broken.restore()
+            self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+            assert self.service.held is not None
+            self.assertEqual(self.service.held.generation, number)
+            self.assertIsNone(self.service.configuration_refused)
+
     def test_delivery_that_raises(self) -> None:
         """A server that does not get a generation for a fault of ours counts as one that does not have it."""
         self.start()

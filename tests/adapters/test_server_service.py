@@ -269,6 +269,8 @@ class Generations(ServerTestCase):
             (ServerGeneration, "build"),
             (sessions.withdrawals, "judge"),
             (calls._sources, "adopt"),
+            (self.service.licence, "judge"),
+            (self.service.listeners, "have"),
         ):
             before = sessions.generation
             assert before is not None
@@ -286,9 +288,58 @@ class Generations(ServerTestCase):
             assert calls._generation is not None
             self.assertEqual(calls._generation.part, before.part)
             self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
-        self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 3)
+        self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 5)
         self.bring(client, document(2, (OTHERS,)), 2)
         self.assertEqual((condition.status().verdict, self.reactor.numbers), ("ok", [TUNNEL, OTHERS]))
+
+    def test_first_generation_whose_ports_raise(self) -> None:
+        """Where there was no generation before, there is none afterwards, and nobody is served."""
+        client = self.client()
+        self.patch(self.service.listeners, "have", Mock(side_effect=[OverflowError("x"), None]))
+        self.failureResultOf(self.bring(client, document()), ConfigurationDeclined)
+        self.assertIsNone(self.service.configuration)
+        self.assertIsNone(self.service.sessions.generation)
+        self.assertEqual(self.service.tunnel.held, GenerationId())
+        self.flushLoggedErrors(OverflowError)
+
+    def test_what_follows_raises(self) -> None:
+        """A fault with what follows from a generation is reported; the generation is in force, and is said to be."""
+        client = self.client()
+        self.bring(client, document())
+        for number, (target, step) in enumerate(
+            ((self.service._lists, "watch"), (self.service.licence, "keep"), (self.service.tunnel, "shut_out")), 2
+        ):
+            broken = self.patch(target, step, Mock(side_effect=OverflowError("x")))
+            text = sign(licence(800 + number), signing_key())
+            self.successResultOf(self.bring(client, document(number, (OTHERS,), licence=text), number))
+            broken.restore()
+            self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)
+            generation = self.service.sessions.generation
+            assert generation is not None and self.service.held is not None
+            self.assertEqual((generation.part.generation, self.service.held.generation), (number, number))
+            self.assertEqual(self.service.licence.present.valid_until, NOW + timedelta(days=800 + number))
+            self.assertEqual((self.reactor.numbers, self.service.refused), ([TUNNEL, OTHERS], None))
+
+    def test_renewed_limits_that_raise(self) -> None:
+        """Where the limits of another licence cannot be put in force, the generation stays in force as a whole."""
+        self.bring(self.client(), document())
+        held = self.service.held
+        self.patch(self.service.calls._sources, "adopt", Mock(side_effect=[OverflowError("x"), None]))
+        self.service.licence_renewed()
+        self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)
+        generation = self.service.sessions.generation
+        assert generation is not None
+        self.assertEqual((generation.part.generation, self.service.held), (1, held))
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+
+    def test_generation_that_shuts_out_its_client(self) -> None:
+        """Where the client that brings a generation is the last, and its licence shuts it out, nothing is held."""
+        client = self.client("removed")
+        begins = NOW + timedelta(days=400)
+        self.bring(client, document(licence=self.withdrawing("removed", begins))).addErrback(lambda failure: None)
+        self.assertEqual(self.service.tunnel.controls, ())
+        self.assertEqual((self.service.configuration, self.service.held), (None, None))
+        self.assertEqual(self.service.tunnel.held, GenerationId())
 
     def test_lists_that_are_out_of_date(self) -> None:
         """A generation with a stale revocation list is taken, and says which list it is, again every hour."""
