@@ -521,6 +521,10 @@ FILL_SECONDS: Final = 0.25
 
 #: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
 WORKERS_MOST: Final = 1_024
+#: New workers that a server may name in a second; as many as it may have, at once. A session may have one of its own.
+WORKERS_NAMED_RATE: Final = 100.0
+#: Where it names them faster, what it says is looked at so often.
+WORKERS_NAMED_SECONDS: Final = 0.1
 #: Unless another number is wanted, a daemon has one for each core, and no more than the default.
 WORKERS: Final = Limit(default=8, least=0, most=8, unit="processes")
 #: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.

@@ -29,7 +29,7 @@ from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
-from smartproxy.tunnel.lane import Inbound, Lane
+from smartproxy.tunnel.lane import Inbound, Lane, NamedWorkers
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
@@ -119,6 +119,7 @@ class ClientControl(BoundedAMP):
         self.challenge = b""
         self.held = GenerationId()
         self.lane: Lane | None = None
+        self._workers: NamedWorkers | None = None
         self._down_told = down
         self._user = user
         self._configuring = DeferredLock()
@@ -145,7 +146,7 @@ class ClientControl(BoundedAMP):
         except PartsApart as apart:
             raise VersionsIncompatible(str(apart)) from apart
         self.held = GenerationId(answer["generation"])
-        self.lane = lane
+        self.lane, self._workers = lane, NamedWorkers(self._clock, lane)
         self.made_ready()
         lane.start()
 
@@ -279,8 +280,8 @@ class ClientControl(BoundedAMP):
         return {}
 
     def _answer_workers(self, workers: Sequence[int]) -> None:
-        assert self.lane is not None, "a server asks after Hello"
-        self.lane.serve(workers)
+        assert self._workers is not None, "a server asks after Hello"
+        self._workers.name(workers)
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""
@@ -297,6 +298,8 @@ class ClientControl(BoundedAMP):
 
     def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
+        if self._workers is not None:
+            self._workers.stop()
         if self.lane is not None:
             self.lane.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
         self._down_told(self, why)

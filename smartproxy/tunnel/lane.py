@@ -6,15 +6,17 @@ process. Trusts whoever hands it tickets to have them from the server.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
+from smartproxy.policy.budget import Budget
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay.openings import SessionFacts
@@ -29,6 +31,9 @@ from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.places import place_of, preamble
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import Side
+
+_NOT_NEEDED: Final = Closing(Cause.TUNNEL_IDLE, "not needed")
+_R = TypeVar("_R")
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +70,41 @@ class Lane(Protocol):
 
     def stop(self, why: Closing) -> None:
         """The tunnel is down: abort all connections, and with them their sessions."""
+
+
+class NamedWorkers:
+    """The workers that a server names, in a lane that follows no faster than a server has new ones.
+
+    Where the server names them faster, the newest of its words counts when its turn is there.
+
+    :param clock: ``callLater``'s owner.
+    """
+
+    def __init__(self, clock: IReactorTime, lane: Lane) -> None:
+        self._clock = clock
+        self._lane = lane
+        self._budget = Budget(limits.WORKERS_NAMED_RATE, limits.WORKERS_MOST / limits.WORKERS_NAMED_RATE)
+        self._known: frozenset[int] = frozenset()
+        self._newest: Sequence[int] = ()
+        self._turn = Deadline(clock, self._serve)
+
+    def name(self, workers: Sequence[int]) -> None:
+        """The server has these workers now."""
+        self._newest = workers
+        if not self._turn.running:
+            self._serve()
+
+    def stop(self) -> None:
+        """The tunnel is down."""
+        self._turn.stop()
+
+    def _serve(self) -> None:
+        named = frozenset(self._newest)
+        if self._budget.take(self._clock.seconds(), max(1, len(named - self._known))):
+            self._known = named
+            self._lane.serve(self._newest)
+        else:
+            self._turn.start(limits.WORKERS_NAMED_SECONDS)
 
 
 @attrs.define
@@ -105,6 +145,8 @@ class DataLane:
         self.most = most
         self.pool: DataPool | None = None
         self._pools: dict[int | None, DataPool] = {}
+        self._kept: frozenset[int | None] = frozenset()
+        self._dials = 0
         self._clock = clock
         self._endpoint = endpoint
         self._events = events
@@ -116,7 +158,7 @@ class DataLane:
 
     def __len__(self) -> int:
         """How many data connections there are, those that are being dialled included."""
-        return sum(map(len, self._pools.values()))
+        return sum(pool.connected for pool in self._pools.values()) + self._dials
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Part of :class:`Lane`."""
@@ -134,19 +176,24 @@ class DataLane:
 
     def start(self) -> None:
         """Part of :class:`Lane`."""
+        self._kept = frozenset((None,))
         self.pool = self._kept_ready(None, self.ready)
 
     def serve(self, workers: Sequence[int]) -> None:
         """Part of :class:`Lane`."""
         if self.pool is None:
             return
-        for worker in [each for each in self._pools if each not in workers]:
-            self._pools.pop(worker).stop(Closing(Cause.TUNNEL_IDLE, "not needed"))
+        before, self._kept = self._kept, frozenset(workers)
+        for worker in self._pools.keys() - self._kept:
+            self._pools.pop(worker).stop(_NOT_NEEDED)
         if self._bound is not None:
-            self._bound.strangers &= set(workers)
-        for worker in workers:
+            self._bound.strangers &= self._kept
+        for worker in self._kept:
+            ready = -(-self.ready // len(self._kept))
             if worker not in self._pools:
-                self._kept_ready(worker, -(-self.ready // len(workers)))
+                self._kept_ready(worker, ready)
+            elif worker not in before:
+                self._pools[worker].keep(ready)
 
     def stop(self, why: Closing) -> None:
         """Part of :class:`Lane`."""
@@ -173,6 +220,8 @@ class DataLane:
             except TimeoutError as fault:
                 message = "the client could not make a data connection in time"
                 raise OwnFault(rule=Cause.TUNNEL_POOL, message=message) from fault
+            finally:
+                self._drop_empty(worker, pool)
         return connection.attach(shown)
 
     async def carry(self, inbound: Inbound, open_inbound: Callable[[str, SessionFacts, ILeg], Deferred[None]]) -> None:
@@ -202,6 +251,7 @@ class DataLane:
             ready=ready,
             most=self.most,
             others=lambda: len(self) - len(pool),
+            emptied=lambda pool: self._drop_empty(worker, pool),
         )
         pool.start()
         return pool
@@ -210,7 +260,17 @@ class DataLane:
         def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
             return self._kind.connection(pool, Side.CLIENT, self._clock, self._events, entrance.peer)
 
-        return Deferred.fromCoroutine(self._dialled(build, worker))
+        self._dials += 1
+        return Deferred.fromCoroutine(self._dialled(build, worker)).addBoth(self._dial_over)
+
+    def _dial_over(self, result: _R) -> _R:
+        self._dials -= 1
+        return result
+
+    def _drop_empty(self, worker: int | None, pool: DataPool) -> None:
+        """Forget a pool that has nothing, and is for a worker that the server did not name, or names no longer."""
+        if worker not in self._kept and self._pools.get(worker) is pool and not len(pool):
+            self._pools.pop(worker).stop(_NOT_NEEDED)
 
     async def _dialled(
         self, build: Callable[[Entrance, VerifiedServer], DataConnection], worker: int | None

@@ -25,6 +25,7 @@ class DataPool:
     :param ready: how many are kept that carry no session.
     :param most: the largest number of connections.
     :param others: the number of connections beside this pool's that count for ``most``.
+    :param emptied: told when the last connection is gone.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class DataPool:
         ready: int,
         most: int,
         others: Callable[[], int] = lambda: 0,
+        emptied: Callable[["DataPool"], object] = lambda pool: None,
     ) -> None:
         self._others = others
+        self._emptied = emptied
         self._dial = dial
         self._clock = clock
         self._events = events
@@ -45,14 +48,19 @@ class DataPool:
         self._most = most
         self._idle: list[DataConnection] = []
         self._all: set[DataConnection] = set()
-        self._dialling = 0
+        self._dialling: set[Deferred[DataConnection]] = set()
         self._spares = 0
         self._closed = False
         self._next = Deadline(clock, self._upkeep)
 
     def __len__(self) -> int:
         """How many there are, those that are being dialled included."""
-        return len(self._all) + self._dialling
+        return self.connected + len(self._dialling)
+
+    @property
+    def connected(self) -> int:
+        """How many there are that need not be dialled any more."""
+        return len(self._all)
 
     @property
     def idle(self) -> int:
@@ -64,11 +72,18 @@ class DataPool:
         self._upkeep()
 
     def stop(self, why: Closing) -> None:
-        """Abort all connections, and dial none any more."""
+        """Abort all connections, those that are being dialled included, and dial none any more."""
         self._closed = True
         self._next.stop()
+        for dialling in list(self._dialling):
+            dialling.cancel()
         for connection in list(self._all):
             connection.abort(why)
+
+    def keep(self, ready: int) -> None:
+        """Keep so many ready from now on."""
+        self._ready = min(ready, self._most)
+        self._top_up()
 
     def take_idle(self) -> DataConnection | None:
         """A connection for a session, if one is there."""
@@ -100,11 +115,17 @@ class DataPool:
         return connection
 
     async def _one_more(self) -> DataConnection:
-        self._dialling += 1
+        dialling = self._dial(self)
+        self._dialling.add(dialling)
         try:
-            connection = await self._dial(self)
+            connection = await dialling
+        except Exception as error:
+            # That is how a dial ends that was cancelled with the pool.
+            if self._closed:
+                raise _none("the tunnel is down") from error
+            raise
         finally:
-            self._dialling -= 1
+            self._dialling.discard(dialling)
         if self._closed or not connection.open:
             connection.abort(Closing(Cause.TUNNEL_LOST, "the tunnel is down"))
             raise _none("the tunnel is down")
@@ -126,6 +147,8 @@ class DataPool:
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        if not len(self):
+            self._emptied(self)
 
     def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """The server broke a rule of marks."""

@@ -1,11 +1,20 @@
 """The client's end by itself: dialling, waiting, telling trouble, and its pool of data connections."""
 
 from itertools import pairwise
+from typing import Any, cast
+from unittest.mock import Mock
 
+import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
+from smartproxy.tunnel.faults import OpeningFailed
+from smartproxy.tunnel.places import placed
 from smartproxy.tunnel.pool import DataPool
+from smartproxy.tunnel.vocabulary import OpenInbound
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -214,3 +223,110 @@ class PoolTests(SynchronousTestCase):
         self.open().leg.finish()
         self.network.settle()
         self.assertEqual(len(self.pool), 1)
+
+
+class Hanging:
+    """An endpoint that dials until somebody cancels it."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.open = 0
+
+    def connect(self, factory: object) -> Deferred[Any]:
+        """Dial."""
+        self.begun += 1
+        self.open += 1
+        return Deferred(self._canceled)
+
+    def _canceled(self, dialling: Deferred[Any]) -> None:
+        self.open -= 1
+        dialling.errback(ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 2878)))
+
+
+class NamedWorkersTests(SynchronousTestCase):
+    """The workers of a server, which may be hostile, and the connections that are made for them."""
+
+    def setUp(self) -> None:
+        """A tunnel that is up; data connections are dialled in vain from then on."""
+        self.network = Network()
+        self.server, self.client = pair(self.network, ready=2, most=100)
+        self.lane = self.client.lane
+        self.dials = Hanging()
+        self.lane._endpoint = cast(Any, self.dials)
+
+    def name(self, *workers: int) -> None:
+        """The server names its workers."""
+        self.server.control.tell_workers(workers)
+        self.network.settle()
+
+    def ask(self, worker: int) -> Deferred[Any]:
+        """The server opens a session of a worker."""
+        told = attrs.asdict(FACTS, recurse=False)
+        ticket = placed(worker, bytes(32))
+        asked = self.server.control.ask(OpenInbound, session=f"{worker:016x}", ticket=ticket, deadline=1, **told)
+        self.network.settle()
+        return asked
+
+    def test_dials_end_with_their_workers(self) -> None:
+        """A server that names other workers again and again has no more dials under way than those of the newest."""
+        for first in range(0, 3_200, 32):
+            self.name(*range(first, first + 32))
+        self.assertEqual((self.dials.open, len(self.lane)), (32, 32))
+        self.assertLessEqual(self.dials.begun, limits.WORKERS_MOST)
+        self.name(*range(5_000, 5_000 + limits.WORKERS_MOST))
+        self.network.advance(limits.WORKERS_MOST / limits.WORKERS_NAMED_RATE)
+        self.assertEqual((self.dials.open, len(self.lane)), (100, 100))
+        self.client.control.abort(WHY)
+        self.assertEqual((self.dials.open, len(self.lane)), (0, 0))
+
+    def test_newest_word_counts(self) -> None:
+        """Workers that are named faster than a server has new ones are known by turns, and at last as they are."""
+        self.name(*range(limits.WORKERS_MOST))
+        for worker in (2_001, 2_002, 2_003):
+            self.name(worker)
+        self.assertEqual(len(self.lane._pools), limits.WORKERS_MOST)
+        self.network.advance(limits.WORKERS_NAMED_SECONDS)
+        self.assertEqual(list(self.lane._pools), [2_003])
+
+    def test_nothing_is_named_after_the_end(self) -> None:
+        """What waited for its turn when the tunnel went down is not done."""
+        self.name(*range(limits.WORKERS_MOST))
+        self.name(2_001)
+        self.client.tunnel.stopService()
+        self.network.advance(1)
+        self.assertEqual(self.lane._pools, {})
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_workers_that_do_not_exist(self) -> None:
+        """Of workers that the server never named, nothing is left when their sessions are not opened."""
+        self.name(1)
+        timers = len(self.network.clock.getDelayedCalls())
+        asked = [self.ask(worker) for worker in range(1_000, 1_050)]
+        self.network.advance(30)
+        for each in asked:
+            self.failureResultOf(each, OpeningFailed)
+        self.assertEqual(list(self.lane._pools), [1])
+        self.assertEqual(len(self.network.clock.getDelayedCalls()), timers)
+
+    def test_last_connection_to_a_worker_without_a_name(self) -> None:
+        """With the last connection to a worker that the server does not name, its pool goes; others stay."""
+        for worker, left in ((9, False), (None, True)):
+            pool = self.lane._kept_ready(worker, 0)
+            connection = Mock()
+            pool._all.add(connection)
+            pool.data_gone(connection)
+            self.assertEqual(worker in self.lane._pools, left)
+
+    def test_session_before_its_worker_is_named(self) -> None:
+        """A worker whose first session came before its name has connections kept ready from its name on."""
+        asked = self.ask(7)
+        self.assertEqual(self.dials.open, 1)
+        self.name(7, 8)
+        self.assertEqual(self.dials.open, 3)
+        self.assertNoResult(asked)
+        self.name(8)
+        self.network.settle()
+        self.assertIn("tunnel is down", str(self.failureResultOf(asked, OpeningFailed).value))
+        self.assertEqual(self.dials.open, 1)
+        self.server.control.abort(WHY)
+        self.network.settle()
