@@ -20,6 +20,7 @@ from smartproxy.client.words import (
     Adopt,
     AskCall,
     CountConnections,
+    ForgetServer,
     KeepRecord,
     KnowServer,
     OpenSession,
@@ -79,6 +80,7 @@ class ClientCraft:
         return {
             Adopt: self._adopt,
             KnowServer: self._know_server,
+            ForgetServer: lambda server: self._house.forget(server),
             TunnelIsUp: self._with_lane(self._up),
             TunnelIsDown: self._with_lane(self._down),
             ServerWorkers: self._with_lane(DataLane.serve),

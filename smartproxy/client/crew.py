@@ -27,6 +27,7 @@ from smartproxy.client.words import (
     AskCall,
     ClientLink,
     CountConnections,
+    ForgetServer,
     KeepRecord,
     KnowServer,
     OpenSession,
@@ -57,7 +58,7 @@ from smartproxy.workers.spawning import Zygote
 _A = TypeVar("_A", bound=attrs.AttrsInstance)
 _ANSWER_SECONDS = 5.0
 """Beyond a session's deadline, which the worker keeps itself."""
-_LESSONS = (Adopt, KnowServer)
+_LESSONS = (Adopt, KnowServer, ForgetServer)
 """What workers are born with: it needs no connection."""
 
 
@@ -132,6 +133,11 @@ class CrewHouse:
         lane = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of, keeps=keeps)
         self._lanes[number] = lane
         return lane
+
+    def forget(self, number: int) -> None:
+        """Part of ``House``."""
+        if self._lanes.pop(number, None) is not None:
+            self.tell(ForgetServer, server=number)
 
     def adopt(self, configuration: ClientConfiguration) -> None:
         """Part of ``House``."""
@@ -233,14 +239,17 @@ class CrewHouse:
         return Deferred.fromCoroutine(self._prepare(member))
 
     async def _prepare(self, member: CrewMember) -> None:
-        told = -1
+        told, brought = -1, set[int]()
         while told != self._told:
             # What is told meanwhile goes to those alone that are ready.
             told = self._told
             knows = member.lessons == self.crew.lessons
             if not knows:
                 await member.link.ask(Adopt, client=self._adopted())
-            for lane in self._lanes.values():
+            for number in brought - self._lanes.keys():
+                await member.link.ask(ForgetServer, server=number)
+            brought = set(self._lanes)
+            for lane in list(self._lanes.values()):
                 await lane.bring(member, knows=knows)
 
     def ready(self, member: CrewMember) -> None:

@@ -29,6 +29,7 @@ from smartproxy.policy.packed_record import pack
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import Opening
+from smartproxy.tunnel.dialling import STOPPED
 from smartproxy.tunnel.lane import DataLane, Inbound, Lane
 
 
@@ -94,6 +95,9 @@ class House(Protocol):
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> Lane:
         """The data connections to a server, from now on."""
+
+    def forget(self, number: int) -> None:
+        """The tunnel to a server is no more, and will not be: forget its data connections."""
 
     def adopt(self, configuration: ClientConfiguration) -> None:
         """Use this configuration for sessions that begin from now on."""
@@ -186,6 +190,12 @@ class SessionHouse:
         lane = DataLane(self._reactor, endpoint, self._events, ready=pool.ready, most=pool.most)
         self.lanes[number] = lane
         return lane
+
+    def forget(self, number: int) -> None:
+        """Part of :class:`House`."""
+        lane = self.lanes.pop(number, None)
+        if lane is not None:
+            lane.stop(STOPPED)
 
     def adopt(self, configuration: ClientConfiguration) -> None:
         """Part of :class:`House`."""

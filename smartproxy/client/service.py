@@ -141,6 +141,7 @@ class ClientService(Service):
             endpoint=endpoint,
             user=self,
             lane=lambda number, host, port: self._house.lane(number, host, port, self._client_part().pool),
+            forget=self._house.forget,
             gone=self.deliveries.forget_lost,
         )
         self._told = ToldSessions(reactor, self.events, backend, self._house)

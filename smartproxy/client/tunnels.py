@@ -1,11 +1,14 @@
-"""The client's tunnels to its servers: one to each, and for a while another to a server that has a newer process.
+"""The client's tunnels to its servers: one to each, and for a while others to a server that has newer processes.
 
 Duty: dial the servers, show each the newest credential, and know which tunnel a control connection belongs to and which
-of them take sessions. Trusts its caller for the credential and for the Proxy IDs of the servers that may be spoken to.
+of them take sessions. A server says itself that it has a newer process: a hostile one gets so many tunnels and dials by
+that as one that closes its tunnel again and again. Trusts its caller for the credential and for the Proxy IDs of the
+servers that may be spoken to.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -13,7 +16,9 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.transport.sockets import dialling
+from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
 from smartproxy.tunnel.credential import ClientCredential
@@ -33,6 +38,7 @@ class ServerTunnels:
     :param endpoint: makes the endpoint of a server from the reactor, its host and its port.
     :param user: the daemon.
     :param lane: makes the data connections of a tunnel from its number, host and port.
+    :param forget: forgets the data connections of a tunnel that is no more, by its number.
     :param gone: told when the tunnel to a process that has a successor is down.
     :ivar credential: what is shown to servers, once there is something.
     """
@@ -46,6 +52,7 @@ class ServerTunnels:
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint],
         user: ClientUser,
         lane: Callable[[int, str, int], Lane],
+        forget: Callable[[int], object],
         gone: Callable[[], object],
     ) -> None:
         self._reactor = reactor
@@ -54,9 +61,13 @@ class ServerTunnels:
         self._endpoint = endpoint
         self._user = user
         self._lane = lane
+        self._forget = forget
         self._gone = gone
         self._tunnels: dict[int, ClientTunnel] = {}
-        self._places: list[tuple[str, int]] = []
+        self._numbers = count()
+        self._places: dict[int, HostPort] = {}
+        self._owed: dict[int, ClientControl] = {}
+        self._succeeded: dict[HostPort, float] = {}
         self._proxy_ids: frozenset[str] = frozenset()
         self.credential: ClientCredential | None = None
 
@@ -72,9 +83,13 @@ class ServerTunnels:
 
     @property
     def tried(self) -> bool:
-        """Whether there are tunnels, and each is up or was dialled in vain, and once more."""
-        up_or_tried = [each.control is not None or each.tries >= TRIES for each in self._tunnels.values()]
-        return bool(up_or_tried) and all(up_or_tried)
+        """Whether there are tunnels, and one to each server is up or was dialled in vain, and once more."""
+        tried = {
+            self._places[number]
+            for number, each in self._tunnels.items()
+            if each.control is not None or each.tries >= TRIES
+        }
+        return bool(tried) and tried == set(self._places.values())
 
     @property
     def controls(self) -> dict[int, ClientControl]:
@@ -104,42 +119,69 @@ class ServerTunnels:
         if self._tunnels or self.credential is None:
             return
         for host, port in self._servers:
-            self._dial(host, port, self.credential)
+            self._dial(HostPort(host, port), self.credential)
 
-    def _dial(self, host: str, port: int, credential: ClientCredential) -> None:
-        number = len(self._places)
-        self._places.append((host, port))
+    def _dial(self, place: HostPort, credential: ClientCredential, wait: float = 0.0) -> None:
+        number, host, port = next(self._numbers), place.host, place.port
+        self._places[number] = place
         tunnel = self._tunnels[number] = ClientTunnel(
             self._reactor,
             self._endpoint(dialling(self._reactor), host, port),
-            str(HostPort(host, port)),
+            str(place),
             credential=credential,
             proxy_ids=self._proxy_ids,
             user=self._user,
             events=self._events,
             lane=self._lane(number, host, port),
+            wait=wait,
         )
         tunnel.startService()
 
     def succeed(self, control: ClientControl) -> None:
         """A newer process of a server listens where it did: have a tunnel to that, too, until its sessions are over."""
-        for number, tunnel in self._tunnels.items():
-            if tunnel.control is control and not tunnel.retired and self.credential is not None:
-                tunnel.retire(partial(self._retired, number))
-                self._dial(*self._places[number], self.credential)
-                return
+        number = self.number_of(control)
+        if number < 0 or self.credential is None or self._tunnels[number].retired:
+            return
+        place, now = self._places[number], self._reactor.seconds()
+        if list(self._places.values()).count(place) < limits.SERVER_PROCESSES_MOST:
+            self._owed.pop(number, None)
+            self._tunnels[number].retire(partial(self._retired, number))
+            lately = now - self._succeeded.get(place, -limits.SUCCESSION_SECONDS) < limits.SUCCESSION_SECONDS
+            self._succeeded[place] = now
+            self._dial(place, self.credential, limits.RECONNECT_SECONDS_FIRST if lately else 0.0)
+        elif self._owed.get(number) is not control:
+            self._owed[number] = control
+            self._events.emit(
+                "tunnel.failed",
+                cause=Cause.TUNNEL_PROCESSES,
+                message=Cause.TUNNEL_PROCESSES.meaning,
+                host=str(place),
+                advice="nothing to do if its sessions end soon: the newest process is dialled as soon as one of the "
+                "older processes is over",
+            )
 
     def _retired(self, number: int) -> None:
-        self._tunnels.pop(number, None)
+        self._drop(number)
         self._gone()
+        for control in list(self._owed.values()):
+            self.succeed(control)
+
+    def _drop(self, number: int) -> None:
+        """Forget a tunnel that is no more."""
+        for each in (self._tunnels, self._places, self._owed):
+            each.pop(number, None)
+        self._forget(number)
 
     def end(self, why: Closing) -> None:
         """End all; they may be dialled again."""
+        self._owed.clear()
         tunnels, self._tunnels = self._tunnels, {}
-        for tunnel in tunnels.values():
+        for number, tunnel in tunnels.items():
             tunnel.stopService(why)
+            self._drop(number)
 
     async def stop(self) -> None:
         """Close all, one after the other."""
+        self._owed.clear()
         for tunnel in self.all:
             await maybeDeferred(tunnel.stopService)

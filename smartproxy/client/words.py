@@ -50,6 +50,12 @@ class KnowServer(TunnelCommand):
     ]
 
 
+class ForgetServer(TunnelCommand):
+    """The tunnel to a server is no more, and will not be: its number is never used again."""
+
+    arguments = [(b"server", Number())]
+
+
 class TunnelIsUp(TunnelCommand):
     """The tunnel to a server is up: keep data connections ready, which prove themselves by its bond if there is one."""
 
@@ -136,6 +142,7 @@ class ClientLink(Link):
         supervisor=[
             Adopt,
             KnowServer,
+            ForgetServer,
             TunnelIsUp,
             TunnelIsDown,
             ServerWorkers,

@@ -89,6 +89,7 @@ class Cause(enum.StrEnum):
     TUNNEL_TOO_MANY = "tunnel.too_many", "The client has too many idle data connections."
     TUNNEL_EVENT_SIZE = "tunnel.event_size", "An event is too large for the tunnel."
     TUNNEL_EVENTS_MANY = "tunnel.events_many", "Too many events are waiting for the tunnel."
+    TUNNEL_PROCESSES = "tunnel.processes", "The server has more processes than a client keeps tunnels to."
     TUNNEL_NOT_CONFIGURED = "tunnel.not_configured", "The server asked for a session that its configuration forbids."
     TUNNEL_RATE = "tunnel.rate", "The server opens sessions faster than the client allows."
     TUNNEL_REPORTS = "tunnel.reports", "The server reports more events than the client takes."

@@ -105,6 +105,8 @@ VERIFIED_LATELY_MOST: Final = 10_000
 SUCCESSION_SECONDS: Final = 60.0
 #: Processes of one client that a server is connected with: the newest, and older ones whose sessions come to their end.
 CLIENT_PROCESSES_MOST: Final = 4
+#: Processes of one server that a client is connected with: the newest, and older ones whose sessions come to their end.
+SERVER_PROCESSES_MOST: Final = 4
 #: Connections that a port accepts in one turn of the reactor; the kernel holds the others until the next.
 ACCEPTS_MOST: Final = 64
 #: Connections that a port drops in such a turn beside these, because their callers have reset them already.

@@ -47,6 +47,7 @@ class ClientTunnel(Service):
     :param version: this program's version.
     :param jitter: a random number from 0 to 1.
     :param kind: which kind of tunnel it is.
+    :param wait: seconds until the server is dialled first.
     :ivar control: the control connection while the tunnel is up.
     :ivar lane: the data connections.
     :ivar tries: how often the server was dialled to the end, whatever came of it.
@@ -66,8 +67,10 @@ class ClientTunnel(Service):
         version: str = __version__,
         jitter: Callable[[], float] = random.random,
         kind: TunnelKind = SMART,
+        wait: float = 0.0,
     ) -> None:
         self._kind = kind
+        self._wait = wait
         self.control: ClientControl | None = None
         self.tries = 0
         self.server = server
@@ -127,6 +130,8 @@ class ClientTunnel(Service):
 
     async def _keep_up(self) -> None:
         wait = limits.RECONNECT_SECONDS_FIRST
+        if self._wait:
+            await deferLater(self._clock, self._wait)
         while True:
             try:
                 await self._bring_up()

@@ -224,6 +224,16 @@ class BondsOfWorkers(SynchronousTestCase):
         self.network.settle()
         return handle
 
+    def test_server_that_is_forgotten(self) -> None:
+        """A worker that is told to forget a server has no data connection to it any more, nor dials it."""
+        dialled = len(self.client.endpoint.dialled)
+        self.assertEqual(len(self.client.lane), 2)
+        lane = self.client.lane
+        self.client.house.forget(0)
+        self.network.advance(60)
+        self.assertEqual((len(lane), self.client.craft._house.lanes), (0, {}))
+        self.assertEqual(len(self.client.endpoint.dialled), dialled)
+
     def carries_a_session(self, number: int) -> None:
         """A session of a worker of the server goes through a data connection of the client's."""
         legs: list[ILeg] = []

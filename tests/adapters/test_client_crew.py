@@ -15,6 +15,7 @@ from smartproxy.client.house import Questions
 from smartproxy.client.words import (
     Adopt,
     AskCall,
+    ForgetServer,
     KeepRecord,
     KnowServer,
     OpenSession,
@@ -34,7 +35,7 @@ from smartproxy.policy.schema import write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.relay.openings import Direction, SessionFacts, Way
 from smartproxy.tunnel.credential import ClientCredential
-from smartproxy.tunnel.faults import OpeningFailed, QuestionFailed, Violation
+from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionFailed, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.marks import TICKET_OCTETS
 from smartproxy.workers.members import CarriedSession, CrewMember
@@ -166,6 +167,37 @@ class CrewHouseTests(SynchronousTestCase):
             link.ask.return_value = succeed({})
             self.successResultOf(self.house.prepare(member))
             self.assertEqual([command for (command,), _ in link.ask.call_args_list], told)
+
+    def test_server_whose_tunnel_is_over(self) -> None:
+        """Workers are told once to forget it, those that are made from then on as well; no new one hears of it."""
+        crew = self.house.crew
+        crew._members[1] = self.member
+        lane = self.house.lane(0, "192.0.2.30", 3305, Pool())
+        lane.renew(ClientCredential(certificate="certificate", key="key"), ["a1"])
+        for _ in range(2):
+            self.house.forget(0)
+        link: Any = self.member.link
+        self.assertEqual([command for (command,), _ in link.tell.call_args_list], [KnowServer, ForgetServer])
+        self.assertEqual(crew.lessons, 2)
+        newer: Any = Mock()
+        newer.ask.return_value = succeed({})
+        self.successResultOf(self.house.prepare(CrewMember(3, 0.0, newer)))
+        self.assertEqual([command for (command,), _ in newer.ask.call_args_list], [Adopt])
+
+    def test_server_whose_tunnel_ends_meanwhile(self) -> None:
+        """A worker that was told of a server just before its tunnel was over forgets it before it is ready."""
+        lane = self.house.lane(0, "192.0.2.30", 3305, Pool())
+        lane.renew(ClientCredential(certificate="certificate", key="key"), ["a1"])
+        lane.start()
+        link: Any = Mock()
+        link.ask.side_effect = [succeed({}), succeed({}), answer := Deferred[Any](), succeed({}), succeed({})]
+        preparing = self.house.prepare(CrewMember(3, 0.0, link))
+        lane.stop(Closing(Cause.TUNNEL_LOST, "test"))
+        self.house.forget(0)
+        answer.callback({})
+        self.successResultOf(preparing)
+        told = [command for (command,), _ in link.ask.call_args_list]
+        self.assertEqual(told, [Adopt, KnowServer, TunnelIsUp, Adopt, ForgetServer])
 
     def test_one_session_each(self) -> None:
         """A process for one session is not told of the server's workers: its session says which one it is for."""

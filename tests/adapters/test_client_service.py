@@ -16,21 +16,25 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
+from smartproxy.client.house import SessionHouse
 from smartproxy.client.service import ClientService
 from smartproxy.client.station import StationSessions
 from smartproxy.client.tunnels import TRIES
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
 from smartproxy.policy.packed_record import unpack
 from smartproxy.policy.session_record import SessionRecord
+from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import Closing, QuestionExpired
 from smartproxy.tunnel.lane import DataLane
+from smartproxy.tunnel.server_control import ServerControl
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
 DAYS = 9
@@ -891,6 +895,86 @@ class MovedServer(ClientTestCase):
         self.endpoint.factory = self.newer.tunnel.factory
         self.network.advance(2)
         self.assertEqual(self.up(), [True, True])
+
+    def moved(self) -> ServerSide:
+        """The newest process of the server has a newer one by now."""
+        server, self.newer = self.newer, ServerSide(self.network)
+        self.endpoint.factory = self.newer.tunnel.factory
+        server.tunnel.moved()
+        self.network.settle()
+        return server
+
+    def test_moved_again_soon(self) -> None:
+        """A server that moves again within a minute is dialled a second later, as after a loss; later, at once."""
+        self.server.tunnel.moved()
+        self.network.settle()
+        self.moved()
+        self.assertEqual(self.up(), [True, True, False])
+        self.network.advance(limits.RECONNECT_SECONDS_FIRST)
+        self.assertEqual(self.up(), [True, True, True])
+        self.network.advance(limits.SUCCESSION_SECONDS)
+        self.moved()
+        self.assertEqual(self.up(), [True, True, True, True])
+
+    def test_more_processes_than_anybody_needs(self) -> None:
+        """There are four tunnels to one server, told once; the newest process is dialled when an older one is over."""
+        self.server.tunnel.moved()
+        self.network.settle()
+        olds = [self.server]
+        for _ in range(3):
+            olds.append(self.moved())
+            self.network.advance(limits.SUCCESSION_SECONDS)
+        self.assertEqual(self.up(), [True] * limits.SERVER_PROCESSES_MOST)
+        olds[-1].tunnel.moved()
+        self.network.settle()
+        (told,) = self.stored("tunnel.failed")
+        self.assertEqual((told["cause"], told["host"]), ("tunnel.processes", "dmz.example:2878"))
+        self.assertEqual(self.newer.tunnel.controls, ())
+        olds[0].tunnel.stop("it is over")
+        self.network.settle()
+        self.assertEqual(self.up(), [True] * limits.SERVER_PROCESSES_MOST)
+        self.assertEqual(len(self.newer.tunnel.controls), 1)
+
+    def test_server_that_moves_without_end(self) -> None:
+        """A server of which every process says that there is a newer one costs a dial a second, and leaves nothing."""
+        for close in (False, True):
+            hostile = ServerSide(self.network)
+            tunnel = hostile.tunnel
+            self.endpoint.factory = tunnel.factory
+
+            async def welcome(control: ServerControl, oldest: int, newest: int, part: Part = tunnel._part) -> Part:
+                return part
+
+            def up(control: ServerControl, close: bool = close) -> None:
+                control.moved()
+                if close:
+                    self.network.clock.callLater(0, control.close, Closing(Cause.TUNNEL_STOPPED, "test"))
+
+            tunnel._registry = attrs.evolve(tunnel._registry, welcome=welcome)
+            self.patch(hostile.user, "tunnel_up", up)
+            self.server.tunnel.stop("it is taken over")
+            dialled = len(self.endpoint.dialled)
+            self.network.advance(20)
+            controls = len(self.service.tunnels)
+            self.assertLessEqual(controls, limits.SERVER_PROCESSES_MOST)
+            # Each with two data connections, which are dialled twice where their bond is gone already.
+            self.assertLessEqual(len(self.endpoint.dialled) - dialled, 5 * 22)
+            house = cast(SessionHouse, self.service._house)
+            self.assertEqual((len(house.lanes), len(self.service._tunnels._places)), (controls, controls))
+            self.server = hostile
+
+    def test_nothing_is_dialled_at_the_end(self) -> None:
+        """A process that waits for its turn is not dialled when the tunnels end, here for a client that is removed."""
+        self.server.tunnel.moved()
+        self.network.settle()
+        for _ in range(4):
+            self.moved()
+            self.network.advance(limits.SUCCESSION_SECONDS)
+        dialled = len(self.endpoint.dialled)
+        self.service._removed()
+        self.network.settle()
+        self.assertEqual((self.up(), len(self.endpoint.dialled)), ([], dialled))
+        self.assertEqual(cast(SessionHouse, self.service._house).lanes, {})
 
 
 class TakingOver(ClientTestCase):
