@@ -16,6 +16,24 @@ EMPTY_CLASSES = re.compile(r"(Util|Utils|Helper|Manager|Handler|Processor|Engine
 SILENCED = re.compile(r"#\s*(type: ignore|noqa)")
 SILENCED_WITH_REASON = re.compile(r"# (type: ignore\[[a-z, -]+\]|noqa: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)[ #-]+\w")
 PROOF_MAKER = "smartproxy.net.tls.verdict"
+DECODER = "smartproxy.policy.certificates.decoding"
+READS = re.compile(
+    r"^(load_(pem|der)_\w+|load_key_and_certificates|rfc4514_string|to_cryptography|verify_certificate_\w+)$"
+)
+PARTS = {
+    "extensions",
+    "get_attributes_for_oid",
+    "is_signature_valid",
+    "public_key",
+    "signature_hash_algorithm",
+    "verify_directly_issued_by",
+}
+"""Attributes of certificates, requests and lists that are read when they are asked for, and may be damaged."""
+RAISED_BY_READING = {"DuplicateExtension", "InvalidVersion", "UnsupportedAlgorithm", "UnsupportedGeneralNameType"}
+KEYS = re.compile(r"(^|_)key$|^generate_private_key$")
+"""What private keys are called: nothing is read when one is asked for its public key."""
+KEY_FILES = "smartproxy.backend.certificates"
+"""Opens key files with passwords, for which the library raises an error of its own."""
 
 
 def log_formats(everything: Mapping[str, Module]) -> list[str]:
@@ -78,6 +96,52 @@ def proofs_made(everything: Mapping[str, Module]) -> list[str]:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and outermost_name(node.func) == "VerifiedPartner"
     ]
+
+
+def direct_decoding(everything: Mapping[str, Module]) -> list[str]:
+    """Find where octets of certificates, lists and keys are read and errors of the library can get past."""
+    wrong = []
+    for module in everything.values():
+        if module.name == DECODER or module.name.startswith("smartproxy.testing"):
+            continue
+        guarded = set(_in_decoding(module))
+        keys = {"load_pem_private_key", "load_der_private_key", "UnsupportedAlgorithm"}
+        allowed = keys if module.name == KEY_FILES else set()
+        for node in ast.walk(module.tree):
+            if node in guarded or not _reads(node):
+                continue
+            if (name := outermost_name(node)) not in allowed:  # type: ignore[arg-type]  # what reads has a name
+                wrong.append(f"{module.at(node)} uses {name} outside decoding()")
+    return wrong
+
+
+def _in_decoding(module: Module) -> list[ast.AST]:
+    return [
+        inner
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.With) and any(outermost_name(each.context_expr) == "decoding" for each in node.items)
+        for inner in ast.walk(node)
+    ]
+
+
+def _reads(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(attr="public_key", value=holder):
+            return not KEYS.search(outermost_name(holder)) and not _builds(holder)
+        case ast.Attribute(attr=name) if name in PARTS:
+            return True
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name in RAISED_BY_READING or READS.match(name) is not None
+    return False
+
+
+def _builds(node: ast.expr) -> bool:
+    """Whether a chain of calls begins with a builder, which is given the key."""
+    while isinstance(node, ast.Call | ast.Attribute):
+        if outermost_name(node).endswith("Builder"):
+            return True
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return outermost_name(node).endswith("builder")
 
 
 def empty_names(everything: Mapping[str, Module]) -> list[str]:
@@ -160,6 +224,10 @@ class Conventions(SynchronousTestCase):
         """No other module constructs the object without which no session starts."""
         self.assertEqual([], proofs_made(self.modules))
 
+    def test_certificates_are_read_in_one_place(self) -> None:
+        """Whatever the library raises for octets that it cannot read becomes one error of ours."""
+        self.assertEqual([], direct_decoding(self.modules))
+
     def test_names_say_something(self) -> None:
         """There is no ``utils``, ``helpers``, ``common``, ``manager`` or ``handler``."""
         self.assertEqual([], empty_names(self.modules))
@@ -240,6 +308,31 @@ class Planted(SynchronousTestCase):
         for text in ("VerifiedPartner(partner=p)", "identity.VerifiedPartner()"):
             self.assertEqual(1, len(proofs_made(self.judge(text))), text)
             self.assertEqual([], proofs_made(self.judge(text, PROOF_MAKER)))
+
+    def test_decoding(self) -> None:
+        """Reading octets, asking for a part that may be damaged, and catching what the library raises are found."""
+        for text in (
+            "x509.load_der_x509_certificate(octets)",
+            "load_pem_private_key(octets, None)",
+            "pkcs12.load_key_and_certificates(octets, None)",
+            "name.rfc4514_string()",
+            "shown.to_cryptography()",
+            "certificate.public_key()",
+            "leaf().extensions",
+            "try: pass\nexcept x509.InvalidVersion: pass",
+            "try: pass\nexcept UnsupportedAlgorithm: pass",
+        ):
+            self.assertEqual(1, len(direct_decoding(self.judge(text))), text)
+            self.assertEqual([], direct_decoding(self.judge(text, DECODER)), text)
+        for text in (
+            "with decoding():\n    shown.to_cryptography()",
+            "self.https_key.public_key()",
+            "x509.CertificateBuilder().issuer_name(name).public_key(of)",
+            "public_key(certificate)",
+        ):
+            self.assertEqual([], direct_decoding(self.judge(text)), text)
+        text = "load_pem_private_key(octets, None)"
+        self.assertEqual([], direct_decoding(self.judge(text, KEY_FILES)))
 
     def test_names(self) -> None:
         """Modules and classes with an empty name are found; parts of longer words are not."""

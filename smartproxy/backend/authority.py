@@ -12,17 +12,25 @@ from ipaddress import ip_address
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.certificates import PrivateKey, certificates_to_pem, first_line, key_pin, key_to_pem
+from smartproxy.backend.certificates import PrivateKey, certificates_to_pem, key_pin, key_to_pem
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import SiteRow
+from smartproxy.policy.certificates.decoding import (
+    Undecodable,
+    extension,
+    first_certificate_in,
+    is_proved,
+    private_key_in,
+    public_key,
+    request_in,
+)
 from smartproxy.policy.credential import PlainCredential
 
 
@@ -72,8 +80,8 @@ class SiteAuthority:
     @property
     def https_names(self) -> list[str]:
         """The names and addresses that the https certificate is for."""
-        names = self.https_certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return [str(each.value) for each in names]
+        names = extension(self.https_certificate, x509.SubjectAlternativeName)
+        return [str(each.value) for each in names or ()]
 
 
 def create(change: Change, site: str, https_names: Sequence[str]) -> SiteAuthority:
@@ -115,16 +123,16 @@ def load(session: Session) -> SiteAuthority:
     :raises NotFound: when there is none yet.
     """
     row = site_row(session)
-    key = load_pem_private_key(row.authority_key.encode("ascii"), None)
-    https_key = load_pem_private_key(row.https_key.encode("ascii"), None)
+    key = private_key_in(row.authority_key)
+    https_key = private_key_in(row.https_key)
     if not isinstance(key, ed25519.Ed25519PrivateKey) or not isinstance(https_key, ec.EllipticCurvePrivateKey):
         raise Unusable("the keys in the store are not of the kinds that SmartProxy makes; the store is damaged")
     return SiteAuthority(
         site=row.name,
         created=row.created.astimezone(UTC),
-        certificate=x509.load_pem_x509_certificate(row.authority_certificate.encode("ascii")),
+        certificate=first_certificate_in(row.authority_certificate),
         key=key,
-        https_certificate=x509.load_pem_x509_certificate(row.https_certificate.encode("ascii")),
+        https_certificate=first_certificate_in(row.https_certificate),
         https_key=https_key,
     )
 
@@ -213,12 +221,12 @@ def tunnel_certificate(
     :raises Unusable: when the request cannot be read, is not signed by its own key, or its key is not ECDSA P-256.
     """
     try:
-        asked = x509.load_pem_x509_csr(request.encode("ascii"))
-        public_key = asked.public_key()
-        proved = asked.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
-        raise Unusable(f"the certificate request cannot be read: {first_line(error)}") from error
-    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
+        asked = request_in(request)
+        key = public_key(asked)
+        proved = is_proved(asked)
+    except Undecodable as error:
+        raise Unusable(f"the certificate request cannot be read: {error.said}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Unusable("the key of the certificate request is not ECDSA on P-256")
     if not proved:
         raise Unusable("the certificate request is not signed by the key in it")
@@ -226,7 +234,7 @@ def tunnel_certificate(
     return _issue(
         authority,
         authority_key,
-        _builder(subject, authority.subject, public_key, now, now + life, after),
+        _builder(subject, authority.subject, key, now, now + life, after),
         ExtendedKeyUsageOID.CLIENT_AUTH,
     )
 
@@ -259,7 +267,8 @@ def _issue(
     builder: x509.CertificateBuilder,
     usage: x509.ObjectIdentifier,
 ) -> x509.Certificate:
-    identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    identifier = extension(authority, x509.SubjectKeyIdentifier)
+    assert identifier is not None
     return (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificates=False), critical=True)

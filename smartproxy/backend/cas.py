@@ -5,13 +5,11 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from sqlalchemy import delete
 
 from smartproxy.backend.certificates import (
     certificate_pin,
     certificates_to_pem,
-    first_line,
     read_certificates,
     short_name,
 )
@@ -21,6 +19,7 @@ from smartproxy.backend.named import NamedRows, by_name
 from smartproxy.backend.schema import CaRow, ListDownloadRow, PartnerRow
 from smartproxy.net.tls.context import CertificateUnusable, load_certificates
 from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.policy.certificates.decoding import Undecodable
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
 
 _ROWS = NamedRows(CaRow, lambda name, known: NotFound(f"there is no CA {name!r}; known: {known}"))
@@ -112,8 +111,8 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
 def _is_ca_certificate(certificate: x509.Certificate) -> bool:
     try:
         return certificate_facts(certificate).is_authority
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise Unusable(f"the certificate of {short_name(certificate)} cannot be read: {first_line(error)}") from error
+    except Undecodable as error:
+        raise Unusable(f"the certificate of {short_name(certificate)} cannot be read: {error.said}") from error
 
 
 def _note(change: Change, row: CaRow) -> None:

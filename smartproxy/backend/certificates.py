@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 import attrs
-from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -33,6 +32,15 @@ from smartproxy.net.tls.der import value, values
 from smartproxy.net.tls.names import issuer_text as issuer_text
 from smartproxy.net.tls.names import subject_text as subject_text
 from smartproxy.policy import limits
+from smartproxy.policy.certificates.decoding import (
+    Undecodable,
+    certificate_in,
+    decoding,
+    is_issued_by,
+    key_octets,
+    list_in,
+    tried,
+)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """The kinds of key that a server's identity may have."""
@@ -187,16 +195,17 @@ def _certificates_in(der: bytes) -> list[Certificate] | None:
         if found := [*_in_a_row(der)]:
             return found
         try:
-            return load_der_pkcs7_certificates(der)
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+            with decoding():
+                return [tried(each) for each in load_der_pkcs7_certificates(der)]
+        except Undecodable:
             return None
 
 
 def _in_a_row(der: bytes) -> Iterator[Certificate]:
     """The certificates that some octets begin with; OpenSSL writes trust settings behind a ``TRUSTED CERTIFICATE``."""
-    with contextlib.suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+    with contextlib.suppress(ValueError, Undecodable):
         for tag, content in values(der):
-            yield x509.load_der_x509_certificate(value(tag, content))
+            yield certificate_in(value(tag, content))
 
 
 def _first(der: bytes) -> bytes:
@@ -212,8 +221,8 @@ def _revocation_list_in(der: bytes) -> CertificateRevocationList | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return x509.load_der_x509_crl(der)
-    except (ValueError, x509.InvalidVersion):
+            return list_in(der)
+    except Undecodable:
         return None
 
 
@@ -313,8 +322,11 @@ def read_pkcs12(octets: bytes, password: bytes | None, source: str) -> KeyAndCha
         )
     _check_rounds(octets, source)
     try:
-        key, leaf, others = pkcs12.load_key_and_certificates(octets, password)
-    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
+        with decoding():
+            key, leaf, others = pkcs12.load_key_and_certificates(octets, password)
+            for each in others if leaf is None else [leaf, *others]:
+                tried(each)
+    except Undecodable as error:
         hint = "is the password right?" if password else "does it need a password? give it with --password-file FILE"
         raise Unusable(f"cannot open the PKCS#12 file {source}; {hint}") from error
     if key is None or leaf is None:
@@ -339,7 +351,7 @@ def fitting(key: PrivateKey, certificates: Iterable[Certificate], source: str) -
     chain = [leaf]
     left.remove(leaf)
     while issuer_text(chain[-1]) != subject_text(chain[-1]):
-        issuer = next((each for each in left if _issued(each, chain[-1])), None)
+        issuer = next((each for each in left if is_issued_by(chain[-1], each)), None)
         if issuer is None:
             break
         chain.append(issuer)
@@ -355,22 +367,17 @@ def _has_key(certificate: Certificate, public: bytes) -> bool:
         return False
 
 
-def _issued(issuer: Certificate, certificate: Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except Exception:  # Whatever keeps it from being verified, it does not go into the chain.
-        return False
-    return True
-
-
 def public_key_octets(holder: Certificate | PrivateKey) -> bytes:
     """The SubjectPublicKeyInfo of a certificate or of a private key.
 
     :raises Unusable: when the certificate's key is of a kind that cannot be read.
     """
     try:
-        return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm) as error:
+        if isinstance(holder, Certificate):
+            return key_octets(holder)
+        with decoding():
+            return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except Undecodable as error:
         whose = short_name(holder) if isinstance(holder, Certificate) else "the key"
         raise Unusable(f"the public key of {whose} is damaged, or of a kind that is not known") from error
 
@@ -399,8 +406,3 @@ def certificates_to_pem(certificates: Iterable[Certificate]) -> str:
 def key_to_pem(key: PrivateKey) -> str:
     """A private key as PEM (PKCS#8, not encrypted): for the store, never for a log."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
-
-
-def first_line(error: Exception) -> str:
-    """What an exception of the certificate library says, without its address of the library's documents."""
-    return (str(error).splitlines() or [type(error).__name__])[0].partition(". See http")[0][:160]

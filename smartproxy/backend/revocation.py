@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,6 +23,7 @@ from smartproxy.backend.schema import RevocationRow
 from smartproxy.net.tls.names import point_names
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import Undecodable, decoding, extension, extensions, is_list_signed_by
 from smartproxy.policy.certificates.revocation import Covered, ListScope
 from smartproxy.policy.certificates.serials import SerialSet
 
@@ -76,11 +76,12 @@ def parse(octets: bytes, source: str) -> list[ParsedList]:
     :raises Unusable: when a list cannot be read, or is not one for all reasons of its issuer's own certificates.
     """
     try:
-        return [_parsed(crl, der, source) for crl, der in read_revocation_lists(octets, source)]
-    except (ArithmeticError, TypeError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        with decoding():
+            return [_parsed(crl, der, source) for crl, der in read_revocation_lists(octets, source)]
+    except Undecodable as error:
         # Dates, names and extensions are decoded only when they are asked for.
         raise Unusable(
-            f"{source} holds a date, a name, an entry or an extension that cannot be read: {error}"
+            f"{source} holds a date, a name, an entry or an extension that cannot be read: {error.said}"
         ) from error
 
 
@@ -303,16 +304,10 @@ def _signer(
 def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
     """Whether the key of a certificate that may sign lists (RFC 5280 section 6.3.3, step f) signed this one."""
     try:
-        if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
-            return False
-    except x509.ExtensionNotFound:
-        pass
-    except (ValueError, x509.DuplicateExtension):
+        usage = extension(certificate, x509.KeyUsage)
+    except Undecodable:
         return False
-    try:
-        return crl.is_signature_valid(certificate.public_key())  # type: ignore[arg-type]  # TypeError for other kinds
-    except (TypeError, ValueError, UnsupportedAlgorithm):
-        return False
+    return (usage is None or usage.crl_sign) and is_list_signed_by(crl, certificate)
 
 
 def _scope(crl: x509.CertificateRevocationList, issuer: str, what: str) -> ListScope:
@@ -322,11 +317,11 @@ def _scope(crl: x509.CertificateRevocationList, issuer: str, what: str) -> ListS
         some reasons, one with certificates of other CAs, or one with unknown demands.
     """
     try:
-        extensions = list(crl.extensions)
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise Unusable(f"the extensions of {what} cannot be read: {error}") from error
+        found = extensions(crl)
+    except Undecodable as error:
+        raise Unusable(f"the extensions of {what} cannot be read: {error.said}") from error
     scope = ListScope()
-    for each in extensions:
+    for each in found:
         if isinstance(each.value, x509.DeltaCRLIndicator):
             raise Unusable(f"{what} is a delta list; load the complete one")
         if isinstance(each.value, x509.IssuingDistributionPoint):
@@ -360,7 +355,5 @@ def _scope_of(point: x509.IssuingDistributionPoint, issuer: str, what: str) -> L
 
 
 def _number(crl: x509.CertificateRevocationList) -> int | None:
-    try:
-        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except x509.ExtensionNotFound:
-        return None
+    number = extension(crl, x509.CRLNumber)
+    return None if number is None else number.crl_number

@@ -26,6 +26,7 @@ from smartproxy.logs.fields import utc_of
 from smartproxy.logs.render import escape
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import Undecodable, certificate_in, decoding
 
 _TSL: Final = "{http://uri.etsi.org/02231/v2#}"
 _CA_SERVICES: Final = "/Svctype/CA/"
@@ -173,9 +174,10 @@ def _services(provider: Any) -> Iterator[ListedService]:
         for each in service.iterfind(f"{_TSL}ServiceDigitalIdentity/{_TSL}DigitalId/{_TSL}X509Certificate"):
             try:
                 der = base64.b64decode("".join((each.text or "").split()), validate=True)
-                certificate = x509.load_der_x509_certificate(der)
-                hash(certificate.subject)
-            except (binascii.Error, ValueError):
+                with decoding():
+                    certificate = certificate_in(der)
+                    hash(certificate.subject)
+            except (binascii.Error, Undecodable):
                 # One that cannot be read is proposed to nobody; the others are.
                 continue
             yield ListedService(

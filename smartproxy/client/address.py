@@ -13,8 +13,6 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 import attrs
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hyperlink import URL, URLParseError
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, succeed
@@ -28,6 +26,7 @@ from zope.interface import implementer
 
 from smartproxy.logs.named_tls import NamedTls
 from smartproxy.net.tls.context import judge_peers, new_context
+from smartproxy.policy.certificates.decoding import Undecodable, certificates_in, decoding, key_octets
 
 KEPT_MOST: Final = 4
 """Connections to the backend that are kept while no call uses them."""
@@ -108,10 +107,13 @@ class _PinnedCreator:
         self._context = new_context(server=False)
         judge_peers(self._context, self._verify, server=False)
 
-    def _verify(self, connection: SSL.Connection, x509: crypto.X509, errnum: int, depth: int, ok: int) -> bool:
+    def _verify(self, connection: SSL.Connection, certificate: crypto.X509, errnum: int, depth: int, ok: int) -> bool:
         if depth > 0:
             return True
-        spki = _public_key_hash(x509)
+        try:
+            spki = _public_key_hash(certificate)
+        except Undecodable:
+            return False
         return hmac.compare_digest(spki.encode("ascii"), self._pin.encode("ascii"))
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -119,9 +121,9 @@ class _PinnedCreator:
         return SSL.Connection(self._context, None)
 
 
-def _public_key_hash(x509: crypto.X509) -> str:
-    key = x509.to_cryptography().public_key()
-    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+def _public_key_hash(certificate: crypto.X509) -> str:
+    with decoding():
+        return sha256(key_octets(certificate.to_cryptography())).hexdigest()
 
 
 @implementer(IPolicyForHTTPS)
@@ -154,8 +156,8 @@ def _certificates(pem: str) -> list[Certificate]:
     :raises BadBackendAddress: when the bundle holds none, or one that cannot be read.
     """
     try:
-        found = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
+        found = certificates_in(pem)
+    except Undecodable:
         raise BadBackendAddress("the CA file for the backend holds no PEM certificate that can be read") from None
     return [Certificate(crypto.X509.from_cryptography(each)) for each in found]
 

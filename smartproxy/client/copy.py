@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -30,6 +29,7 @@ from twisted.python.failure import Failure
 from smartproxy.logs.emit import Events
 from smartproxy.net import files
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import Configuration, dump, parse
 from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST, LICENCE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -63,7 +63,7 @@ class Kept:
     @property
     def until(self) -> datetime:
         """The end of its use: that of its certificate, or of its age."""
-        leaf = x509.load_pem_x509_certificate(self.credential.certificate.encode("ascii"))
+        leaf = first_certificate_in(self.credential.certificate)
         oldest = self.saved + timedelta(hours=self.configuration.client.copy_hours)
         return min(leaf.not_valid_after_utc, oldest)
 

@@ -26,6 +26,7 @@ from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendU
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
 from smartproxy.tunnel.credential import ClientCredential
 
@@ -66,7 +67,7 @@ class TunnelKey:
 
 def renewal_seconds(certificate: str, present: datetime) -> float:
     """Seconds until the first certificate in this PEM is to be renewed; 0 when that time has passed."""
-    leaf = x509.load_pem_x509_certificate(certificate.encode("ascii"))
+    leaf = first_certificate_in(certificate)
     begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     at = begins + (ends - begins) * RENEW_AT
     return max(0.0, (at - present.astimezone(UTC)).total_seconds())

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
-from cryptography import x509
 from typing_extensions import override
 
 from smartproxy.logs.levels import CATEGORIES, EVERYTHING
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import FACILITIES
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import Undecodable, certificates_in
 from smartproxy.policy.limits import Limit
 from smartproxy.policy.schema import ListOf, Tagged, kind, read_object
 from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place, together
@@ -109,8 +109,8 @@ def _certificates(text: str) -> str:
     except UnicodeDecodeError:
         found = ""
     try:
-        x509.load_pem_x509_certificates(found.encode("ascii"))
-    except ValueError:
+        certificates_in(found)
+    except Undecodable:
         raise ValueError(f"{path}: holds no certificate in PEM that can be read") from None
     return found
 

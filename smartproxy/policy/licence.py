@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import attrs
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.x509 import load_pem_x509_certificate
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import first_certificate_in, public_key
 from smartproxy.policy.schema import Counts, ListOf, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
@@ -35,12 +35,12 @@ FORMAT: Final = 1
 PROXY_ID: Final = "[0-9a-f]{64}px"
 
 
-def proxy_id(public_key: bytes) -> str:
+def proxy_id(key: bytes) -> str:
     """The Proxy ID of a server: what its licence names and the client pins.
 
-    :param public_key: the DER octets of the SubjectPublicKeyInfo of its identity key.
+    :param key: the DER octets of the SubjectPublicKeyInfo of its identity key.
     """
-    return hashlib.sha256(public_key).hexdigest() + "px"
+    return hashlib.sha256(key).hexdigest() + "px"
 
 
 def is_proxy_id(text: str) -> bool:
@@ -255,10 +255,7 @@ def _authority_key(certificate: str) -> Ed25519PublicKey:
 
     :raises ValueError: if there is none that SmartProxy signs with.
     """
-    try:
-        key = load_pem_x509_certificate(certificate.encode("ascii", "replace")).public_key()
-    except UnsupportedAlgorithm as error:
-        raise ValueError("the authority's key is of a kind that is not known") from error
+    key = public_key(first_certificate_in(certificate))
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("the authority's key is not Ed25519")
     return key

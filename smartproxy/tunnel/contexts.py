@@ -25,8 +25,6 @@ from weakref import WeakKeyDictionary
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -37,10 +35,23 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
+from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
+from smartproxy.policy.certificates.decoding import (
+    Undecodable,
+    certificate_in,
+    certificates_in,
+    decoding,
+    extension,
+    first_certificate_in,
+    is_issued_by,
+    private_key_in,
+    public_key,
+    subject_values,
+)
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.credential import ClientCredential, has_key
 from smartproxy.tunnel.faults import Closing
@@ -125,7 +136,7 @@ class ServerContext:
         authority: str,
         protocols: Collection[bytes] = (CONTROL_PROTOCOL, DATA_PROTOCOL),
     ) -> None:
-        self._authority = x509.load_pem_x509_certificate(authority.encode("ascii"))
+        self._authority = first_certificate_in(authority)
         self._verdicts = _Verdicts()
         self._bonds: dict[bytes, tuple[bytes, VerifiedClient]] = {}
         self._claims: WeakKeyDictionary[SSL.Connection, bytes] = WeakKeyDictionary()
@@ -185,17 +196,18 @@ class ServerContext:
             )
         return self._client(path[0])
 
-    def recognized(self, leaf: x509.Certificate, challenge: bytes, proof: bytes) -> VerifiedClient:
+    def recognized(self, der: bytes, challenge: bytes, proof: bytes) -> VerifiedClient:
         """The client that proves a certificate to be its own on a control connection, by what its handshake agreed on.
 
+        :param der: the certificate.
         :param challenge: what :func:`~smartproxy.tunnel.credential.challenge_of` says of the connection.
         :param proof: what its :class:`~smartproxy.tunnel.credential.ClientCredential` makes of it.
         :raises PeerRefused: if the authority did not issue it, or not for a client, or if the proof is none.
+        :raises Undecodable: if it cannot be read.
         """
-        try:
-            leaf.verify_directly_issued_by(self._authority)
-        except (ValueError, TypeError, InvalidSignature):
-            raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf) from None
+        leaf = certificate_in(der)
+        if not is_issued_by(leaf, self._authority):
+            raise _refusal(Cause.CERTIFICATE_UNKNOWN_CA, leaf)
         if not has_key(leaf, challenge, proof):
             raise PeerRefused(
                 cause=Cause.TUNNEL_UNPROVED, message="the client does not have the key of the newer certificate"
@@ -215,7 +227,7 @@ class ServerContext:
             name=name,
             not_before=leaf.not_valid_before_utc,
             not_after=leaf.not_valid_after_utc,
-            subject=leaf.subject.rfc4514_string(),
+            subject=subject_text(leaf),
         )
 
     def _select_protocol(self, offered: Sequence[bytes]) -> bytes | None:
@@ -225,14 +237,15 @@ class ServerContext:
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
         """OpenSSL's question about each certificate of the path; never raises."""
         try:
-            facts = certificate.to_cryptography()
+            with decoding():
+                facts = certificate.to_cryptography()
             if error or not ok:
                 return self._verdicts.refuse(connection, _refusal(cause_of(error), facts))
             if depth == 0 and _client_name(facts) is None:
                 return self._verdicts.refuse(connection, _refusal(Cause.CERTIFICATE_WRONG_PURPOSE, facts))
             return depth <= _AUTHORITY_DEPTH
-        except Exception as bug:
-            return self._verdicts.refuse(connection, _unreadable(bug))
+        except Exception as error:
+            return self._verdicts.refuse(connection, _unreadable(error))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -255,11 +268,11 @@ class ClientContext:
         self._verdicts = _Verdicts()
         context = new_context(server=False, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=False)
-        leaf, *others = x509.load_pem_x509_certificates(credential.certificate.encode("ascii"))
+        leaf, *others = certificates_in(credential.certificate)
         context.use_certificate(leaf)
         for other in others:
             context.add_extra_chain_cert(other)
-        key = load_pem_private_key(credential.key.encode("ascii"), None)
+        key = private_key_in(credential.key)
         context.use_privatekey(key)  # type: ignore[arg-type]  # pyOpenSSL refuses kinds of keys that it cannot use
         context.set_alpn_protos([protocol])
         if bonds and has_secrets():
@@ -300,7 +313,7 @@ class ClientContext:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise PeerRefused(cause=Cause.TUNNEL_UNPROVED, message="the server showed no certificate")
-        seen = proxy_id(certificate.public_key())
+        seen = proxy_id(public_key(certificate))
         if self._verdicts.of(connection) is not None or not self._pinned(seen):
             raise self._verdicts.of(connection) or _wrong_key(seen)
         self._check_protocol(connection)
@@ -318,12 +331,14 @@ class ClientContext:
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
         """OpenSSL's questions about the path; only the server's own key counts."""
         try:
-            seen = proxy_id(certificate.to_cryptography().public_key())
+            with decoding():
+                shown = certificate.to_cryptography()
+            seen = proxy_id(public_key(shown))
             if depth == 0 and self._pinned(seen):
                 return True
             return self._verdicts.refuse(connection, _wrong_key(seen))
-        except Exception as bug:
-            return self._verdicts.refuse(connection, _unreadable(bug))
+        except Exception as error:
+            return self._verdicts.refuse(connection, _unreadable(error))
 
     def _pinned(self, seen: str) -> bool:
         octets = seen.encode("ascii")
@@ -333,12 +348,9 @@ class ClientContext:
 
 def _client_name(leaf: x509.Certificate) -> str | None:
     """The name in a certificate for tunnel clients; ``None`` if it is for anything else."""
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return None
-    names = [attribute.value for attribute in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage or len(names) != 1:
+    usage = extension(leaf, x509.ExtendedKeyUsage)
+    names = subject_values(leaf, NameOID.COMMON_NAME)
+    if usage is None or ExtendedKeyUsageOID.CLIENT_AUTH not in usage or len(names) != 1:
         return None
     (name,) = names
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= limits.NAME_CHARACTERS_MOST:
@@ -350,8 +362,8 @@ def _refusal(cause: Cause, certificate: x509.Certificate) -> PeerRefused:
     return PeerRefused(
         cause=cause,
         advice=_ADVICE.get(cause, "the client needs a tunnel certificate of the authority that signed the licence"),
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
+        subject=subject_text(certificate),
+        issuer=issuer_text(certificate),
         not_after=certificate.not_valid_after_utc,
     )
 
@@ -372,10 +384,9 @@ def _wrong_key(seen: str) -> PeerRefused:
     )
 
 
-def _unreadable(bug: Exception) -> PeerRefused:
-    return PeerRefused(
-        cause=Cause.CERTIFICATE_UNREADABLE, message=f"the peer's certificate cannot be read ({type(bug).__name__})"
-    )
+def _unreadable(error: Exception) -> PeerRefused:
+    kind = error.kind if isinstance(error, Undecodable) else type(error).__name__
+    return PeerRefused(cause=Cause.CERTIFICATE_UNREADABLE, message=f"the peer's certificate cannot be read ({kind})")
 
 
 def closing_of(reason: Failure) -> Closing:

@@ -11,8 +11,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+
+from smartproxy.policy.certificates.decoding import first_certificate_in, private_key_in, public_key
 
 _CHALLENGE_OCTETS: Final = 32
 _RENEWAL: Final = b"SmartProxy renewed tunnel certificate "
@@ -28,14 +30,14 @@ class ClientCredential:
     @property
     def der(self) -> bytes:
         """The client's own certificate."""
-        return x509.load_pem_x509_certificate(self.certificate.encode("ascii")).public_bytes(Encoding.DER)
+        return first_certificate_in(self.certificate).public_bytes(Encoding.DER)
 
     def proof(self, challenge: bytes) -> bytes:
         """Prove on a control connection, by its challenge, that the key of this certificate is ours.
 
         :raises ValueError: if the key is not of the kind that tunnel certificates have.
         """
-        key = load_pem_private_key(self.key.encode("ascii"), None)
+        key = private_key_in(self.key)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError("the key of a tunnel certificate is one of an elliptic curve")
         return key.sign(_RENEWAL + challenge, ec.ECDSA(SHA256()))
@@ -47,8 +49,11 @@ def challenge_of(control: SSL.Connection) -> bytes:
 
 
 def has_key(leaf: x509.Certificate, challenge: bytes, proof: bytes) -> bool:
-    """Whether a proof was made with the key of a certificate, by this challenge."""
-    key = leaf.public_key()
+    """Whether a proof was made with the key of a certificate, by this challenge.
+
+    :raises Undecodable: if the key cannot be read.
+    """
+    key = public_key(leaf)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         return False
     try:

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
 from smartproxy.net.files import PRIVATE, drafted, settle
 from smartproxy.policy import licence
+from smartproxy.policy.certificates.decoding import Undecodable, private_key_in
 
 _OTHERS = 0o077
 _FILE_OCTETS_MOST = 16 * 1024
@@ -107,8 +107,8 @@ def _load(path: Path) -> Identity:
             )
         octets = file.read(_FILE_OCTETS_MOST)
     try:
-        key = load_pem_private_key(octets, None)
-    except (ValueError, TypeError) as error:
+        key = private_key_in(octets)
+    except Undecodable as error:
         raise _foreign(path, "the file holds no unprotected private key in PEM") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _foreign(path, "the key is not ECDSA on P-256")

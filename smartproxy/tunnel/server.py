@@ -9,7 +9,6 @@ licence's authority certificate.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from cryptography import x509
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
@@ -19,6 +18,7 @@ from smartproxy.logs.carrier import BatchFailed, Carrier, Document, is_urgent
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import Undecodable
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
@@ -259,8 +259,8 @@ class ServerTunnel:
     def _recognize(self, certificate: bytes, challenge: bytes, proof: bytes) -> VerifiedClient:
         """The client that a certificate is for, judged as one that is shown in a handshake."""
         try:
-            client = self.context.recognized(x509.load_der_x509_certificate(certificate), challenge, proof)
-        except (ValueError, PeerRefused) as error:
+            client = self.context.recognized(certificate, challenge, proof)
+        except (Undecodable, PeerRefused) as error:
             raise Violation(Cause.TUNNEL_UNPROVED, str(error)) from None
         if not self._withdrawn(client):
             return client

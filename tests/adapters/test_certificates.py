@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from OpenSSL import SSL
@@ -20,6 +21,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, VerifyError
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, Purpose, RevocationMode, Rule, SanRule, SubjectRule
+from smartproxy.testing import forging
 from smartproxy.testing.forging import below, monstrous, rsa_signer
 from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCa, TestCredential, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
@@ -39,6 +41,7 @@ from tests.adapters.acme import (
     tampered,
 )
 from tests.adapters.tls_peers import Forged, call
+from tests.unit.odd_files import named_in_bits
 
 
 class RefusedTests(SynchronousTestCase):
@@ -325,6 +328,16 @@ class UnreadableTests(SynchronousTestCase):
         twice = Forged.of(ALONE, key_identifier, constraints)
         made = call(configuration(acme(CertificatePin(sha256=twice.sha256))), twice, TlsVersion.TLS_1_3)
         self.assertEqual(made.rig.journal.the("certificate.accepted")["partner"], "ACME")
+
+    def test_name_in_an_extension(self) -> None:
+        """A name in an extension that is no text at all hides neither a purpose nor a pin."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.DirectoryName(forging.name("somewhere"))])
+        about = forging.name("acme")
+        made = forging.certificate(about, about, key.public_key(), signer=key, extensions=[names])
+        odd = Forged(key, named_in_bits(made, "somewhere"))
+        called = call(configuration(acme(CertificatePin(sha256=odd.sha256))), odd, TlsVersion.TLS_1_3)
+        self.assertEqual(called.rig.journal.the("certificate.accepted")["partner"], "ACME")
 
     def test_intermediate(self) -> None:
         """A certificate further up that cannot be read."""

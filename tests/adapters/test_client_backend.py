@@ -44,6 +44,8 @@ from smartproxy.client.backend import (
 )
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
+from tests.adapters.tls_peers import Forged, Shown
+from tests.unit.odd_files import block, of_no_version
 
 
 class Answering(Resource):
@@ -260,7 +262,7 @@ class BackendProofs(SynchronousTestCase):
         self.authority = TestCa.root("site")
         self.shown = self.authority.issue("backend.example", sans=["DNS:backend.example"], purposes=[SERVER_AUTH])
 
-    def shakes(self, shown: TestCredential, **proof: str) -> bool:
+    def shakes(self, shown: Shown, **proof: str) -> bool:
         """Whether a client with this proof speaks to a backend that shows this certificate."""
         agent: Any = backend_http(Clock(), BackendAddress(url="https://backend.example", **proof))._agent
         policy = agent._endpointFactory._policyForHTTPS
@@ -284,6 +286,13 @@ class BackendProofs(SynchronousTestCase):
         other = self.authority.issue("backend.example", sans=["DNS:backend.example"], purposes=[SERVER_AUTH])
         self.assertTrue(self.shakes(self.shown, pin=self.pin(self.shown)))
         self.assertFalse(self.shakes(other, pin=self.pin(self.shown)))
+
+    def test_unreadable(self) -> None:
+        """A backend that shows what cannot be read is not spoken to; a CA file with such a certificate is refused."""
+        odd = of_no_version(self.shown.certificate)
+        self.assertFalse(self.shakes(Forged(self.shown.key, odd), pin=self.pin(self.shown)))
+        bundle = block("CERTIFICATE", odd).decode()
+        self.assertRaises(BadBackendAddress, BackendAddress, url="https://backend.example", authority=bundle)
 
     def test_authority(self) -> None:
         """A backend from the CA file with the right name is spoken to; another name, none, or another CA is not."""

@@ -16,11 +16,15 @@ from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import RevocationMode, ServerIdentity, SubjectRule, TrustedCa
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.policy.values import blocks
 from smartproxy.server.generation import PartnerContexts
 from smartproxy.testing import pki
 from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
 from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13, versions_asked
+from tests.unit.odd_files import block, of_no_version, of_no_year
 from tests.unit.playbook import PARTNER_SSID
+
+P256 = bytes.fromhex("06082a8648ce3d030107")
 
 
 def now() -> datetime:
@@ -229,6 +233,27 @@ class Identities(SynchronousTestCase):
         caller, _ = rig.call(tls)
         self.assertEqual(caller.received, b"")
         self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.missing")
+
+    def test_unreadable(self) -> None:
+        """A certificate of ours or of a CA that cannot be read is told by its place, whatever is wrong with it."""
+        good = identity_entry(pki.self_signed("ours"))
+        shown = pki.self_signed("ours").certificate
+        for odd in (of_no_version(shown), of_no_year(shown)):
+            pem = block("CERTIFICATE", odd).decode()
+            ours = ServerConfiguration(identities=(attrs.evolve(good, certificate=pem),))
+            of_a_ca = ServerConfiguration(identities=(good,), cas=(TrustedCa(name="x", certificates=pem),))
+            for entry, where in ((ours, "server.identities[0].certificate"), (of_a_ca, "server.cas[0].certificates")):
+                refused = self.assertRaises(CertificateUnusable, PartnerContexts, entry, now)
+                self.assertEqual(refused.where, where)
+
+    def test_key_of_an_unknown_kind(self) -> None:
+        """A private key on a curve that nobody knows is told as one."""
+        good = identity_entry(pki.self_signed("ours"))
+        (der,) = blocks(good.key, "PRIVATE KEY")
+        odd = block("PRIVATE KEY", der.replace(P256, P256[:-1] + b"\x7f")).decode()
+        entry = ServerConfiguration(identities=(attrs.evolve(good, key=odd),))
+        refused = self.assertRaises(CertificateUnusable, PartnerContexts, entry, now)
+        self.assertEqual(refused.where, "server.identities[0].key")
 
     def test_intermediates_are_shown(self) -> None:
         """The chain goes to the peer as it stands in the configuration."""

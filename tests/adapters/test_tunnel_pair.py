@@ -47,6 +47,7 @@ from tests.adapters.tunnel_kit import (
     inner,
     pair,
 )
+from tests.unit.odd_files import named_in_bits, of_no_version, of_no_year
 
 STORE, ANOTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -826,6 +827,18 @@ class CertificateLifeTests(SynchronousTestCase):
             self.client.control.renewed(certificate, proof).addErrback(lambda failure: None)
             self.network.settle()
             self.assertIs(known, control.client)
+            self.assertIsNotNone(control.lost)
+            self.network.advance(5)
+        self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))
+
+    def test_renewed_with_what_cannot_be_read(self) -> None:
+        """So does a certificate of no version, of no date, or with names that are no text: it is no fault of ours."""
+        shown = authority().issue("inner-1", purposes=[CLIENT_AUTH]).certificate
+        odd = (of_no_version(shown), of_no_year(shown), named_in_bits(shown, "inner-1"))
+        for certificate in odd:
+            control = self.server.control
+            self.client.control.renewed(certificate, bytes(8)).addErrback(lambda failure: None)
+            self.network.settle()
             self.assertIsNotNone(control.lost)
             self.network.advance(5)
         self.assertEqual([Cause.TUNNEL_UNPROVED.value] * 3, self.server.events.causes("tunnel.violation"))

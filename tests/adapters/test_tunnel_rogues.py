@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, load_certificate
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.amp import AmpBox
@@ -44,6 +45,7 @@ from tests.adapters.tunnel_kit import (
     pair,
 )
 from tests.source import modules, outermost_name
+from tests.unit.odd_files import named_in_bits
 
 DAY = timedelta(days=1)
 
@@ -582,6 +584,19 @@ class ProofTests(SynchronousTestCase):
             refusal = context.refusal(connection)
             assert refusal is not None
             self.assertEqual(refusal.cause, Cause.CERTIFICATE_UNREADABLE)
+
+    def test_names_that_are_no_text(self) -> None:
+        """A certificate whose names are no text is refused for what is wrong with it, and they are shown."""
+        server = ServerContext(identity(), authority().certificate_pem.decode("ascii"))
+        odd = named_in_bits(TestCa.root("CA").issue("inner-1").certificate, "inner-1")
+        refusal = self.assertRaises(PeerRefused, server.recognized, odd, b"", b"")
+        self.assertEqual(refusal.cause, Cause.CERTIFICATE_UNKNOWN_CA)
+        self.assertIn("nner-1", refusal.subject or "")
+        connection = server.serverConnectionForTLS(TLSMemoryBIOProtocol(None, None))
+        self.assertFalse(server._judge(connection, load_certificate(FILETYPE_ASN1, odd), 20, 0, 0))
+        refused = server.refusal(connection)
+        assert refused is not None
+        self.assertEqual(refused.cause, Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_names_of_clients(self) -> None:
         """A client's certificate has exactly one name, printable and of some length."""

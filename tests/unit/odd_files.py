@@ -65,6 +65,24 @@ def der_of(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
 
+def of_no_version(certificate: x509.Certificate) -> bytes:
+    """A certificate in DER whose version of X.509 does not exist."""
+    return der_of(certificate).replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"), 1)
+
+
+def of_no_year(certificate: x509.Certificate) -> bytes:
+    """A certificate in DER that is of as many octets and begins in the year 0."""
+    begins = certificate.not_valid_before_utc.strftime("%y%m%d%H%M%SZ").encode()
+    return der_of(certificate).replace(b"\x17\x0d" + begins, b"\x18\x0d0000" + begins[2:11], 1)
+
+
+def named_in_bits(certificate: x509.Certificate, name: str) -> bytes:
+    """A certificate in DER with a name of it written as a string of bits wherever it was one of text."""
+    text = name.encode()
+    old, new = (bytes((tag, len(text))) for tag in (0x0C, 0x03))
+    return der_of(certificate).replace(old + text, new + b"\x00" + text[1:])
+
+
 def p7(*certificates: x509.Certificate) -> bytes:
     """Certificates as PKCS#7 in DER."""
     return pkcs7.serialize_certificates(list(certificates), Encoding.DER)

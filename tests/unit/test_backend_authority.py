@@ -13,6 +13,7 @@ from smartproxy.backend.certificates import key_pin, key_to_pem
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.policy.configuration import Configuration, parse
 from smartproxy.policy.licence import read
+from tests.unit.odd_files import block
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
 YEAR = timedelta(days=365)
@@ -146,6 +147,13 @@ class TunnelCertificates(SiteCase):
         """What is no request is refused."""
         for text in ("", "x", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "ü"):
             self.assertIn("cannot be read", str(self.assertRaises(Unusable, self.issue, text)))
+
+    def test_no_version(self) -> None:
+        """A request of a version that does not exist is refused like any other that cannot be read."""
+        good = x509.load_pem_x509_csr(request(ec.generate_private_key(ec.SECP256R1())).encode())
+        odd = good.public_bytes(Encoding.DER).replace(b"\x02\x01\x00", b"\x02\x01\x07", 1)
+        text = block("CERTIFICATE REQUEST", odd).decode()
+        self.assertIn("cannot be read", str(self.assertRaises(Unusable, self.issue, text)))
 
     def test_not_its_own_key(self) -> None:
         """A request that its own key did not sign proves nothing and is refused."""

@@ -42,7 +42,7 @@ from smartproxy.testing.pki import TestCa
 from smartproxy.tunnel.licence import load
 from tests.databases import Database
 from tests.unit.commands import CommandCase
-from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_of, p7
+from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_of, of_no_version, of_no_year, p7
 from tests.unit.test_licence import NOW, PROXY_ID
 
 EDGE = b"-----BEGIN CERTIFICATE-----\n"
@@ -128,6 +128,8 @@ class CertificateFiles(SynchronousTestCase):
             (good + block("PKCS7", b"nothing"), "block 2 (PKCS7)"),
             (good + good[:-40], "cut or broken"),
             (good + b"-----BEGIN CERTIFICATE-----\n?!\n-----END CERTIFICATE-----\n", "number 2"),
+            (good + block("CERTIFICATE", of_no_version(THREE[0])), "block 2 (CERTIFICATE)"),
+            (good + block("CERTIFICATE", of_no_year(THREE[0])), "block 2 (CERTIFICATE)"),
             (LEAF.key_pem, "there is no certificate"),
             (ROOT.crl(), "there is no certificate"),
             (b"", "no readable certificate"),

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import attrs
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from smartproxy.policy.licence import Licence, LicenceRefused, WithdrawnClient, 
 from smartproxy.policy.values import blocks
 from smartproxy.testing.pki import KeyKind, TestCa, make_key
 from tests.unit.documents import pem
+from tests.unit.odd_files import of_no_version
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -225,7 +227,8 @@ class ReadTests(LicenceTestCase):
         another = TestCa.root("elliptic").certificate_pem.decode()
         (der,) = blocks(SITE.certificate, "CERTIFICATE")
         unheard_of = pem("CERTIFICATE", der.replace(ED25519, ED25519[:-1] + b"\x7f"))
-        for certificate in (pem("CERTIFICATE", b"no certificate"), another, unheard_of):
+        no_version = pem("CERTIFICATE", of_no_version(x509.load_pem_x509_certificate(SITE.certificate.encode())))
+        for certificate in (pem("CERTIFICATE", b"no certificate"), another, unheard_of, no_version):
             document = json.loads(SITE.text())
             document["licence"]["authority_certificate"] = certificate
             self.assertRefused(

@@ -1,6 +1,7 @@
 """Trust lists: what is read, what is refused, and what becomes of it."""
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from tests.adapters.api_site import AtOnce
 from tests.unit.commands import CommandCase
+from tests.unit.odd_files import der_of, named_in_bits, of_no_version, of_no_year
 from tests.unit.sites import SiteCase
 from tests.unit.trust_list_files import GRANTED, NOW, WITHDRAWN, service, signed, unsigned
 
@@ -62,6 +64,17 @@ class Reading(SynchronousTestCase):
         self.assertEqual((first.provider, first.status, first.is_good), ("Odette", "granted", True))
         self.assertEqual((first.certificate, first.addresses), (FIRST.credential.certificate, (PUBLISHED,)))
         self.assertEqual((second.status, second.is_good), ("withdrawn", False))
+
+    def test_odd_certificates(self) -> None:
+        """A certificate that cannot be read, in whatever way, is left out; those beside it are read."""
+        good, certificate = service(FIRST), FIRST.credential.certificate
+        for odd in (of_no_version(certificate), of_no_year(certificate), named_in_bits(certificate, "First"), b"x"):
+            other = good.replace(b64encode(der_of(certificate)).decode(), b64encode(odd).decode())
+            self.assertNotEqual(other, good)
+            found = self.parse(listing(other, good, service(SECOND)))
+            self.assertEqual(
+                [each.certificate for each in found.services], [certificate, SECOND.credential.certificate]
+            )
 
     def test_one_of_several_signers(self) -> None:
         """One of the pinned certificates is enough; the one that the list itself brings is not."""

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.licence import is_proxy_id
 from smartproxy.tunnel.identity import IdentityUnusable, load_or_make
+from tests.unit.odd_files import block
 
 
 class IdentityTests(SynchronousTestCase):
@@ -94,7 +95,14 @@ class IdentityTests(SynchronousTestCase):
 
     def test_no_key(self) -> None:
         """Octets that are no key are refused and stay as they are."""
-        for octets in (b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"):
+        good = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        unknown_curve = good.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f"))
+        for octets in (
+            b"",
+            b"nonsense",
+            b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            block("PRIVATE KEY", unknown_curve),
+        ):
             self.put(octets)
             self.refused()
             self.assertEqual(self.path.read_bytes(), octets)

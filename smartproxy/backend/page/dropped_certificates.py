@@ -20,6 +20,7 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.operations.partner_views import PartnerCertificate
+from smartproxy.policy.certificates.decoding import Undecodable, public_key, subject_values
 
 _AHEAD_MOST = timedelta(days=3 * 365)
 _BEFORE = timedelta(days=60)
@@ -77,14 +78,14 @@ def facts_in(octets: bytes, source: str) -> DroppedCertificate:
     """
     found = read_certificates(octets, source)
     # A chain is common: the holder's own comes first, and no other certificate there is issued by it.
-    if len(found) > 1 and any(each.issuer == found[0].subject for each in found[1:]):
+    if len(found) > 1 and any(issuer_text(each) == subject_text(found[0]) for each in found[1:]):
         raise Unusable(f"{source} holds a chain that does not begin with the partner's certificate; give that alone")
     return facts_of(found[0])
 
 
 def facts_of(certificate: x509.Certificate) -> DroppedCertificate:
     """What stands in a certificate."""
-    ids = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    ids = _odette_ids(certificate)
     return DroppedCertificate(
         pem=certificates_to_pem([certificate]),
         subject=subject_text(certificate),
@@ -94,7 +95,7 @@ def facts_of(certificate: x509.Certificate) -> DroppedCertificate:
         not_after=certificate.not_valid_after_utc,
         sha256=certificate_pin(certificate),
         key=_key(certificate),
-        odette_id=str(ids[0].value) if ids else None,
+        odette_id=str(ids[0]) if ids else None,
     )
 
 
@@ -147,8 +148,19 @@ def time_line(items: Sequence[InUse], now: datetime) -> TimeLine | None:
     return TimeLine(bars=bars, today=place(now), years=years)
 
 
+def _odette_ids(certificate: x509.Certificate) -> list[str | bytes]:
+    try:
+        return subject_values(certificate, NameOID.SERIAL_NUMBER)
+    except Undecodable:
+        return []
+
+
 def _key(certificate: x509.Certificate) -> str:
-    match certificate.public_key():
+    try:
+        found = public_key(certificate)
+    except Undecodable:
+        return "unknown"
+    match found:
         case rsa.RSAPublicKey() as key:
             return f"RSA {key.key_size}"
         case ec.EllipticCurvePublicKey() as key:

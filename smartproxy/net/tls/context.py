@@ -16,10 +16,10 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from smartproxy.net.tls.openssl import GetPath, choose_errors
+from smartproxy.policy.certificates.decoding import Undecodable, certificates_in, private_key_in
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and authenticated encryption; all suites of TLS 1.3 have both."""
@@ -118,10 +118,10 @@ def load_certificates(pem: str, where: str) -> list[x509.Certificate]:
     :raises CertificateUnusable: if they cannot be read, by OpenSSL too, which is stricter about texts in names.
     """
     try:
-        found = x509.load_pem_x509_certificates(pem.encode())
+        found = certificates_in(pem)
         for each in found:
             crypto.X509.from_cryptography(each)
-    except (ValueError, crypto.Error):
+    except (Undecodable, crypto.Error):
         raise CertificateUnusable(where, "is not a certificate that can be read") from None
     return found
 
@@ -137,9 +137,9 @@ def show_identity(context: SSL.Context, certificate: str, key: str, where: str) 
     """
     chain = load_certificates(certificate, f"{where}.certificate")
     try:
-        private = serialization.load_pem_private_key(key.encode(), None)
+        private = private_key_in(key)
         context.use_privatekey(private)  # type: ignore[arg-type]  # a key of another kind raises TypeError
-    except (ValueError, TypeError, SSL.Error):
+    except (Undecodable, TypeError, SSL.Error):
         # What was raised is not chained: it could quote the key.
         raise CertificateUnusable(f"{where}.key", "is not a private key that TLS can use") from None
     try:

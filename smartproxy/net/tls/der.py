@@ -12,6 +12,8 @@ from typing import Final
 
 from cryptography import x509
 
+from smartproxy.policy.certificates.decoding import certificate_in
+
 EXTENSIONS_MOST: Final = 64
 """Extensions of a certificate that are looked at one by one."""
 _SEQUENCE: Final = 0x30
@@ -81,7 +83,7 @@ def extensions_alone(certificate: x509.Certificate) -> Iterator[tuple[str, x509.
         _, number = next(values(extension))
         alone = value(_EXTENSIONS, value(_SEQUENCE, value(tag, extension)))
         octets = value(_SEQUENCE, value(_SEQUENCE, kept + alone) + after)
-        yield dotted(number), x509.load_der_x509_certificate(octets)
+        yield dotted(number), certificate_in(octets)
 
 
 def _algorithm(fields: list[tuple[int, bytes]]) -> bytes:

@@ -3,13 +3,12 @@
 Reads certificates, and no key. What cannot be read is left out: it is refused where it is used.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from smartproxy.net.tls.context import CertificateUnusable, load_certificates
+from smartproxy.net.tls.facts import key_sha256
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.health import Expiry
 from smartproxy.policy.partners import RevocationMode, TrustedCa
@@ -26,7 +25,7 @@ def expiries(server: ServerConfiguration) -> Iterator[Expiry]:
     issuers: dict[str, TrustedCa] = {}
     for ca in server.cas:
         for certificate in _certificates(ca.certificates):
-            issuers[_key_sha256(certificate)] = ca
+            issuers[key_sha256(certificate)] = ca
             yield Expiry(f"a certificate of the CA {ca.name}", certificate.not_valid_after_utc)
     for listed in server.revocation:
         issuer = issuers.get(listed.issuer_key_sha256)
@@ -41,8 +40,3 @@ def _certificates(pem: str) -> list[x509.Certificate]:
         return load_certificates(pem, "")
     except CertificateUnusable:
         return []
-
-
-def _key_sha256(certificate: x509.Certificate) -> str:
-    octets = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(octets).hexdigest()

@@ -14,8 +14,7 @@ from typing import Final, TypeVar
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
@@ -25,20 +24,20 @@ from smartproxy.net.tls.names import issuer_text, point_names, subject_text
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal, refusal
+from smartproxy.policy.certificates.decoding import (
+    Undecodable,
+    decoding,
+    extensions,
+    key_octets,
+    public_key,
+    signature_hash,
+    subject_values,
+)
 from smartproxy.policy.certificates.facts import CertificateFacts
 from smartproxy.policy.certificates.judge import EXTENDED_KEY_USAGE
 from smartproxy.policy.values import sha256
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-_UNREADABLE = (
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-"""What cryptography raises for octets that OpenSSL let pass and it cannot read."""
 
 _CURVES: Final[dict[type[ec.EllipticCurve], int]] = {
     ec.SECP256R1: 80,
@@ -82,11 +81,16 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
     """Read a certificate.
 
     :param issuer: the certificate above it in the path, if there is one.
-    :raises ValueError: if not even its names and dates can be read.
+    :raises Undecodable: if not even its names and dates can be read.
     """
+    with decoding():
+        return _facts(certificate, issuer)
+
+
+def _facts(certificate: x509.Certificate, issuer: x509.Certificate | None) -> CertificateFacts:
     key_type, key_bits = _key(certificate)
-    extensions = _Extensions.of(certificate)
-    constraints = extensions.get(x509.BasicConstraints)
+    found = _Extensions.of(certificate)
+    constraints = found.get(x509.BasicConstraints)
     return CertificateFacts(
         subject=subject_text(certificate),
         issuer=issuer_text(certificate),
@@ -94,18 +98,18 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         sha256=sha256(certificate.public_bytes(serialization.Encoding.DER)),
-        key_sha256=_key_sha256(certificate),
-        issuer_key_sha256=None if issuer is None else _key_sha256(issuer),
+        key_sha256=key_sha256(certificate),
+        issuer_key_sha256=None if issuer is None else key_sha256(issuer),
         key_type=key_type,
         key_bits=key_bits,
         signature_hash=_signature_hash(certificate),
-        extended_key_usage=_extended_key_usage(extensions),
+        extended_key_usage=_extended_key_usage(found),
         subject_serial_number=_subject_serial_number(certificate),
-        sans=_sans(extensions),
+        sans=_sans(found),
         is_authority=constraints is not None and constraints.ca,
-        crl_urls=_crl_urls(extensions),
-        crl_points=_crl_points(extensions, issuer_text(certificate)),
-        unreadable=extensions.unreadable,
+        crl_urls=_crl_urls(found),
+        crl_points=_crl_points(found, issuer_text(certificate)),
+        unreadable=found.unreadable,
     )
 
 
@@ -119,7 +123,7 @@ def path_facts(path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
     for depth, (certificate, issuer) in enumerate(zip(path, issuers, strict=True)):
         try:
             facts.append(certificate_facts(certificate, issuer))
-        except _UNREADABLE as error:
+        except Undecodable as error:
             raise _unreadable(depth, error) from None
     return tuple(facts)
 
@@ -144,8 +148,8 @@ def check_cost(certificate: x509.Certificate, depth: int) -> int:
 def _cost(certificate: x509.Certificate) -> int | str:
     """About how many microseconds a check with this certificate's key takes; else what is needed instead of the key."""
     try:
-        key = certificate.public_key()
-    except _UNREADABLE:
+        key = public_key(certificate)
+    except Undecodable:
         return "a key that can be read"
     match key:
         case rsa.RSAPublicKey():
@@ -183,7 +187,7 @@ def check_costs(path: list[x509.Certificate]) -> None:
 def _expensive(certificate: x509.Certificate, depth: int, needed: str) -> CertificateRefusal:
     try:
         facts = certificate_facts(certificate)
-    except _UNREADABLE as error:
+    except Undecodable as error:
         return _unreadable(depth, error)
     return refusal(
         Cause.CERTIFICATE_EXPENSIVE_KEY,
@@ -202,14 +206,14 @@ def certificate_of(shown: crypto.X509, depth: int) -> x509.Certificate:
     :raises CertificateRefusal: if it cannot be read.
     """
     try:
-        return shown.to_cryptography()
-    except _UNREADABLE as error:
+        with decoding():
+            return shown.to_cryptography()
+    except Undecodable as error:
         raise _unreadable(depth, error) from None
 
 
-def _unreadable(depth: int, error: Exception) -> CertificateRefusal:
-    # The error's message may quote the certificate; its class says enough.
-    return CertificateRefusal(cause=Cause.CERTIFICATE_UNREADABLE, depth=depth, detail={"error": type(error).__name__})
+def _unreadable(depth: int, error: Undecodable) -> CertificateRefusal:
+    return CertificateRefusal(cause=Cause.CERTIFICATE_UNREADABLE, depth=depth, detail={"error": error.kind})
 
 
 @attrs.frozen
@@ -226,8 +230,8 @@ class _Extensions:
     @classmethod
     def of(cls, certificate: x509.Certificate) -> "_Extensions":
         try:
-            return cls({type(each.value): each.value for each in certificate.extensions})
-        except _UNREADABLE:
+            return cls({type(each.value): each.value for each in extensions(certificate)})
+        except Undecodable:
             pass
         found: dict[type[x509.ExtensionType], x509.ExtensionType] = {}
         unreadable: dict[str, None] = {}
@@ -237,8 +241,8 @@ class _Extensions:
                 twice = number in seen
                 seen.add(number)
                 try:
-                    (extension,) = alone.extensions
-                except _UNREADABLE:
+                    (extension,) = extensions(alone)
+                except Undecodable:
                     unreadable[_NAMED.get(number, number)] = None
                     continue
                 if twice:
@@ -257,18 +261,18 @@ class _Extensions:
         return value if isinstance(value, kind) else None
 
 
-def _extended_key_usage(extensions: _Extensions) -> frozenset[str] | None:
+def _extended_key_usage(found: _Extensions) -> frozenset[str] | None:
     """The purposes; none at all if they cannot be read, which is not the same as having no such extension."""
-    purposes = extensions.get(x509.ExtendedKeyUsage)
+    purposes = found.get(x509.ExtendedKeyUsage)
     if purposes is not None:
         return frozenset(purpose.dotted_string for purpose in purposes)
-    return frozenset() if EXTENDED_KEY_USAGE in extensions.unreadable else None
+    return frozenset() if EXTENDED_KEY_USAGE in found.unreadable else None
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int]:
     try:
-        key = certificate.public_key()
-    except _UNREADABLE:
+        key = public_key(certificate)
+    except Undecodable:
         return "unknown", 0
     match key:
         case rsa.RSAPublicKey():
@@ -282,19 +286,18 @@ def _key(certificate: x509.Certificate) -> tuple[str, int]:
     return type(key).__name__.removesuffix("PublicKey"), 0
 
 
-def _key_sha256(certificate: x509.Certificate) -> str:
+def key_sha256(certificate: x509.Certificate) -> str:
     """The SHA-256 of the SubjectPublicKeyInfo as it stands in the certificate; empty if the key cannot be read."""
     try:
-        key = certificate.public_key()
-    except _UNREADABLE:
+        return sha256(key_octets(certificate))
+    except Undecodable:
         return ""
-    return sha256(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
 
 
 def _signature_hash(certificate: x509.Certificate) -> str | None:
     try:
-        algorithm: hashes.HashAlgorithm | None = certificate.signature_hash_algorithm
-    except _UNREADABLE:
+        algorithm = signature_hash(certificate)
+    except Undecodable:
         return "unknown"
     return None if algorithm is None else algorithm.name
 
@@ -302,22 +305,22 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
 def _subject_serial_number(certificate: x509.Certificate) -> str | None:
     """The subject's serialNumber, if it has exactly one: two contradict each other."""
     try:
-        values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
-    except (ValueError, TypeError):
+        values = subject_values(certificate, NameOID.SERIAL_NUMBER)
+    except Undecodable:
         # cryptography reads no attribute of a name that it cannot read as a whole.
         return None
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
-def _sans(extensions: _Extensions) -> tuple[str, ...]:
-    names = extensions.get(x509.SubjectAlternativeName)
+def _sans(found: _Extensions) -> tuple[str, ...]:
+    names = found.get(x509.SubjectAlternativeName)
     if names is None:
         return ()
     return tuple(f"{_SAN_KINDS[type(name)]}:{name.value}" for name in names if type(name) in _SAN_KINDS)
 
 
-def _crl_urls(extensions: _Extensions) -> tuple[str, ...]:
-    points = extensions.get(x509.CRLDistributionPoints)
+def _crl_urls(found: _Extensions) -> tuple[str, ...]:
+    points = found.get(x509.CRLDistributionPoints)
     if points is None:
         return ()
     return tuple(
@@ -328,12 +331,12 @@ def _crl_urls(extensions: _Extensions) -> tuple[str, ...]:
     )
 
 
-def _crl_points(extensions: _Extensions, issuer: str) -> tuple[str, ...]:
+def _crl_points(found: _Extensions, issuer: str) -> tuple[str, ...]:
     """The names of the distribution points where the issuer's own lists for all reasons are."""
     return tuple(
         dict.fromkeys(
             name
-            for point in extensions.get(x509.CRLDistributionPoints) or ()
+            for point in found.get(x509.CRLDistributionPoints) or ()
             if point.reasons is None and point.crl_issuer is None
             for name in point_names(point.full_name, point.relative_name, issuer)
         )

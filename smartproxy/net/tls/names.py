@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from smartproxy.net.tls.der import dotted, values
+from smartproxy.policy.certificates.decoding import Undecodable, decoding
 
 _INTEGER: Final = 0x02
 _VERSION: Final = 0xA0
@@ -41,16 +42,18 @@ _OTHERS: Final = {
 def subject_text(certificate: x509.Certificate) -> str:
     """The subject of a certificate."""
     try:
-        return _text(certificate.subject)
-    except (ValueError, TypeError):
+        with decoding():
+            return _text(certificate.subject)
+    except Undecodable:
         return _raw(certificate.tbs_certificate_bytes, 2)
 
 
 def issuer_text(holder: x509.Certificate | x509.CertificateRevocationList) -> str:
     """The issuer of a certificate or of a revocation list."""
     try:
-        return _text(holder.issuer)
-    except (ValueError, TypeError):
+        with decoding():
+            return _text(holder.issuer)
+    except Undecodable:
         if isinstance(holder, x509.Certificate):
             return _raw(holder.tbs_certificate_bytes, 0)
         return _raw(holder.tbs_certlist_bytes, 0)
@@ -65,7 +68,8 @@ def point_names(
     :param issuer: that name.
     """
     if relative is not None:
-        below = relative.rfc4514_string(_OVERRIDES)
+        with decoding():
+            below = relative.rfc4514_string(_OVERRIDES)
         return (f"DIR:{printable(below)},{issuer}",)
     names = []
     for each in full or ():
@@ -104,7 +108,8 @@ _OVERRIDES: Final = {NameOID.SERIAL_NUMBER: "serialNumber"}
 
 
 def _text(name: x509.Name) -> str:
-    return printable(name.rfc4514_string(attr_name_overrides=_OVERRIDES))
+    with decoding():
+        return printable(name.rfc4514_string(attr_name_overrides=_OVERRIDES))
 
 
 def _raw(signed: bytes, skipped: int) -> str:

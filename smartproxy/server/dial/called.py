@@ -27,6 +27,7 @@ from smartproxy.net.tls.context import (
     trust,
 )
 from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
+from smartproxy.policy.certificates.decoding import Undecodable, decoding
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match, judge_called
 from smartproxy.policy.configuration import ServerConfiguration
@@ -58,10 +59,11 @@ class CalledVerifier(Verifier):
 
 def bears(certificate: x509.Certificate, name: str) -> bool:
     """Whether a certificate bears a host's name or address among its alternative names."""
-    verify = verify_certificate_ip_address if is_address(name) else verify_certificate_hostname
     try:
-        verify(certificate, name)
-    except (VerificationError, CertificateError, ValueError):
+        with decoding():
+            verify = verify_certificate_ip_address if is_address(name) else verify_certificate_hostname
+            verify(certificate, name)
+    except (VerificationError, CertificateError, Undecodable):
         return False
     return True
 
