@@ -170,7 +170,8 @@ FIELDS: Mapping[str, EventField] = joined(
         advice="what to do about it",
         appender="where a log goes: a file, or the address of a syslog",
         ca="the name of the CA's entry in the configuration",
-        by="the rule of the partner's entry that matched: certificate, key, subject or san",
+        by="the rule of the partner's entry that matched: certificate, key, subject or san, or name (the called "
+        "host's name)",
         certificate_sha256="the SHA-256 of the certificate, in hex",
         key_sha256="the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in hex",
         category="what of the log it is about: a subject or a heading of the catalogue",

@@ -33,7 +33,8 @@ class VerifiedPartner:
 
     :ivar partner: its entry, of the generation in force when it connected.
     :ivar certificate: the certificate that it presented.
-    :ivar by: the kind of rule that matched: ``certificate``, ``key``, ``subject`` or ``san``.
+    :ivar by: the kind of rule that matched: ``certificate``, ``key``, ``subject`` or ``san``, or ``name`` (the called
+        host's name).
     :ivar ca: the CA of that rule; ``None`` for a pin.
     :ivar chain: the chain that it presented, with OpenSSL's findings; judged again when the configuration changes.
     """

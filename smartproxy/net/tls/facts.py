@@ -34,7 +34,7 @@ from smartproxy.policy.certificates.decoding import (
     subject_values,
 )
 from smartproxy.policy.certificates.facts import CertificateFacts
-from smartproxy.policy.certificates.judge import EXTENDED_KEY_USAGE
+from smartproxy.policy.certificates.judge import EXTENDED_KEY_USAGE, KEY_KINDS
 from smartproxy.policy.values import sha256
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -166,7 +166,7 @@ def _cost(certificate: x509.Certificate) -> int | str:
             return f"one of the curves {', '.join(curve.__name__.lower() for curve in _CURVES)}"
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             return _EDWARDS_MICROSECONDS
-    return "RSA, EC or Ed25519"
+    return KEY_KINDS
 
 
 def check_costs(path: list[x509.Certificate]) -> None:

@@ -68,6 +68,9 @@ _BITS_LEAST: Final = {
     "Ed25519": 0,
     "Ed448": 0,
 }
+_KINDS: Final = tuple(_BITS_LEAST)
+KEY_KINDS: Final = f"{', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
+"""The kinds of keys that are accepted, in words."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +79,8 @@ class Match:
 
     :ivar partner: the partner.
     :ivar certificate: the peer's certificate.
-    :ivar by: the kind of rule that matched: ``certificate``, ``key``, ``subject`` or ``san``.
+    :ivar by: the kind of rule that matched: ``certificate``, ``key``, ``subject`` or ``san``, or ``name`` (the called
+        host's name).
     :ivar ca: the CA of that rule; ``None`` for a pin.
     """
 
@@ -255,16 +259,16 @@ def judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> 
 
 
 def judge_key(facts: CertificateFacts, depth: int) -> None:
-    """Refuse a key that is too weak, or of an unknown kind.
+    """Refuse a key that is too weak, or of a kind that is not accepted.
 
     :raises CertificateRefusal: if it is.
     """
     least = _BITS_LEAST.get(facts.key_type)
-    if least is None or facts.key_bits < least:
-        needed = "RSA, EC or Ed25519" if least is None else f"{least} bits"
-        raise refusal(
-            Cause.CERTIFICATE_WEAK_KEY, facts, depth, key_type=facts.key_type, key_bits=facts.key_bits, needed=needed
-        )
+    about: dict[str, Detail] = {"key_type": facts.key_type, "key_bits": facts.key_bits}
+    if least is None:
+        raise refusal(Cause.CERTIFICATE_EXPENSIVE_KEY, facts, depth, **about, needed=KEY_KINDS)
+    if facts.key_bits < least:
+        raise refusal(Cause.CERTIFICATE_WEAK_KEY, facts, depth, **about, needed=f"{least} bits")
 
 
 def judge_purpose(leaf: CertificateFacts, partner: Partner, part: str, errors: tuple[PathError, ...] = ()) -> None:
