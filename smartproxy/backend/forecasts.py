@@ -15,7 +15,8 @@ from smartproxy.backend import revocation as lists
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.backend.sighting_tables import SeenCertificateRow
 from smartproxy.net.tls.facts import certificate_facts
-from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationLists, RevocationSet
+from smartproxy.policy.certificates.outlook import Issuer, Outlook
+from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
 from smartproxy.policy.schema import Optional, kind
 from smartproxy.policy.values import NAME, SHA256, Instant, Lines

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend.sighting_tables import CrlUrlRow, SeenCertificateRow, ServerLicenceRow
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record
-from smartproxy.policy.certificates.revocation import is_plain
+from smartproxy.policy.certificates.crl_urls import is_plain
 from smartproxy.policy.licence import is_proxy_id
 
 SEEN_AGAIN: Final = timedelta(hours=1)

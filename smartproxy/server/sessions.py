@@ -38,8 +38,8 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Denied
 from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.crl_urls import CrlUrls
 from smartproxy.policy.certificates.facts import ChainFacts
-from smartproxy.policy.certificates.revocation import CrlUrls
 from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import Expired, IdentityMismatch, OwnFault, TooCostly, UnknownIdentity

@@ -1,12 +1,12 @@
-"""Which addresses of revocation lists are reported, and how many (:mod:`smartproxy.policy.certificates.revocation`)."""
+"""Which addresses of revocation lists are reported, and how many (:mod:`smartproxy.policy.certificates.crl_urls`)."""
 
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.policy.certificates.crl_urls import CrlUrls, is_plain, named
 from smartproxy.policy.certificates.facts import ChainFacts
-from smartproxy.policy.certificates.revocation import CrlUrls, is_plain, named
 from smartproxy.policy.limits import CRL_URL_OCTETS, CRL_URLS_PER_DAY
 from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain
 

@@ -1,10 +1,11 @@
-"""What ``require`` would refuse, and when certificates fail (:mod:`smartproxy.policy.certificates.revocation`)."""
+"""What ``require`` would refuse, and when certificates fail (:mod:`smartproxy.policy.certificates.outlook`)."""
 
 import datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.revocation import Issuer, Listed, ListScope, Outlook, RevocationLists, RevocationSet
+from smartproxy.policy.certificates.outlook import Issuer, Listed, Outlook
+from smartproxy.policy.certificates.revocation import ListScope, RevocationLists, RevocationSet
 from tests.unit.chains import DAY, NOW, key_sha256, revocation
 
 NONE = datetime.timedelta()

@@ -30,10 +30,6 @@ class StatusTests(SynchronousTestCase):
     )
     undated = RevocationSet(issuer_key_sha256="ab" * 32, this_update=MADE, serials=frozenset({7}))
 
-    def test_missing(self) -> None:
-        """Without a set nothing is known."""
-        self.assertIs(status(None, 1, MADE, 72 * HOUR), RevocationStatus.MISSING)
-
     def test_good(self) -> None:
         """A serial number that is not in a current set is good."""
         self.assertIs(status(self.dated, 8, MADE + DAY, NO_GRACE), RevocationStatus.GOOD)

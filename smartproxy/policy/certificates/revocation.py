@@ -1,4 +1,4 @@
-"""Revocation: which certificates are revoked, which partners that affects, and where the lists are published.
+"""Revocation: which certificates are revoked, by the lists of their issuers.
 
 Duty: judge one certificate by the revocation sets of its issuer and the age of these sets. The backend makes the sets
 from signed revocation lists; nothing is fetched or parsed here. A serial number in a set is revoked, however old the
@@ -7,30 +7,18 @@ set is; only a certificate that is not in the set needs a current one.
 A CA may publish its list in parts, one for each distribution point. A :class:`ListScope` says which certificates a set
 covers; a set says nothing about any other certificate, neither that it is good nor that it is revoked.
 
-:class:`Outlook` judges certificates without a handshake, by the certificates that partners have presented and the lists
-that are loaded: which of them ``require`` would refuse now, and when a certificate will first be refused. It uses the
-same :func:`status` as a handshake. It knows less than a handshake, because only the leaf was kept, and says so where
-that matters.
-
-:class:`CrlUrls` selects the few list addresses that are reported to the operator. The issuer of a certificate can write
-any address into it: one of an internal machine, one of another protocol, or many to fill the log. Therefore only
-certificates below a configured CA count, only addresses of the plainest form, and only a few of them a day.
-
-RFC 5280 sections 4.2.1.13, 5, 5.2.5 and 6.3.3; RFC 3986 section 3.
+RFC 5280 sections 4.2.1.13, 5, 5.2.5 and 6.3.3.
 """
 
 import datetime
 import enum
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.serials import SerialSet
-from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import SHA256, Instant, Line, Member, Serials, shifted
 
@@ -125,14 +113,12 @@ class RevocationStatus(enum.Enum):
 
 
 def status(
-    revocation: RevocationSet | None, serial: int, now: datetime.datetime, grace: datetime.timedelta
+    revocation: RevocationSet, serial: int, now: datetime.datetime, grace: datetime.timedelta
 ) -> RevocationStatus:
-    """Judge the certificate *serial* by *revocation*, the set of its issuer; ``None`` if there is none.
+    """Judge the certificate *serial* by *revocation*, a set of its issuer that covers it.
 
     :param grace: how long the set stays valid after its nextUpdate.
     """
-    if revocation is None:
-        return RevocationStatus.MISSING
     if serial in revocation.serials:
         return RevocationStatus.REVOKED
     if revocation.this_update - now > datetime.timedelta(seconds=limits.CLOCK_TOLERANCE_SECONDS):
@@ -210,210 +196,3 @@ def judge_revocation(
         return RevocationStatus.MISSING, None
     newest = sorted(found, key=lambda judged: judged[1].fresh_until, reverse=True)
     return min(newest, key=lambda judged: _ORDER.index(judged[0]))
-
-
-_WORDS: Final = {
-    RevocationStatus.REVOKED: "it is revoked by the list of {}",
-    RevocationStatus.MISSING: "there is no revocation list of {}",
-    RevocationStatus.STALE: "the revocation list of {} is out of date",
-    RevocationStatus.FUTURE: "the revocation list of {} is dated in the future",
-}
-
-
-@attrs.frozen(kw_only=True)
-class Issuer:
-    """A certificate of a configured CA.
-
-    :ivar ca: the name of the CA's entry.
-    :ivar subject: its subject's name, as RFC 4514 writes it.
-    :ivar issuer: its issuer's name.
-    :ivar serial: its serial number.
-    :ivar key_sha256: SHA-256 of its SubjectPublicKeyInfo.
-    :ivar not_after: the end of its validity.
-    :ivar crl_points: the names of the distribution points in it.
-    """
-
-    ca: str
-    subject: str
-    issuer: str
-    serial: int
-    key_sha256: str
-    not_after: datetime.datetime
-    crl_points: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Listed:
-    """The subjects of a CA's certificates, by the revocation lists that they issued.
-
-    :ivar current: those with a current list that covers all certificates of partners.
-    :ivar in_parts: the others with a current list.
-    :ivar without: those without a current list.
-    """
-
-    current: tuple[str, ...]
-    in_parts: tuple[str, ...]
-    without: tuple[str, ...]
-
-
-@attrs.frozen
-class Outlook:
-    """The configured CAs and the loaded revocation lists.
-
-    :ivar issuers: the certificates of all CAs.
-    :ivar lists: the revocation sets.
-    """
-
-    issuers: tuple[Issuer, ...]
-    lists: RevocationLists
-
-    def refusal(
-        self,
-        issuer: str,
-        serial: int,
-        ca: str,
-        now: datetime.datetime,
-        grace: datetime.timedelta,
-        points: tuple[str, ...] = (),
-    ) -> str | None:
-        """The reason for which ``require`` would refuse a certificate; ``None`` if it would not.
-
-        :param issuer: the name of the certificate's issuer.
-        :param ca: the CA of the partner's certificate rule; the path is judged up to it.
-        :param points: the names of the distribution points in the certificate.
-        """
-        is_authority = False
-        for _ in range(limits.PATH_DEPTH_MOST):
-            signer = self.signer(issuer, ca)
-            if signer is None:
-                return (
-                    f"the certificate of its issuer {issuer} is not in the CA; therefore the issuer's revocation list"
-                    " cannot be loaded"
-                )
-            lists = self._of(signer)
-            found, by = judge_revocation(lists, serial, points, now, grace, is_authority=is_authority)
-            if found is not RevocationStatus.GOOD:
-                part = (", ".join(points) or "certificates without a distribution point") if lists else None
-                return _WORDS[found].format(_list_of(signer, part if by is None else by.scope.part))
-            if signer.ca == ca:
-                return None
-            issuer, serial, points, is_authority = signer.issuer, signer.serial, signer.crl_points, True
-        return "its path does not reach the CA"
-
-    def listed(self, ca: str, now: datetime.datetime, grace: datetime.timedelta) -> Listed:
-        """Sort the subjects of a CA's certificates by their revocation lists."""
-        current: list[str] = []
-        in_parts: list[str] = []
-        without: list[str] = []
-        for each in self.issuers:
-            if each.ca == ca:
-                # No certificate has the serial number -1: only the list's dates decide.
-                good = [
-                    loaded.scope
-                    for loaded in self._of(each)
-                    if loaded.scope.covered is not Covered.CAS
-                    and status(loaded, -1, now, grace) is RevocationStatus.GOOD
-                ]
-                whole = any(not scope.points for scope in good)
-                (current if whole else in_parts if good else without).append(each.subject)
-        return Listed(current=tuple(current), in_parts=tuple(in_parts), without=tuple(without))
-
-    def ends(
-        self,
-        issuer: str,
-        not_after: datetime.datetime,
-        ca: str | None,
-        grace: datetime.timedelta | None,
-        points: tuple[str, ...] = (),
-    ) -> Iterable[tuple[datetime.datetime, str]]:
-        """The known times from which a valid certificate will be refused, each with the reason.
-
-        :param ca: the CA that the certificate comes from; ``None`` for a pinned one.
-        :param grace: how long a list stays valid after its nextUpdate; ``None`` where lists are not required.
-        :param points: the names of the distribution points in the certificate.
-        """
-        yield not_after, "the certificate expires"
-        signer = None if ca is None else self.signer(issuer, ca)
-        if signer is None:
-            return
-        yield signer.not_after, f"the certificate of its issuer {signer.subject} expires"
-        loaded = [each for each in self._of(signer) if each.scope.covers(points, is_authority=False)]
-        if grace is not None and loaded:
-            last = max(loaded, key=lambda each: each.fresh_until)
-            words = f"the revocation list of {_list_of(signer, last.scope.part)} has to be renewed"
-            yield shifted(last.fresh_until, grace), words
-
-    def _of(self, issuer: Issuer) -> tuple[RevocationSet, ...]:
-        return self.lists.of_issuer(issuer.key_sha256, issuer.subject)
-
-    def signer(self, subject: str, ca: str) -> Issuer | None:
-        """The CA certificate with this subject: the one of the given CA if there is one, else another CA's."""
-        named = [each for each in self.issuers if each.subject == subject]
-        return next((each for each in named if each.ca == ca), named[0] if named else None)
-
-
-def _list_of(issuer: Issuer, part: str | None) -> str:
-    return issuer.subject if part is None else f"{issuer.subject} for {part}"
-
-
-_LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_FORM: Final = re.compile(
-    rf"(?:http|https)://((?:{_LABEL}\.)+[A-Za-z](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9]))(?::(?:80|443))?"
-    r"(?:/[A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)?",
-    re.IGNORECASE,
-)
-"""http or https, a DNS name of at least two labels (no IP address), and port 80, 443 or none."""
-
-_OURS: Final = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
-"""The suffixes of names for internal networks (RFC 6761, RFC 6762, RFC 8375)."""
-
-
-def is_plain(url: str) -> bool:
-    """Tell whether a list's address has a form that may be reported."""
-    if len(url) > limits.CRL_URL_OCTETS:
-        return False
-    match = _FORM.fullmatch(url)
-    return match is not None and not match[1].lower().endswith(_OURS)
-
-
-def named(chain: ChainFacts, ca: TrustedCa) -> tuple[str, ...]:
-    """The addresses of revocation lists in the certificates below a CA: the first few of each, if they are plain."""
-    found = (
-        url
-        for facts in chain.below(ca) or ()
-        for url in facts.crl_urls[: limits.CRL_URLS_PER_CERTIFICATE]
-        if is_plain(url)
-    )
-    return tuple(dict.fromkeys(found))
-
-
-@attrs.define
-class _Day:
-    """The addresses that were reported for one CA on one day."""
-
-    date: datetime.date
-    urls: set[str] = attrs.field(factory=set)
-
-
-@attrs.define
-class CrlUrls:
-    """The addresses of revocation lists that were reported today."""
-
-    _days: dict[str, _Day] = attrs.field(factory=dict, init=False)
-
-    def new(self, chain: ChainFacts, ca: TrustedCa, now: datetime.datetime) -> list[str]:
-        """The addresses in a verified chain that are to be reported now: each once a day, up to a limit for each CA."""
-        day = self._days.get(ca.name)
-        if day is None or day.date != now.date():
-            day = self._days[ca.name] = _Day(now.date())
-        new = []
-        for url in named(chain, ca):
-            if url not in day.urls and len(day.urls) < limits.CRL_URLS_PER_DAY:
-                day.urls.add(url)
-                new.append(url)
-        return new
-
-    def keep(self, cas: set[str]) -> None:
-        """Forget all CAs but *cas*."""
-        for name in self._days.keys() - cas:
-            del self._days[name]
