@@ -1,17 +1,21 @@
 """The CAs that partners' certificates may chain to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
 from cryptography import x509
 from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from smartproxy.backend.certificates import (
     certificate_pin,
     certificates_to_pem,
+    known_key_pin,
+    public_key_octets,
     read_certificates,
     short_name,
+    subject_text,
 )
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
@@ -31,7 +35,7 @@ def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **v
 
     :param values: other fields of its entry, an :class:`~smartproxy.policy.partners.TrustedCa`.
     :raises AlreadyThere: when there is one of this name.
-    :raises Unusable: when one of the certificates is not a CA's.
+    :raises Unusable: when one of the certificates is not a CA's, or its key cannot be read.
     """
     if _ROWS.get(change.session, name) is not None:
         raise AlreadyThere(f"there is a CA {name!r} already; 'smartproxy ca change {name}' changes it")
@@ -41,7 +45,7 @@ def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **v
 def take(change: Change, entry: TrustedCa) -> CaRow:
     """Add a CA as its entry stands in a document.
 
-    :raises Unusable: when one of its certificates cannot be read, or is not a CA's.
+    :raises Unusable: when one of its certificates cannot be read, its key neither, or is not a CA's.
     """
     certificates = read_certificates(entry.certificates.encode("ascii"), f"ca {entry.name}")
     return _put(change, attrs.evolve(entry, certificates=_bundle(certificates)))
@@ -86,6 +90,17 @@ def certificates_of(row: CaRow) -> list[x509.Certificate]:
     return read_certificates(row.entry.certificates.encode("ascii"), f"ca {row.name}")
 
 
+def signers(session: Session) -> Iterator[tuple[CaRow, str, str]]:
+    """The CAs, each with the key and the name of each of its certificates, as the store names a list's issuer.
+
+    A certificate whose key cannot be read signs nothing, and is left out.
+    """
+    for row in listed(session):
+        for certificate in certificates_of(row):
+            if (key := known_key_pin(certificate)) is not None:
+                yield row, key, subject_text(certificate)
+
+
 def _put(change: Change, entry: TrustedCa) -> CaRow:
     row = CaRow(name=entry.name, entry=judged(entry, f"ca {entry.name}"))
     change.session.add(row)
@@ -100,6 +115,7 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
                 f"{short_name(each)} is not a CA certificate (basicConstraints does not say CA); a "
                 "partner's own certificate is pinned with 'smartproxy partner add --certificate'"
             )
+        public_key_octets(each)
         try:
             load_certificates(certificates_to_pem([each]), short_name(each))
         except CertificateUnusable as unusable:

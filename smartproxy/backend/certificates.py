@@ -398,6 +398,14 @@ def key_pin(holder: Certificate | PrivateKey) -> str:
     return sha256(public_key_octets(holder)).hexdigest()
 
 
+def known_key_pin(certificate: Certificate) -> str | None:
+    """As :func:`key_pin`; ``None`` when the key cannot be read: nothing is signed with it then."""
+    try:
+        return key_pin(certificate)
+    except Unusable:
+        return None
+
+
 def certificates_to_pem(certificates: Iterable[Certificate]) -> str:
     """Certificates as one PEM text."""
     return "".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in certificates)

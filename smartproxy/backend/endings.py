@@ -27,7 +27,7 @@ from smartproxy.backend import (
 )
 from smartproxy.backend.alert_tables import ToldEndingRow
 from smartproxy.backend.alerts.intake import backend_settings
-from smartproxy.backend.certificates import key_pin, subject_text
+from smartproxy.backend.certificates import certificate_pin, known_key_pin, subject_text
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.page_certificate import CertificateSource
 from smartproxy.backend.schema import RevocationRow
@@ -199,16 +199,15 @@ def _cas(session: Session) -> Iterator[WatchedEnd]:
                 until=certificate.not_valid_after_utc,
                 advice=f"get the CA's new certificates, and load them with the old: smartproxy ca change {row.name}",
                 ca=row.name,
-                apart=key_pin(certificate),
+                apart=known_key_pin(certificate) or certificate_pin(certificate),
             )
 
 
 def _lists(session: Session) -> Iterator[WatchedEnd]:
     names = {
-        (key_pin(certificate), subject_text(certificate)): row.name
-        for row in cas.listed(session)
+        (key, name): row.name
+        for row, key, name in cas.signers(session)
         if row.entry.revocation is not RevocationMode.OFF
-        for certificate in cas.certificates_of(row)
     }
     # Without the serial numbers, of which there may be a million.
     columns = (

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import cas, endings, figures, journal, revocation, settings
-from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
 from smartproxy.backend.rounds import StoreRounds
@@ -68,10 +67,9 @@ class HourlyLook(StoreRounds):
         present = self._now()
         with self._store.reading() as session:
             names = {
-                (key_pin(certificate), subject_text(certificate)): row.name
-                for row in cas.listed(session)
+                (key, name): row.name
+                for row, key, name in cas.signers(session)
                 if row.entry.revocation is not RevocationMode.OFF
-                for certificate in cas.certificates_of(row)
             }
             return [
                 {

@@ -1,5 +1,6 @@
 """Certification authorities and their revocation lists."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
@@ -8,15 +9,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from smartproxy.backend import cas, generations, revocation
-from smartproxy.backend.certificates import key_pin
+from smartproxy.backend import cas, endings, generations, revocation
+from smartproxy.backend.certificates import certificates_to_pem, key_pin
+from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.backend.operations import crl
+from smartproxy.backend.operations.operation import Transaction
+from smartproxy.backend.operations.shapes import KnownCertificate, Nothing
 from smartproxy.backend.revocation import LoadedList
+from smartproxy.backend.schema import CaRow
 from smartproxy.policy.certificates.revocation import Covered, ListScope
 from smartproxy.policy.configuration import ServerConfiguration, parse
-from smartproxy.policy.partners import RevocationMode
+from smartproxy.policy.partners import RevocationMode, TrustedCa
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from tests.unit.sites import NOW, SiteCase
+from tests.unit.test_facts import CURVE, forged
 
 DAY = timedelta(days=1)
 KEY_USAGES = (
@@ -96,6 +103,43 @@ class Cas(CaCase):
 
         for credential in (self_signed("acme"), self.root.issue("acme")):
             self.assertIn("--certificate", str(self.assertRaises(Unusable, add, credential)))
+
+    def test_key_that_is_unreadable(self) -> None:
+        """An authority whose key cannot be read is refused, added, in a change or in a document; nothing is stored."""
+        broken = forged(self.certificates[0], CURVE, CURVE[:-1] + b"\x7f")
+        entry = TrustedCa(name="broken", certificates=certificates_to_pem([broken]))
+
+        def put(work: Callable[[Change], object]) -> None:
+            with self.change() as change:
+                work(change)
+
+        for work in (
+            lambda change: cas.add(change, "broken", [broken]),
+            lambda change: cas.alter(change, "odette", certificates=[*self.certificates, broken]),
+            lambda change: cas.take(change, entry),
+        ):
+            before = self.configured()
+            self.assertIn("of a kind that is not known", str(self.assertRaises(Unusable, put, work)))
+            self.assertEqual(self.configured(), before)
+
+    def test_unreadable_key_in_the_store(self) -> None:
+        """An authority whose key cannot be read and that is in the store already keeps nothing from being shown."""
+        broken = forged(self.certificates[0], CURVE, CURVE[:-1] + b"\x7f")
+        with self.change() as change:
+            entry = TrustedCa(name="broken", certificates=certificates_to_pem([broken]))
+            change.session.add(CaRow(name="broken", entry=entry))
+            change.session.flush()
+            revocation.load(change, revocation.parse(self.root.crl(this_update=NOW, next_update=NOW + DAY), "ca.crl"))
+        with self.store.reading() as session:
+            look = Transaction(session=session, now=NOW, by="alice")
+            self.assertEqual([each.ca for each in crl.listed.work(look, Nothing()).items], ["odette"])
+            ends = [each.what for each in endings.known(session)]
+            known = KnownCertificate.of(broken)
+        self.assertTrue(any(each.endswith("of the CA broken") for each in ends))
+        self.assertTrue(any(each.endswith("(CA odette)") for each in ends))
+        self.assertIsNone(known.key_sha256)
+        with self.change() as change:
+            cas.remove(change, "broken")
 
     def test_remove(self) -> None:
         """An authority that nobody needs is removed; a second removal finds nothing."""

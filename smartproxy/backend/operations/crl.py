@@ -6,7 +6,6 @@ from typing import TypedDict
 import attrs
 
 from smartproxy.backend import cas, downloads, forecasts, revocation, sightings
-from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.change import Change
 from smartproxy.backend.downloads import Decided, DownloadStatus
 from smartproxy.backend.operations.list_files import ListsGiven
@@ -264,7 +263,7 @@ class RemovedList:
 @CRL.reading("list", "List the revocation lists in force, and how their downloads go.")
 def listed(look: Transaction, wanted: Nothing) -> KnownLists:
     """All of them, by issuer."""
-    signers = {key_pin(each): ca for ca, each in revocation.issuers_of(look.session)}
+    signers = {key: row.name for row, key, _ in cas.signers(look.session)}
     return KnownLists(
         items=tuple(
             _known(row, signers.get(row.issuer_key_sha256), look.now) for row in revocation.listed(look.session)

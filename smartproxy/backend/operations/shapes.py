@@ -10,7 +10,7 @@ import attrs
 from cryptography.x509 import Certificate
 from typing_extensions import override
 
-from smartproxy.backend.certificates import certificate_pin, issuer_text, key_pin, subject_text
+from smartproxy.backend.certificates import certificate_pin, issuer_text, known_key_pin, subject_text
 from smartproxy.backend.consequences import Refusal
 from smartproxy.backend.states import Difference, EntryKind, EntryPlace
 from smartproxy.policy import limits
@@ -216,7 +216,7 @@ class KnownCertificate:
     """What stands in a certificate.
 
     :ivar sha256: of the whole certificate.
-    :ivar key_sha256: of its key.
+    :ivar key_sha256: of its key; ``None`` if that cannot be read.
     """
 
     subject: str = attrs.field(metadata=kind(AnyText()))
@@ -224,7 +224,7 @@ class KnownCertificate:
     not_before: datetime = attrs.field(metadata=kind(Instant()))
     not_after: datetime = attrs.field(metadata=kind(Instant()))
     sha256: str = attrs.field(metadata=kind(SHA256))
-    key_sha256: str = attrs.field(metadata=kind(SHA256))
+    key_sha256: str | None = attrs.field(metadata=kind(Optional(SHA256)))
 
     @classmethod
     def of(cls, certificate: Certificate) -> "KnownCertificate":
@@ -235,7 +235,7 @@ class KnownCertificate:
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
             sha256=certificate_pin(certificate),
-            key_sha256=key_pin(certificate),
+            key_sha256=known_key_pin(certificate),
         )
 
 
