@@ -5,8 +5,12 @@ Servers get it as any other change. Where the backend was down at the date, it i
 
 from collections.abc import Sequence
 
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
 from smartproxy.backend import identities
 from smartproxy.backend.change import Channel
+from smartproxy.backend.errors import StoreUnavailable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.rounds import StoreRounds
 from smartproxy.logs.clock import now
@@ -19,9 +23,17 @@ class ChangeOvers(StoreRounds):
 
     async def look(self) -> float:
         """Carry out what is due."""
+        again = _EVERY_SECONDS
         for name in await self._runner.run(self._due):
-            await self._runner.run(self._carry_out, name)
-        return _EVERY_SECONDS
+            try:
+                await self._runner.run(self._carry_out, name)
+            except (CancelledError, StoreUnavailable):
+                raise
+            except Exception:
+                # One identity must not keep the others from changing over.
+                self._events.failure(__name__, Failure())
+                again = self.fault_seconds
+        return again
 
     def _due(self) -> Sequence[str]:
         with self._store.reading() as session:

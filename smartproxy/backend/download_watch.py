@@ -7,6 +7,7 @@ it, and becomes a generation only if it says something else than the list in for
 threads.
 """
 
+import enum
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -38,6 +39,13 @@ _QUIET_SECONDS = 3_600.0
 """After that long it looks again where it failed for a reason that does not pass by itself."""
 
 
+class _Work(enum.Enum):
+    """What is done for a CA."""
+
+    APPROVE = enum.auto()
+    DOWNLOAD = enum.auto()
+
+
 class DownloadWatch(StoreRounds):
     """The downloads, between :meth:`start` and :meth:`stop`.
 
@@ -64,7 +72,7 @@ class DownloadWatch(StoreRounds):
         self._parse = parse
         self._chance = chance
         self._calling: dict[str, Deferred[None]] = {}
-        self._quiet_until = 0.0
+        self._quiet_until: dict[tuple[_Work, str], float] = {}
 
     def stop(self) -> Deferred[None]:
         """Stop looking, and give up the downloads that are under way."""
@@ -75,9 +83,9 @@ class DownloadWatch(StoreRounds):
 
     async def look(self) -> float:
         """Tell the addresses that were proposed, and begin the downloads that are due."""
-        if self._clock.seconds() < self._quiet_until:
-            return limits.DOWNLOADS_LOOK_SECONDS
-        proposals = await self._runner.run(self._approve)
+        for ca in await self._runner.run(self._willing):
+            await self._approve(ca)
+        proposals = await self._runner.run(self._untold)
         due = await self._runner.run(self._due)
         for each in proposals:
             advice = f"check the address, then: smartproxy crl approve {each.ca}"
@@ -92,6 +100,8 @@ class DownloadWatch(StoreRounds):
         for each in due:
             waiting.setdefault(each.ca, []).append(each)
         for ca, those in waiting.items():
+            if self._is_quiet(_Work.DOWNLOAD, ca):
+                continue
             if ca not in self._calling and len(self._calling) < limits.DOWNLOADS_AT_ONCE_MOST:
                 done = Deferred.fromCoroutine(self._of_one_ca(those))
                 self._calling[ca] = done
@@ -100,8 +110,16 @@ class DownloadWatch(StoreRounds):
     def _over(self, result: object, ca: str) -> None:
         del self._calling[ca]
         if isinstance(result, Failure) and not result.check(CancelledError):
-            self._quiet_until = self._clock.seconds() + _QUIET_SECONDS
-            self._events.failure(_PLACE, result)
+            # Not even that it failed could be noted.
+            self._quieten(_Work.DOWNLOAD, ca, result)
+
+    def _quieten(self, work: _Work, ca: str, fault: Failure) -> None:
+        """Report a bug, and leave this work for its CA for a while; others need their lists all the same."""
+        self._quiet_until[work, ca] = self._clock.seconds() + _QUIET_SECONDS
+        self._events.failure(_PLACE, fault)
+
+    def _is_quiet(self, work: _Work, ca: str) -> bool:
+        return self._clock.seconds() < self._quiet_until.get((work, ca), 0.0)
 
     async def _of_one_ca(self, due: Sequence[Due]) -> None:
         for each in due:
@@ -109,6 +127,17 @@ class DownloadWatch(StoreRounds):
                 await self._download(each)
             except StoreUnavailable:
                 return
+            except CancelledError:
+                raise
+            except Exception as fault:
+                # Whoever answers at one address must not keep the other lists from being downloaded.
+                self._events.failure(_PLACE, Failure())
+                await self._tell(
+                    each,
+                    Cause.CRL_UNUSABLE,
+                    f"a fault of the backend kept its answer from being taken ({type(fault).__name__}); "
+                    "see internal.error in its log",
+                )
 
     async def _download(self, due: Due) -> None:
         try:
@@ -141,15 +170,29 @@ class DownloadWatch(StoreRounds):
             f"smartproxy crl reject {due.ca} ADDRESS",
         )
 
-    def _approve(self) -> list[Proposal]:
-        """Approve what the backend is to approve by itself; the proposals that are to be told."""
+    async def _approve(self, ca: str) -> None:
+        """Approve what the backend is to approve by itself of a CA."""
+        if self._is_quiet(_Work.APPROVE, ca):
+            return
+        try:
+            await self._runner.run(self._approved, ca)
+        except (CancelledError, StoreUnavailable):
+            raise
+        except Exception:
+            self._quieten(_Work.APPROVE, ca, Failure())
+
+    def _willing(self) -> list[str]:
         with self._store.reading() as session:
-            willing = downloads.by_themselves(session)
+            return downloads.by_themselves(session)
+
+    def _approved(self, ca: str) -> None:
+        with self._changing(f"crl approve {ca} (by itself)") as change:
+            downloads.approve_what_fits(change, ca)
+
+    def _untold(self) -> list[Proposal]:
+        """The proposals that are to be told."""
+        with self._store.reading() as session:
             news = downloads.untold(session)
-        for ca in willing:
-            what = f"crl approve {ca} (by itself)"
-            with self._changing(what) as change:
-                downloads.approve(change, ca)
         if news:
             with self._store.writing() as session:
                 downloads.told(session, news, self._now())

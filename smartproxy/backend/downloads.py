@@ -17,6 +17,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.fetching import Fetched, Wanted
 from smartproxy.backend.schema import CaRow, ListDownloadRow, RevocationRow
+from smartproxy.policy import limits
 from smartproxy.policy.certificates import downloads as policy
 from smartproxy.policy.certificates.downloads import BadListUrl, ListUrl
 from smartproxy.policy.partners import RevocationMode
@@ -118,7 +119,7 @@ def approve(change: Change, ca: str, urls: Sequence[str] = (), *, by_itself: boo
     """
     row = cas.find(change.session, ca)
     seen = [each.url for each in sightings.urls(change.session, ca)]
-    open_ones = [each.url for each in proposals(change.session, ca) if each.rejected is None]
+    open_ones = _open(change.session, ca)
     wanted = [each for each in dict.fromkeys(urls or open_ones) if not _approved(row, each)]
     for url in wanted:
         try:
@@ -145,6 +146,17 @@ def approve(change: Change, ca: str, urls: Sequence[str] = (), *, by_itself: boo
         unseen=[each for each in wanted if each not in seen],
         by_itself=row.entry.approve_lists,
     )
+
+
+def approve_what_fits(change: Change, ca: str) -> None:
+    """Approve as many of a CA's proposals as there is room for, without anybody's doing."""
+    room = limits.LISTS_PER_CA_MOST - len(cas.find(change.session, ca).entry.lists)
+    approve(change, ca, _open(change.session, ca)[:room])
+
+
+def _open(session: Session, ca: str) -> list[str]:
+    """The addresses that are proposed, and that nobody rejected."""
+    return [each.url for each in proposals(session, ca) if each.rejected is None]
 
 
 def reject(change: Change, ca: str, urls: Sequence[str] = ()) -> Decided:
@@ -225,8 +237,12 @@ def told(session: Session, proposals: Sequence[Proposal], now: datetime) -> None
 
 
 def by_themselves(session: Session) -> list[str]:
-    """The CAs with proposals that the backend is to approve by itself."""
-    willing = {row.name for row in cas.listed(session) if row.entry.approve_lists}
+    """The CAs with proposals that the backend is to approve by itself, and with room for another address."""
+    willing = {
+        row.name
+        for row in cas.listed(session)
+        if row.entry.approve_lists and len(row.entry.lists) < limits.LISTS_PER_CA_MOST
+    }
     return sorted({each.ca for each in proposals(session) if each.rejected is None} & willing)
 
 

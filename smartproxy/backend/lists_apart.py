@@ -29,6 +29,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.certificates.serials import OCTETS_MOST, SerialSet
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import SHA256, Instant, Line, Whole
 
 _FOLDER: Final = Path(__file__).parent.parent.parent
@@ -109,7 +110,7 @@ def _run(source: str, length: int, **given: Any) -> "subprocess.CompletedProcess
 def _answered(done: "subprocess.CompletedProcess[bytes]", source: str) -> list[ParsedList]:
     """What the process has said.
 
-    :raises Unusable: when that is a refusal, or it died.
+    :raises Unusable: when that is a refusal, or it died, or a list says what no list may.
     """
     if done.returncode == _REFUSED:
         raise Unusable(done.stdout.decode("utf-8", "replace"))
@@ -117,7 +118,10 @@ def _answered(done: "subprocess.CompletedProcess[bytes]", source: str) -> list[P
         raise Unusable(f"{source} cannot be read within the limits of memory and time (status {done.returncode})")
     found, rest = [], io.BytesIO(done.stdout)
     while line := rest.readline():
-        told = read_object(_Told, json.loads(line))
+        try:
+            told = read_object(_Told, json.loads(line))
+        except DocumentRefused as refused:
+            raise Unusable(f"{source} cannot be used: {refused}") from refused
         found.append(
             ParsedList(
                 signed_by=functools.partial(_is_named, told.signers),

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from smartproxy.backend import trust_lists
-from smartproxy.backend.errors import Unusable
+from smartproxy.backend.errors import NotFound, StoreUnavailable, Unusable
 from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
 from smartproxy.backend.rounds import AGAIN_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
@@ -70,6 +71,17 @@ class TrustListWatch(StoreRounds):
         except Unusable as refused:
             cause = getattr(refused, "cause", Cause.TRUST_LIST_XML)
             self._events.log_stored(await self._runner.run(self._failed, due, cause, str(refused)))
+        except NotFound:
+            # It was removed meanwhile.
+            return
+        except (CancelledError, StoreUnavailable):
+            raise
+        except Exception as fault:
+            # One list must not keep the others from being downloaded.
+            self._events.failure(__name__, Failure())
+            message = f"a fault of the backend kept the list from being taken ({type(fault).__name__}); "
+            message += "see internal.error in its log"
+            self._events.log_stored(await self._runner.run(self._failed, due, Cause.TRUST_LIST_XML, message))
 
     def _due(self) -> Sequence[DueTrustList]:
         with self._store.reading() as session:

@@ -1,5 +1,6 @@
 """Downloads of revocation lists: proposals and decisions, and what the backend does by itself."""
 
+import subprocess
 from collections.abc import Sequence
 from datetime import timedelta
 from tempfile import TemporaryFile
@@ -225,6 +226,35 @@ class Proposing(Watching):
             (entry,) = [each for each in history.listed(session, 9) if "by itself" in each.change]
         self.assertEqual((entry.made_by, entry.channel), ("smartproxy-backend", Channel.BACKEND))
 
+    def test_room(self) -> None:
+        """As many addresses are approved as a CA may have; those that are left keep nothing from being downloaded."""
+        self.approve(by_itself=True)
+        self.patch(limits, "LISTS_PER_CA_MOST", 2)
+        for number in range(3):
+            self.tell("crl.url_seen", url=f"http://crl.example/{number}.crl", ca="odette")
+        self.host.answers = {URL: self.crl(), "http://crl.example/0.crl": self.crl()}
+        self.watch.start()
+        self.wait(timedelta(minutes=1))
+        self.assertEqual(self.approved(), (URL, "http://crl.example/0.crl"))
+        self.assertEqual((len(self.host.asked), self.told), (2, []))
+
+    def test_fault(self) -> None:
+        """Addresses that cannot be approved are tried again after an hour; approved ones are downloaded as ever."""
+        self.approve(by_itself=True)
+        self.tell("crl.url_seen", url=OTHER, ca="odette")
+        self.host.answers[URL] = self.crl("BAD")
+
+        def fail(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(downloads, "approve_what_fits", fail)
+        self.watch.start()
+        self.wait(HOUR / 2)
+        self.assertEqual((self.names(), self.lists()), (["internal.error"], [(None, 1)]))
+        self.wait(HOUR)
+        self.assertEqual(self.names(), ["internal.error", "internal.error"])
+        self.flushLoggedErrors(ZeroDivisionError)
+
 
 class Downloading(Watching):
     """Lists are downloaded, and taken or not."""
@@ -429,7 +459,57 @@ class Crowds(Watching):
 
 
 class Troubles(Watching):
-    """What goes wrong in the store."""
+    """What goes wrong in the store, and here."""
+
+    def setUp(self) -> None:
+        """Another CA has a list, too."""
+        super().setUp()
+        self.other = TestCa.root("Other")
+        self.others = "http://other.example/"
+
+    def with_other(self) -> None:
+        """The first CA has two addresses, another CA has one."""
+        with self.change() as change:
+            cas.add(change, "other", [self.other.credential.certificate], lists=(self.others,))
+        self.approve(URL, OTHER)
+        self.host.answers = {URL: b"odd", OTHER: self.crl("BAD"), self.others: self.other.crl(this_update=NOW - HOUR)}
+
+        def read(octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> ParsedList:
+            if octets == b"odd":
+                raise KeyError(octets)
+            return at_once(octets, source, issuers)
+
+        self.patch(self.watch, "_parse", read)
+
+    def test_fault_at_one_address(self) -> None:
+        """An answer that we fail at is told as such, and tried again; all other lists are downloaded as ever."""
+        self.with_other()
+        self.watch.start()
+        self.assertEqual(self.names(), ["internal.error", "crl.download_failed"])
+        self.assertIn("(KeyError)", str(self.told[1]["message"]))
+        self.assertEqual((self.status(URL).failures, len(self.lists())), (1, 2))
+        self.wait(timedelta(minutes=10))
+        self.assertEqual(self.status(URL).failures, 2)
+        self.flushLoggedErrors(KeyError)
+
+    def test_failure_that_cannot_be_noted(self) -> None:
+        """A CA whose failure cannot even be noted is left alone for an hour; another CA is not."""
+        self.with_other()
+
+        def fail(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(downloads, "failed", fail)
+        self.watch.start()
+        self.wait(HOUR / 2)
+        with self.store.writing() as session:
+            downloads.hurry(session)
+        self.wait(timedelta(minutes=1))
+        asked = [each.url for each in self.host.asked]
+        self.assertEqual((asked.count(URL), asked.count(self.others)), (1, 2))
+        self.wait(HOUR)
+        self.assertIn(URL, [each.url for each in self.host.asked[3:]])
+        self.flushLoggedErrors(ZeroDivisionError, KeyError)
 
     def test_busy(self) -> None:
         """A busy store is asked again at the next look, and what was downloaded is downloaded again."""
@@ -524,6 +604,13 @@ class Apart(DownloadsCase):
         self.patch(limits, "PARSING_SECONDS_MOST", 0.001)
         refused = self.assertRaises(Unusable, lists_apart.parse, self.ca.crl(), "the answer", issuers)
         self.assertIn("the answer cannot be read", str(refused))
+
+    def test_told_wrongly(self) -> None:
+        """What the process tells, and no list may say, is refused with the list."""
+        done = subprocess.CompletedProcess([], 0, b'{"issuer": ""}\n', b"")
+        self.patch(subprocess, "run", lambda *arguments, **more: done)
+        refused = self.assertRaises(Unusable, lists_apart.parse, self.ca.crl(), "the answer", [])
+        self.assertIn("the answer cannot be used: issuer", str(refused))
 
 
 class States(DownloadsCase):

@@ -21,11 +21,13 @@ from smartproxy.backend.certificates import (
     read_pkcs12,
     read_private_key,
 )
+from smartproxy.backend.change import Change
 from smartproxy.backend.change_over import ChangeOvers
 from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
 from smartproxy.backend.identities import Subject
 from smartproxy.backend.operations.identity import GivenPair, RequestAnswer
 from smartproxy.backend.operations.shapes import GivenFile
+from smartproxy.backend.rounds import AGAIN_SECONDS
 from smartproxy.backend.schema import GenerationRow, IdentityRow
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -364,6 +366,34 @@ class ChangeOver(IdentityCase):
             (made.made_by, made.way, made.change), ("smartproxy-backend", "backend", "identity change-over main")
         )
         self.assertEqual(self.told, [])
+
+    def test_fault_at_one(self) -> None:
+        """An identity that cannot change over keeps no other from it; it is tried again after a minute."""
+        planned = self.planned()
+        with self.change() as change:
+            issued = self.ca.issue("first.example", valid_from=NOW - DAY)
+            both = KeyAndChain(key=issued.key, chain=(issued.certificate,))
+            identities.keep(change, "first", both)
+            change.session.flush()
+            identities.plan(change, "first", both, NOW + 10 * DAY)
+        really = identities.change_over
+        tried: list[str] = []
+
+        def change_over(change: Change, name: str) -> None:
+            tried.append(name)
+            if name == "first":
+                raise ZeroDivisionError
+            really(change, name)
+
+        self.patch(identities, "change_over", change_over)
+        self.clock.advance((10 * DAY).total_seconds())
+        self.assertEqual(tried, ["first", "main"])
+        self.assertIn(
+            planned.public_bytes(Encoding.PEM).decode(), "".join(each.certificate for each in self.configured())
+        )
+        self.clock.advance(AGAIN_SECONDS)
+        self.assertEqual((tried, len(self.told)), (["first", "main", "first"], 2))
+        self.flushLoggedErrors(ZeroDivisionError)
 
     def test_after_a_pause(self) -> None:
         """A backend that was down at the date does it when it is up again."""

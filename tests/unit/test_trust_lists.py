@@ -3,9 +3,10 @@
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
@@ -20,6 +21,7 @@ from smartproxy.backend.trust_watch import TrustListWatch
 from smartproxy.backend.trust_xml import ParsedTrustList, TrustListRefused
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
+from smartproxy.logs.record import Record
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.trust_lists import TrustListEntry
@@ -347,6 +349,28 @@ class Schedule(TrustListCase):
         self.host.answer = Fetched(octets=listing(service(FIRST)))
         self.clock.advance(24 * 3600)
         self.assertIsNone(self.state().fault)
+
+    def test_fault_at_one_list(self) -> None:
+        """A list that we fail at is told as such, and tried again later; it keeps no other list from being taken."""
+        entry = TrustListEntry(name="second", signers=SIGNER.certificate_pem.decode(), url="http://second.example/")
+        with self.change() as change:
+            trust_lists.add(change, entry)
+        taken: list[str] = []
+
+        def take(session: Session, name: str, octets: bytes, now: datetime) -> list[Record]:
+            taken.append(name)
+            if name == "odette":
+                raise KeyError(name)
+            return []
+
+        self.patch(trust_lists, "take", take)
+        self.begin(Fetched(octets=listing(service(FIRST))))
+        self.clock.advance(AGAIN_SECONDS)
+        self.assertEqual(taken, ["odette", "second"])
+        self.assertEqual([each["name"] for each in self.bugs], ["internal.error"])
+        (told,) = self.told("failed")
+        self.assertIn("(KeyError)", str(told["message"]))
+        self.flushLoggedErrors(KeyError)
 
     def test_stopped_within_a_download(self) -> None:
         """A download that is given up because the backend stops is no fault of ours."""
