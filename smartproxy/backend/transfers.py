@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.journal import Filter, StoredEvent
+from smartproxy.policy.values import shifted
 
 LONGEST: Final = timedelta(days=2)
 """How long before its end a transfer may have begun; one that takes longer has no rate."""
@@ -116,7 +117,7 @@ class TransferFilter:
 
 def find(session: Session, wanted: TransferFilter) -> list[FileTransfer]:
     """The transfers that are wanted, in the order of their times, with the end responses that came until now."""
-    since = None if wanted.since is None else wanted.since - LONGEST
+    since = None if wanted.since is None else shifted(wanted.since, -LONGEST)
     about = Filter(name="file.", source=_SOURCE, partner=wanted.partner, since=since)
     ends = Filter(name="session.ended", partner=wanted.partner, since=since)
     found = _gathered(journal.find(session, about), _causes(journal.find(session, ends)))

@@ -11,13 +11,16 @@ from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
 from smartproxy.backend.operations.registry import OPERATIONS
+from smartproxy.backend.operations.shapes import Instantaneous
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
+from smartproxy.policy.schema import Optional, declared
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN
 
+_TIME_OR_NONE = Optional(Instantaneous())
 CODE = "O0013000001ACME"
 ACME = {"partner": {"name": "ACME", "codes": [CODE], "certificates": [{"by": "certificate", "sha256": PIN}]}}
 
@@ -484,6 +487,18 @@ class Refused(AdminCase):
             422, "api.refused", "POST", "admin-tokens", {"name": "x", "role": "viewer", "until": "9999-12-31T23:59:59Z"}
         )
         self.assertIn("ten years", problem["detail"])
+
+    def test_ends_of_time(self) -> None:
+        """What reads is asked for all times that there are, each of its times at both ends, and answers."""
+        asked = 0
+        for each in OPERATIONS.values():
+            times = [key for key, kind in declared(each.takes).items() if kind in (Instantaneous(), _TIME_OR_NONE)]
+            for moment in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z") if each.method == "GET" else ():
+                for key in times:
+                    answer = self.admin("GET", f"{'/'.join(each.path)}?{key}={moment}")
+                    self.assertEqual(answer.status, 200, (each.name, key, answer.body))
+                    asked += 1
+        self.assertGreaterEqual(asked, 16)
 
     def test_configuration_that_would_not_be_valid(self) -> None:
         """It is refused as the command refuses it, and nothing is changed."""

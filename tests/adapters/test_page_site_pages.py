@@ -355,6 +355,16 @@ class Nodes(SitePageCase):
         self.assertEqual(json.loads(file.body)["licence"]["valid_until"], "2028-12-31T23:59:59Z")
         self.reads_only("/nodes", place)
 
+    def test_last_day_of_all(self) -> None:
+        """A licence until the end of time is shown; it is the last day that the page proposes."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=20), limits={})
+        place = f"/nodes/licences/{PROXY_ID}"
+        self.assertEqual(self.alice.post(place, {"until": "9999-12-31"}).status, 303)
+        shown = self.alice.get("/nodes")
+        self.assertEqual(shown.status, 200)
+        self.assertIn(b'value="9999-12-31"', shown.body)
+
     def test_tunnel(self) -> None:
         """A tunnel that is down is said first, with the client and the cause."""
         up = {"host": "dmz", "peer": "192.0.2.1:443", "theirs": "1.1", "version": "1.1", "proxy_id": PROXY_ID}

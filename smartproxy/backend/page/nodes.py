@@ -8,6 +8,7 @@ from smartproxy.backend.operations.licence import LicenceExtension
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.policy.values import shifted
 
 SOON = timedelta(days=30)
 _YEAR = timedelta(days=365)
@@ -69,7 +70,7 @@ async def _page(visit: PageVisit, template: str, fault: str = "") -> Shown:
         silent=[each.name for each in found.clients if each.enabled and not each.calls],
         down=[each for server in found.servers for each in server.tunnels if not each.up],
         clock=_CLOCK_MILLISECONDS,
-        proposed=lambda end: max(end, now) + _YEAR,
+        proposed=lambda end: shifted(max(end, now), _YEAR),
     )
 
 
