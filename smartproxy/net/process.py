@@ -1,4 +1,4 @@
-"""What a daemon's process asks of the system for itself: less rights, more descriptors, its memory kept.
+"""What a daemon's process asks of the system for itself: fewer rights, more descriptors, its memory kept.
 
 Duty: before any key material is in memory a process gives up core dumps, tracing and new privileges, and raises the
 limit of open files as far as the system allows. A step that the system does not allow is returned, and stops nothing.
@@ -46,9 +46,8 @@ def keep_memory() -> None:
     copies of up to 256 KiB are made for each. Does nothing where there is no ``mallopt(3)``.
     """
     with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-        library.mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
+        c_library().mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        c_library().mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
 
 
 def collect_seldom() -> None:
@@ -103,7 +102,7 @@ def _no_core_dumps() -> None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def c_library() -> ctypes.CDLL:
     """The C library; that it is found once is of use to a process which is forked."""
     return ctypes.CDLL(None, use_errno=True)
 
@@ -113,7 +112,7 @@ def prctl(option: int, value: int) -> None:
 
     :raises OSError: if the kernel does not do it.
     """
-    if _library().prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
+    if c_library().prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -1,5 +1,6 @@
 """What belongs to a daemon's process: PID files, signals, the service manager, and what is given up."""
 
+import ctypes
 import fcntl
 import os
 import resource
@@ -23,7 +24,7 @@ from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
 from smartproxy.net import process
 from smartproxy.net.process import COLLECTED_FROM, ENDLESS, harden, take_descriptors
-from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
+from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift, _trim
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
@@ -386,6 +387,13 @@ class GivenUp(SynchronousTestCase):
         ):
             (where / "cpu.max").write_text(f"{quota}\n")
             self.assertEqual(process.cores(root), cores, quota)
+
+    def test_one_library(self) -> None:
+        """The C library is found once, so that a forked process needs no file for it."""
+        process.c_library()
+        self.patch(ctypes, "CDLL", self.fail)
+        process.keep_memory()
+        _trim()
 
     def test_memory_is_kept(self) -> None:
         """Buffers of a read's size do not come anew from the kernel, page by page, each time that one is made."""

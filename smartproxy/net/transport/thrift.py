@@ -7,10 +7,10 @@ touches a connection that has octets under way.
 """
 
 import contextlib
-import ctypes
 import gc
 from typing import Final
 
+from smartproxy.net.process import c_library
 from smartproxy.net.tls.openssl import drop_bios, make_bios
 from smartproxy.net.transport.facts import TlsFacts
 
@@ -96,4 +96,4 @@ THRIFT: Final = Thrift()
 def _trim() -> None:
     """Have the C library give free pages back; does nothing where there is no ``malloc_trim(3)``."""
     with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
+        c_library().malloc_trim(0)
