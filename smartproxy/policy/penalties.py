@@ -9,6 +9,7 @@ memory. Reads no clock: every call brings the time, in seconds of a monotonic cl
 import enum
 import heapq
 from collections.abc import Iterable
+from typing import Self
 
 import attrs
 
@@ -19,24 +20,30 @@ from smartproxy.policy.settings import PenaltySettings
 
 
 class Fault(enum.Enum):
-    """A fault of an address, with the cause of a ban for it and its points."""
+    """A fault of an address: its code, with the cause of a ban for it and its points."""
 
-    TLS_GARBAGE = (Cause.PENALTY_NO_TLS, 1)
-    DISTRUST = (Cause.PENALTY_HANDSHAKES, 1)
+    TLS_GARBAGE = ("tls_garbage", Cause.PENALTY_NO_TLS, 1)
+    DISTRUST = ("distrust", Cause.PENALTY_HANDSHAKES, 1)
     """It does not accept our certificate: no fault, unless it says so again and again within a moment."""
-    HANDSHAKE = (Cause.PENALTY_HANDSHAKES, 2)
-    SILENCE = (Cause.PENALTY_SILENCE, 2)
-    CERTIFICATE = (Cause.PENALTY_CERTIFICATES, 2)
-    REVOKED = (Cause.PENALTY_REVOKED, 5)
-    PROTOCOL = (Cause.PENALTY_PROTOCOL, 5)
-    EFFORT = (Cause.PENALTY_EFFORT, 15)
-    IDENTITY = (Cause.PENALTY_IDENTITY, 10)
-    DEATHS = (Cause.PENALTY_DEATHS, 15)
+    HANDSHAKE = ("handshake", Cause.PENALTY_HANDSHAKES, 2)
+    SILENCE = ("silence", Cause.PENALTY_SILENCE, 2)
+    CERTIFICATE = ("certificate", Cause.PENALTY_CERTIFICATES, 2)
+    REVOKED = ("revoked", Cause.PENALTY_REVOKED, 5)
+    PROTOCOL = ("protocol", Cause.PENALTY_PROTOCOL, 5)
+    EFFORT = ("effort", Cause.PENALTY_EFFORT, 15)
+    IDENTITY = ("identity", Cause.PENALTY_IDENTITY, 10)
+    DEATHS = ("deaths", Cause.PENALTY_DEATHS, 15)
     """Workers die, again and again, while they carry its connections."""
 
-    def __init__(self, cause: Cause, points: int) -> None:
-        self.cause = cause
-        self.points = points
+    cause: Cause
+    points: int
+
+    def __new__(cls, code: str, cause: Cause, points: int) -> Self:
+        """The fault with this code as its value."""
+        fault = object.__new__(cls)
+        fault._value_ = code
+        fault.cause, fault.points = cause, points
+        return fault
 
 
 @attrs.frozen(kw_only=True)

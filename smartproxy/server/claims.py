@@ -5,9 +5,8 @@ sessions that it began, and of addresses that it had connections of. Anything el
 and penalties are counted here for all workers together; a worker counts nothing.
 """
 
-import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -44,8 +43,6 @@ from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import SeenCrlUrl, TunnelCommand
 from smartproxy.workers.members import CrewMember, tell_lost
 
-_VISITS = itertools.count(1)
-
 
 @attrs.frozen(kw_only=True)
 class Desks:
@@ -78,6 +75,7 @@ class Claims:
     :param sources: reports missing source addresses.
     :param events: where the end of sessions is told that a worker cannot tell any more.
     :param turns: the connections of all workers whose TLS has not begun.
+    :param numbers: those of connections, the same for all workers: none has a number of another one's.
     :param relieved: called whenever the worker has one connection less.
     """
 
@@ -89,10 +87,12 @@ class Claims:
         sources: Sources,
         events: Events,
         turns: Turns[Visit],
+        numbers: Iterator[int],
         relieved: Callable[[], object] = lambda: None,
     ) -> None:
         self._member = member
         self._turns = turns
+        self._numbers = numbers
         self._relieved = relieved
         self._gate = gate
         self._desks = desks
@@ -104,7 +104,7 @@ class Claims:
 
     def handed(self, host: str, visit: Visit) -> int:
         """The worker is handed a connection; the number by which it speaks of it."""
-        number = next(_VISITS)
+        number = next(self._numbers)
         self._visits[number] = host, visit
         self._hosts[host] = None
         self._hosts.move_to_end(host)

@@ -7,6 +7,7 @@ speak of its own connections and sessions alone.
 """
 
 import fcntl
+import itertools
 import os
 import socket
 from collections.abc import Mapping
@@ -111,6 +112,7 @@ class ServerCrew(CrewSessions):
         self._balancers: Balancers | None = None
         self._deaths = Deaths()
         self._turns: Turns[Visit] = Turns()
+        self._numbers = itertools.count(1)
         self._part: ServerPart | None = None
         self._document: int | None = None
         tunnel.factory.move = self._data_came
@@ -237,14 +239,14 @@ class ServerCrew(CrewSessions):
     # CrewUser
 
     def facts(self) -> dict[str, Plain]:
-        """A worker knows the server's identity from its birth, and is brought the rest."""
+        """What a worker is told with its first word: whether it carries one session."""
         return {"single": self._single}
 
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self.sources, self._events, self._turns, relieved
+            member, self._gate, self._desks, self.sources, self._events, self._turns, self._numbers, relieved
         )
         return claims.responders()
 
@@ -267,7 +269,7 @@ class ServerCrew(CrewSessions):
         self._tell_workers()
 
     def over(self, member: CrewMember, session: str) -> None:
-        """A session is over, or a call became none."""
+        """A session is over, or a call did not become a session."""
         member.holds.pop(session, None)
         self._desks.over(session)
 

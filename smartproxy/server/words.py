@@ -12,13 +12,15 @@ from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.penalties import Fault
 from smartproxy.tunnel.bond import BOND_NAME_OCTETS
-from smartproxy.tunnel.boxes import Choice, ChoiceByName, Number, Octets
+from smartproxy.tunnel.boxes import Choice, Code, Number, Octets
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault
 from smartproxy.tunnel.places import PlacedTicket
 from smartproxy.tunnel.vocabulary import FACTS, WISH, SeenCrlUrl, TunnelCommand
 from smartproxy.workers.link import Link
 from smartproxy.workers.words import ADDRESS, NAME, SENTENCE, SESSION, directions
 
+_CODE = Code()
+_VALUE = Number()
 _VISIT = Number()
 _MILLISECONDS = Number(3_600_000)
 _TIME_MOST = 2**40
@@ -46,9 +48,12 @@ class NoPlace(TunnelFault):
 
     @classmethod
     def read(cls, message: str, fields: Mapping[bytes, bytes]) -> Self:
-        """The refusal as the supervisor made it."""
-        rule, limit, value = (fields[name].decode("ascii") for name in (b"rule", b"limit", b"value"))
-        return cls(Denied(rule=rule, message=message, limit=limit, value=int(value)))
+        """The refusal as the supervisor made it.
+
+        :raises ValueError: when a field is missing or is not what it has to be.
+        """
+        rule, limit = (_CODE.fromString(fields.get(name, b"")) for name in (b"rule", b"limit"))
+        return cls(Denied(rule=rule, message=message, limit=limit, value=_VALUE.fromString(fields.get(b"value", b""))))
 
 
 # The supervisor's.
@@ -149,7 +154,7 @@ class Prove(TunnelCommand):
 class Blame(TunnelCommand):
     """A fault of an address that the worker has, or had, a connection of."""
 
-    arguments = [(b"host", ADDRESS), (b"fault", ChoiceByName(Fault))]
+    arguments = [(b"host", ADDRESS), (b"fault", Choice(Fault))]
 
 
 class Assign(TunnelCommand):

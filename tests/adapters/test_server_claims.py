@@ -1,5 +1,6 @@
 """What a worker of the server may say: of its own connections, sessions and addresses, and of nothing else."""
 
+import itertools
 from typing import Any
 from unittest.mock import Mock
 
@@ -62,6 +63,7 @@ class ClaimsTests(SynchronousTestCase):
         )
         self.control = Mock(client_name="inner")
         self.assigned: dict[str, Any] = {}
+        self.numbers = itertools.count(1)
         self.ended: list[str] = []
         self.fault: OwnFault | None = None
         self.member, self.other = (CrewMember(number, 0.0, Mock()) for number in (1, 2))
@@ -82,7 +84,7 @@ class ClaimsTests(SynchronousTestCase):
             crl_url_seen=lambda url, ca: None,
             stop=lambda reason: None,
         )
-        return Claims(member, self.gate, desks, Mock(), self.journal.events, Turns())
+        return Claims(member, self.gate, desks, Mock(), self.journal.events, Turns(), self.numbers)
 
     def assign(self, session: str) -> Any:
         """Part of ``Desks``."""
@@ -100,6 +102,10 @@ class ClaimsTests(SynchronousTestCase):
         violation: Violation = self.assertRaises(Violation, self.says, command, claims, **arguments)
         self.assertEqual(violation.cause, Cause.WORKER_VIOLATION)
         return violation.detail
+
+    def test_each_connection_has_a_number_of_its_own(self) -> None:
+        """No worker's connection has the number of another one's; those of another crew begin anew."""
+        self.assertEqual((self.number, self.others.handed(HOST, self.visit)), (1, 2))
 
     def test_connections_of_others(self) -> None:
         """A worker cannot say of another one's connection that it spoke, left or proved anything."""

@@ -6,13 +6,18 @@ import attrs
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.client.calls import CallDenied
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.roles import Level, Profile
-from smartproxy.policy.faults import Outcome
+from smartproxy.policy.admission import Denied
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Outcome, PartnerUnreachable, Step
+from smartproxy.policy.penalties import Fault
 from smartproxy.relay.openings import CallWish, PartnerTls, SessionFacts, Way
-from smartproxy.server.words import ServerLink
+from smartproxy.server.words import NoPlace, ServerLink
 from smartproxy.tunnel.boxes import Choice, ChoiceByName, Code, Number, Octets, Plain, PrintableText, Records, line
+from smartproxy.tunnel.faults import OpeningFailed, TunnelFault
 from smartproxy.tunnel.vocabulary import (
     ALLOWED,
     COMMANDS,
@@ -71,6 +76,29 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(len(command.allErrors), len(command.reverseErrors))
             self.assertIn(b"FAILED", command.reverseErrors)
 
+    def test_what_an_error_lacks(self) -> None:
+        """An error that lacks a field, or has one that is none, is malformed, whichever daemons or workers talk."""
+        errors = {
+            kind
+            for table in (ALLOWED, ServerLink.allowed, ClientLink.allowed)
+            for commands in table.values()
+            for command in commands
+            for kind in command.reverseErrors.values()
+        }
+        unreached = PartnerUnreachable(
+            rule=Cause.CALL_REFUSED, message="x", step=Step.CONNECT, cause=Cause.CALL_REFUSED
+        )
+        denied = Denied(rule="quota.sessions", message="x", limit="sessions", value=1)
+        samples = (OpeningFailed(unreached), CallDenied(unreached), NoPlace(denied))
+        told = [kind for kind in errors if kind.fields is not TunnelFault.fields]
+        self.assertEqual(set(told), {type(each) for each in samples})
+        for sample in samples:
+            fields = sample.fields()
+            self.assertEqual(type(sample).read("x", fields).fields(), fields)
+            for name in fields:
+                self.assertRaises(ValueError, sample.read, "x", {**fields, name: b"\xff"})
+                self.assertRaises(ValueError, sample.read, "x", {key: fields[key] for key in fields if key != name})
+
 
 class ArgumentTests(SynchronousTestCase):
     """Every kind of value has one form."""
@@ -88,6 +116,7 @@ class ArgumentTests(SynchronousTestCase):
             (Choice(Level), Level.OFTP_2_0),
             *((Choice(Way), way) for way in Way),
             *((ChoiceByName(Severity), severity) for severity in Severity),
+            *((Choice(Fault), fault) for fault in Fault),
         ]
         for argument, value in pairs:
             self.assertEqual(argument.fromString(argument.toString(value)), value)
@@ -108,6 +137,7 @@ class ArgumentTests(SynchronousTestCase):
             (PrintableText(3), [b"abcd", b"a\n", b"\x1b", b"\xff", "a\u2028".encode(), "\u202e".encode()]),
             (Code(), [b"", b"A", b"a b", b"a.", b".a", b"a" * 65, b"a\n", b"\xc3\xa4", b"1"]),
             (ChoiceByName(Severity), [b"", b"foo", b"10", b"debug", b"FATAL", b"\xff"]),
+            (Choice(Fault), [b"", b"rudeness", b"IDENTITY", b"effort ", b"\xff"]),
             (Choice(Profile), [b"", b"lax", b"DEFAULT", b"default ", b"\xff"]),
             (Choice(Outcome, Outcome.ABORTED), [b"", b"Completed", b"completed\n", b"x" * 65, b"\xff"]),
             (Records(), [b"", b"{}\n", b"{}\n[]", b"{}\n\n{}", b"[]", b"1", b"{", b"\xff", b'"x"']),
