@@ -15,11 +15,10 @@ from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, utc_of
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
 
 _OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
 _SOURCE_MOST = 64
-_YEARS = range(1970, 9999)
-"""When an event can have happened: some days may be added to such a time, or subtracted from it."""
 
 
 @attrs.frozen(init=False)
@@ -88,7 +87,7 @@ def read(document: Mapping[str, object], sources: Collection[str] | None = None)
         moment = utc_of(time)
     except ValueError as error:
         raise CatalogueError(f"{name}: time {error}") from None
-    if moment.year not in _YEARS:
+    if moment.year not in limits.TOLD_YEARS:
         raise CatalogueError(f"{name}: time is out of range")
     fields = dict(document)
     for key in _OWN_KEYS:

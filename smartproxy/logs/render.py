@@ -11,6 +11,7 @@ from itertools import islice
 
 from smartproxy.logs.fields import FIELDS, SECRET_MASK, FieldKind, Scalar, Value
 from smartproxy.oftp2.roles import Level
+from smartproxy.policy.values import visible
 
 PEER_MOST = 128
 """Characters of a text from outside that are shown."""
@@ -36,13 +37,8 @@ _PLAIN = re.compile(r"[^\s\"\\=]+")
 
 
 def escape(text: str, most: int = PEER_MOST) -> str:
-    r"""Write what could act on a reader as ``\n``, ``\xNN`` or ``\uNNNN`` and cut the text short, marked by ``…``.
-
-    That is all that Unicode does not call printable: controls, separators other than the blank, direction marks,
-    characters without width, surrogates. Escaping twice changes nothing, so that a text may pass several daemons.
-    """
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return cut if cut.isprintable() else "".join(map(_visible, cut))
+    """See :func:`~smartproxy.policy.values.visible`."""
+    return visible(text, most)
 
 
 def clean(fields: Mapping[str, Value]) -> dict[str, Value]:
@@ -141,7 +137,3 @@ def _named(name: str, value: Value | Scalar) -> str:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _visible(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()

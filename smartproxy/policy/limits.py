@@ -359,6 +359,13 @@ EFFORT_SHARE: Final = 0.2
 #: A session that takes more than it may for so long, without a break, is ended.
 EFFORT_SECONDS: Final = 10.0
 
+#: Years in which something can have happened that a daemon tells of: days may be added to such a time, or subtracted.
+TOLD_YEARS: Final = range(1970, 9999)
+#: Characters of a text in the portrait of a live session.
+PORTRAIT_CHARACTERS_MOST: Final = 300
+#: Parts in which one worker tells of its live sessions.
+PORTRAIT_PAGES_MOST: Final = 200
+
 #: Events that unverified callers can cause, all together; what is more is counted by prefix and cause.
 STRANGERS_EVENTS: Final = Limit(default=10, least=1, most=10_000, unit="events a second")
 #: For so many seconds' worth of events there is room at once.

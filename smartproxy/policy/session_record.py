@@ -27,7 +27,7 @@ PACKED_MOST: Final = 64 * 1024
 DATA: Final = "DATA"
 """The step that stands for all Data Exchange Buffers between two other commands, and for their Set Credits."""
 
-SESSION_ID: Final = Line(most=64)
+SESSION_ID: Final = Line(most=16, pattern="[0-9a-f]{16}", form="a session: 16 digits of lower case hex")
 _NUMBER: Final = Whole(Limit(default=0, least=0, most=2**63 - 1, unit="(a count)"))
 _MEMBERS_MOST: Final = 40
 _TEXT: Final = Line(most=1000)

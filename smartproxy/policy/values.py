@@ -153,6 +153,48 @@ class Line(_SameInJson):
         return text
 
 
+def visible(text: str, most: int) -> str:
+    r"""Write what could act on a reader as ``\n``, ``\xNN`` or ``\uNNNN`` and cut the text short, marked by ``…``.
+
+    That is all that Unicode does not call printable: controls, separators other than the blank, direction marks,
+    characters without width, surrogates. Doing it twice changes nothing, so that a text may pass several daemons.
+    """
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return cut if cut.isprintable() else "".join(map(_visible, cut))
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+
+
+@attrs.frozen(kw_only=True)
+class PeerText:
+    """A text that a peer may have chosen: it is written with everything made visible that could act on a reader.
+
+    :ivar most: its characters; a longer one is cut.
+    """
+
+    most: int
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`ValueKind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a text")
+        if len(value) > self.most:
+            raise DocumentRefused(
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"has {len(value)} characters; at most {self.most} are allowed",
+            )
+        if not value.isprintable():
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
+        return value
+
+    def write(self, value: str) -> object:
+        """See :class:`ValueKind`."""
+        return visible(visible(value, self.most), self.most)
+
+
 #: A name that an operator gives to a thing.
 NAME: Final = Line()
 
@@ -195,7 +237,12 @@ class Member(ValueKind):
 
 @attrs.frozen
 class Instant(ValueKind):
-    """A moment in UTC, such as ``2026-11-20T10:00:00Z``, to the second."""
+    """A moment in UTC, such as ``2026-11-20T10:00:00Z``, to the second.
+
+    :ivar years: the years that it may be in.
+    """
+
+    years: range = range(datetime.MINYEAR, datetime.MAXYEAR + 1)
 
     @override
     def read(self, value: object, where: str) -> datetime.datetime:
@@ -205,7 +252,7 @@ class Instant(ValueKind):
             moment = datetime.datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC)
         except ValueError:
             moment = None
-        if moment is None or self.write(moment) != value:
+        if moment is None or moment.year not in self.years or self.write(moment) != value:
             raise DocumentRefused(
                 where=where, cause=Cause.DOCUMENT_VALUE, message="has to be a time in UTC such as 2026-11-20T10:00:00Z"
             )

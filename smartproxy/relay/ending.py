@@ -16,6 +16,8 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import Agreed
 from smartproxy.policy.faults import EndedBy, Outcome, PartnerUnreachable
+from smartproxy.policy.portraits import Portrait, ToldAgreement, ToldFile
+from smartproxy.policy.schema import read_object, write_object
 from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.stages import Stage
@@ -172,38 +174,39 @@ def stamp(date: int, time: int) -> str:
 def portray(
     session: str, opening: Opening, monitor: Monitor, stage: Stage, ssid: SSID | None, size: int | None
 ) -> dict[str, object]:
-    """The facts of a live session.
+    """The facts of a live session, as :class:`~smartproxy.policy.portraits.Portrait` is written.
 
     :param ssid: the Initiator's, once it is in.
     :param size: SFIDFSIZ of the file under way, in blocks of 1024 octets.
     """
-    return {
-        "session": session,
-        "partner": opening.facts.partner,
-        "peer": opening.facts.peer,
-        "code": None if ssid is None else ssid.code,
-        "direction": opening.direction.value,
-        "profile": opening.facts.profile.value,
-        "tls": opening.facts.tls,
-        "phase": monitor.phase.value if stage.joined else stage.value,
-        "speaker": None if monitor.speaker is None else opening.side(monitor.speaker),
-        "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
-        "file": _file(opening, monitor, size),
+    portrait = Portrait(
+        session=session,
+        partner=opening.facts.partner,
+        peer=opening.facts.peer,
+        code=None if ssid is None else ssid.code,
+        direction=opening.direction.value,
+        profile=opening.facts.profile.value,
+        tls=opening.facts.tls,
+        phase=monitor.phase.value if stage.joined else stage.value,
+        speaker=None if monitor.speaker is None else opening.side(monitor.speaker).value,
+        agreed=None if monitor.agreed is None else read_object(ToldAgreement, agreed_facts(monitor.agreed)),
+        file=_file(opening, monitor, size),
         **_carried(opening, monitor),
-    }
+    )
+    return write_object(portrait)
 
 
-def _file(opening: Opening, monitor: Monitor, size: int | None) -> dict[str, object] | None:
+def _file(opening: Opening, monitor: Monitor, size: int | None) -> ToldFile | None:
     """The Virtual File under way."""
     transfer = monitor.transfer
     if transfer is None:
         return None
-    return {
-        "dataset": transfer.dataset_name,
-        "stamp": stamp(transfer.date, transfer.time),
-        "link": "in" if transfer.sender is opening.partner else "out",
-        "originator": transfer.originator,
-        "destination": transfer.destination,
-        "octets": transfer.octets,
-        "size": size,
-    }
+    return ToldFile(
+        dataset=transfer.dataset_name,
+        stamp=stamp(transfer.date, transfer.time),
+        link="in" if transfer.sender is opening.partner else "out",
+        originator=transfer.originator,
+        destination=transfer.destination,
+        octets=transfer.octets,
+        size=size,
+    )

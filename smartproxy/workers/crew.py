@@ -22,6 +22,9 @@ from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.portraits import AgedPortrait
+from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.faults import Closing, OpeningFailed, Violation
 from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
@@ -172,26 +175,42 @@ class Crew:
         return True
 
     async def portraits(self) -> list[dict[str, object]]:
-        """The state of each session, but those of a silent worker; ``since`` is in the clock's seconds."""
+        """The state of each session, but those of a silent worker; ``since`` is in the clock's seconds.
+
+        What one worker tells that is no portrait of its sessions is left out, and reported as a bug.
+        """
         asked = [Deferred.fromCoroutine(self._portraits_of(member)) for member in self.members]
-        found = await DeferredList(asked)
-        return [portrait for _, portraits in found for portrait in portraits][:_PORTRAITS_MOST]
+        found: list[dict[str, object]] = []
+        looks: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
+        for answered, told in looks:
+            if answered:
+                found += told
+            else:
+                self._events.failure("smartproxy.workers.crew", told)
+        return found[:_PORTRAITS_MOST]
 
     async def _portraits_of(self, member: CrewMember) -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
-        after: str | None = ""
-        while after is not None and len(told) < _PORTRAITS_MOST:
+        after = ""
+        for _ in range(limits.PORTRAIT_PAGES_MOST):
             try:
                 answer = await member.link.ask(Portraits, after=after, seconds=LOOK_SECONDS)
             except Exception:
                 break
-            page: list[dict[str, object]] = answer["portraits"] or []
-            after = str(page[-1]["session"]) if page else None
-            for portrait in page:
-                age = portrait.get("since")
-                portrait["since"] = self._reactor.seconds() - (age if isinstance(age, int | float) else 0.0)
-                portrait["pid"] = member.pid
-            told += page
+            page: list[dict[str, Plain]] = answer["portraits"] or []
+            before = after
+            for document in page:
+                try:
+                    portrait = read_object(AgedPortrait, document, "portrait")
+                except DocumentRefused:
+                    self._events.failure("smartproxy.workers.crew", Failure())
+                    continue
+                after = max(after, portrait.session)
+                if portrait.session in member.sessions:
+                    begun = self._reactor.seconds() - portrait.since
+                    told.append({**write_object(portrait), "since": begun, "pid": member.pid})
+            if after == before:
+                break
         return told
 
     def condition(self) -> tuple[ToldWorker, ...]:

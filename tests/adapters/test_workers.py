@@ -6,19 +6,21 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
+from unittest.mock import Mock
 
 from twisted.internet import reactor as trials
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublisher
 from twisted.protocols import amp
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smartproxy.logs.emit import Events
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.severity import Severity
 from smartproxy.net.sessions import LiveSessions
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.relay.openings import SessionFacts, client_inbound
 from smartproxy.tunnel.boxes import Number, Plain, PrintableText
@@ -31,8 +33,10 @@ from smartproxy.workers.members import CrewMember
 from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Worker
+from tests.adapters.rig import Journal
 
 TITLE = "smart-test"
+LIAR, HONEST = "1" * 16, "2" * 16
 reactor: Any = trials
 
 
@@ -115,6 +119,13 @@ class Craft:
         else:
             self._worker.link.tell(Start, number=1, levels=[b"{}"], facts=[b"{}"])
         return {"pid": os.getpid()}
+
+
+def portrait(session: str) -> dict[str, object]:
+    """A session as a worker tells it, five seconds old."""
+    nothing = dict.fromkeys(("partner", "peer", "code", "profile", "tls", "speaker", "agreed", "file"))
+    counts = dict.fromkeys(("octets_in", "octets_out", "files_in", "files_out"), 0)
+    return {"session": session, "direction": "inbound", "phase": "idle", "since": 5.0, **nothing, **counts}
 
 
 class CrewCase(TestCase):
@@ -433,6 +444,86 @@ class LookTests(CrewCase):
         os.kill(first.pid, signal.SIGSTOP)
         self.assertEqual(await self.crew.portraits(), [])
         self.assertEqual(set(self.crew.members), {first, second})
+
+
+class Telling:
+    """A link to a worker that was taken over: it answers a look with whatever it likes."""
+
+    def __init__(self, answer: Callable[[str], Sequence[object] | None]) -> None:
+        self.asked = 0
+        self._answer = answer
+
+    def ask(self, command: type[TunnelCommand], *, after: str, seconds: float) -> Deferred[dict[str, Any]]:
+        """Answer."""
+        self.asked += 1
+        return succeed({"portraits": self._answer(after)})
+
+
+class LiedPortraits(SynchronousTestCase):
+    """One worker tells what it should not, the other one what is so."""
+
+    def setUp(self) -> None:
+        """Have a crew of two, each of which carries a session."""
+        self.clock = Clock()
+        self.journal = Journal(self.clock)
+        self.crew = Crew(self.clock, self.journal.events, Mock(), count=2, kind=TestLink, user=Mock())
+
+    def look(self, answer: Callable[[str], Sequence[object] | None]) -> tuple[list[str], int]:
+        """The sessions that are known after both workers were asked, and how often the first one was."""
+        links = Telling(answer), Telling(lambda after: None if after else [portrait(HONEST)])
+        for number, (link, session) in enumerate(zip(links, (LIAR, HONEST), strict=True)):
+            member = self.crew._members[number] = CrewMember(number, 0.0, cast(Link, link), ready=True, pid=number)
+            member.sessions[session] = Mock()
+        found = self.successResultOf(Deferred.fromCoroutine(self.crew.portraits()))
+        return [str(each["session"]) for each in found], links[0].asked
+
+    def test_good(self) -> None:
+        """A portrait is told with the begin of its session by this clock, and its worker's process."""
+        self.clock.advance(100)
+        self.assertEqual(self.look(lambda after: None if after else [portrait(LIAR)]), ([LIAR, HONEST], 2))
+        (first, _) = self.successResultOf(Deferred.fromCoroutine(self.crew.portraits()))
+        self.assertEqual((first["since"], first["pid"]), (95.0, 0))
+
+    def test_no_portrait(self) -> None:
+        """What is none is left out and reported; what else the worker tells counts, and what the other one tells."""
+        good = portrait(LIAR)
+        for wrong in (
+            {},
+            {"x": 1},
+            {**good, "session": "a1"},
+            {**good, "since": 1e300},
+            {**good, "since": -1},
+            {**good, "since": True},
+            {**good, "octets_in": 2**64},
+            {**good, "file": "abc"},
+            {**good, "phase": "\x1b[2J"},
+            {**good, "phase": "x" * 301},
+            {**good, "more": 1},
+        ):
+            self.clock.advance(60)
+            self.assertEqual(self.look(lambda after: None if after else [wrong, good])[0], [LIAR, HONEST], wrong)  # noqa: B023 - asked at once
+            self.assertEqual(self.look(lambda after: [wrong]), ([HONEST], 1), wrong)  # noqa: B023 - asked at once
+        reported = self.journal.of("internal.error")
+        self.assertTrue(reported)
+        self.assertEqual({each["exception"] for each in reported}, {"smartproxy.policy.strict_json.DocumentRefused"})
+
+    def test_sessions_of_others(self) -> None:
+        """A worker does not tell of sessions that it does not carry."""
+        self.assertEqual(self.look(lambda after: None if after else [portrait(HONEST)])[0], [HONEST])
+
+    def test_without_an_end(self) -> None:
+        """A worker that tells the same again and again, or ever more, is asked a bounded number of times."""
+        self.assertEqual(self.look(lambda after: [portrait(LIAR)])[1], 2)
+
+        def more(after: str) -> list[object]:
+            return [portrait(f"{int(after or '0', 16) + 1:016x}")]
+
+        self.assertEqual(self.look(more), ([HONEST], limits.PORTRAIT_PAGES_MOST))
+
+    def test_one_that_fails(self) -> None:
+        """A look at one worker that breaks takes nothing from a look at the others."""
+        self.assertEqual(self.look(lambda after: cast(Any, 7))[0], [HONEST])
+        self.assertEqual([each["exception"] for each in self.journal.of("internal.error")], ["TypeError"])
 
 
 class HangingTests(CrewCase):

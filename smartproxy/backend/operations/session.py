@@ -23,7 +23,6 @@ from smartproxy.policy.values import Flag, Line, Lines, Whole
 SESSION = Family("session", "sessions", key="session")
 
 OUTCOMES = (*(each.value for each in Outcome), RUNNING)
-_ID = Line(most=16, pattern="[0-9a-f]{16}", form="a session: 16 digits of lower case hex")
 _TEXT = AnyText()
 _COUNT = Whole(limits.EVENT_NUMBER)
 _LEVELS = tuple(each.label for each in Severity)
@@ -59,7 +58,7 @@ class SessionsWanted:
 class SessionNamed:
     """Which session."""
 
-    session: str = attrs.field(metadata=kind(_ID, people=ForPeople(help="its id")))
+    session: str = attrs.field(metadata=kind(SESSION_ID, people=ForPeople(help="its id")))
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +90,7 @@ class KnownSession:
     """
 
     number: int = attrs.field(metadata=kind(_COUNT))
-    session: str = attrs.field(metadata=kind(SESSION_ID))
+    session: str = attrs.field(metadata=kind(_TEXT))
     partner: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
     direction: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
     peer: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
@@ -232,7 +231,7 @@ class LevelWanted:
     :ivar level: of the client's log, for this session only.
     """
 
-    session: str = attrs.field(metadata=kind(_ID, people=ForPeople(help="its id")))
+    session: str = attrs.field(metadata=kind(SESSION_ID, people=ForPeople(help="its id")))
     level: str = attrs.field(
         default=Severity.TRACE.label,
         metadata=kind(Word(_LEVELS), people=ForPeople(help="the level of the client's log, for this session only")),
@@ -243,7 +242,7 @@ class LevelWanted:
 class Asked:
     """What the session's client was asked; it does so within a second if the session still runs."""
 
-    session: str = attrs.field(metadata=kind(_ID))
+    session: str = attrs.field(metadata=kind(SESSION_ID))
 
 
 @SESSION.reading("list", "List sessions by partner, time, file and outcome, the newest first.")
