@@ -8,7 +8,8 @@ Strangers decide how often some events happen, so that there is a budget for the
 second is neither written nor carried, but counted by prefix and cause, and told once a minute. What the daemon does
 about strangers (bans, refused connections) has a share of its own, so that what they do does not hide it; so have bugs,
 in case that a stranger can provoke one. All that is carried is within the one budget. Details for the log alone have as
-much again.
+much again. Another process of this daemon, which may have been taken over, has a budget of its own for its bugs and for
+whom it names.
 
 An exception's message can hold octets of a peer or a secret (``int(b"...")`` quotes its argument), and a traceback's
 source lines and variables still more. :func:`describe` therefore tells the class, the calls by file, line and function,
@@ -56,14 +57,23 @@ class _Kind(enum.Enum):
     DECIDED = enum.auto()
     LOGGED = enum.auto()
     BUG = enum.auto()
+    NAMED = enum.auto()
+    """Of somebody whom another process of this daemon says to have proved its identity."""
 
 
 _DECIDED = frozenset({"connection.refused", "penalty.banned", "penalty.lifted"})
 """What this daemon did about strangers: told also while the budget for what they did is used up."""
 
 
-_SHARES = {_Kind.CARRIED: 0.5, _Kind.DECIDED: 0.2, _Kind.BUG: 0.3, _Kind.LOGGED: 1.0}
+_SHARES = {_Kind.CARRIED: 0.5, _Kind.DECIDED: 0.2, _Kind.BUG: 0.3, _Kind.LOGGED: 1.0, _Kind.NAMED: 1.0}
 """The part of the budget that each kind has; those that are carried have the whole of it together."""
+
+
+class EventBudgets(Budgets[_Kind]):
+    """What one process may have written of strangers, and of its bugs."""
+
+    def __init__(self) -> None:
+        super().__init__(limits.STRANGERS_EVENTS_SECONDS, len(_Kind))
 
 
 def _prefix(fields: Mapping[str, object]) -> str:
@@ -122,7 +132,7 @@ class Events:
         self._carried = carried
         self._numbers = count(1)
         self._rate: float = limits.STRANGERS_EVENTS.default
-        self._budgets: Budgets[_Kind] = Budgets(limits.STRANGERS_EVENTS_SECONDS, len(_Kind))
+        self._budgets = EventBudgets()
         self._tally = Tally()
         self._telling: IDelayedCall | None = None
 
@@ -147,19 +157,27 @@ class Events:
                 facts={"cause": what.cause},
             )
 
-    def _affords(self, name: str, fields: Mapping[str, object]) -> bool:
-        """Whether an event may be written; what may not is counted."""
+    def _affords(self, name: str, fields: Mapping[str, object], process: EventBudgets | None = None) -> bool:
+        """Whether an event may be written; what may not is counted.
+
+        :param process: those of the other process of this daemon that tells it.
+        """
+        budgets = self._budgets
         if name == _BUG:
-            kind = _Kind.BUG
+            kind, budgets = _Kind.BUG, budgets if process is None else process
         elif self.callers_unknown and name.startswith("session."):
             kind = _Kind.CARRIED
-        elif name not in STRANGERS or any(fields.get(each) is not None for each in _PROVED):
+        elif name not in STRANGERS:
             return True
+        elif any(fields.get(each) is not None for each in _PROVED):
+            if process is None:
+                return True
+            kind, budgets = _Kind.NAMED, process
         elif name in _DECIDED:
             kind = _Kind.DECIDED
         else:
             kind = _Kind.CARRIED if EVENTS[name].level >= self._carried else _Kind.LOGGED
-        if self._budgets.take(kind, self._rate * _SHARES[kind], self._clock.seconds()):
+        if budgets.take(kind, self._rate * _SHARES[kind], self._clock.seconds()):
             return True
         cause = fields.get("cause") or fields.get("place") or name
         self._tally.add(Uncounted(name, str(cause), _prefix(fields)))
@@ -193,9 +211,15 @@ class Events:
         if name == LEVEL_CHANGED:
             self.releveled()
 
-    def relay(self, told: Record) -> None:
-        """Say that an event happened in another process of this daemon: it counts, is written and carried as ours."""
-        if told.name in STRANGERS and not self._affords(told.name, told.fields):
+    def relay(self, told: Record, process: EventBudgets) -> None:
+        """Say that an event happened in another process of this daemon: it counts, is written and carried as ours.
+
+        Such a process may have been taken over. That it names somebody proves nothing, and its bugs need not be any:
+        for both it has a budget of its own.
+
+        :param process: its budgets.
+        """
+        if (told.name in STRANGERS or told.name == _BUG) and not self._affords(told.name, told.fields, process):
             return
         number = next(self._numbers) if told.level >= self._carried else None
         record = Record(told.name, told.time, self._source, number, told.fields)

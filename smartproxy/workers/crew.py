@@ -446,7 +446,7 @@ class Crew:
                 told = read(document)
             except CatalogueError as error:
                 raise Violation(Cause.VALUE_MALFORMED, str(error)) from None
-            self._events.relay(told)
+            self._events.relay(told, member.budgets)
             carried = member.sessions.get(str(told.fields.get("session")))
             if carried is not None:
                 carried.observe(told)

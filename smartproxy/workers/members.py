@@ -12,7 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from smartproxy.logs.emit import Events
+from smartproxy.logs.emit import EventBudgets, Events
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import EndedBy, Outcome
@@ -117,6 +117,7 @@ class CrewMember:
     :ivar holds: what it was handed over, each with what has to be done when it dies.
     :ivar status: how its process ended, as ``waitpid`` tells it.
     :ivar lost: why its link is over.
+    :ivar budgets: how much it may have written.
     """
 
     number: int
@@ -133,6 +134,7 @@ class CrewMember:
     status: int | None = None
     lost: Closing | None = None
     telling: IDelayedCall | None = None
+    budgets: EventBudgets = attrs.field(factory=EventBudgets)
 
     def tell_no_later(self) -> None:
         """Its death is told now, or with others'."""

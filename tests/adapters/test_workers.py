@@ -520,6 +520,16 @@ class LiedPortraits(SynchronousTestCase):
 
         self.assertEqual(self.look(more), ([HONEST], limits.PORTRAIT_PAGES_MOST))
 
+    def test_reported_bugs(self) -> None:
+        """What one worker reports without an end is cut off, and what the other one reports is told."""
+        self.look(lambda after: None)
+        bug = {"time": "2026-01-01T00:00:00Z", "source": "server", "sequence": 1, "name": "internal.error"}
+        for number, times in ((0, 1000), (1, 1)):
+            told = {**bug, "exception": "x", "place": f"of worker {number}", "frames": "z"}
+            self.crew._told(self.crew._members[number], [cast(Any, told)] * times)
+        places = [each["place"] for each in self.journal.of("internal.error")]
+        self.assertEqual(places, ["of worker 0"] * 6 + ["of worker 1"])
+
     def test_one_that_fails(self) -> None:
         """A look at one worker that breaks takes nothing from a look at the others."""
         self.assertEqual(self.look(lambda after: cast(Any, 7))[0], [HONEST])

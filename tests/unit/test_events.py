@@ -8,10 +8,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.emit import FRAMES_MOST, RECORD_KEY, Events, describe
+from smartproxy.logs.emit import FRAMES_MOST, RECORD_KEY, EventBudgets, Events, describe
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, Levels
-from smartproxy.logs.record import Record
+from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.budget import Tally, Uncounted
@@ -209,6 +209,37 @@ class Strangers(OnALog):
         self.assertEqual((len(self.written), len(self.carried)), (6, 6))
         self.events.tell_counted()
         self.assertEqual([each["count"] for each in self.counted()], [494])
+
+    def test_other_processes(self) -> None:
+        """What another process of the daemon tells of bugs, and of whom it names, is within a budget of its own."""
+        about = {"time": "2026-01-01T00:00:00Z", "source": "server", "sequence": 1}
+        bug = {"name": "internal.error", "exception": "x", "frames": "z", "message": "m"}
+        told = {
+            "name": "connection.refused",
+            "cause": "quota.x",
+            "message": "m",
+            "peer": "192.0.2.7:4000",
+            "partner": "ACME",
+        }
+        first, second = EventBudgets(), EventBudgets()
+        for number in range(1000):
+            self.events.relay(read({**about, **bug, "place": f"y{number}"}), first)
+            self.events.relay(read({**about, **told}), first)
+        bugs = [each for each in self.carried if each["name"] == "internal.error"]
+        self.assertEqual((len(bugs), len(self.carried) - len(bugs)), (6, 20))
+        self.events.relay(read({**about, **bug, "place": "y"}), second)
+        self.events.relay(read({**about, **told}), second)
+        self.assertEqual(len(self.carried), 28)
+        self.events.emit("internal.error", exception="x", place="ours", frames="z")
+        self.assertEqual(len(self.carried), 29)
+
+    def test_of_a_session(self) -> None:
+        """What another process tells of sessions is all told, as what this one tells."""
+        about = {"time": "2026-01-01T00:00:00Z", "source": "server", "sequence": 1, "session": "0" * 16}
+        told, budgets = {"name": "session.ended", "outcome": "completed", "cause": "x.y"}, EventBudgets()
+        for _ in range(100):
+            self.events.relay(read({**about, **told}), budgets)
+        self.assertEqual(len(self.carried), 100)
 
     def test_plain(self) -> None:
         """Where nobody finds out who calls, the events of sessions are strangers' events."""
