@@ -15,7 +15,9 @@ from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
+from smartproxy.policy.values import Instant
 from smartproxy.testing.pki import TestCredential
+from tests.unit.portraits import told_file, told_session
 
 STATION: Final = "O0013004711MUSTER"
 CA_NAME: Final = "Trust Centre"
@@ -129,19 +131,17 @@ def running(
 ) -> dict[str, object]:
     """A session that runs, as a client tells of it."""
     octets = 0 if file is None else file[1]
-    told = {"dataset": file[0], "octets": octets, "size": file[2]} if file else None
-    return {
-        "session": f"{number:016x}",
-        "partner": name,
-        "direction": direction,
-        "since": isotime(now - timedelta(seconds=40 // number)),
-        "phase": "transfer" if file else "idle",
-        "octets_in": octets,
-        "octets_out": 4096,
-        "rate_in": rate if file else 0,
-        "rate_out": 0,
-        **({"file": told} if told else {}),
-    }
+    return told_session(
+        f"{number:016x}",
+        partner=name,
+        direction=direction,
+        since=Instant().write(now - timedelta(seconds=40 // number)),
+        phase="transfer" if file else "idle",
+        octets_in=octets,
+        octets_out=4096,
+        rate_in=rate if file else 0,
+        file=None if file is None else told_file(*file),
+    )
 
 
 class CustomerSession:

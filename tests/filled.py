@@ -29,7 +29,9 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.packed_record import pack
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
+from smartproxy.policy.values import Instant
 from smartproxy.testing.pki import self_signed
+from tests.unit.portraits import told_file, told_session
 
 NAMES: Final = (
     *("ACME", "BOLT", "CRANE", "DYNAMO", "ELEKTRA", "FALK", "GEAR", "HANSA", "INOX", "JUPITER", "KRAFT", "LAGER"),
@@ -168,19 +170,17 @@ def add_live(store: Store, now: datetime) -> None:
         ("BOLT", "inbound", "idle", 88_000, None, 0),
         ("CRANE", "outbound", "transfer", 230_000, "VDA4938-0077", 0),
     ):
-        state: dict[str, object] = {
-            "session": f"{len(running) + 1:016x}",
-            "partner": name,
-            "direction": direction,
-            "since": isotime(now - timedelta(minutes=2)),
-            "phase": phase,
-            "octets_in": octets,
-            "octets_out": 4096,
-            "rate_in": 38_000_000,
-            "rate_out": 0,
-        }
-        if dataset is not None:
-            state["file"] = {"dataset": dataset, "octets": octets, "size": size}
+        state = told_session(
+            f"{len(running) + 1:016x}",
+            partner=name,
+            direction=direction,
+            since=Instant().write(now - timedelta(minutes=2)),
+            phase=phase,
+            octets_in=octets,
+            octets_out=4096,
+            rate_in=38_000_000,
+            file=None if dataset is None else told_file(dataset, octets, size),
+        )
         running.append(state)
     with store.writing() as session:
         told = LiveReportRow(client="inner-2", received=now + timedelta(hours=1), count=3, sessions=json.dumps(running))

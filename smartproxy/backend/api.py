@@ -44,6 +44,7 @@ from smartproxy.backend.requests import (
     body_of,
     check_client,
     header_of,
+    is_version,
     json_answer,
     known_tag,
     method_refused,
@@ -57,7 +58,9 @@ from smartproxy.backend.watch import GenerationWatch
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
+from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import NEWEST, OLDEST, PartsApart
 
 EVENTS_MOST = 1000
@@ -84,6 +87,7 @@ class Api:
         self._events = events
         self._clock = clock
         self._rate = RefusalRate()
+        self._sparing = Sparing()
         self.has_site = True
         self._waiting: Counter[str] = Counter()
         self._administration = Administration(calls.store, runner, events, clock, self._watch_failed)
@@ -236,9 +240,21 @@ class Api:
     async def live_sessions(self, request: IRequest) -> bytes:
         """Take note of the sessions that the client runs."""
         caller = await self._caller(request)
-        told = body_of(request, RunningSessions)
-        await self._runner.run(self._calls.keep_live, caller.name, told.sessions, told.count, self._now())
-        return json_answer(request, {})
+        told = body_of(request, RunningSessions, item_by_item=True)
+        refused = [each for each in told.sessions if isinstance(each, DocumentRefused)]
+        good = [each for each in told.sessions if not isinstance(each, DocumentRefused)]
+        await self._runner.run(self._calls.keep_live, caller.name, good, told.count, self._now())
+        # A client tells every few seconds.
+        silent = self._sparing.tell(caller.name, Cause.EVENTS_CATALOGUE, self._clock.seconds()) if refused else None
+        if silent is not None:
+            self._events.emit(
+                "events.refused",
+                cause=Cause.EVENTS_CATALOGUE,
+                message=f"a live session: {refused[0]}",
+                client=caller.name,
+                facts={"refused": len(refused), "calls_before": silent},
+            )
+        return json_answer(request, {"refused": len(refused)})
 
     @app.route("/api/v1/admin/<path:place>", methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
     async def administered(self, request: IRequest, place: str) -> bytes:
@@ -319,7 +335,8 @@ class Api:
         facts = self._facts.setdefault(request, {})
         version = header_of(request, b"smartproxy-version")[:VERSION_CHARACTERS_MOST] or None
         token = token_of(request)
-        caller = await self._runner.run(self._calls.caller, token, self._now(), version, address_of(request))
+        noted = version if version is not None and is_version(version) else None
+        caller = await self._runner.run(self._calls.caller, token, self._now(), noted, address_of(request))
         if caller is None or not caller.may_call:
             if caller is None:
                 raise token_refused()

@@ -33,6 +33,8 @@ from smartproxy.logs.fields import isotime, utc_of
 from smartproxy.logs.record import Record, read
 from smartproxy.policy.addresses import same_host
 from smartproxy.policy.packed_record import unpack
+from smartproxy.policy.portraits import ToldSession
+from smartproxy.policy.schema import write_object
 from smartproxy.policy.session_record import SessionRecord
 from smartproxy.policy.strict_json import DocumentRefused
 
@@ -213,10 +215,11 @@ class Calls:
             stored = sum(session_rows.keep_record(session, *each, client, now) for each in good)
         return TakenEvents(stored=stored, refused=refused)
 
-    def keep_live(self, client: str, sessions: Sequence[Mapping[str, object]], count: int, now: datetime) -> None:
+    def keep_live(self, client: str, sessions: Sequence[ToldSession], count: int, now: datetime) -> None:
         """Keep which sessions a client runs, in place of what it told before."""
+        written = json.dumps([write_object(each) for each in sessions])
         with self.store.writing() as session:
-            told = LiveReportRow(client=client, received=now, count=count, sessions=json.dumps(sessions))
+            told = LiveReportRow(client=client, received=now, count=count, sessions=written)
             session.merge(told)
 
 

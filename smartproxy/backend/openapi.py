@@ -41,6 +41,7 @@ from smartproxy.policy.values import (
     Lines,
     Member,
     Network,
+    PeerText,
     Pem,
     Serials,
     ValueKind,
@@ -305,6 +306,8 @@ def _single(kind: ValueKind) -> Schema:
             return {"type": "string", "minLength": 1, "maxLength": kind.most}
         case Pem():
             return {"type": "string", "maxLength": limits.PEM_CHARACTERS_MOST, "description": f"PEM, {kind.label}"}
+        case PeerText():
+            return {"type": "string", "maxLength": kind.most, "pattern": r"^[^\x00-\x1f\x7f]*$"}
         case Address() | Network() | AnyText():
             return {"type": "string"}
         case InBase64():

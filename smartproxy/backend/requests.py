@@ -26,10 +26,11 @@ from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import STORE_ID
 from smartproxy.policy.limits import Limit
-from smartproxy.policy.schema import ListOf, declarations, kind, read_object
+from smartproxy.policy.portraits import TOLD_MOST, ToldSession
+from smartproxy.policy.schema import ListOf, ObjectOf, declarations, kind, read_object
 from smartproxy.policy.session_record import PACKED_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import Line, Lines, Whole, wrong
+from smartproxy.policy.values import Line, Lines, ValueKind, Whole
 from smartproxy.policy.versions import Part, PartsApart, agree
 
 EVENTS_AT_ONCE = 10
@@ -102,9 +103,6 @@ CSR_CHARACTERS_MOST = 16 * 1024
 TOKEN_CHARACTERS_MOST = 200
 WAIT_SECONDS_MOST = 60
 RECORDS_A_CALL_MOST = 500
-LIVE_MOST = 200
-"""Live sessions that one client tells of."""
-PORTRAIT_MOST = 30
 
 _BEARER = re.compile(r"bearer +([!-~]{1,200})", re.IGNORECASE)
 _ETAG = re.compile(rf'"([0-9]+)(?:\.({STORE_ID})\.([0-9a-f]{{0,{DIGEST_CHARACTERS}}}))?"')
@@ -202,18 +200,23 @@ class _Anything:
 
 
 @attrs.frozen
-class _Portrait:
-    """A live session: an object whose members are texts, numbers, truth values and such objects; who reads it looks."""
+class _Alone:
+    """A value that stands or falls by itself: in the place of one that is not of its kind stands the refusal."""
+
+    within: ValueKind
 
     def read(self, value: object, where: str) -> object:
-        """Take an object that names its session, and is not large."""
-        if not isinstance(value, dict) or not isinstance(value.get("session"), str) or len(value) > PORTRAIT_MOST:
-            raise wrong(value, where, "a live session")
-        return value
+        """The value, or why it is none."""
+        if isinstance(value, DocumentRefused):
+            return value
+        try:
+            return self.within.read(value, where)
+        except DocumentRefused as refused:
+            return refused
 
     def write(self, value: object) -> object:
-        """Give the value as it is."""
-        return value
+        """Give the value as it is written."""
+        return self.within.write(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -252,10 +255,13 @@ class CarriedRecords:
 class RunningSessions:
     """The body of a call that tells which sessions a client runs.
 
+    :ivar sessions: in the place of one that is wrong stands the refusal.
     :ivar count: how many; more than are told.
     """
 
-    sessions: tuple[dict[str, object], ...] = attrs.field(metadata=kind(ListOf(item=_Portrait(), most=LIVE_MOST)))
+    sessions: tuple[ToldSession | DocumentRefused, ...] = attrs.field(
+        metadata=kind(ListOf(item=_Alone(ObjectOf(ToldSession)), most=TOLD_MOST))
+    )
     count: int = attrs.field(metadata=kind(Whole(Limit(default=0, least=0, most=10**6, unit="sessions"))))
 
 
@@ -393,6 +399,11 @@ API = 1
 _VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})(?:\.[0-9]{1,5})?(?:[-.+]?[0-9A-Za-z]{1,20}){0,4}")
 
 
+def is_version(text: str) -> bool:
+    """Whether a text can be the version of a client."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def check_client(version: str, spoken: str | None, ours: str = __version__) -> None:
     """See whether a client works with this backend.
 
@@ -400,7 +411,7 @@ def check_client(version: str, spoken: str | None, ours: str = __version__) -> N
     :param spoken: the protocols that it says to speak.
     :raises PartsApart: naming both versions and what to update, or saying that what the client says is malformed.
     """
-    if _VERSION.fullmatch(version) is None:
+    if not is_version(version):
         raise PartsApart("the header SmartProxy-Version holds no version", f"send one such as {ours}")
     backend = Part(program="smartproxy-backend", version=ours)
     try:

@@ -3,6 +3,7 @@
 Reads what :mod:`smartproxy.backend.session_rows` keeps. Never changes anything.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,10 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, SessionRecordRow, SessionRow
 from smartproxy.policy.packed_record import unpack
+from smartproxy.policy.portraits import ToldSession
+from smartproxy.policy.schema import read_object
 from smartproxy.policy.session_record import SessionRecord
+from smartproxy.policy.strict_json import DocumentRefused
 
 LIVE_GOOD_FOR: Final = timedelta(seconds=15)
 """How long a client's report counts."""
@@ -125,11 +129,11 @@ def whole(session: Session, wanted: str) -> WholeSession:
 
 @attrs.frozen(kw_only=True)
 class LiveSession:
-    """A session that runs, as its client told; ``portrait`` is its state (:mod:`smartproxy.relay.ending`)."""
+    """A session that runs, as its client told."""
 
     client: str
     told: datetime
-    portrait: Mapping[str, Any]
+    portrait: ToldSession
 
 
 def live(session: Session, now: datetime) -> tuple[list[LiveSession], int]:
@@ -138,14 +142,17 @@ def live(session: Session, now: datetime) -> tuple[list[LiveSession], int]:
     count = 0
     for row in session.scalars(select(LiveReportRow).where(LiveReportRow.received > now - LIVE_GOOD_FOR)):
         count += row.count
-        told = json.loads(row.sessions)
-        found += [LiveSession(client=row.client, told=row.received, portrait=each) for each in told]
-    return sorted(found, key=lambda each: str(each.portrait.get("since", ""))), count
+        for each in json.loads(row.sessions):
+            # Another version of the backend may have stored it.
+            with contextlib.suppress(DocumentRefused):
+                portrait = read_object(ToldSession, each, "portrait")
+                found.append(LiveSession(client=row.client, told=row.received, portrait=portrait))
+    return sorted(found, key=lambda each: each.portrait.since), count
 
 
 def is_live(session: Session, wanted: str, now: datetime) -> bool:
     """Whether a session runs, by the reports of the clients; one that began just now may not be among them."""
-    if any(each.portrait.get("session") == wanted for each in live(session, now)[0]):
+    if any(each.portrait.session == wanted for each in live(session, now)[0]):
         return True
     running = select(SessionRow.id).where(SessionRow.session == wanted, SessionRow.outcome.is_(None))
     return bool(session.scalar(select(exists(running))))

@@ -19,10 +19,11 @@ from smartproxy.ctl.daemon import killed
 from smartproxy.logs.carrier import Carrier
 from smartproxy.logs.clock import moment
 from smartproxy.logs.emit import Events
-from smartproxy.logs.fields import isotime
 from smartproxy.logs.severity import Severity
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.portraits import TOLD_MOST
+from smartproxy.policy.values import Instant
 
 RECORDS_MOST: Final = 5_000
 """Records kept while the backend is away."""
@@ -30,8 +31,6 @@ CALL_OCTETS_MOST: Final = 700_000
 """Octets of records in one call, as base64; the backend takes 1 MiB."""
 TELL_SECONDS: Final = 3.0
 """How often live sessions are told."""
-TOLD_MOST: Final = 200
-"""Live sessions that are told, of each client."""
 
 
 class ToldSessions:
@@ -109,7 +108,7 @@ class ToldSessions:
             self._events.failure("smartproxy.client.told_sessions", result)
 
     def _measured(self, portrait: Mapping[str, Any]) -> dict[str, Any]:
-        """A live session with its begin as a time, and the octets of a second since it was told last."""
+        """A :class:`~smartproxy.policy.portraits.ToldSession` as it is written, its rates since it was told last."""
         session, present = portrait["session"], self._clock.seconds()
         came, went = portrait["octets_in"], portrait["octets_out"]
         before, came_before, went_before = self._carried.get(session, (portrait["since"], 0, 0))
@@ -118,9 +117,9 @@ class ToldSessions:
         return {
             # In which process it runs is a matter of this machine.
             **{name: value for name, value in portrait.items() if name != "pid"},
-            "since": isotime(moment(self._clock, portrait["since"])),
-            "rate_in": round((came - came_before) / seconds),
-            "rate_out": round((went - went_before) / seconds),
+            "since": Instant().write(moment(self._clock, portrait["since"])),
+            "rate_in": max(round((came - came_before) / seconds), 0),
+            "rate_out": max(round((went - went_before) / seconds), 0),
         }
 
     def wished(self, wish: Trial) -> None:

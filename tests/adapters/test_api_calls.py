@@ -175,8 +175,10 @@ class WhoMayCall(ApiCase):
             self.assertEqual((answer.status, answer.json["error"]), (426, "version"))
 
     def test_unreadable_version(self) -> None:
-        """What is no version is refused."""
-        self.refused(self.call("GET", "/hello", SmartProxy_Version="newest"), 426, "version")
+        """What is no version is refused, and not kept as the client's."""
+        self.refused(self.call("GET", "/hello", SmartProxy_Version="\x1b[2J"), 426, "version")
+        with self.store.reading() as session:
+            self.assertIsNone(clients.find(session, "inner").last_version)
 
     def test_noted(self) -> None:
         """When a client called last, and with what, can be seen; a refused one leaves no trace there."""

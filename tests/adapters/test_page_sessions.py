@@ -21,6 +21,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.health import Health
 from smartproxy.policy.packed_record import pack, unpack
 from tests.adapters.page_site import PageCase
+from tests.unit.portraits import told_file, told_session
 from tests.unit.sites import NOW
 from tests.unit.test_session_list import FIRST, SECOND, record_document
 
@@ -38,17 +39,15 @@ class SessionPages(PageCase):
         self.tell("file.ended", outcome="completed", dataset="DOOR-PANEL.STEP", link="in", octets=5)
         self.tell("session.ended", outcome="completed", cause="session.completed", octets_in=1_900_000, octets_out=90)
         packed = pack(record_document(held_partner=3100))
-        state = {
-            "session": SECOND,
-            "partner": "BOLT",
-            "direction": "inbound",
-            "phase": EVIL,
-            "since": "2026-11-20T11:59:00.000Z",
-            "octets_in": 1,
-            "octets_out": 1,
-            "rate_in": 1024,
-            "file": {"dataset": "LONG\N{RIGHT-TO-LEFT OVERRIDE}", "octets": 1024, "size": 11},
-        }
+        state = told_session(
+            SECOND,
+            partner="BOLT",
+            phase=EVIL,
+            octets_in=1,
+            octets_out=1,
+            rate_in=1024,
+            file=told_file(r"LONG\u202e", 1024, 11),
+        )
         with self.store.writing() as session:
             session_rows.keep_record(session, unpack(packed), packed, "inner", NOW)
             session.merge(LiveReportRow(client="inner", received=NOW, count=1, sessions=json.dumps([state])))

@@ -8,16 +8,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import trials
+from smartproxy.backend import session_list, trials
 from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
 from smartproxy.client.house import House
-from smartproxy.client.told_sessions import CALL_OCTETS_MOST, TELL_SECONDS, TOLD_MOST, ToldSessions
+from smartproxy.client.told_sessions import CALL_OCTETS_MOST, TELL_SECONDS, ToldSessions
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.faults import Killed
 from smartproxy.policy.packed_record import pack, unpack
+from smartproxy.policy.portraits import TOLD_MOST, ToldSession
+from smartproxy.policy.schema import read_object, write_object
 from tests.adapters.api_site import ApiCase
 from tests.adapters.rig import Journal
+from tests.unit.portraits import portrait, told_file, told_session
 from tests.unit.sites import NOW
 from tests.unit.test_session_list import FIRST, SECOND, record_document
 
@@ -32,7 +35,7 @@ class Running:
     def portraits(self) -> list[dict[str, object]]:
         """How they are."""
         return [
-            {"session": session, "since": 0.0, "octets_in": octets, "octets_out": 10 * octets}
+            portrait(session, since=0.0, octets_in=octets, octets_out=10 * octets, pid=5)
             for session, octets in self.live.items()
         ]
 
@@ -148,7 +151,8 @@ class Told(SynchronousTestCase):
         self.sessions.live[FIRST] = 900
         self.pass_time(TELL_SECONDS)
         (first, _), (second, count) = self.backend.live_taken
-        self.assertEqual((first[0]["since"], count), ("1970-01-01T00:00:00.000Z", 1))
+        self.assertEqual((first[0]["since"], count), ("1970-01-01T00:00:00Z", 1))
+        self.assertEqual(write_object(read_object(ToldSession, first[0])), first[0])
         self.assertEqual((second[0]["rate_in"], second[0]["rate_out"]), (100, 1000))
 
     def test_none_any_more(self) -> None:
@@ -221,16 +225,59 @@ class Taken(ApiCase):
         self.assertEqual(self.call("POST", "/records", {"records": [good]}, token="spc_wrong").status, 401)
 
     def test_live(self) -> None:
-        """The last report of a client counts; what names no session is refused."""
+        """The last report of a client counts."""
         for session in (FIRST, SECOND):
-            answer = self.call("POST", "/live", {"sessions": [{"session": session}], "count": 1})
-            self.assertEqual(answer.status, 200)
+            answer = self.call("POST", "/live", {"sessions": [told_session(session)], "count": 1})
+            self.assertEqual((answer.status, answer.json), (200, {"refused": 0}))
         with self.store.reading() as session_:
             row = session_.query(LiveReportRow).one()
         self.assertIn(SECOND, row.sessions)
-        wrong: tuple[list[object], ...] = ([{}], [1], [{"session": 1}])
-        for sessions in wrong:
-            self.assertEqual(self.call("POST", "/live", {"sessions": sessions, "count": 1}).status, 400)
+        many = [told_session(FIRST)] * (TOLD_MOST + 1)
+        wrongs: tuple[dict[str, Any], ...] = (
+            {"sessions": []},
+            {"sessions": 1, "count": 1},
+            {"sessions": many, "count": 1},
+        )
+        for wrong in wrongs:
+            self.assertEqual(self.call("POST", "/live", wrong).status, 400)
+
+    def test_wrong_portraits(self) -> None:
+        """A live session that is none is left out alone, and told of once a minute; every page shows the others."""
+        good, file = told_session(SECOND), told_file("A", 1, 1)
+        wrongs: tuple[dict[str, Any], ...] = (
+            {"session": "\ud800\x1b"},
+            {"session": "a" * 17},
+            {"since": "0001-01-01T00:00:00+14:00"},
+            {"since": "1969-12-31T23:59:59Z"},
+            {"since": "9999-01-01T00:00:00Z"},
+            {"since": None},
+            {"rate_in": "x"},
+            {"rate_in": True},
+            {"rate_out": -5},
+            {"octets_in": 2**53 + 1},
+            {"octets_out": 1.5},
+            {"file": "abc"},
+            {"file": {}},
+            {"file": {**file, "size": "A" * 1000}},
+            {"file": {**file, "dataset": "\x1b[31m"}},
+            {"partner": "\ud800"},
+            {"partner": "x" * 301},
+            {"phase": "\u202e"},
+            {"agreed": {"level": 5}},
+            {"more": {}},
+        )
+        for more in wrongs:
+            wrong = {**told_session(FIRST), **more}
+            answer = self.call("POST", "/live", {"sessions": [wrong, 1, {}, good], "count": 4})
+            self.assertEqual((answer.status, answer.json), (200, {"refused": 3}), more)
+            with self.store.reading() as session:
+                found, count = session_list.live(session, NOW)
+            self.assertEqual(([each.portrait.session for each in found], count), ([SECOND], 4))
+        self.assertEqual([each["client"] for each in self.told if each["name"] == "events.refused"], ["inner"])
+        self.clock.advance(60)
+        self.call("POST", "/live", {"sessions": [{}], "count": 1})
+        facts = [each["facts"] for each in self.told if each["name"] == "events.refused"]
+        self.assertEqual(facts, [{"refused": 3, "calls_before": 0}, {"refused": 1, "calls_before": 19}])
 
     def test_wish(self) -> None:
         """A wish reaches a client that waits for trials."""

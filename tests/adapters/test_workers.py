@@ -34,6 +34,7 @@ from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Worker
 from tests.adapters.rig import Journal
+from tests.unit.portraits import portrait
 
 TITLE = "smart-test"
 LIAR, HONEST = "1" * 16, "2" * 16
@@ -121,11 +122,9 @@ class Craft:
         return {"pid": os.getpid()}
 
 
-def portrait(session: str) -> dict[str, object]:
+def aged(session: str) -> dict[str, object]:
     """A session as a worker tells it, five seconds old."""
-    nothing = dict.fromkeys(("partner", "peer", "code", "profile", "tls", "speaker", "agreed", "file"))
-    counts = dict.fromkeys(("octets_in", "octets_out", "files_in", "files_out"), 0)
-    return {"session": session, "direction": "inbound", "phase": "idle", "since": 5.0, **nothing, **counts}
+    return portrait(session, since=5.0)
 
 
 class CrewCase(TestCase):
@@ -470,7 +469,7 @@ class LiedPortraits(SynchronousTestCase):
 
     def look(self, answer: Callable[[str], Sequence[object] | None]) -> tuple[list[str], int]:
         """The sessions that are known after both workers were asked, and how often the first one was."""
-        links = Telling(answer), Telling(lambda after: None if after else [portrait(HONEST)])
+        links = Telling(answer), Telling(lambda after: None if after else [aged(HONEST)])
         for number, (link, session) in enumerate(zip(links, (LIAR, HONEST), strict=True)):
             member = self.crew._members[number] = CrewMember(number, 0.0, cast(Link, link), ready=True, pid=number)
             member.sessions[session] = Mock()
@@ -480,13 +479,13 @@ class LiedPortraits(SynchronousTestCase):
     def test_good(self) -> None:
         """A portrait is told with the begin of its session by this clock, and its worker's process."""
         self.clock.advance(100)
-        self.assertEqual(self.look(lambda after: None if after else [portrait(LIAR)]), ([LIAR, HONEST], 2))
+        self.assertEqual(self.look(lambda after: None if after else [aged(LIAR)]), ([LIAR, HONEST], 2))
         (first, _) = self.successResultOf(Deferred.fromCoroutine(self.crew.portraits()))
         self.assertEqual((first["since"], first["pid"]), (95.0, 0))
 
     def test_no_portrait(self) -> None:
         """What is none is left out and reported; what else the worker tells counts, and what the other one tells."""
-        good = portrait(LIAR)
+        good = aged(LIAR)
         for wrong in (
             {},
             {"x": 1},
@@ -509,14 +508,14 @@ class LiedPortraits(SynchronousTestCase):
 
     def test_sessions_of_others(self) -> None:
         """A worker does not tell of sessions that it does not carry."""
-        self.assertEqual(self.look(lambda after: None if after else [portrait(HONEST)])[0], [HONEST])
+        self.assertEqual(self.look(lambda after: None if after else [aged(HONEST)])[0], [HONEST])
 
     def test_without_an_end(self) -> None:
         """A worker that tells the same again and again, or ever more, is asked a bounded number of times."""
-        self.assertEqual(self.look(lambda after: [portrait(LIAR)])[1], 2)
+        self.assertEqual(self.look(lambda after: [aged(LIAR)])[1], 2)
 
         def more(after: str) -> list[object]:
-            return [portrait(f"{int(after or '0', 16) + 1:016x}")]
+            return [aged(f"{int(after or '0', 16) + 1:016x}")]
 
         self.assertEqual(self.look(more), ([HONEST], limits.PORTRAIT_PAGES_MOST))
 

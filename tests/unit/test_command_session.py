@@ -1,5 +1,6 @@
 """``smartproxy session``."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.tap.commands.session import LEVELS, OUTCOMES
 from tests.unit.commands import CommandCase
+from tests.unit.portraits import told_file, told_session
 from tests.unit.test_session_list import FIRST, SECOND, record_document
 
 BEGAN = datetime(2026, 11, 20, 11, 59, tzinfo=UTC)
@@ -77,13 +79,16 @@ class Sessions(CommandCase):
         """Those that run now, and what can be done about one."""
         self.assertIn("no session runs", self.do("session", "live").out)
         self.assertIn("smartproxy session live", self.refused("session", "end", SECOND))
-        state = f'{{"session": "{SECOND}", "partner": "BOLT", "file": {{"dataset": "A", "octets": 5, "size": 2}}}}'
-        row = LiveReportRow(client="inner", received=datetime.now(UTC), count=3, sessions=f"[{state}]")
+        told = [told_session(SECOND, partner="BOLT", file=told_file("A", 5, 2)), told_session(FIRST)]
+        row = LiveReportRow(client="inner", received=datetime.now(UTC), count=3, sessions=json.dumps(told))
         with self.open.writing() as session:
             session.merge(row)
-        told = self.do("session", "live").out
-        self.assertRegex(told, rf"{SECOND} +BOLT +- +A +5 +2048 ")
-        self.assertIn("3 sessions run in all", told)
+        shown = self.do("session", "live").out
+        self.assertRegex(shown, rf"2026-11-20 11:59:00 +{SECOND} +BOLT +idle +A +5 +2048 +0 B/s +inner")
+        self.assertRegex(shown, rf"{FIRST} +- +idle +- +- +- +0 B/s")
+        self.assertIn("3 sessions run in all", shown)
+        listed = self.do("session", "live", "--json").json["sessions"]
+        self.assertEqual([each["file"] for each in listed], [told_file("A", 5, 2), None])
         self.do("session", "end", SECOND)
         self.do("session", "level", SECOND, "debug")
         with self.open.reading() as session:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from jinja2 import Environment
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.page.rendering import TEMPLATES
+from smartproxy.backend.page.rendering import TEMPLATES, in_path
 
 SPOKEN = frozenset({"alt", "aria-description", "aria-label", "placeholder", "title"})
 """Attributes whose values people read or hear."""
@@ -84,6 +84,10 @@ class Templates(SynchronousTestCase):
         """No script, style, other host or escape from escaping, and no word that no catalogue can translate."""
         found = {name: faults(text) for name, text in templates().items()}
         self.assertEqual({}, {name: wrong for name, wrong in found.items() if wrong})
+
+    def test_name_in_a_path(self) -> None:
+        """Any name can be a part of a path, also one that UTF-8 cannot express."""
+        self.assertEqual(in_path("a/\ud800 \xdf"), "a%2F%3F%20%C3%9F")
 
     def test_forms(self) -> None:
         """A form that changes something is the component's, which brings the token."""

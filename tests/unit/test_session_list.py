@@ -1,5 +1,6 @@
 """The list of sessions as events and records fill it, what is found in it, and the figures that are counted beside."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,9 +17,11 @@ from smartproxy.backend.session_tables import FigureRow, LiveReportRow, SessionR
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.record import Record
 from smartproxy.policy.packed_record import pack, unpack
+from tests.unit.portraits import told_session
 from tests.unit.sites import NOW, SiteCase
 
 FIRST, SECOND = "0123456789abcdef", "fedcba9876543210"
+BEGINS = {FIRST: "2026-11-20T11:00:00Z", SECOND: "2026-11-20T11:01:00Z", "a" * 16: "2026-11-20T11:02:00Z"}
 BOSS = Caller(name="boss", scopes=frozenset("*"))
 
 
@@ -261,10 +264,9 @@ class Live(ListCase):
 
     def report(self, client: str, *sessions: str, seconds: float = 0) -> None:
         """A client tells which sessions it runs."""
-        told = ", ".join(f'{{"session": "{each}", "since": "{each}"}}' for each in sessions)
-        row = LiveReportRow(
-            client=client, received=NOW - timedelta(seconds=seconds), count=len(sessions), sessions=f"[{told}]"
-        )
+        told = json.dumps([told_session(each, since=BEGINS[each]) for each in sessions])
+        received = NOW - timedelta(seconds=seconds)
+        row = LiveReportRow(client=client, received=received, count=len(sessions), sessions=told)
         with self.store.writing() as session:
             session.merge(row)
 
@@ -275,10 +277,17 @@ class Live(ListCase):
         self.report("two", FIRST)
         self.report("three", "a" * 16, seconds=60)
         now = perform(self.store, operations.live, Nothing(), BOSS, NOW).answer
-        self.assertEqual(
-            [(each.client, each.state["session"]) for each in now.items], [("two", FIRST), ("one", SECOND)]
-        )
+        self.assertEqual([(each.client, each.state.session) for each in now.items], [("two", FIRST), ("one", SECOND)])
         self.assertEqual(now.count, 2)
+
+    def test_stored_by_another_version(self) -> None:
+        """What is stored and is no live session as this version knows it is left out; the others are listed."""
+        told = [{"session": FIRST}, told_session(SECOND), 5, told_session("a" * 16, since="0001-01-01T00:00:00+14:00")]
+        row = LiveReportRow(client="one", received=NOW, count=4, sessions=json.dumps(told))
+        with self.store.writing() as session:
+            session.merge(row)
+        now = perform(self.store, operations.live, Nothing(), BOSS, NOW).answer
+        self.assertEqual(([each.state.session for each in now.items], now.count), ([SECOND], 4))
 
     def test_wishes(self) -> None:
         """To end a session, or log it at a level, is what its client is asked next; only of one that runs."""

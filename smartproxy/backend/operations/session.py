@@ -16,6 +16,7 @@ from smartproxy.backend.session_tables import SessionFileRow, SessionRow
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.faults import Outcome
+from smartproxy.policy.portraits import ToldSession
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.session_record import OCTETS_MOST, SESSION_ID
 from smartproxy.policy.values import Flag, Line, Lines, Whole
@@ -210,7 +211,7 @@ class RunningSession:
 
     client: str = attrs.field(metadata=kind(_TEXT))
     told: datetime = attrs.field(metadata=kind(Instantaneous()))
-    state: dict[str, Any] = attrs.field(metadata=kind(JsonObject()))
+    state: ToldSession = attrs.field(metadata=kind(ObjectOf(ToldSession)))
 
 
 @attrs.frozen(kw_only=True)
@@ -298,7 +299,7 @@ def recording(look: Transaction, wanted: SessionNamed) -> Recording:
 def live(look: Transaction, wanted: Nothing) -> LiveNow:
     """Those that the clients told of within some seconds."""
     found, count = session_list.live(look.session, look.now)
-    items = [RunningSession(client=each.client, told=each.told, state=dict(each.portrait)) for each in found]
+    items = [RunningSession(client=each.client, told=each.told, state=each.portrait) for each in found]
     return LiveNow(items=tuple(items[: limits.DOCUMENT_ENTRIES_MOST]), count=count)
 
 

@@ -93,8 +93,8 @@ def _ngettext(texts: gettext.NullTranslations) -> Callable[..., Markup]:
 
 
 def in_path(name: str) -> str:
-    """A name as one part of a path."""
-    return quote(name, safe="")
+    """A name as one part of a path; what UTF-8 cannot express is a question mark in it."""
+    return quote(name, safe="", errors="replace")
 
 
 def peers_text(text: object, most: int = PEER_TEXT_MOST) -> Markup:

@@ -1,7 +1,7 @@
 """Sessions: those that run, as they go on; past ones, found by what one knows; and one with all that was said in it."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -85,7 +85,7 @@ class LiveRow:
     session: str
     partner: str
     inbound: bool
-    since: datetime | None
+    since: datetime
     phase: str
     file: str | None
     done: int
@@ -98,36 +98,26 @@ class LiveRow:
 
 def live_row(running: RunningSession) -> LiveRow:
     """Of what a client told."""
-    state = running.state
-    found = state.get("file")
-    file: dict[str, Any] = found if isinstance(found, dict) else {}
-    rate = max(_whole(state, "rate_in"), _whole(state, "rate_out"))
-    done, size = _whole(file, "octets"), _whole(file, "size") * _BLOCK
+    state, file = running.state, running.state.file
+    rate = max(state.rate_in, state.rate_out)
+    done = 0 if file is None else file.octets
+    size = 0 if file is None else (file.size or 0) * _BLOCK
     whole = size if size and size >= done else None
     left = None if whole is None or rate < 1 else max(round((whole - done) / rate), 1)
-    try:
-        since = datetime.fromisoformat(str(state.get("since", ""))).astimezone(UTC)
-    except ValueError:
-        since = None
     return LiveRow(
-        session=str(state.get("session", "")),
-        partner=str(state.get("partner") or "?"),
-        inbound=state.get("direction") != "outbound",
-        since=since,
-        phase=str(state.get("phase", "")),
-        file=str(file["dataset"]) if "dataset" in file else None,
+        session=state.session,
+        partner=state.partner or "?",
+        inbound=state.direction != "outbound",
+        since=state.since,
+        phase=state.phase,
+        file=None if file is None else file.dataset,
         done=done,
         whole=whole,
         rate=rate,
         left=left,
-        came=_whole(state, "octets_in"),
-        went=_whole(state, "octets_out"),
+        came=state.octets_in,
+        went=state.octets_out,
     )
-
-
-def _whole(facts: Mapping[str, Any], name: str) -> int:
-    value = facts.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def kind_of(outcome: str) -> str:
@@ -226,7 +216,7 @@ async def one(visit: PageVisit) -> Shown:
     row = None
     if found.known.outcome == RUNNING:
         now = (await visit.call(operations.live, Nothing())).answer
-        row = next((live_row(each) for each in now.items if each.state.get("session") == named), None)
+        row = next((live_row(each) for each in now.items if each.state.session == named), None)
     return visit.render(
         "session.html",
         found=found,

@@ -119,22 +119,22 @@ def live(console: Console) -> None:
     """List those that run."""
     from smartproxy.backend.operations import session as operations
     from smartproxy.backend.operations.shapes import Nothing
+    from smartproxy.policy.schema import write_object
 
     now = console.call(operations.live, Nothing())
     rows = []
     for each in now.items:
-        state, file = each.state, each.state.get("file") or {}
-        rate = max(int(state.get("rate_in", 0)), int(state.get("rate_out", 0)))
+        state, file = each.state, each.state.file
         rows.append(
             (
-                str(state.get("since", "-"))[:19].replace("T", " "),
-                state.get("session", "-"),
-                state.get("partner") or "-",
-                state.get("phase", "-"),
-                file.get("dataset", "-"),
-                file.get("octets", "-"),
-                "-" if file.get("size") is None else file["size"] * _BLOCK,
-                f"{rate} B/s",
+                f"{state.since:%Y-%m-%d %H:%M:%S}",
+                state.session,
+                state.partner or "-",
+                state.phase,
+                "-" if file is None else file.dataset,
+                "-" if file is None else file.octets,
+                "-" if file is None or file.size is None else file.size * _BLOCK,
+                f"{max(state.rate_in, state.rate_out)} B/s",
                 each.client,
             )
         )
@@ -142,7 +142,8 @@ def live(console: Console) -> None:
     if now.count > len(rows):
         text += f"\n{now.count} sessions run in all"
     console.answer(
-        {"sessions": [{"client": each.client, **each.state} for each in now.items], "count": now.count}, text
+        {"sessions": [{"client": each.client, **write_object(each.state)} for each in now.items], "count": now.count},
+        text,
     )
 
 
