@@ -2,7 +2,9 @@
 
 Duty: keep events in order while the far end is away, send them in batches, and never let a flood of them grow without
 bound: the oldest are dropped first, and how many were is reported. A batch that the far end answers and does not take
-is halved until the one event that is to blame is found and set aside, so that it holds back no other.
+is halved, at once, until the events that are to blame stand alone; they hold back no other. Such an event is set aside
+when the far end refuses it for ever, or when it fails with it, takes others, fails with it once more, and takes others
+again: a far end that fails with everything loses no event.
 Trusts nothing in an event; the receiver judges it.
 """
 
@@ -28,10 +30,6 @@ RETRY_SECONDS_MOST = 30.0
 Document = dict[str, Value]
 _URGENT = frozenset(each.label for each in Severity if each >= Severity.ERROR)
 _T = TypeVar("_T")
-
-
-TRIES_MOST = 3
-"""Tries of a batch with which the far end fails, before it is halved."""
 
 
 def is_urgent(event: Document) -> bool:
@@ -116,12 +114,19 @@ class Carrier(Generic[_T]):
         self._hand_over = send
         self._clock = clock
         self._report_dropped = dropped
-        self._waiting: Waiting[_T] = Waiting(most)
         self._set_aside = set_aside
-        self._batch = self._size = batch
-        self._suspects = self._tries = 0
+        self._batch = batch
         self._gather_seconds = gather_seconds
         self._urgent = urgent
+        self._waiting: Waiting[_T] = Waiting(most)
+        # What the far end failed with once, and has taken others since; it is tried again before all that wait.
+        self._again: Waiting[_T] = Waiting(most)
+        # What it failed with, alone, since it took something last; and whether that was for the second time.
+        self._doubted: Waiting[tuple[bool, _T]] = Waiting(most)
+        self._source = self._waiting
+        # Sizes of the next batches from the source, the last one first: the parts of one that was not taken.
+        self._parts: list[int] = []
+        self._failures = 0
         self._hurry = self._away = False
         self._timer: IDelayedCall | None = None
         self._sending = False
@@ -134,21 +139,22 @@ class Carrier(Generic[_T]):
         if self._away:
             return
         self._hurry = self._hurry or self._urgent(event)
-        if not self._sending and (self._timer is None or self._hurry or len(self._waiting) >= self._size):
+        full = len(self._waiting) >= self._batch
+        if not self._sending and (self._timer is None or self._hurry or full or self._doubted):
             self._schedule()
 
     def resume(self) -> None:
         """The far end is back: send what waits without delay."""
         self._retry_seconds = RETRY_SECONDS_FIRST
         self._away = False
-        if self._waiting and not self._sending:
+        if (self._waiting or self._again or self._doubted) and not self._sending:
             self._cancel()
             self._send()
 
     def flush(self, seconds: float) -> Deferred[None]:
         """Send what waits now; fires when all is sent, a call failed, or after ``seconds``."""
         done: Deferred[None] = Deferred()
-        if not self._waiting and not self._sending:
+        if not (self._waiting or self._again or self._doubted or self._sending):
             done.callback(None)
             return done
         self._flushed.append(done)
@@ -158,7 +164,8 @@ class Carrier(Generic[_T]):
     def stop(self) -> None:
         """Stop sending."""
         self._cancel()
-        self._waiting.clear()
+        for each in (self._waiting, self._again, self._doubted):
+            each.clear()
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -166,12 +173,14 @@ class Carrier(Generic[_T]):
             self._timer = None
 
     def _schedule(self) -> None:
-        """Send what waits: at once if a batch is full, an event is urgent or a flush was asked for; else soon."""
-        at_once = self._hurry or len(self._waiting) >= self._size or bool(self._flushed)
+        """Send what waits: at once if a batch is full, narrowed, urgent or a flush was asked for; else soon."""
+        full = len(self._waiting) >= self._batch
+        at_once = self._hurry or full or bool(self._flushed or self._parts or self._again)
+        seconds = 0.0 if at_once else self._gather_seconds
         if self._timer is None:
-            self._timer = self._clock.callLater(0.0 if at_once else self._gather_seconds, self._send)
-        elif at_once and self._timer.getTime() > self._clock.seconds():
-            self._timer.reset(0.0)
+            self._timer = self._clock.callLater(seconds, self._send)
+        elif self._timer.getTime() > self._clock.seconds() + seconds:
+            self._timer.reset(seconds)
 
     def _send(self) -> None:
         self._timer = None
@@ -179,62 +188,91 @@ class Carrier(Generic[_T]):
         self._hurry = False
         Deferred.fromCoroutine(self._send_batch())
 
+    def _take(self) -> list[_T]:
+        """The next batch: a part of one that was not taken, what is tried again, what waits, or what is in doubt."""
+        if not self._source:
+            # The oldest may have been dropped meanwhile.
+            self._parts.clear()
+        if not self._parts:
+            if not self._waiting and not self._again:
+                doubted = self._doubted.take(len(self._doubted))
+                self._waiting.put_back([each for second, each in doubted if not second])
+                self._again.put_back([each for second, each in doubted if second])
+            self._source = self._again or self._waiting
+        return self._source.take(self._parts.pop() if self._parts else self._batch)
+
     async def _send_batch(self) -> None:
-        batch = self._waiting.take(self._size)
+        batch = self._take()
         again: float | None = None
         try:
             taken = await self._hand_over(batch)
-        except BatchRefused:
-            again = self._narrow(batch)
-        except BatchFailed:
-            self._tries += 1
-            if self._tries < TRIES_MOST:
-                again = self._put_back(batch)
-            else:
-                again = self._narrow(batch)
+        except (BatchRefused, BatchFailed) as failure:
+            again = self._narrow(batch, for_ever=isinstance(failure, BatchRefused))
+            self._away = again is not None and bool(self._waiting or self._again)
         except Exception:
             # Away for now; what came in meanwhile may have filled the queue, so the bound holds here too.
-            again = self._put_back(batch)
+            self._source.put_back(batch)
+            if self._parts:
+                self._parts.append(len(batch))
+            again = self._pause()
+            self._away = True
         else:
-            self._retry_seconds = RETRY_SECONDS_FIRST
-            self._tries = 0
-            self._suspects -= len(batch) if taken is None else taken
-            if self._suspects <= 0:
-                self._size = self._batch
-            if taken is not None and taken < len(batch):
-                self._waiting.put_back(batch[taken:])
-                self._hurry = True
-            if lost := self._waiting.lost():
-                self._report_dropped(lost)
+            self._away = False
+            self._took(batch, len(batch) if taken is None else taken)
         self._sending = False
-        self._away = again is not None
         if again is not None and self._timer is None:
             self._timer = self._clock.callLater(again, self._send)
-        elif self._waiting and self._timer is None:
+        elif (self._waiting or self._again or self._doubted) and self._timer is None:
             self._schedule()
-        if self._away or not self._waiting:
+        if again is not None or not (self._waiting or self._again):
             flushed, self._flushed = self._flushed, []
             for done in flushed:
                 done.callback(None)
 
-    def _put_back(self, batch: Sequence[_T]) -> float:
-        """Send a batch again, after these seconds; each time after longer ones."""
-        self._waiting.put_back(batch)
+    def _took(self, batch: Sequence[_T], count: int) -> None:
+        """The far end took the first events of a batch: so it was not the reason why it failed with others."""
+        self._retry_seconds = RETRY_SECONDS_FIRST
+        self._failures = 0
+        if count < len(batch):
+            self._source.put_back(batch[count:])
+            if self._parts:
+                self._parts.append(len(batch) - count)
+            self._hurry = True
+        for second, event in self._doubted.take(len(self._doubted)):
+            if second:
+                self._give_up(event)
+            else:
+                self._again.put(event)
+        if lost := sum(each.lost() for each in (self._waiting, self._again, self._doubted)):
+            self._report_dropped(lost)
+
+    def _narrow(self, batch: Sequence[_T], *, for_ever: bool) -> float | None:
+        """The far end does not take a batch: send half of it next, or doubt what stays alone; seconds to wait."""
+        if len(batch) > 1:
+            half = len(batch) // 2
+            self._source.put_back(batch)
+            self._parts += [len(batch) - half, half]
+            return None
+        if for_ever:
+            self._give_up(batch[0])
+            return None
+        self._doubted.put((self._source is self._again, batch[0]))
+        self._failures += 1
+        if self._failures < 2 * self._batch and (self._waiting or self._again):
+            return None
+        # It fails with everything, fresh or tried again, or there is nothing else: it is given time.
+        self._failures = 0
+        self._parts.clear()
+        return self._pause()
+
+    def _pause(self) -> float:
+        """How many seconds to wait; longer each time."""
         seconds = self._retry_seconds
         self._retry_seconds = min(seconds * 2, RETRY_SECONDS_MOST)
         return seconds
 
-    def _narrow(self, batch: Sequence[_T]) -> float | None:
-        """The far end does not take a batch: send half of it next, or set aside what stays alone."""
-        self._tries = 0
-        self._retry_seconds = RETRY_SECONDS_FIRST
-        if len(batch) > 1:
-            self._waiting.put_back(batch)
-            self._size, self._suspects = len(batch) // 2, len(batch)
-            return self._retry_seconds
-        self._size, self._suspects = self._batch, 0
+    def _give_up(self, event: _T) -> None:
         if self._set_aside is None:
-            self._waiting.dropped += len(batch)
+            self._waiting.dropped += 1
         else:
-            self._set_aside(batch[0])
-        return self._retry_seconds if self._waiting else None
+            self._set_aside(event)

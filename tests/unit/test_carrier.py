@@ -1,6 +1,6 @@
 """The queue of events for the next daemon."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.logs.carrier import (
     GATHER_SECONDS,
     RETRY_SECONDS_FIRST,
-    TRIES_MOST,
     BatchFailed,
     BatchRefused,
     Carrier,
@@ -136,13 +135,13 @@ class CarriedEvents(SynchronousTestCase):
         self.assertEqual(self.far.numbers, [2])
         self.assertEqual(self.lost, [1])
 
-    def picky(self, kind: type[Exception], bad: int) -> list[list[object]]:
-        """A far end that does not take an event of a number, whatever comes with it; the batches that it was sent."""
+    def picky(self, kind: type[Exception], bad: Collection[object]) -> list[list[object]]:
+        """A far end that does not take events of some numbers, whatever comes with it; the batches that it was sent."""
         tried: list[list[object]] = []
 
         async def send(events: Sequence[Document]) -> None:
             tried.append([event["n"] for event in events])
-            if bad in tried[-1]:
+            if set(tried[-1]) & set(bad):
                 raise kind
             self.far.stored.extend(events)
 
@@ -150,21 +149,65 @@ class CarriedEvents(SynchronousTestCase):
         self.carrier = Carrier(
             send, self.clock, self.lost.append, set_aside=lambda event: self.aside.append(event["n"])
         )
-        for number in range(100):
-            self.carrier.add({"n": number})
-        self.clock.pump([1] * 300)
         return tried
 
     def test_one_bad_event(self) -> None:
-        """One event that the far end does not take, for ever or by a failure, is set aside; all others arrive once."""
-        for kind, tries in ((BatchRefused, 1), (BatchFailed, TRIES_MOST)):
+        """One event that the far end does not take, for ever or by a failure, is set aside; others arrive at once."""
+        for kind, alone in ((BatchRefused, 1), (BatchFailed, 2)):
             self.far.stored.clear()
-            tried = self.picky(kind, 37)
+            tried = self.picky(kind, {37})
+            for number in range(100):
+                self.carrier.add({"n": number})
+            self.clock.pump([0] * 50)
             self.assertEqual(self.far.numbers, [each for each in range(100) if each != 37])
-            self.assertEqual((self.aside, self.lost), ([37], []))
-            self.assertEqual(tried[:tries], [list(range(100))] * tries)
-            self.assertEqual(tried[tries], list(range(50)))
-            self.assertEqual(tried.count([37]), tries)
+            self.assertEqual((tried.count([37]), self.lost), (alone, []))
+            self.carrier.add({"n": 100})
+            self.clock.advance(GATHER_SECONDS)
+            self.assertEqual((self.aside, self.far.numbers[-1]), ([37], 100))
+            self.clock.pump([1] * 100)
+            self.assertEqual(tried.count([37]), alone)
+
+    def test_many_bad_events(self) -> None:
+        """Ten bad events to one good one hold the good ones back for a moment only, whatever their number."""
+        for kind in (BatchRefused, BatchFailed):
+            self.far.stored.clear()
+            self.picky(kind, {"bad"})
+            for number in range(400):
+                events: list[str | int] = [*["bad"] * 10, number]
+                for event in events:
+                    self.carrier.add({"n": event})
+                self.clock.pump([0.05] + [0] * 50)
+            self.clock.pump([0.5, *[0] * 500] * 4)
+            self.assertEqual(sorted(self.far.numbers), list(range(400)))
+            self.assertEqual(self.lost, [])
+            self.carrier.add({"n": "last"})
+            self.clock.pump([1, 0, 0])
+            self.assertEqual(self.aside, ["bad"] * 4000)
+
+    def test_only_bad_events(self) -> None:
+        """More bad events than a batch holds, one after the other, end before those behind them are old."""
+        self.picky(BatchFailed, {"bad"})
+        for _ in range(350):
+            self.carrier.add({"n": "bad"})
+        self.carrier.add({"n": 1})
+        self.clock.pump([1, *[0] * 1000] * 20)
+        self.assertEqual((self.far.numbers, self.lost), ([1], []))
+        self.carrier.add({"n": 2})
+        self.clock.pump([1, *[0] * 1000] * 20)
+        self.assertEqual((self.far.numbers, self.aside), ([1, 2], ["bad"] * 350))
+
+    def test_far_end_that_fails(self) -> None:
+        """A far end that fails with everything for an hour has nothing set aside, and is not called often."""
+        tried = self.picky(BatchFailed, range(2000))
+        for number in range(360):
+            self.carrier.add({"n": number})
+            self.clock.pump([10] + [0] * 250)
+        self.assertLess(len(tried), 20_000)
+        self.far.failure = None
+        self.carrier._hand_over = self.far.send
+        self.clock.pump([31, *[0] * 100, 1])
+        self.assertEqual(sorted(self.far.numbers), list(range(360)))
+        self.assertEqual((self.aside, self.lost), ([], []))
 
     def test_far_end_that_is_away(self) -> None:
         """A far end that is away, for however long, has nothing halved or set aside."""
