@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 
 from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = str | int | float | bool | list[str] | dict[str, Scalar]
@@ -41,23 +42,34 @@ class FieldKind(enum.Enum):
 
 
 SECRET_MASK = "***"
-NUMBER_MOST = 2**63 - 1
-"""The largest number that a field holds; the smallest is its negative."""
+NUMBER_MOST = 2**53
+"""The largest number that a field holds: all up to it are exact in every database and every JSON reader."""
 CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 """The form of a code."""
+CODE_CHARACTERS_MOST = 64
+SESSION_CHARACTERS_MOST = 64
+"""Characters of a session's id."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_EARLIEST = datetime(limits.TOLD_YEARS[0], 1, 1, tzinfo=UTC)
+_LATEST = datetime(limits.TOLD_YEARS[-1], 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The bounds of times: some days may be added to any of them, or subtracted from it."""
 
 
 @attrs.frozen
 class EventField:
     """One field: its name in records, what it holds, and what it means.
 
-    :ivar plain: the type whose values stand in records as they are, if they are numbers within what records hold;
-        ``None`` if each has to be looked at.
+    :ivar least: the smallest number that it holds.
+    :ivar longest: characters of the longest text that it holds, which is printable then; any text if it is not given.
+    :ivar plain: the type whose values stand in records as they are, if they are within these bounds; ``None`` if each
+        has to be looked at.
     """
 
     name: str
     kind: FieldKind
     doc: str
+    least: int = 0
+    longest: int | None = None
     plain: type | None = attrs.field(init=False, repr=False)
 
     @plain.default
@@ -80,20 +92,24 @@ class EventField:
             case FieldKind.SECRET, _:
                 return SECRET_MASK
             case ((FieldKind.TEXT | FieldKind.PEER), str()):
+                if self.longest is not None and not is_name(value, self.longest):
+                    raise FieldRefused(f"{self.name} is not at most {self.longest} printable characters")
                 return str(value)
-            case FieldKind.CODE, str() if CODE.fullmatch(value):
+            case FieldKind.CODE, str() if len(value) <= CODE_CHARACTERS_MOST and CODE.fullmatch(value):
                 return str(value)
             case FieldKind.FLAG, bool():
                 return value
-            case FieldKind.NUMBER, int() if not isinstance(value, bool) and _is_bounded(value):
+            case FieldKind.NUMBER, int() if not isinstance(value, bool):
+                if not self.least <= value <= NUMBER_MOST:
+                    raise FieldRefused(f"{self.name} is not between {self.least} and {NUMBER_MOST}")
                 return int(value)
             case FieldKind.SECONDS, int() | float() if not isinstance(value, bool) and _is_bounded(value):
                 return round(float(value), 6)
-            case FieldKind.TIME, datetime():
-                return isotime(self._moment(value))
-            case FieldKind.TIME, str():
-                self._moment(value)
-                return str(value)
+            case FieldKind.TIME, datetime() | str():
+                try:
+                    return isotime(read_time(value) if isinstance(value, str) else _bounded(value))
+                except ValueError as error:
+                    raise FieldRefused(f"{self.name} {error}") from None
             case FieldKind.TEXTS, list() | tuple() | set() | frozenset() if all(
                 isinstance(item, str) for item in value
             ):
@@ -102,11 +118,28 @@ class EventField:
                 return dict(value)
         raise FieldRefused(f"{self.name} is {self.kind.value}, not {type(value).__name__}")
 
-    def _moment(self, value: datetime | str) -> datetime:
-        try:
-            return utc_of(value)
-        except ValueError as error:
-            raise FieldRefused(f"{self.name} {error}") from None
+
+def is_name(text: str, most: int) -> bool:
+    """Whether a text is short and printable: it stands in keys of the store."""
+    return len(text) <= most and text.isprintable()
+
+
+def read_time(text: str) -> datetime:
+    """A time in the form in which records hold it: date, ``T``, time with seconds, and zone.
+
+    :raises ValueError: when it has another form, is none, or is before 1970 or after 9998.
+    """
+    if _TIME.fullmatch(text) is None:
+        raise ValueError("is not a time such as 2026-11-20T12:00:00.000Z")
+    moment = utc_of(text)
+    if not _EARLIEST <= moment <= _LATEST.replace(microsecond=999_999):
+        raise ValueError("is out of range")
+    return moment
+
+
+def _bounded(moment: datetime) -> datetime:
+    """A time of our own within what records hold: a certificate without an end has one in 9999 (RFC 5280, 4.1.2.5)."""
+    return min(max(utc_of(moment), _EARLIEST), _LATEST)
 
 
 def utc_of(value: datetime | str) -> datetime:
@@ -133,7 +166,7 @@ def isotime(moment: datetime) -> str:
 
 
 def _is_bounded(value: int | float) -> bool:
-    """Whether a number is one that databases and JSON readers take: finite, and at most 64 bits."""
+    """Whether a number is one that databases and JSON readers take: finite, and exact."""
     return -NUMBER_MOST <= value <= NUMBER_MOST
 
 
@@ -141,13 +174,21 @@ def _are_facts(facts: Mapping[object, object]) -> bool:
     for name, value in facts.items():
         if not isinstance(name, str) or not (value is None or isinstance(value, str | int | float)):
             return False
-        if isinstance(value, int | float) and not -NUMBER_MOST <= value <= NUMBER_MOST:
+        if isinstance(value, int | float) and not _is_bounded(value):
             return False
     return True
 
 
-def _declare(kind: FieldKind, **docs: str) -> dict[str, EventField]:
-    return {name: EventField(name, kind, doc) for name, doc in docs.items()}
+@attrs.frozen
+class _Bounds:
+    """What values of fields stay within, beside what their kind says."""
+
+    least: int = 0
+    longest: int | None = None
+
+
+def _declare(kind: FieldKind, bounds: _Bounds = _Bounds(), /, **docs: str) -> dict[str, EventField]:
+    return {name: EventField(name, kind, doc, bounds.least, bounds.longest) for name, doc in docs.items()}
 
 
 def joined(*parts: Mapping[str, _T]) -> dict[str, _T]:
@@ -166,10 +207,21 @@ def joined(*parts: Mapping[str, _T]) -> dict[str, _T]:
 FIELDS: Mapping[str, EventField] = joined(
     _declare(
         FieldKind.TEXT,
+        _Bounds(longest=limits.NAME_CHARACTERS_MOST),
+        ca="the name of the CA's entry in the configuration",
+        client="the name of the client",
+        partner="the name of the partner's entry in the configuration",
+    ),
+    _declare(
+        FieldKind.TEXT,
+        _Bounds(longest=SESSION_CHARACTERS_MOST),
+        session="the session's id, the same on both daemons: 16 hex digits",
+    ),
+    _declare(
+        FieldKind.TEXT,
         address="the address listened on or dialled",
         advice="what to do about it",
         appender="where a log goes: a file, or the address of a syslog",
-        ca="the name of the CA's entry in the configuration",
         by="the rule of the partner's entry that matched: certificate, key, subject or san, or name (the called "
         "host's name)",
         certificate_sha256="the SHA-256 of the certificate, in hex",
@@ -177,7 +229,6 @@ FIELDS: Mapping[str, EventField] = joined(
         category="what of the log it is about: a subject or a heading of the catalogue",
         check="the check that failed, as a stable word such as expired or revocation-missing",
         cipher="the TLS cipher suite",
-        client="the name of the client",
         comment="why an operator made a change",
         command="the name of the OFTP2 command, or of the command that an operator gave",
         daemon="which daemon: server, client or backend",
@@ -199,7 +250,6 @@ FIELDS: Mapping[str, EventField] = joined(
         mode="the mode or switch that is in force",
         network="the address prefix",
         option="the name of the command line option",
-        partner="the name of the partner's entry in the configuration",
         ours="the version of this end",
         path="the path of the file, or of the http call",
         peer="address and port of the other end",
@@ -211,7 +261,6 @@ FIELDS: Mapping[str, EventField] = joined(
         rule="the stable name of the rule, such as field.range",
         section="the section of RFC 5024 that holds the rule",
         sender="whose octets they were: initiator or responder",
-        session="the session's id, the same on both daemons: 16 hex digits",
         site="the name of the site",
         state="the state of the session monitor",
         store="the id of the backend's store that the generation is of",
@@ -253,6 +302,11 @@ FIELDS: Mapping[str, EventField] = joined(
     ),
     _declare(
         FieldKind.NUMBER,
+        _Bounds(least=-NUMBER_MOST),
+        exit_status="the exit status of a program; negative: the signal that ended it",
+    ),
+    _declare(
+        FieldKind.NUMBER,
         answer="the reason code in the answer (SFNA, EFNA, NERP)",
         anomalies="how many anomalies were seen",
         anomaly="the number of the anomaly in the table of tolerated departures",
@@ -263,7 +317,6 @@ FIELDS: Mapping[str, EventField] = joined(
         depth="the certificate's place in the chain, the peer's own being 0",
         discarded="octets that came after the session's end and were thrown away",
         event_number="the event's number in the backend's store",
-        exit_status="the exit status of a program; negative: the signal that ended it",
         files_in="Virtual Files completed towards the station",
         files_out="Virtual Files completed towards the partner",
         generation="the generation of the configuration",
@@ -383,7 +436,11 @@ class EventType:
                 if value is not None:
                     # Most values are what they have to be as they are, and cost no call.
                     kind = value.__class__
-                    if kind is not field.plain or (kind is int and not -NUMBER_MOST <= value <= NUMBER_MOST):
+                    if (
+                        kind is not field.plain
+                        or (kind is int and not field.least <= value <= NUMBER_MOST)
+                        or (field.longest is not None and (len(value) > field.longest or not value.isprintable()))
+                    ):
                         value = field.check(value)
                     checked[name] = value
         except FieldRefused as refused:

@@ -11,11 +11,10 @@ from datetime import datetime
 import attrs
 
 from smartproxy.logs.catalogue import EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, utc_of
+from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, read_time
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
-from smartproxy.policy import limits
 
 _OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
 _SOURCE_MOST = 64
@@ -84,11 +83,9 @@ def read(document: Mapping[str, object], sources: Collection[str] | None = None)
     if sources is not None and source not in sources:
         raise CatalogueError(f"{name}: its source is not {' or '.join(sources)}")
     try:
-        moment = utc_of(time)
+        moment = read_time(time)
     except ValueError as error:
         raise CatalogueError(f"{name}: time {error}") from None
-    if moment.year not in limits.TOLD_YEARS:
-        raise CatalogueError(f"{name}: time is out of range")
     fields = dict(document)
     for key in _OWN_KEYS:
         fields.pop(key, None)

@@ -103,7 +103,9 @@ class Checks(SynchronousTestCase):
             (FieldKind.SECONDS, 7, 7.0),
             (FieldKind.SECONDS, 0.12345678, 0.123457),
             (FieldKind.FLAG, True, True),
-            (FieldKind.TIME, "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
+            (FieldKind.TIME, "2026-11-20T12:00:00+02:00", "2026-11-20T10:00:00.000Z"),
+            (FieldKind.TIME, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "9998-12-31T23:59:59.000Z"),
+            (FieldKind.TIME, datetime(1900, 1, 1, tzinfo=UTC), "1970-01-01T00:00:00.000Z"),
             (
                 FieldKind.TIME,
                 datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=2))),
@@ -137,7 +139,15 @@ class Checks(SynchronousTestCase):
             (FieldKind.TIME, "2026-11-20T10:00:00"),
             (FieldKind.TIME, "0001-01-01T00:00:00+14:00"),
             (FieldKind.TIME, datetime.max.replace(tzinfo=timezone(timedelta(hours=-2)))),
-            (FieldKind.NUMBER, 2**63),
+            (FieldKind.TIME, "2026-W47-5T10:00:00Z"),
+            (FieldKind.TIME, "2026-11-20\x1b10:00:00Z"),
+            (FieldKind.TIME, "2026-11-20T10:00:00.000Z\n"),
+            (FieldKind.TIME, "9999-12-31T23:59:59Z"),
+            (FieldKind.TIME, "1969-12-31T23:59:59Z"),
+            (FieldKind.CODE, "a" * 65),
+            (FieldKind.NUMBER, -1),
+            (FieldKind.NUMBER, 2**53 + 1),
+            (FieldKind.SECONDS, 2**63 - 1),
             (FieldKind.SECONDS, 10**400),
             (FieldKind.FACTS, {"a": -(2**63)}),
             (FieldKind.TEXTS, "abc"),
@@ -149,6 +159,25 @@ class Checks(SynchronousTestCase):
         ]
         for kind, value in refused:
             self.assertRaises(FieldRefused, EventField("f", kind, "").check, value)
+
+    def test_numbers(self) -> None:
+        """No number is negative but the exit status of a program that a signal ended."""
+        self.assertEqual(["exit_status"], [name for name, field in FIELDS.items() if field.least < 0])
+        self.assertEqual(-9, FIELDS["exit_status"].check(-9))
+        failed = look_up("session.ended")
+        for wrong in (-1, 2**53 + 1):
+            error = self.assertRaises(CatalogueError, failed.check, {"outcome": "completed", "octets_in": wrong})
+            self.assertEqual(f"session.ended: octets_in is not between 0 and {2**53}", str(error))
+
+    def test_names_are_short_and_printable(self) -> None:
+        """What stands in keys of the store is no longer than a name in the configuration, and escaped by nobody."""
+        event = look_up("session.started")
+        for name, most in (("session", 64), ("partner", 128), ("ca", 128), ("client", 128)):
+            self.assertEqual("ü" * most, FIELDS[name].check("ü" * most))
+            for wrong in ("u" * (most + 1), "a\nb", "\ud800"):
+                self.assertRaises(FieldRefused, FIELDS[name].check, wrong)
+                if name in event.fields:
+                    self.assertRaises(CatalogueError, event.check, {name: wrong})
 
 
 class Carried(SynchronousTestCase):
@@ -177,6 +206,8 @@ class Carried(SynchronousTestCase):
             {"time": "9999-12-31T23:59:59-14:00"},
             {"time": "9999-12-31T23:59:59Z"},
             {"time": "1969-12-31T23:59:59Z"},
+            {"time": "2026-W47-5T10:00:00Z"},
+            {"time": "2026-11-20\x1b10:00:00Z"},
             {"sequence": True},
             {"sequence": 2**63},
             {"source": "s" * 65},
