@@ -5,12 +5,12 @@ The https side (:mod:`smartproxy.backend.api`) runs these in threads. Nothing he
 
 import json
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import (
@@ -25,6 +25,7 @@ from smartproxy.backend import (
     trials,
 )
 from smartproxy.backend.certificates import certificates_to_pem
+from smartproxy.backend.database import is_own_fault
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
@@ -37,6 +38,8 @@ from smartproxy.policy.portraits import ToldSession
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.session_record import SessionRecord
 from smartproxy.policy.strict_json import DocumentRefused
+
+_T = TypeVar("_T")
 
 CARRIED = ("client", "server")
 """Whose events a client carries: never the backend's own, nor those of the operator's command."""
@@ -188,16 +191,16 @@ class Calls:
             except CatalogueError as error:
                 refused.append(str(error))
         with self.store.writing() as session:
-            stored = _kept(session, records, now, client)
-            if stored is None:
-                # One of them is to blame: each stands or falls by itself.
-                stored = 0
-                for record in records:
-                    if _kept(session, [record], now, client) is None:
-                        refused.append(f"{record.name}: the store does not take it")
-                    else:
-                        stored += 1
-            return TakenEvents(stored=stored, refused=refused)
+
+            def keep(some: Sequence[Record]) -> int:
+                sightings.note(session, some)
+                stored = journal.keep(session, some, now, client)
+                proposals.note(session, some, now)
+                return stored
+
+            stored, wrong = _kept(session, records, keep)
+        refused += [f"{each.name}: the store does not take it" for each in wrong]
+        return TakenEvents(stored=stored, refused=refused)
 
     def keep_records(self, client: str, packed: Sequence[str], now: datetime) -> TakenEvents:
         """Store the records of sessions; what is wrong with the others is returned."""
@@ -212,7 +215,12 @@ class Calls:
             except (DocumentRefused, ValueError) as error:
                 refused.append(str(error))
         with self.store.writing() as session:
-            stored = sum(session_rows.keep_record(session, *each, client, now) for each in good)
+
+            def keep(some: Sequence[tuple[SessionRecord, bytes]]) -> int:
+                return sum(session_rows.keep_record(session, *each, client, now) for each in some)
+
+            stored, wrong = _kept(session, good, keep)
+        refused += ["the store does not take it"] * len(wrong)
         return TakenEvents(stored=stored, refused=refused)
 
     def keep_live(self, client: str, sessions: Sequence[ToldSession], count: int, now: datetime) -> None:
@@ -223,18 +231,26 @@ class Calls:
             session.merge(told)
 
 
-def _kept(session: Session, records: Sequence[Record], now: datetime, client: str) -> int | None:
-    """Store records within the transaction, all or none; how many, or ``None`` when one of them cannot be stored.
+def _kept(session: Session, told: Sequence[_T], keep: Callable[[Sequence[_T]], int]) -> tuple[int, Sequence[_T]]:
+    """Store what was told within the transaction; how many are stored, and those that the store does not take.
 
-    :raises sqlalchemy.exc.OperationalError: when the store is the reason: the records may be good, and come again.
+    :param keep: stores some of it; how many.
+    :raises sqlalchemy.exc.DBAPIError: when the store is the reason: the same may be good, and comes again.
     """
+    stored = _all_kept(session, told, keep)
+    if stored is not None:
+        return stored, ()
+    # One of them is to blame: each stands or falls by itself.
+    found = [(each, _all_kept(session, [each], keep)) for each in told]
+    return sum(count or 0 for _, count in found), [each for each, count in found if count is None]
+
+
+def _all_kept(session: Session, told: Sequence[_T], keep: Callable[[Sequence[_T]], int]) -> int | None:
+    """Store all or none; how many, or ``None`` when one of them cannot be stored."""
     try:
         with session.begin_nested():
-            sightings.note(session, records)
-            stored = journal.keep(session, records, now, client)
-            proposals.note(session, records, now)
-            return stored
-    except OperationalError:
-        raise
-    except (ArithmeticError, LookupError, TypeError, ValueError, StatementError):
+            return keep(told)
+    except (ArithmeticError, LookupError, TypeError, ValueError, StatementError) as error:
+        if isinstance(error, DBAPIError) and is_own_fault(error):
+            raise
         return None

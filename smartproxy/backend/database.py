@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable, StoreUnreachable
@@ -34,11 +34,23 @@ CONNECT_SECONDS: Final = 5
 
 _PRIMARY_CODE = 0xFF
 """The bits of SQLite's error code that say what happened, without the details."""
+_GIVEN_CODES = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_RANGE,
+    }
+)
+"""SQLite's codes that are about what it was given; all others are about its file or its memory."""
 _BUSY_STATES = frozenset({"40001", "40P01", "55P03", "57014", "25P03"})
 """PostgreSQL's codes for a lock or a conflict: serialization, deadlock, lock timeout, cancelled, idle for too long."""
 _AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "53100", "53200"})
 """Its codes for a server that ends, starts, has no room for another connection, or no disk or memory left."""
 _READ_ONLY_STATE = "25006"
+_OWN_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""The classes of its codes that are about the server, whatever it was given: PostgreSQL's appendix A."""
 _REASON_MOST = 300
 
 
@@ -207,6 +219,19 @@ def _refusal(error: DBAPIError, location: Location) -> StoreUnavailable | None:
     if lost or state in _AWAY_STATES or (state or "").startswith("08"):
         return StoreUnreachable(f"the database cannot be reached: {reason_of(error, location)}; try again")
     return None
+
+
+def is_own_fault(error: DBAPIError) -> bool:
+    """Whether the database is the reason, and not what it was given: the same may succeed at another time."""
+    if error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & _PRIMARY_CODE not in _GIVEN_CODES
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state[:2] in _OWN_CLASSES
+    return isinstance(error, OperationalError)
 
 
 def reason_of(error: DBAPIError, location: Location) -> str:

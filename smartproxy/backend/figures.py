@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import attrs
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,9 @@ LATE_MOST: Final = timedelta(days=35)
 """What happened longer ago is not counted."""
 SPREAD_MOST: Final = 240
 """Minutes over which the octets of one session are spread at most: the last ones before its end."""
+
+COUNT_MOST: Final = 2**50
+"""The highest count: one that was told wrong leaves room for all that come after it."""
 
 BEGUN: Final = "begun"
 ENDED: Final = "ended."
@@ -67,6 +70,7 @@ class FigureTally:
 
     def add(self, moment: datetime, name: str, count: int = 1) -> None:
         """Count something that happened."""
+        count = min(max(count, 0), COUNT_MOST)
         if count and -HOUR <= self.now - moment <= LATE_MOST:
             self.counts[_begin(moment, MINUTE), name[:96]] += count
 
@@ -85,7 +89,7 @@ def setup_class(milliseconds: int) -> str:
 
 
 def keep(session: Session, tally: FigureTally) -> None:
-    """Add counts to those that are there."""
+    """Add counts to those that are there; none becomes higher than :data:`COUNT_MOST`."""
     rows = Counter[tuple[str, datetime, str]]()
     for (moment, name), count in tally.counts.items():
         rows["minute", moment, name] += count
@@ -94,11 +98,13 @@ def keep(session: Session, tally: FigureTally) -> None:
         return
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     adding = dialect.insert(FigureRow)
-    adding = adding.on_conflict_do_update(
-        index_elements=["span", "begins", "name"], set_={"count": FigureRow.count + adding.excluded["count"]}
-    )
+    more = adding.excluded["count"]
+    least = func.min if dialect is sqlite else func.least
+    added = least(FigureRow.count, COUNT_MOST - more) + more
+    adding = adding.on_conflict_do_update(index_elements=["span", "begins", "name"], set_={"count": added})
     values = [
-        {"span": span, "begins": begins, "name": name, "count": count} for (span, begins, name), count in rows.items()
+        {"span": span, "begins": begins, "name": name, "count": min(count, COUNT_MOST)}
+        for (span, begins, name), count in rows.items()
     ]
     session.execute(adding, values)
 

@@ -35,6 +35,15 @@ _REFUSALS: Final = frozenset(
 )
 _WANTED: Final = frozenset({*_ENDS, *_BEGINS, _OF_FILES, *_REFUSALS, "strangers.counted"})
 _SERVER: Final = "server"
+_FILES_MOST: Final = 2**31 - 1
+"""These columns are integers of 32 bits in PostgreSQL."""
+_COUNTS: Final = {
+    "octets_in": figures.COUNT_MOST,
+    "octets_out": figures.COUNT_MOST,
+    "files_in": _FILES_MOST,
+    "files_out": _FILES_MOST,
+}
+"""What a session's row counts, and the highest that it holds."""
 
 
 def note(session: Session, events: Sequence[Mapping[str, Any]], received: datetime) -> None:
@@ -122,9 +131,9 @@ def _take_in(row: SessionRow, event: Mapping[str, Any], tally: FigureTally) -> N
             for octets in (figures.OCTETS_IN, figures.OCTETS_OUT):
                 tally.spread(row.began, event["time"], octets, _whole(fields, octets))
         # A client whose worker died does not know them all: then the other daemon's stay.
-        for name in ("octets_in", "octets_out", "files_in", "files_out"):
+        for name, most in _COUNTS.items():
             if name in fields:
-                setattr(row, name, _whole(fields, name))
+                setattr(row, name, min(_whole(fields, name), most))
     if not row.settled:
         row.settled = True
         tally.add(row.began, figures.BEGUN)
@@ -167,5 +176,6 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _whole(fields: Mapping[str, Any], name: str) -> int:
+    """A count; what is none is 0, and no number is so high that sums of them do not fit."""
     value = fields.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return min(max(value, 0), figures.COUNT_MOST) if isinstance(value, int) and not isinstance(value, bool) else 0

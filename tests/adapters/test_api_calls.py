@@ -1,6 +1,7 @@
 """The API's calls: who may call, what is answered, what is told of a refusal."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
@@ -10,7 +11,8 @@ from unittest.mock import patch
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from twisted.internet.address import IPv6Address
 from twisted.internet.error import ConnectionDone
@@ -18,13 +20,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, clients, journal, licences, partners, settings
+from smartproxy.backend import authority, clients, figures, journal, licences, partners, settings
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
 from smartproxy.backend.requests import BODY_OCTETS_MOST
+from smartproxy.backend.session_tables import FigureRow
 from smartproxy.client.upkeep import TunnelKey
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
@@ -33,6 +36,7 @@ from smartproxy.policy.partners import KeyPin, Partner
 from smartproxy.policy.settings import OutboundListener
 from smartproxy.policy.versions import NEWEST, OLDEST
 from tests.adapters.api_site import Answer, ApiCase
+from tests.databases import Database
 from tests.unit.sites import NOW, PIN, PROXY_ID
 
 
@@ -488,7 +492,7 @@ class Events(ApiCase):
         self.assertEqual((told["client"], told["facts"]), ("inner", {"refused": 5}))
 
     def test_out_of_range(self) -> None:
-        """Times that UTC cannot express and numbers beyond 64 bits are refused one by one; the good ones are stored."""
+        """Times that UTC cannot express and numbers beyond 2**53 are refused one by one; the good ones are stored."""
         accepted = {
             "name": "certificate.accepted",
             "partner": "ACME",
@@ -503,7 +507,7 @@ class Events(ApiCase):
             self.event(sequence=2**63),
             self.event(sequence=True),
             self.event(sessions=2**63),
-            self.event(duration=2**63),
+            self.event(duration=2**63 - 1),
             self.event(facts={"x": 2**63}),
             {**self.event(), "cause": None, **accepted, "serial": "1", "not_after": "0001-01-01T00:00:00+14:00"},
         ]
@@ -557,6 +561,89 @@ class Events(ApiCase):
         answer = self.call("POST", "/events", {"events": [self.event(sequence=each) for each in (6, 7, 8)]})
         self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": 1}))
         self.assertEqual(len(self.stored("tunnel.down")), 2)
+
+    def test_what_the_database_refuses(self) -> None:
+        """What the database itself cannot do with an event is that event's matter, whatever class its error has."""
+        keep = journal.keep
+        refused = {
+            Database.SQLITE: "SELECT abs(-9223372036854775807 - 1)",
+            Database.POSTGRESQL: "SELECT repeat('x', 2000000000)",
+        }
+
+        def picky(session: Session, records: Sequence[Record], *rest: Any) -> int:
+            if any(record.sequence == 7 for record in records):
+                session.execute(text(refused[self.database]))
+            return keep(session, records, *rest)
+
+        self.patch(journal, "keep", picky)
+        answer = self.call("POST", "/events", {"events": [self.event(sequence=each) for each in (6, 7, 8)]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": 1}))
+        self.assertEqual(len(self.stored("tunnel.down")), 2)
+
+    def test_store_at_fault(self) -> None:
+        """When the store is the reason, no event is refused: the whole batch comes again."""
+        for state, code in (("53100", sqlite3.SQLITE_FULL), ("57P01", sqlite3.SQLITE_IOERR), ("25006", 8)):
+
+            def full(session: Session, *_: object, state: str = state, code: int = code) -> int:
+                if self.database is Database.POSTGRESQL:
+                    session.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"))
+                lost = sqlite3.OperationalError("lost")
+                lost.sqlite_errorcode = code
+                raise OperationalError("INSERT", {}, lost)
+
+            self.patch(journal, "keep", full)
+            answer = self.call("POST", "/events", {"events": [self.event()]})
+            self.assertIn(answer.status, (500, 503))
+            self.assertEqual([each for each in self.told if each["name"] == "events.refused"], [])
+        self.flushLoggedErrors()
+
+    def test_long_names(self) -> None:
+        """Names that are longer than any in the configuration are refused: no index of a store has room for them."""
+        odd = "".join(map(chr, range(0x20000, 0x20000 + 2000)))
+        certificate = {
+            "certificate_sha256": "12" * 32,
+            "not_after": "2027-01-01T00:00:00Z",
+            "serial": "0f",
+            "issuer": "CN=y",
+        }
+        bad: list[dict[str, object]] = [
+            {"name": "session.started", "session": odd},
+            {"name": "session.started", "session": "a" * 16, "partner": odd},
+            {"name": "session.ended", "session": "a" * 16, "partner": odd, "outcome": "completed"},
+            {"name": "crl.url_seen", "ca": odd, "url": "http://a.example/x.crl"},
+            {"name": "certificate.accepted", "partner": odd, "by": "key", "issuer": "CN=y", **certificate},
+            {
+                "name": "certificate.accepted",
+                "partner": "ACME",
+                "ca": odd,
+                "by": "key",
+                "issuer": "CN=y",
+                **certificate,
+            },
+            {"name": "certificate.refused", "partner": odd, "cause": "a.b"},
+        ]
+        events = [{"time": NOW.isoformat(), "source": "server", "sequence": 1, **each} for each in bad]
+        answer = self.call("POST", "/events", {"events": [*events, self.event()]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": len(bad)}))
+
+    def test_counts_out_of_all_bounds(self) -> None:
+        """A session that is told with more octets than any has spoils no count: those that come later are added."""
+
+        def ended(session: str, octets: int, **more: object) -> dict[str, object]:
+            told = {"name": "session.ended", "source": "server", "session": session, "outcome": "completed"}
+            return self.event(cause=None, octets_in=octets, **told, **more)
+
+        self.call("POST", "/events", {"events": [ended("a" * 16, 2**53, files_in=2**53)]})
+        for number in range(3):
+            answer = self.call("POST", "/events", {"events": [ended(f"{number:016x}", 1000, sequence=number + 2)]})
+            self.assertEqual(answer.json, {"stored": 1, "refused": 0})
+        with self.store.reading() as session:
+            hours = select(FigureRow.name, FigureRow.count).where(FigureRow.span == "hour")
+            counts = dict(session.execute(hours).tuples().all())
+        self.assertEqual((counts["octets_in"], counts["ended.completed"]), (figures.COUNT_MOST, 4))
+        for wrong in ({"octets_in": -5}, {"files_in": -1}, {"octets_in": 2**53 + 1}):
+            answer = self.call("POST", "/events", {"events": [{**ended("b" * 16, 1), **wrong}]})
+            self.assertEqual(answer.json, {"stored": 0, "refused": 1})
 
     def test_in_another_s_name(self) -> None:
         """A client carries its own events and its servers', and cannot write into the record of what operators did."""

@@ -4,11 +4,12 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import session_list, trials
+from smartproxy.backend import session_list, session_rows, trials
 from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
 from smartproxy.client.house import House
@@ -18,6 +19,7 @@ from smartproxy.policy.faults import Killed
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.policy.portraits import TOLD_MOST, ToldSession
 from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.session_record import SessionRecord
 from tests.adapters.api_site import ApiCase
 from tests.adapters.rig import Journal
 from tests.unit.portraits import portrait, told_file, told_session
@@ -223,6 +225,20 @@ class Taken(ApiCase):
         self.assertEqual([each["client"] for each in self.told if each["name"] == "events.refused"], ["inner"])
         self.assertEqual(self.call("POST", "/records", {"records": [1]}).status, 400)
         self.assertEqual(self.call("POST", "/records", {"records": [good]}, token="spc_wrong").status, 401)
+
+    def test_what_the_store_refuses(self) -> None:
+        """A record that the store does not take is refused alone."""
+        keep = session_rows.keep_record
+
+        def picky(session: Session, record: SessionRecord, *rest: Any) -> bool:
+            if record.session == FIRST:
+                raise OverflowError("date value out of range")
+            return keep(session, record, *rest)
+
+        self.patch(session_rows, "keep_record", picky)
+        records = [b64encode(pack(record_document(each))).decode() for each in (FIRST, SECOND)]
+        answer = self.call("POST", "/records", {"records": records})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": 1}))
 
     def test_live(self) -> None:
         """The last report of a client counts."""
