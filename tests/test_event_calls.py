@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import EVENTS, EventType
-from smartproxy.logs.fields import CODE
+from smartproxy.logs.fields import CODE, Daemon
 from tests.source import Module, modules, outermost_name, parse
+from tests.test_layers import reachable
 
 NAME = re.compile(r"^[a-z_]+\.[a-z_]+$")
 EMITTING = re.compile(r"(emit|report)$", re.IGNORECASE)
@@ -96,6 +97,54 @@ def named_events(everything: Mapping[str, Module]) -> set[str]:
     }
 
 
+ROOTS = {
+    Daemon.SERVER: ("smartproxy.tap.server", "smartproxy.server"),
+    Daemon.CLIENT: ("smartproxy.tap.client",),
+    Daemon.BACKEND: ("smartproxy.tap.backend", "smartproxy.tap.command", "smartproxy.tap.commands"),
+    Daemon.PLAIN: ("smartproxy.tap.plain_server", "smartproxy.tap.plain_client"),
+}
+"""Where each daemon begins."""
+NOT_RUN: dict[str, tuple[Daemon, frozenset[str]]] = {
+    "smartproxy.relay.reports": (Daemon.SERVER, frozenset({"station.unreachable"})),
+    "smartproxy.tunnel.client": (Daemon.SERVER, frozenset({"tunnel.failed"})),
+    "smartproxy.tunnel.port": (Daemon.CLIENT, frozenset({"connection.closed"})),
+}
+"""Events of modules that a daemon loads, and of which it does not run the part that emits them."""
+
+
+def loaded(everything: Mapping[str, Module]) -> dict[str, Daemon]:
+    """Which daemons load each module."""
+    found: dict[str, Daemon] = {}
+    for daemon, roots in ROOTS.items():
+        for name in reachable(roots, everything):
+            found[name] = found.get(name, Daemon(0)) | daemon
+    return found
+
+
+def undeclared(everything: Mapping[str, Module]) -> list[str]:
+    """Find calls that emit an event in a daemon that does not stand at it in the catalogue."""
+    daemons = loaded(everything)
+    wrong = []
+    for module, node, event, _, _ in calls(everything):
+        missing = daemons.get(module.name, Daemon(0)) & ~event.daemons
+        daemon, names = NOT_RUN.get(module.name, (Daemon(0), frozenset()))
+        if event.name in names:
+            missing &= ~daemon
+        if missing:
+            wrong.append(f"{module.at(node)} {event.name}: emitted by {missing}, too")
+    return wrong
+
+
+def needless(everything: Mapping[str, Module]) -> list[str]:
+    """Find daemons that stand at an event in the catalogue and load no module that names it."""
+    daemons = loaded(everything)
+    able: dict[str, Daemon] = {}
+    for module in everything.values():
+        for name in named_events({module.name: module}):
+            able[name] = able.get(name, Daemon(0)) | daemons.get(module.name, Daemon(0))
+    return [f"{name}: {left}" for name, event in EVENTS.items() if (left := event.daemons & ~able.get(name, Daemon(0)))]
+
+
 class Calls(SynchronousTestCase):
     """The package as it is."""
 
@@ -110,6 +159,10 @@ class Calls(SynchronousTestCase):
     def test_every_event_is_emitted(self) -> None:
         """The catalogue promises no event that nothing emits."""
         self.assertEqual([], sorted(EVENTS.keys() - named_events(modules())))
+
+    def test_daemons(self) -> None:
+        """At each event stand the daemons that emit it: no other can report it to the backend."""
+        self.assertEqual(([], []), (undeclared(modules()), needless(modules())))
 
 
 class Planted(SynchronousTestCase):
@@ -160,6 +213,12 @@ class Planted(SynchronousTestCase):
             "send('a.b')",
         ):
             self.assertEqual([], self.judge(text), text)
+
+    def test_foreign_daemons(self) -> None:
+        """An event of one daemon that another emits is found, and a daemon that never does."""
+        planted = {"smartproxy.tap.client": parse("smartproxy.tap.client", "emit('page.login', names=[])")}
+        self.assertEqual(["smartproxy.tap.client:1 page.login: emitted by client, too"], undeclared(planted))
+        self.assertIn("page.login: backend", needless(planted))
 
     def test_named(self) -> None:
         """An event counts as emitted if its name stands anywhere in the source."""

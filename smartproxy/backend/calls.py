@@ -30,7 +30,7 @@ from smartproxy.backend.generations import Tag
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.fields import isotime, utc_of
+from smartproxy.logs.fields import Daemon, isotime, utc_of
 from smartproxy.logs.record import Record, read
 from smartproxy.policy.addresses import same_host
 from smartproxy.policy.packed_record import unpack
@@ -41,7 +41,7 @@ from smartproxy.policy.strict_json import DocumentRefused
 
 _T = TypeVar("_T")
 
-CARRIED = ("client", "server")
+CARRIED = Daemon.CLIENT | Daemon.SERVER
 """Whose events a client carries: never the backend's own, nor those of the operator's command."""
 
 

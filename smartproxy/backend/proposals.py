@@ -167,7 +167,7 @@ def _refused(session: Session, record: Record, received: datetime, *, outgoing: 
     facts = record.fields.get("facts")
     cas = str(facts.get("cas", "")) if isinstance(facts, Mapping) else ""
     sha256 = told["certificate_sha256"]
-    if record.source != "server" or not cas or not _SHA256.fullmatch(sha256):
+    if not cas or not _SHA256.fullmatch(sha256):
         return
     same = select(ProposalRow).where(ProposalRow.sha256 == sha256, ProposalRow.outgoing.is_(outgoing))
     known = session.scalars(same).one_or_none()

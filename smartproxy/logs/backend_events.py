@@ -5,12 +5,15 @@ Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import Audience, EventType, entries_of, joined
+from smartproxy.logs.fields import Audience, Daemon, EventType, entries_of, joined
 from smartproxy.logs.severity import Severity
 
 _TRACE, _DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = Severity
 
-# One entry: name, level, what happened, the fields that it always has, the fields that it may have.
+_SERVER, _CLIENT, _BACKEND, _PLAIN = Daemon
+_EVERY = _SERVER | _CLIENT | _BACKEND | _PLAIN
+
+# One entry: name, level, which daemons emit it, what happened, the fields that it always has, those that it may have.
 BACKEND_EVENTS: Mapping[str, EventType] = joined(
     entries_of(
         "Backend",
@@ -18,14 +21,23 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "audit.anchored",
             _INFO,
+            _BACKEND,
             "The newest record of the audit trail, to check the trail by later.",
             "record hash",
             "",
         ),
-        ("audit.broken", _CRITICAL, "The audit trail is not as it was written.", "cause", "record hash advice"),
+        (
+            "audit.broken",
+            _CRITICAL,
+            _BACKEND,
+            "The audit trail is not as it was written.",
+            "cause",
+            "record hash advice",
+        ),
         (
             "trust_list.failed",
             _WARNING,
+            _BACKEND,
             "A trust list could not be downloaded or taken; it is tried again after so many seconds.",
             "list cause",
             "seconds advice",
@@ -33,15 +45,17 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "trust_list.overdue",
             _ERROR,
+            _BACKEND,
             "The next trust list is overdue: what it withdraws is not learnt.",
             "list next_update",
             "advice",
         ),
-        ("trust_list.proposed", _WARNING, "A trust list proposes CAs.", "list count", "names advice"),
-        ("trust_list.taken", _INFO, "A trust list was taken.", "list count", "next_update"),
+        ("trust_list.proposed", _WARNING, _BACKEND, "A trust list proposes CAs.", "list count", "names advice"),
+        ("trust_list.taken", _INFO, _BACKEND, "A trust list was taken.", "list count", "next_update"),
         (
             "trust_list.withdrawn",
             _CRITICAL,
+            _BACKEND,
             "A CA that is trusted here is withdrawn by its trust list, or not named there any more.",
             "list ca subject",
             "check advice",
@@ -49,6 +63,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "second.awaited",
             _WARNING,
+            _BACKEND,
             "An administrator wants something that is done when a second one wants it, too.",
             "command",
             "advice",
@@ -56,6 +71,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "certificate.proposed",
             _WARNING,
+            _BACKEND,
             "A partner that is recognized by a pinned certificate came with another one of the same CA and subject.",
             "partner certificate_sha256",
             "subject issuer serial not_after advice",
@@ -63,15 +79,17 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "backend.call_refused",
             _WARNING,
+            _BACKEND,
             "A call of the backend's API was refused.",
             "cause",
             "method path status advice ours theirs",
         ),
-        ("backend.duty_lost", _WARNING, "Another backend does what runs by itself from now on.", "cause", ""),
-        ("backend.duty_taken", _INFO, "This backend does what runs by itself from now on.", "", ""),
+        ("backend.duty_lost", _WARNING, _BACKEND, "Another backend does what runs by itself from now on.", "cause", ""),
+        ("backend.duty_taken", _INFO, _BACKEND, "This backend does what runs by itself from now on.", "", ""),
         (
             "backend.guessing",
             _WARNING,
+            _BACKEND,
             "Calls with administrators' tokens that nobody has come repeatedly; their answers are slowed down.",
             "cause",
             "",
@@ -79,6 +97,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "page.certificate_failed",
             _ERROR,
+            _BACKEND,
             "The files with the page's certificate cannot be used; it shows what it showed before.",
             "path cause",
             "advice",
@@ -86,6 +105,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "page.certificate_kept",
             _INFO,
+            _BACKEND,
             "A certificate was uploaded for the page's own address.",
             "command subject not_after certificate_sha256",
             "",
@@ -93,18 +113,27 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "page.certificate_used",
             _INFO,
+            _BACKEND,
             "The page shows this certificate at its own address from now on.",
             "subject not_after certificate_sha256 mode",
             "",
         ),
-        ("page.login", _INFO, "A user logged in to the page.", "names", ""),
-        ("page.login_refused", _WARNING, "A login to the page was refused.", "cause", "names"),
-        ("page.logout", _INFO, "A user logged out of the page.", "names", ""),
-        ("page.refused", _WARNING, "The page refused a change that its user sent.", "cause", "names method path"),
-        ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
+        ("page.login", _INFO, _BACKEND, "A user logged in to the page.", "names", ""),
+        ("page.login_refused", _WARNING, _BACKEND, "A login to the page was refused.", "cause", "names"),
+        ("page.logout", _INFO, _BACKEND, "A user logged out of the page.", "names", ""),
+        (
+            "page.refused",
+            _WARNING,
+            _BACKEND,
+            "The page refused a change that its user sent.",
+            "cause",
+            "names method path",
+        ),
+        ("backend.reached", _INFO, _CLIENT, "The backend answers again.", "", "url duration version"),
         (
             "backend.site_found",
             _INFO,
+            _BACKEND,
             "The site was set up: the backend shows its certificate and answers its clients from now on.",
             "site",
             "certificate_sha256",
@@ -112,6 +141,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "backend.unreachable",
             _ERROR,
+            _CLIENT,
             "The backend does not answer, or not correctly.",
             "cause",
             "url advice seconds",
@@ -119,14 +149,23 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "backend.version_refused",
             _ERROR,
+            _CLIENT,
             "Client and backend have versions that cannot work together.",
             "ours theirs",
             "url advice cause",
         ),
-        ("events.dropped", _ERROR, "Events were lost before they reached the backend.", "count cause", "daemon"),
+        (
+            "events.dropped",
+            _ERROR,
+            _EVERY,
+            "Events were lost before they reached the backend.",
+            "count cause",
+            "daemon",
+        ),
         (
             "events.refused",
             _WARNING,
+            _CLIENT | _BACKEND,
             "An event from a daemon is not valid and was not stored.",
             "cause",
             "daemon event",
@@ -134,6 +173,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "events.set_aside",
             _ERROR,
+            _CLIENT,
             "An event that the backend does not take was set aside, so that it holds back no other.",
             "event cause",
             "daemon",
@@ -141,6 +181,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "store.outdated",
             _ERROR,
+            _BACKEND,
             "Another version of SmartProxy brought the store up to date: the backend has to be restarted.",
             "cause",
             "place",
@@ -148,6 +189,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "store.set_back",
             _WARNING,
+            _BACKEND,
             "The store is a copy from before a generation that a client has; it was given another id.",
             "generation previous",
             "client store",
@@ -155,12 +197,13 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "store.busy",
             _WARNING,
+            _BACKEND,
             "The store cannot be used at the moment: another program keeps it locked, or its server does not answer or "
             "takes no changes. The backend tries again.",
             "cause",
             "place",
         ),
-        ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
+        ("secret.on_command_line", _WARNING, _CLIENT, "A secret can be read in the process list.", "option", "advice"),
     ),
     entries_of(
         "Alerts",
@@ -168,6 +211,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "event_script.dropped",
             _ERROR,
+            _BACKEND,
             "Events did not start the event script, because too many wait for it.",
             "count cause",
             "advice",
@@ -175,22 +219,45 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "event_script.failed",
             _ERROR,
+            _BACKEND,
             "The event script could not be started, or it failed.",
             "cause event event_number",
             "path exit_status seconds advice",
         ),
-        ("ignore.changed", _INFO, "An ignore rule was added, changed or removed.", "ignored_by command", "count until"),
-        ("ignore.expired", _INFO, "An ignore rule was removed: its time is over.", "ignored_by until count", ""),
+        (
+            "ignore.changed",
+            _INFO,
+            _BACKEND,
+            "An ignore rule was added, changed or removed.",
+            "ignored_by command",
+            "count until",
+        ),
+        (
+            "ignore.expired",
+            _INFO,
+            _BACKEND,
+            "An ignore rule was removed: its time is over.",
+            "ignored_by until count",
+            "",
+        ),
         (
             "ignore.hit",
             _INFO,
+            _BACKEND,
             "An ignore rule silenced events; the newest is named.",
             "ignored_by count event event_number",
             "",
         ),
-        ("mail.dropped", _ERROR, "Events stand in no mail, because too many wait for one.", "count cause", "advice"),
-        ("mail.failed", _ERROR, "A mail could not be sent.", "cause count", "host port seconds names advice"),
-        ("mail.sent", _INFO, "A mail about events was sent.", "count", "host port"),
+        (
+            "mail.dropped",
+            _ERROR,
+            _BACKEND,
+            "Events stand in no mail, because too many wait for one.",
+            "count cause",
+            "advice",
+        ),
+        ("mail.failed", _ERROR, _BACKEND, "A mail could not be sent.", "cause count", "host port seconds names advice"),
+        ("mail.sent", _INFO, _BACKEND, "A mail about events was sent.", "count", "host port"),
     ),
     entries_of(
         "Watching the business",
@@ -198,6 +265,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "watch.eerp_overdue",
             _ERROR,
+            _BACKEND,
             "The end response (EERP or NERP) to a file has not come; several files: the oldest is named.",
             "partner link dataset stamp age",
             "originator count advice",
@@ -205,12 +273,20 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
         (
             "watch.no_files",
             _ERROR,
+            _BACKEND,
             "A partner had sessions, and no file was transferred in them for too long.",
             "partner seconds",
             "advice",
         ),
-        ("watch.recovered", _INFO, "What was told of a partner is over.", "partner event", "link dataset stamp age"),
-        ("watch.silent", _ERROR, "A partner had no session for too long.", "partner seconds", "advice"),
+        (
+            "watch.recovered",
+            _INFO,
+            _BACKEND,
+            "What was told of a partner is over.",
+            "partner event",
+            "link dataset stamp age",
+        ),
+        ("watch.silent", _ERROR, _BACKEND, "A partner had no session for too long.", "partner seconds", "advice"),
     ),
 )
 """By name, in the order of the documents."""

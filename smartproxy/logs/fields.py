@@ -391,6 +391,24 @@ class Audience(enum.Enum):
     DEVELOPMENT = "development"  #: mends the program
 
 
+class Daemon(enum.Flag):
+    """Which daemons emit an event; what the operator's command records is the backend's."""
+
+    SERVER = enum.auto()
+    CLIENT = enum.auto()
+    BACKEND = enum.auto()
+    PLAIN = enum.auto()  #: either of the plain pair, which carries no event
+
+    @classmethod
+    def named(cls, source: str) -> "Daemon":
+        """The daemon that a record names as its source; none for another word."""
+        return next((each for each in cls if str(each.name).lower() == source), cls(0))
+
+    def __str__(self) -> str:
+        """Their names, as records have them."""
+        return " or ".join(str(each.name).lower() for each in self)
+
+
 class CatalogueError(ValueError):
     """An event was emitted that the catalogue does not know in this form; the message names it, never a value."""
 
@@ -405,6 +423,7 @@ class EventType:
 
     :ivar name: ``subject.what``.
     :ivar level: how much it matters.
+    :ivar daemons: which daemons emit it.
     :ivar fields: the fields that it may have, by name.
     :ivar required: the names of those that it always has.
     :ivar doc: what happened, in one sentence.
@@ -414,6 +433,7 @@ class EventType:
 
     name: str
     level: Severity
+    daemons: Daemon
     fields: Mapping[str, EventField]
     required: frozenset[str]
     doc: str
@@ -459,18 +479,22 @@ class EventType:
         return kept
 
 
-def entries_of(title: str, audience: Audience, *entries: tuple[str, Severity, str, str, str]) -> dict[str, EventType]:
+def entries_of(
+    title: str, audience: Audience, *entries: tuple[str, Severity, Daemon, str, str, str]
+) -> dict[str, EventType]:
     """The entries under one heading.
 
-    :param entries: name, level, what happened, the fields that it always has, the fields that it may have.
+    :param entries: name, level, which daemons emit it, what happened, the fields that it always has, those that it may
+        have.
     """
     events = {}
-    for name, level, doc, required, optional in entries:
+    for name, level, daemons, doc, required, optional in entries:
         optional_names = [*optional.split(), *(["message"] if "cause" in (required + " " + optional).split() else [])]
         names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional_names, *ALWAYS))
         events[name] = EventType(
             name=name,
             level=level,
+            daemons=daemons,
             fields={field: FIELDS[field] for field in names},
             required=frozenset(required.split()),
             doc=doc,

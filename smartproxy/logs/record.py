@@ -5,13 +5,13 @@ here; a record that exists has been checked against the catalogue. Trusts nothin
 """
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from smartproxy.logs.catalogue import EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, read_time
+from smartproxy.logs.fields import NUMBER_MOST, Daemon, Value, isotime, read_time
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
@@ -66,10 +66,11 @@ class Record:
         return line(self.name, self.shown)
 
 
-def read(document: Mapping[str, object], sources: Collection[str] | None = None) -> Record:
+def read(document: Mapping[str, object], sources: Daemon | None = None) -> Record:
     """Check a record that came from another daemon.
 
-    :param sources: the sources whose records may come this way; any if not given, as for our own.
+    :param sources: the daemons whose records may come this way, each with the events that it emits; any if not given,
+        as for our own.
     :raises CatalogueError: when it is not one; the message names what is wrong, never a value.
     """
     match document:
@@ -80,8 +81,12 @@ def read(document: Mapping[str, object], sources: Collection[str] | None = None)
     event = look_up(name)
     if len(source) > _SOURCE_MOST or isinstance(sequence, bool) or not 0 <= sequence <= NUMBER_MOST:
         raise CatalogueError(f"{name}: source or sequence number out of range")
-    if sources is not None and source not in sources:
-        raise CatalogueError(f"{name}: its source is not {' or '.join(sources)}")
+    if sources is not None:
+        daemon = Daemon.named(source) & sources
+        if not daemon:
+            raise CatalogueError(f"{name}: its source is not {sources}")
+        if not daemon & event.daemons:
+            raise CatalogueError(f"{name}: no event of a {daemon}")
     try:
         moment = read_time(time)
     except ValueError as error:

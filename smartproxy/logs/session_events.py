@@ -5,12 +5,16 @@ Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import Audience, EventType, entries_of, joined
+from smartproxy.logs.fields import Audience, Daemon, EventType, entries_of, joined
 from smartproxy.logs.severity import Severity
 
 _TRACE, _DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = Severity
 
-# One entry: name, level, what happened, the fields that it always has, the fields that it may have.
+_SERVER, _CLIENT, _BACKEND, _PLAIN = Daemon
+_PAIR = _SERVER | _CLIENT
+_EVERY = _PAIR | _BACKEND | _PLAIN
+
+# One entry: name, level, which daemons emit it, what happened, the fields that it always has, those that it may have.
 SESSION_EVENTS: Mapping[str, EventType] = joined(
     entries_of(
         "Connections",
@@ -18,6 +22,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "certificate.accepted",
             _INFO,
+            _SERVER,
             "The certificate belongs to a partner.",
             "partner by",
             "ca subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher",
@@ -25,15 +30,17 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "certificate.refused",
             _WARNING,
+            _SERVER,
             "The certificate was refused.",
             "cause",
             "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after ca list "
             "list_part age this_update next_update alert tls advice sans key_bits",
         ),
-        ("connection.accepted", _DEBUG, "A connection was accepted.", "peer", "address port transport"),
+        ("connection.accepted", _DEBUG, _SERVER, "A connection was accepted.", "peer", "address port transport"),
         (
             "connection.closed",
             _DEBUG,
+            _SERVER | _PLAIN,
             "A connection whose caller proved nothing ended.",
             "",
             "cause duration tls",
@@ -41,14 +48,23 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "connection.refused",
             _WARNING,
+            _SERVER | _BACKEND | _PLAIN,
             "A connection was refused because of a limit or a ban, or because its balancer did not say whose it is.",
             "peer cause",
             "limit value most network advice",
         ),
-        ("handshake.failed", _WARNING, "The TLS handshake failed.", "cause", "alert tls advice duration"),
+        (
+            "handshake.failed",
+            _WARNING,
+            _SERVER | _BACKEND,
+            "The TLS handshake failed.",
+            "cause",
+            "alert tls advice duration",
+        ),
         (
             "identity.accepted",
             _INFO,
+            _PAIR,
             "The SSIDCODE is one of the partner's.",
             "partner code",
             "release_level certificate_sha256",
@@ -56,6 +72,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "identity.refused",
             _ERROR,
+            _PAIR,
             "An SSID, or a file's originator or destination, is not what the partner's entry allows.",
             "cause",
             "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
@@ -64,12 +81,20 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "strangers.counted",
             _WARNING,
+            _EVERY,
             "Unverified callers caused more events than are written; these were only counted.",
             "event count seconds cause",
             "network advice",
         ),
-        ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
-        ("penalty.lifted", _INFO, "The ban of an address has ended.", "network", "cause"),
+        (
+            "penalty.banned",
+            _WARNING,
+            _SERVER,
+            "An address is banned for a while.",
+            "network seconds",
+            "points cause until",
+        ),
+        ("penalty.lifted", _INFO, _SERVER, "The ban of an address has ended.", "network", "cause"),
     ),
     entries_of(
         "Calls to partners",
@@ -77,6 +102,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "outbound.answered",
             _INFO,
+            _SERVER,
             "A partner that was called proved its identity, and greeted.",
             "partner host port",
             "address by ca subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher "
@@ -85,6 +111,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "outbound.failed",
             _WARNING,
+            _SERVER,
             "A call to a partner failed; the step says where.",
             "partner cause step",
             "host port address depth subject issuer serial certificate_sha256 key_sha256 not_before "
@@ -93,6 +120,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "outbound.refused",
             _WARNING,
+            _CLIENT,
             "A call from inside to a partner is refused.",
             "cause way",
             "step host port",
@@ -100,6 +128,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "outbound.source_missing",
             _CRITICAL,
+            _SERVER,
             "The server does not have the address from which partners are to be called.",
             "address cause",
             "names advice",
@@ -111,6 +140,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.abandoned",
             _INFO,
+            _PAIR,
             "A side went away before the session had started.",
             "outcome cause",
             "ended_by tls",
@@ -118,6 +148,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.anomaly",
             _DEBUG,
+            _PAIR,
             "A departure from RFC 5024 that is tolerated.",
             "anomaly rule",
             "section command field sender side state",
@@ -125,6 +156,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.command",
             _TRACE,
+            _PAIR,
             "A command was relayed.",
             "command sender",
             "fields state length anomalies side",
@@ -132,6 +164,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.ended",
             _INFO,
+            _PAIR | _PLAIN,
             "The session ended.",
             "outcome",
             "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
@@ -141,6 +174,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.expired",
             _WARNING,
+            _PAIR,
             "A deadline passed.",
             "timer",
             "seconds ended_by side phase state sender told_partner told_station reason cause",
@@ -148,6 +182,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.failed",
             _ERROR,
+            _PAIR | _PLAIN,
             "A connection was lost, a daemon or an operator ended the session, or a part of this site is missing.",
             "cause",
             "reason ended_by outcome side phase state told_partner told_station station advice",
@@ -155,6 +190,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.octets",
             _TRACE,
+            _PLAIN,
             "The plain pair passed octets on; with the numbers of octets so far.",
             "octets octets_in octets_out",
             "",
@@ -162,6 +198,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.refused",
             _WARNING,
+            _PAIR,
             "The session did not begin: policy or a limit does not allow it, or the other side is not there.",
             "cause",
             "reason ended_by outcome side code release_level limit value most told_partner told_station advice phase",
@@ -169,6 +206,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.started",
             _INFO,
+            _PAIR | _PLAIN,
             "Partner and station are connected; the session has started.",
             "",
             "code release_level profile tls cipher certificate_sha256 station agreed compression restart "
@@ -177,6 +215,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.withdrawn",
             _WARNING,
+            _SERVER,
             "The partner may no longer connect or be called: its session ends when it is idle, or after some time.",
             "session partner cause",
             "depth subject issuer certificate_sha256 seconds advice",
@@ -184,13 +223,21 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "session.violation",
             _ERROR,
+            _PAIR,
             "One side violated the protocol.",
             "rule",
             "message section side sender command field state offset position excerpt length reason told_partner "
             "told_station phase ended_by",
         ),
-        ("station.answered", _INFO, "The test of the station succeeded: it greeted.", "host port", "duration"),
-        ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),
+        ("station.answered", _INFO, _CLIENT, "The test of the station succeeded: it greeted.", "host port", "duration"),
+        (
+            "station.unreachable",
+            _ERROR,
+            _CLIENT | _PLAIN,
+            "The station does not answer.",
+            "cause",
+            "station host port seconds advice",
+        ),
     ),
     entries_of(
         "Files",
@@ -198,6 +245,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "file.ended",
             _INFO,
+            _PAIR,
             "A Virtual File was transferred, refused or aborted.",
             "outcome",
             "link dataset stamp originator destination format octets records duration answer reason_text size sender",
@@ -205,6 +253,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "file.response",
             _INFO,
+            _PAIR,
             "An end response (EERP or NERP) was relayed.",
             "command",
             "link dataset stamp originator destination answer reason_text sender",
@@ -212,6 +261,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
         (
             "file.started",
             _INFO,
+            _PAIR,
             "A Virtual File was offered and accepted.",
             "",
             "link dataset stamp originator destination format size position sender restart",

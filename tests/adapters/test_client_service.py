@@ -622,8 +622,10 @@ class Sessions(ClientTestCase):
         self.service.event(control, good)
         self.service.event(control, {**good, "name": "no.such"})
         self.service.event(control, {**good, "source": "client", "sequence": 6})
+        self.service.event(control, {**good, "name": "audit.broken", "cause": "audit.changed", "port": None})
         self.assertEqual([event["sequence"] for event in self.stored("listener.opened")], [5])
-        self.assertEqual(len(self.stored("events.refused")), 2)
+        self.assertEqual(len(self.stored("events.refused")), 3)
+        self.assertEqual(self.stored("audit.broken"), [])
 
     def test_events_about_another_server(self) -> None:
         """A server tells of its own licence only: what it tells of another's is refused."""
@@ -669,7 +671,7 @@ class EventsNotTaken(ClientTestCase):
     """An event that the backend does not take."""
 
     def test_set_aside(self) -> None:
-        """It is set aside and told; the other events arrive."""
+        """The other events arrive; it is set aside and told, once the backend took others after it failed again."""
         self.start()
         stored = self.backend.events
 
@@ -682,8 +684,11 @@ class EventsNotTaken(ClientTestCase):
         for port in range(1, 20):
             self.service.events.emit("listener.opened", port=port)
         for _ in range(60):
-            self.network.advance(1)
+            self.network.advance(0.1)
         self.assertEqual([each["port"] for each in self.stored("listener.opened")], [*range(1, 7), *range(8, 20)])
+        self.service.events.emit("listener.opened", port=20)
+        for _ in range(60):
+            self.network.advance(0.1)
         (told,) = self.stored("events.set_aside")
         self.assertEqual((told["event"], told["daemon"]), ("listener.opened", "client"))
 

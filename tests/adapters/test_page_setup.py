@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, succeed
 
 from smartproxy.backend import clients, journal, partners, sightings, users
+from smartproxy.backend.calls import CARRIED
 from smartproxy.backend.first_start import PREFIX
 from smartproxy.backend.operations import setup as operations
 from smartproxy.backend.operations.setup import CODE_UNKNOWN, progress
@@ -174,7 +175,7 @@ class GuidedSteps(PageCase):
             "sequence": 1,
             **fields,
         }
-        record: Record = read(document, ("client", "server"))
+        record: Record = read(document, CARRIED)
         with self.store.writing() as session:
             sightings.note(session, [record])
             journal.keep(session, [record], NOW, "inner")

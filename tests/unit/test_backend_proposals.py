@@ -94,6 +94,10 @@ class ProposalCase(SiteCase):
         """A client carries events here."""
         self.assertEqual(Calls(self.store).keep_events("inner", events, NOW).refused, [])
 
+    def forge(self, event: dict[str, Any]) -> None:
+        """A client carries an event that is not its own; it is refused."""
+        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).stored, 0)
+
     def proposed(self) -> list[tuple[str, str]]:
         """Partners and certificates that are proposed."""
         with self.store.reading() as session:
@@ -157,7 +161,7 @@ class WhatIsProposed(ProposalCase):
         for cause in ("certificate.unknown_ca", "certificate.revoked", "certificate.expired"):
             self.tell(refusal(self.new, cause=cause))
         self.tell(refusal(self.new, facts={}))
-        self.tell(refusal(self.new, source="client"))
+        self.forge(refusal(self.new, source="client"))
         self.tell(refusal(self.new, certificate_sha256="short"))
         wrong = refusal(self.new)
         del wrong["not_after"]
@@ -354,7 +358,8 @@ class WhenCalled(ProposalCase):
         self.tell(
             failure(self.next, facts={}), failure(self.ca.issue("elsewhere")), failure(self.next, partner="OTHER")
         )
-        self.tell(failure(self.next, cause="certificate.expired"), failure(self.next, source="client"))
+        self.tell(failure(self.next, cause="certificate.expired"))
+        self.forge(failure(self.next, source="client"))
         self.assertEqual(self.proposed(), [])
 
     def test_both_directions(self) -> None:

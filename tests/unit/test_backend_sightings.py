@@ -28,7 +28,8 @@ class SightingsCase(SiteCase):
 
     def tell(self, name: str, hours: int = 0, **fields: Any) -> None:
         """A client carries an event here."""
-        record = {"name": name, "source": "server", "sequence": 1, "time": (NOW + timedelta(hours=hours)).isoformat()}
+        source = "client" if name == "crl.url_seen" else "server"
+        record = {"name": name, "source": source, "sequence": 1, "time": (NOW + timedelta(hours=hours)).isoformat()}
         taken = Calls(self.store).keep_events("inner", [{**record, **fields}], NOW)
         self.assertEqual(taken.refused, [])
 

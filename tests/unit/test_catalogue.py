@@ -7,7 +7,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, EventField, FieldKind, FieldRefused, joined
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, Daemon, EventField, FieldKind, FieldRefused, joined
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
@@ -220,6 +220,24 @@ class Carried(SynchronousTestCase):
         ):
             self.assertRaises(CatalogueError, read, {**self.document, **change})
         self.assertRaises(CatalogueError, read, {})
+
+    def test_whose_events_they_are(self) -> None:
+        """Each daemon reports the events that it emits, and no other; nobody reports for a daemon that is not meant."""
+        told = {"time": "2026-11-20T10:00:00Z", "source": "server", "sequence": 1}
+        both = Daemon.SERVER | Daemon.CLIENT
+        self.assertEqual("server", read({**self.document}, both).source)
+        unreachable = {**told, "name": "station.unreachable", "cause": "a.b"}
+        for forged, problem in (
+            ({**told, "name": "audit.broken", "cause": "a.b"}, "audit.broken: no event of a server"),
+            ({**told, "name": "page.login", "names": ["alice"]}, "page.login: no event of a server"),
+            ({**told, "name": "watch.silent", "partner": "A", "seconds": 5}, "watch.silent: no event of a server"),
+            (unreachable, "station.unreachable: no event of a server"),
+            ({**unreachable, "source": "backend"}, "station.unreachable: its source is not server or client"),
+            ({**unreachable, "source": "server or client"}, "station.unreachable: its source is not server or client"),
+        ):
+            self.assertEqual(problem, str(self.assertRaises(CatalogueError, read, forged, both)))
+        self.assertEqual("client", read({**unreachable, "source": "client"}, both).source)
+        self.assertEqual("server", read(unreachable).source)
 
     def test_the_level_is_the_catalogue_s(self) -> None:
         """A sender cannot make its record look less serious than the catalogue says."""

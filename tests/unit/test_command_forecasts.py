@@ -28,7 +28,8 @@ class Forecasts(CommandCase):
         """A client brings an event."""
         store = Store.open(self.location)
         self.addCleanup(store.close)
-        event = {"name": name, "source": "server", "sequence": 1, "time": self.now.isoformat(), **fields}
+        source = "client" if name == "crl.url_seen" else "server"
+        event = {"name": name, "source": source, "sequence": 1, "time": self.now.isoformat(), **fields}
         self.assertEqual(Calls(store).keep_events("inner", [event], self.now).stored, 1)
 
     def accept(self) -> None:

@@ -24,6 +24,8 @@ ENDS_AHEAD: Final = timedelta(days=60)
 _URGENT_DAYS: Final = 7
 _LOOKED_BACK: Final = timedelta(days=1)
 _FAILURES_READ: Final = 200
+_CLIENT: Final = "client"
+"""Who calls the station."""
 _COUNT = Whole(limits.EVENT_NUMBER)
 
 
@@ -94,7 +96,7 @@ def show(look: Transaction, wanted: Nothing) -> SiteOverview:
 def _station(session: Session, now: datetime) -> StationTrouble | None:
     """The calls of the station that failed since the last one that did not."""
     since = now - _LOOKED_BACK
-    failed = journal.find(session, Filter(name="station.unreachable", since=since), _FAILURES_READ)
+    failed = journal.find(session, Filter(name="station.unreachable", source=_CLIENT, since=since), _FAILURES_READ)
     if not failed:
         return None
     answered = [*_last(session, "station.answered", since), *_last(session, "session.started", since)]
@@ -113,7 +115,7 @@ def _station(session: Session, now: datetime) -> StationTrouble | None:
 
 
 def _last(session: Session, name: str, since: datetime) -> list[StoredEvent]:
-    return list(journal.find(session, Filter(name=name, source="client", since=since), 1))
+    return list(journal.find(session, Filter(name=name, source=_CLIENT, since=since), 1))
 
 
 def _ends(session: Session, now: datetime) -> list[ComingEnd]:
