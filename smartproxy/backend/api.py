@@ -214,7 +214,8 @@ class Api:
             self._events.emit(
                 "events.refused",
                 cause=Cause.EVENTS_CATALOGUE,
-                message=taken.refused[0],
+                message=taken.refused[0].message,
+                detail=taken.refused[0].detail,
                 client=caller.name,
                 facts={"refused": len(taken.refused)},
             )
@@ -230,7 +231,8 @@ class Api:
             self._events.emit(
                 "events.refused",
                 cause=Cause.EVENTS_CATALOGUE,
-                message=f"a record of a session: {taken.refused[0]}",
+                message=f"a record of a session: {taken.refused[0].message}",
+                detail=taken.refused[0].detail,
                 client=caller.name,
                 facts={"refused": len(taken.refused)},
             )

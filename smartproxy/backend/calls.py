@@ -82,12 +82,24 @@ class IssuedCertificate:
         }
 
 
+@attrs.frozen
+class NotTaken:
+    """Why an event or a record was not stored.
+
+    :ivar message: in our own words.
+    :ivar detail: what its sender said, where it is about that.
+    """
+
+    message: str
+    detail: str | None = None
+
+
 @attrs.frozen(kw_only=True)
 class TakenEvents:
     """How many events were stored, and why others were not."""
 
     stored: int
-    refused: Sequence[str]
+    refused: Sequence[NotTaken]
 
 
 @attrs.frozen
@@ -181,15 +193,15 @@ class Calls:
         :param events: as they came; a refusal in place of one that could not be read.
         """
         records: list[Record] = []
-        refused: list[str] = []
+        refused: list[NotTaken] = []
         for each in events:
             if isinstance(each, DocumentRefused):
-                refused.append(str(each))
+                refused.append(NotTaken(each.message, each.where))
                 continue
             try:
                 records.append(read(each, CARRIED))
             except CatalogueError as error:
-                refused.append(str(error))
+                refused.append(NotTaken(str(error), error.detail))
         with self.store.writing() as session:
 
             def keep(some: Sequence[Record]) -> int:
@@ -199,12 +211,12 @@ class Calls:
                 return stored
 
             stored, wrong = _kept(session, records, keep)
-        refused += [f"{each.name}: the store does not take it" for each in wrong]
+        refused += [NotTaken(f"{each.name}: the store does not take it") for each in wrong]
         return TakenEvents(stored=stored, refused=refused)
 
     def keep_records(self, client: str, packed: Sequence[str], now: datetime) -> TakenEvents:
         """Store the records of sessions; what is wrong with the others is returned."""
-        refused: list[str] = []
+        refused: list[NotTaken] = []
         good: list[tuple[SessionRecord, bytes]] = []
         for each in packed:
             try:
@@ -212,15 +224,17 @@ class Calls:
                 record = unpack(octets)
                 utc_of(record.began)
                 good.append((record, octets))
-            except (DocumentRefused, ValueError) as error:
-                refused.append(str(error))
+            except DocumentRefused as error:
+                refused.append(NotTaken(error.message, error.where))
+            except ValueError as error:
+                refused.append(NotTaken(str(error)))
         with self.store.writing() as session:
 
             def keep(some: Sequence[tuple[SessionRecord, bytes]]) -> int:
                 return sum(session_rows.keep_record(session, *each, client, now) for each in some)
 
             stored, wrong = _kept(session, good, keep)
-        refused += ["the store does not take it"] * len(wrong)
+        refused += [NotTaken("the store does not take it")] * len(wrong)
         return TakenEvents(stored=stored, refused=refused)
 
     def keep_live(self, client: str, sessions: Sequence[ToldSession], count: int, now: datetime) -> None:

@@ -71,13 +71,18 @@ class ServerDistrust:
         self._tell(server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")
         return False
 
-    def refused_report(self, server: str, message: str) -> None:
-        """Tell of an event that the catalogue does not have in this form."""
-        left_out = self._sparing.tell(server, message, self._clock.seconds())
+    def refused_report(self, server: str, message: str, detail: str | None = None) -> None:
+        """Tell of an event that the catalogue does not have in this form.
+
+        :param detail: what the server said, where it is about that.
+        """
+        cause = Cause.EVENTS_CATALOGUE
+        left_out = self._sparing.tell(server, cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
-            cause = Cause.EVENTS_CATALOGUE
-            self._events.emit("events.refused", cause=cause, message=message, daemon="server", facts=facts)
+            self._events.emit(
+                "events.refused", cause=cause, message=message, daemon="server", detail=detail, facts=facts
+            )
 
     def _wrong(self, facts: SessionFacts, configuration: Configuration) -> str | None:
         """What of a session is not as the configuration has it; nothing if all is."""

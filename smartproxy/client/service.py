@@ -439,7 +439,7 @@ class ClientService(Service):
         try:
             record = read_record(fields, Daemon.SERVER)
         except CatalogueError as error:
-            self._distrust.refused_report(control.proxy_id, str(error))
+            self._distrust.refused_report(control.proxy_id, str(error), error.detail)
             return
         self._carrier.add(record.document())
 

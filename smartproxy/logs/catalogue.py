@@ -27,7 +27,7 @@ def look_up(name: str) -> EventType:
     try:
         return EVENTS[name]
     except KeyError:
-        raise CatalogueError(f"no event is named {name}") from None
+        raise CatalogueError("no event has this name", name) from None
 
 
 STRANGERS = frozenset(

