@@ -15,6 +15,9 @@ from smartproxy.backend import figures
 from smartproxy.backend.figures import FigureTally
 from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, SessionRecordRow, SessionRow
 from smartproxy.logs.fields import utc_of
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.explanations import EXPLANATIONS
+from smartproxy.policy.faults import Outcome
 from smartproxy.policy.session_record import SessionRecord
 
 _ENDS: Final = {
@@ -35,6 +38,9 @@ _REFUSALS: Final = frozenset(
 )
 _WANTED: Final = frozenset({*_ENDS, *_BEGINS, _OF_FILES, *_REFUSALS, "strangers.counted"})
 _SERVER: Final = "server"
+_OUTCOMES: Final = frozenset(each.value for each in Outcome)
+_CAUSES: Final = frozenset({*(each.value for each in Cause), *EXPLANATIONS})
+"""What counts are made of: whoever tells of an end does not choose their names."""
 _FILES_MOST: Final = 2**31 - 1
 """These columns are integers of 32 bits in PostgreSQL."""
 _COUNTS: Final = {
@@ -119,6 +125,8 @@ def _take_in(row: SessionRow, event: Mapping[str, Any], tally: FigureTally) -> N
         row.began = min(row.began, event["time"])
         return
     outcome = _text(fields, "outcome") or _ENDS[name]
+    if outcome is not None and outcome not in _OUTCOMES:
+        outcome = figures.OTHER
     # The last word is that of session.ended; before it, that of the event which says why it ends.
     if name == "session.ended" or row.outcome is None:
         first = row.outcome is None or (event["source"] != _SERVER)
@@ -165,9 +173,15 @@ def _refusal(event: Mapping[str, Any], tally: FigureTally) -> None:
         if told in _REFUSALS:
             facts = fields.get("facts")
             cause = facts.get("cause") if isinstance(facts, dict) else None
-            tally.add(event["time"], f"{figures.REFUSED}{cause or told}", _whole(fields, "count"))
+            tally.add(event["time"], _refused(cause, told), _whole(fields, "count"))
     elif event["name"] in _REFUSALS and event["source"] == _SERVER:
-        tally.add(event["time"], f"{figures.REFUSED}{fields.get('cause', event['name'])}")
+        tally.add(event["time"], _refused(fields.get("cause"), event["name"]))
+
+
+def _refused(cause: object, name: str) -> str:
+    """The name under which refusals of a cause are counted, or of an event that gives none."""
+    known = cause if cause is None or cause in _CAUSES else figures.OTHER
+    return f"{figures.REFUSED}{known or name}"
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:

@@ -148,9 +148,9 @@ class Filled(ListCase):
 
     def test_refused(self) -> None:
         """A session that policy refuses has that outcome and cause; the refusal is counted by its cause."""
-        self.tell("identity.refused", "server", cause="identity.unknown", message="no partner has it", code="O1")
-        self.assertEqual((self.row().outcome, self.row().cause), ("refused", "identity.unknown"))
-        self.assertEqual(self.counts(), {"begun": 1, "ended.refused": 1, "refused.identity.unknown": 1})
+        self.tell("identity.refused", "server", cause="identity.code", message="no partner has it", code="O1")
+        self.assertEqual((self.row().outcome, self.row().cause), ("refused", "identity.code"))
+        self.assertEqual(self.counts(), {"begun": 1, "ended.refused": 1, "refused.identity.code": 1})
 
     def test_violation(self) -> None:
         """What says why it ended comes first, and the end itself changes neither outcome nor counts."""
@@ -168,7 +168,7 @@ class Filled(ListCase):
     def test_strangers(self) -> None:
         """Refusals without a session are counted, also those that were only counted by the server."""
         self.tell("handshake.failed", "server", session=None, partner=None, direction=None, cause="handshake.alert")
-        facts = {"cause": "connection.banned"}
+        facts = {"cause": "penalty.banned"}
         counted: dict[str, Any] = {
             "event": "connection.refused",
             "count": 911,
@@ -177,7 +177,19 @@ class Filled(ListCase):
             "facts": facts,
         }
         self.tell("strangers.counted", "server", session=None, partner=None, direction=None, **counted)
-        self.assertEqual(self.counts(), {"refused.handshake.alert": 1, "refused.connection.banned": 911})
+        self.assertEqual(self.counts(), {"refused.handshake.alert": 1, "refused.penalty.banned": 911})
+
+    def test_names_that_nobody_knows(self) -> None:
+        """Outcomes and causes that no daemon has are counted as others: their sender does not make names of counts."""
+        for number in range(20):
+            session = f"{number:016x}"
+            self.ended("server", session, outcome=f"o{number}_and_more_than_sixteen", cause="a.b")
+            self.tell("certificate.refused", "server", session=session, cause=f"certificate.c{number}")
+        counts = self.counts()
+        self.assertEqual((counts["ended.other"], counts["refused.other"]), (20, 20))
+        self.assertEqual(set(counts), {"begun", "ended.other", "refused.other", "octets_in", "octets_out"})
+        with self.store.reading() as session_:
+            self.assertEqual({row.outcome for row in session_.query(SessionRow)}, {"other"})
 
     def test_wrong_time(self) -> None:
         """An event of another age is kept, but counted in no figure: its time is its sender's word."""
@@ -243,7 +255,7 @@ class Found(ListCase):
     def test_told_by_the_proxy(self) -> None:
         """What SmartProxy said itself stands at the end of the ladder; of a session without a record events are all."""
         told: dict[str, Any] = {"told_partner": "ESID 03 User code not known", "code": "O1", "release_level": 5}
-        self.tell("identity.refused", "server", session="a" * 16, cause="identity.unknown", message="x", **told)
+        self.tell("identity.refused", "server", session="a" * 16, cause="identity.code", message="x", **told)
         shown = perform(self.store, operations.show, operations.SessionNamed(session="a" * 16), BOSS, NOW).answer
         ladder = [(each.by, each.to, each.command, each.words) for each in shown.ladder]
         self.assertEqual(ladder[0], ("proxy", "partner", "SSRM", None))
