@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from smartproxy import __version__
 from smartproxy.backend.errors import BackendError
 from smartproxy.logs.output import to_standard_output
-from smartproxy.tap.commands.arguments import CommandLine, choices_of, shared
+from smartproxy.tap.commands.arguments import STORE, CommandLine, choices_of, shared
 from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, DryRun, WrongUse
 
 SUBJECTS = (
@@ -120,6 +120,7 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = command_line.parse_args(argv)
     console = Console(arguments=arguments)
     try:
+        _see_site(arguments)
         written = getattr(arguments, getattr(arguments, "written", ""), None)
         if written not in (None, "-"):
             # Before anything is done: what is then made, such as a token, might be nowhere else.
@@ -150,6 +151,22 @@ def _run(argv: Sequence[str] | None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return 130
+
+
+def _see_site(arguments: argparse.Namespace) -> None:
+    """See that what the command line says about the site means something to the command.
+
+    :raises WrongUse: where the command would look elsewhere than its user believes.
+    """
+    if arguments.api_url is None and (arguments.api_token_file is not None or arguments.api_ca is not None):
+        raise WrongUse("--token-file and --backend-ca before the subject go with --url")
+    if arguments.api_url is not None and arguments.database is not None:
+        raise WrongUse("give --url or --database: the site of a backend, or a store of this machine")
+    if getattr(arguments, "works_on", STORE) == STORE:
+        return
+    given = "--url" if arguments.api_url is not None else "--database"
+    if arguments.api_url is not None or arguments.database is not None:
+        raise WrongUse(f"{arguments.subject} takes no {given}: it works on this machine, and on no store")
 
 
 if __name__ == "__main__":

@@ -165,6 +165,19 @@ class Events(CommandCase):
         self.assertEqual(self.do("events", "prune", "--older-than", "2020-06-01", "--json").json, {"deleted": 1})
         self.assertEqual(self.names("--source", "client"), ["tunnel.down"])
         self.assertIn("go together", self.refused("events", "prune", status=2))
+
+    def test_prune_selects_nothing(self) -> None:
+        """An option that selects events for the list is refused with prune, and nothing is deleted."""
+        self.tell()
+        before = len(self.do("events", "-n", "0", "--json").json)
+        for option in (
+            *(("--name", "tunnel."), ("--level", "error"), ("--source", "server"), ("--partner", "ACME")),
+            *(("--session", "231696ddd5473c29"), ("--since", "7d"), ("--until", "1d"), ("-n", "100"), ("-n", "0")),
+            *(("--long",), ("--follow",)),
+        ):
+            told = self.refused("events", "prune", "--older-than", "0s", *option, status=2)
+            self.assertIn("prune takes --older-than only", told)
+        self.assertEqual(len(self.do("events", "-n", "0", "--json").json), before)
         self.assertIn("go together", self.refused("events", "--older-than", "1d", status=2))
 
 

@@ -132,6 +132,19 @@ class EveryCommand(CommandCase):
         ):
             self.assertEqual(self.do(*arguments).json, [])
 
+    def test_site_that_means_nothing(self) -> None:
+        """What names a site is refused where the command would look elsewhere: here, or on no site at all."""
+        recorded = self.file("trace.jsonl", b"")
+        for words in (("ctl", "status"), ("judge", recorded), ("logrc", "convert", recorded)):
+            for option in ("--url", "--database"):
+                told = self.refused(option, "https://backend.example:8443", *words, status=2)
+                self.assertIn(f"{words[0]} takes no {option}", told)
+        token = self.file("token", b"")
+        for option in ("--token-file", "--backend-ca"):
+            self.assertIn("go with --url", self.refused(option, token, "partner", "list", status=2))
+        both = ("--url", "https://backend.example:8443", "--database", "sqlite:////tmp/x", "partner", "list")
+        self.assertIn("--url or --database", self.refused(*both, status=2))
+
     def test_interrupted(self) -> None:
         """Ctrl-C ends with 130, as in a shell."""
         self.do("authority", "create", "--site", "Muster GmbH")

@@ -26,10 +26,10 @@ NUMBER_MOST = 1_000_000
 """The largest number of things, days or seconds that an argument may be."""
 
 
-_STORE = "the backend's store"
+STORE = "the backend's store"
 
 
-def shared(uses: str | None = _STORE) -> argparse.ArgumentParser:
+def shared(uses: str | None = STORE) -> argparse.ArgumentParser:
     """The options that every subcommand takes, also in front of it; the help shows those that mean something there.
 
     :param uses: what of the state folder the subcommand uses, if anything.
@@ -39,7 +39,7 @@ def shared(uses: str | None = _STORE) -> argparse.ArgumentParser:
     where = f"folder of {uses} [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]"
     group.add_argument("--state-dir", metavar="DIR", help=argparse.SUPPRESS if uses is None else where)
     database = f"URL of the store's database, or a file with it; without it SQLite there [${DATABASE_VARIABLE}]"
-    group.add_argument("--database", metavar="URL", help=database if uses == _STORE else argparse.SUPPRESS)
+    group.add_argument("--database", metavar="URL", help=database if uses == STORE else argparse.SUPPRESS)
     group.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
     return parser
 
@@ -114,7 +114,7 @@ def action(
     run: Run,
     examples: str = "",
     *,
-    uses: str | None = _STORE,
+    uses: str | None = STORE,
     changes: bool = False,
     tried: bool = False,
 ) -> argparse.ArgumentParser:
@@ -132,7 +132,7 @@ def action(
         parents=[shared(uses)],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, works_on=uses)
     if tried:
         text = "only tell what would change, and whom it would refuse; change nothing"
         parser.add_argument("--dry-run", action="store_true", help=text)

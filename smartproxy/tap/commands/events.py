@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from smartproxy.backend.operations.events import EventsWanted
 
 FOLLOW_SECONDS = 0.5
+NUMBER_SHOWN = 100
+"""So many are shown unless it is said how many."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -44,7 +46,7 @@ def register(subparsers: Subparsers) -> None:
     )
     which.add_argument("--until", type=past, metavar="TIME")
     parser.add_argument(
-        "-n", "--number", type=number, default=100, metavar="N", help="show only the newest N; 0: all [100]"
+        "-n", "--number", type=number, metavar="N", help=f"show only the newest N; 0: all [{NUMBER_SHOWN}]"
     )
     parser.add_argument("--long", action="store_true", help="all fields, on lines of any length")
     parser.add_argument("-f", "--follow", action="store_true", help="keep printing new events until Ctrl-C")
@@ -62,6 +64,10 @@ def run(console: Console) -> None:
     if (wanted.action == "prune") != (wanted.older_than is not None):
         raise WrongUse("events: prune and --older-than go together")
     if wanted.action == "prune":
+        # None of these selects what is deleted: who gave one would lose more than was meant.
+        chosen = (wanted.name, wanted.level, wanted.source, wanted.partner, wanted.session, wanted.since, wanted.until)
+        if any(each is not None for each in (*chosen, wanted.number)) or wanted.long or wanted.follow:
+            raise WrongUse("events: prune takes --older-than only; it deletes all events that arrived before")
         prune(console)
     else:
         show(console)
@@ -83,6 +89,7 @@ def show(console: Console) -> None:
     from smartproxy.backend.journal import StoredEvent
 
     wanted, most = _wanted(console), console.arguments.number
+    most = NUMBER_SHOWN if most is None else most
     text = str if console.arguments.long else StoredEvent.short
     found, last = _newest(console, wanted, most) if most else _following(console, attrs.evolve(wanted, after=0))
     if not console.arguments.follow:
