@@ -217,6 +217,18 @@ def listed(
     return found[::-1]
 
 
+def about(session: Session, words: str) -> frozenset[str]:
+    """What an operation was about, whenever it was done: ``inside-1`` for ``authority issue-client``.
+
+    :param words: the operation in the operator's words.
+    """
+    # A record is canonical JSON: its text has the beginning of ``what`` in one form.
+    begin = _canonical({"what": f"{words} "})[1:-2]
+    rows = session.scalars(select(AuditRow).where(AuditRow.record.contains(begin, autoescape=True)))
+    told = [each for each in map(_read, rows) if each.deed is not Deed.REFUSAL]
+    return frozenset(each.what.removeprefix(f"{words} ") for each in told)
+
+
 def find(session: Session, number: int) -> AuditRecord:
     """A record.
 

@@ -200,6 +200,21 @@ class Authority(CommandCase):
         self.assertEqual(done["https_pin"], before["https_pin"])
         self.assertIn("new.example", done["https_names"])
 
+    def test_withdraw_a_name_that_has_a_credential(self) -> None:
+        """Only a name for which a credential was issued is withdrawn, or any with --force; a slip is told."""
+        proxy_id = f"{'ab' * 32}px"
+        self.do("authority", "create", "--site", "Muster GmbH")
+        self.do("licence", "issue", proxy_id, "--until", "30d")
+        self.do("authority", "issue-client", "inside-1", "-o", str(self.folder / "inside-1.credential"))
+        before = self.do("history", "--json").json
+        told = self.refused("authority", "withdraw-client", "inside1")
+        self.assertIn("no credential was issued for 'inside1', so nothing is withdrawn; did you mean 'inside-1'?", told)
+        self.assertIn("--force", self.refused("authority", "withdraw-client", "issue-client"))
+        self.assertEqual(self.do("history", "--json").json, before)
+        self.assertIn("1 licence(s)", self.do("authority", "withdraw-client", "inside-1").out)
+        self.do("authority", "withdraw-client", "inside1", "--force")
+        self.assertEqual(len(self.do("history", "--json").json), len(before) + 2)
+
     def test_cannot_write(self) -> None:
         """A file that cannot be written is one line."""
         self.do("authority", "create", "--site", "Muster GmbH")

@@ -1,15 +1,16 @@
 """Operations on the site's authority: its certificates, and plain clients, which it certifies. No key of it is told."""
 
+import difflib
 from datetime import datetime, timedelta
 
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, licences, page_certificate, settings
+from smartproxy.backend import audit, authority, licences, page_certificate, settings
 from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.change import Change
-from smartproxy.backend.errors import Unusable
+from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.operations.identity import GivenPair
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, KnownCertificate, Named, Nothing
@@ -18,11 +19,12 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import dump
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
-from smartproxy.policy.values import NAME, Instant, Line, Lines, Member, Whole
+from smartproxy.policy.values import NAME, Flag, Instant, Line, Lines, Member, Whole
 
 AUTHORITY = Family("authority", "authority", key="")
 
 _HOSTS = ListOf(item=Line(most=256), most=100)
+_WITHDRAW_UNKNOWN = ForPeople(help="withdraw a name that the audit trail does not know")
 _HOSTS_HELP = ForPeople(help="host names and addresses by which clients reach the backend, beside loopback")
 
 
@@ -121,7 +123,10 @@ class PlainClient(Named):
     """Which plain client.
 
     :ivar name: the name in its credential.
+    :ivar force: whether a name is taken for which this site issued no credential, as far as its audit trail tells.
     """
+
+    force: bool = attrs.field(default=False, metadata=kind(Flag(), people=_WITHDRAW_UNKNOWN))
 
     @property
     def spoken(self) -> str:
@@ -203,7 +208,18 @@ def issue_client(work: Transaction, wanted: CredentialWanted) -> MadeCredential:
 
 @AUTHORITY.changing("withdraw-client", "Have servers refuse a plain client: all its credentials so far.")
 def withdraw_client(change: Change, wanted: PlainClient) -> WithdrawnCredentials:
-    """Say so in the licences."""
+    """Say so in the licences.
+
+    :raises NotFound: for a name that no credential has: a slip would leave the stolen one good.
+    """
+    known = audit.about(change.session, issue_client.words)
+    if not wanted.force and wanted.name not in known:
+        near = difflib.get_close_matches(wanted.name, sorted(known), n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise NotFound(
+            f"no credential was issued for {wanted.name!r}, so nothing is withdrawn; {meant}If the audit trail of this "
+            "store does not go back so far, withdraw it with --force"
+        )
     count = licences.shut_out(change, wanted.name, timedelta(days=limits.CREDENTIAL_DAYS.most))
     change.note("client.changed", command=change.what, names=[wanted.name])
     return WithdrawnCredentials(name=wanted.name, licences=count)

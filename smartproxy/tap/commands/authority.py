@@ -90,6 +90,7 @@ def register(subparsers: Subparsers) -> None:
         tried=True,
     )
     out.add_argument("name", metavar="NAME", help="the name in its credential")
+    out.add_argument("--force", action="store_true", help="withdraw a name that the audit trail does not know")
 
 
 def _names(parser: ArgumentParser) -> None:
@@ -176,8 +177,8 @@ def withdraw_client(console: Console) -> None:
     """Have servers shut out a plain client."""
     from smartproxy.backend.operations import authority as operations
 
-    name = console.arguments.name
-    count = console.call(operations.withdraw_client, operations.PlainClient(name=name)).licences
+    name, force = console.arguments.name, console.arguments.force
+    count = console.call(operations.withdraw_client, operations.PlainClient(name=name, force=force)).licences
     console.answer(
         {"name": name, "licences": count},
         f"the credentials of {name} that were issued so far are withdrawn; {count} licence(s) signed anew say so: put "
