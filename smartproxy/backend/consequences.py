@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import attrs
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import forecasts, partners, sightings
 from smartproxy.backend.forecasts import Forecast, Verdict
-from smartproxy.backend.schema import PinNote
+from smartproxy.backend.schema import ClientRow, PinNote
 from smartproxy.backend.settings import LISTENERS
 from smartproxy.backend.states import Difference, EntryKind, Json
 from smartproxy.policy.narrowing import narrowings
@@ -47,7 +48,7 @@ def refused_by_lists(session: Session, now: datetime) -> dict[tuple[str, str | N
     }
 
 
-def refusals(session: Session, differences: Iterable[Difference], now: datetime) -> list[Refusal]:
+def refusals(session: Session, differences: Sequence[Difference], now: datetime) -> list[Refusal]:
     """Whom a change would refuse that makes these differences; not what other revocation lists refuse."""
     found: list[Refusal] = []
     for each in differences:
@@ -63,7 +64,23 @@ def refusals(session: Session, differences: Iterable[Difference], now: datetime)
             case EntryKind.SETTING if name == LISTENERS:
                 gone = _ports(each.before) - _ports(each.after)
                 found += (Refusal(partner=EVERYBODY, why=f"nothing listens at {port} any more") for port in gone)
-    return found
+    return found + _clients(session, differences)
+
+
+def _clients(session: Session, differences: Sequence[Difference]) -> list[Refusal]:
+    """What follows from the last client's end: without a client there is no tunnel, and no session."""
+    clients = [each for each in differences if each.place.subject is EntryKind.CLIENT]
+    gone = {each.place.name for each in clients if _may_call(each.before) and not _may_call(each.after)}
+    if not gone:
+        return []
+    # Whether the session has the state before the change or after it: what differs is known.
+    left = {row.name for row in session.scalars(select(ClientRow)) if row.entry.enabled} - gone
+    left |= {each.place.name for each in clients if _may_call(each.after)}
+    return [] if left else [Refusal(partner=EVERYBODY, why="no client is left that may call the backend")]
+
+
+def _may_call(content: Json) -> bool:
+    return content is not None and bool(content["enabled"])
 
 
 def _by_list(forecast: Forecast) -> Refusal:

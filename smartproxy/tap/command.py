@@ -131,7 +131,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except DryRun as dry_run:
         from smartproxy.tap.commands.differences import tell_foreseen
 
-        tell_foreseen(console, dry_run.foreseen)
+        tell_foreseen(console, dry_run.foreseen, dry_run.beside)
         return 0
     except UnicodeEncodeError:
         command_line.error("an argument is not UTF-8")

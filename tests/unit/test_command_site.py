@@ -208,7 +208,7 @@ class Authority(CommandCase):
         self.do("authority", "issue-client", "inside-1", "-o", str(self.folder / "inside-1.credential"))
         before = self.do("history", "--json").json
         told = self.refused("authority", "withdraw-client", "inside1")
-        self.assertIn("no credential was issued for 'inside1', so nothing is withdrawn; did you mean 'inside-1'?", told)
+        self.assertIn("no credential was issued for 'inside1', so nothing is withdrawn; was 'inside-1' meant?", told)
         self.assertIn("--force", self.refused("authority", "withdraw-client", "issue-client"))
         self.assertEqual(self.do("history", "--json").json, before)
         self.assertIn("1 licence(s)", self.do("authority", "withdraw-client", "inside-1").out)
@@ -353,6 +353,19 @@ class Clients(CommandCase):
         self.assertEqual(self.do("client", "list", "--json").json[0]["address"], "127.0.0.1")
         self.assertIn("is not an address", self.refused("client", "bind", "inner", "--address", "inside"))
         self.refused("client", "bind", "inner", status=2)
+
+    def test_last_client(self) -> None:
+        """A dry run says that no client would be left, and nothing of that as long as another one may call."""
+        told = "would refuse everybody: no client is left that may call the backend"
+        for name in ("inner", "second"):
+            self.do("client", "add", name)
+        self.assertNotIn(told, self.do("client", "remove", "inner", "--dry-run").out)
+        self.do("client", "disable", "second")
+        for action in ("remove", "disable"):
+            self.assertIn(told, self.do("client", action, "inner", "--dry-run").out)
+        self.assertNotIn(told, self.do("client", "remove", "second", "--dry-run").out)
+        self.do("client", "enable", "second")
+        self.do("client", "remove", "inner")
 
     def test_own_port(self) -> None:
         """A client's own port is given when it is added or later, listed, and given up again."""

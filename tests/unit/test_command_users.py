@@ -49,6 +49,21 @@ class Commands(CommandCase):
         self.words = self.folder / "password"
         self.words.write_text(GOOD + "\nsecond line\n")
 
+    def test_dry_run(self) -> None:
+        """What is in no entry of the configuration is told by a dry run, which does not say that nothing would be."""
+        given = ("--password-file", str(self.words))
+        done = self.do("user", "add", "alice", "--role", "viewer", *given, "--dry-run")
+        self.assertIn("the command would do this: user add alice: Add a user of the page.", done.out)
+        self.assertNotIn("nothing would be other", done.out)
+        self.assertEqual(self.do("user", "list", "--json").json, [])
+        self.do("user", "add", "alice", "--role", "viewer", *given)
+        for words in (("user", "remove", "alice"), ("admin-token", "create", "erp", "--role", "viewer")):
+            told = self.do(*words, "--dry-run", "--json").json
+            self.assertEqual((told["differences"], told["beside"].split(":")[0]), ([], " ".join(words[:3])))
+        self.assertEqual([each["name"] for each in self.do("user", "list", "--json").json], ["alice"])
+        self.do("client", "add", "inner")
+        self.assertIn("nothing would be other than it is", self.do("client", "enable", "inner", "--dry-run").out)
+
     def test_life(self) -> None:
         """A user is added, listed without the password, gets another one, and is removed."""
         self.do("user", "add", "alice", "--role", "administrator", "--password-file", str(self.words))

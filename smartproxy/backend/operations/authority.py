@@ -215,11 +215,8 @@ def withdraw_client(change: Change, wanted: PlainClient) -> WithdrawnCredentials
     known = audit.about(change.session, issue_client.words)
     if not wanted.force and wanted.name not in known:
         near = difflib.get_close_matches(wanted.name, sorted(known), n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        raise NotFound(
-            f"no credential was issued for {wanted.name!r}, so nothing is withdrawn; {meant}If the audit trail of this "
-            "store does not go back so far, withdraw it with --force"
-        )
+        meant = f"; was {near[0]!r} meant?" if near else "; if the audit trail does not go back so far: --force"
+        raise NotFound(f"no credential was issued for {wanted.name!r}, so nothing is withdrawn{meant}")
     count = licences.shut_out(change, wanted.name, timedelta(days=limits.CREDENTIAL_DAYS.most))
     change.note("client.changed", command=change.what, names=[wanted.name])
     return WithdrawnCredentials(name=wanted.name, licences=count)

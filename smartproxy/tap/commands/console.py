@@ -69,12 +69,14 @@ class WrongUse(Exception):
 class DryRun(Exception):
     """The command was only to tell what it would change.
 
-    :ivar foreseen: what that is.
+    :ivar foreseen: what that is of the configuration.
+    :ivar beside: what it would do beside, as a sentence without full stop; ``None`` where the configuration is all.
     """
 
-    def __init__(self, foreseen: "Foreseen") -> None:
+    def __init__(self, foreseen: "Foreseen", beside: str | None = None) -> None:
         super().__init__()
         self.foreseen = foreseen
+        self.beside = beside
 
 
 def _utc_now() -> datetime:
@@ -204,7 +206,9 @@ class Console:
         except SiteFailed as failed:
             raise CommandFailed(str(failed)) from failed
         except Rehearsed as rehearsed:
-            raise DryRun(rehearsed.foreseen) from rehearsed
+            # What has a tag is all in the configuration; a user, a token for the API or a trust list is in no entry.
+            beside = None if operation.family.state is not None else f"{operation.said(wanted)}: {operation.summary}"
+            raise DryRun(rehearsed.foreseen, beside) from rehearsed
 
     def _remote(self) -> RemoteSite:
         """The site that the command line names by its URL."""

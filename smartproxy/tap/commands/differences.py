@@ -27,15 +27,22 @@ def difference_lines(differences: Iterable["Difference"]) -> list[str]:
     return [escape(line, _LINE_MOST) for each in differences for line in _lines(each)]
 
 
-def tell_foreseen(console: Console, foreseen: "Foreseen") -> None:
-    """Tell what a change would do that was only tried."""
+def tell_foreseen(console: Console, foreseen: "Foreseen", beside: str | None = None) -> None:
+    """Tell what a change would do that was only tried.
+
+    :param beside: what it would do that is no entry of the configuration, if there may be such a thing.
+    """
     differences = [each.difference() for each in foreseen.differences]
     refused = [{"partner": each.partner, "why": each.why} for each in foreseen.refusals]
     document = {"dry_run": True, "differences": [each.told() for each in differences], "refused": refused}
-    lines = difference_lines(differences) or ["nothing would be other than it is"]
+    lines = difference_lines(differences)
+    if beside is not None and not differences:
+        document["beside"] = beside
+        lines = [f"no entry of the configuration would change; the command would do this: {escape(beside, _LINE_MOST)}"]
+    lines = lines or ["nothing would be other than it is"]
     named = [("everybody" if each.partner == "*" else each.partner, each.why) for each in foreseen.refusals]
     whom = [f"would refuse {partner}: {why}" for partner, why in named]
-    console.answer(document, "\n".join([*lines, *(escape(each, _LINE_MOST) for each in whom), "nothing is changed"]))
+    console.answer(document, "\n".join([*lines, *(escape(each, _LINE_MOST) for each in whom), "nothing is changed yet"]))
 
 
 def entry_title(difference: "Difference") -> str:
