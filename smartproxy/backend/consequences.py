@@ -4,7 +4,7 @@ Judges differences of entries, not connections: that a partner is named means th
 today is refused afterwards. Changes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import attrs

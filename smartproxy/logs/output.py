@@ -30,15 +30,21 @@ def to_standard_output(program: str, work: Callable[[], int], *, needed: bool = 
         return _failed(program, "standard output is closed; nothing was done")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    status = 0
     try:
         try:
-            return work()
+            status = work()
         finally:
             sys.stdout.flush()
+        return status
     except BrokenPipeError:
         _give_up()
-        return 0
+        return status
     except OSError as error:
+        if status:
+            # The work itself told of a failure.
+            _give_up()
+            return status
         if error.filename is not None:
             return _failed(program, f"{os.fsdecode(error.filename)}: {error.strerror}", 1)
         _give_up()

@@ -28,6 +28,8 @@ _NAME_OCTETS_MOST = 200
 """Of the name of the file that the name of its draft repeats: a file's name has 255 octets at most."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """How a file system says that a file cannot have two names."""
+RESERVED = bytes(4096)
+"""What is written for a try: more than any token, key or certificate that somebody keeps in a file alone."""
 _LINKS_MOST = 40
 """As many links as the kernel follows."""
 
@@ -146,18 +148,31 @@ def write(path: Path, content: Content, *, private: bool = False, new: bool = Fa
         replace(target, content, private=private, new=new)
 
 
-def reserve(path: Path, *, new: bool) -> None:
-    """See that :func:`write` can write a file there; nothing is left.
+@contextlib.contextmanager
+def reserved(path: Path, *, new: bool) -> Iterator[None]:
+    """See that :func:`write` can write a file there, while the context lasts; nothing is left.
 
-    :raises OSError: when it cannot, or a plain file is there that must not be.
+    A pipe stays open: its reader would take the end of a try for the end of all.
+
+    :raises OSError: when it cannot, a plain file is there that must not be, nobody reads a pipe, or it is a device that
+        is no terminal: none says beforehand whether it has room.
     """
     target = _resolved(path)
     if target is None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor)):
+                raise OSError(0, "it is a device; name a file", str(path))
+            yield
+        finally:
+            os.close(descriptor)
         return
     if new and target.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    with drafted(target, b"", PRIVATE):
+    with drafted(target, RESERVED, PRIVATE):
         pass
+    yield
 
 
 def _resolved(path: Path) -> Path | None:

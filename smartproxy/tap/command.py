@@ -121,11 +121,9 @@ def _run(argv: Sequence[str] | None) -> int:
     console = Console(arguments=arguments)
     try:
         _see_site(arguments)
-        written = getattr(arguments, getattr(arguments, "written", ""), None)
-        if written not in (None, "-"):
-            # Before anything is done: what is then made, such as a token, might be nowhere else.
-            console.reserve(written)
-        return arguments.run(console) or 0
+        # Before anything is done: what is then made, such as a token, might be nowhere else.
+        with console.reserved():
+            return arguments.run(console) or 0
     except WrongUse as error:
         command_line.error(str(error))
     except DryRun as dry_run:

@@ -1,8 +1,10 @@
 """Files that programs write: nothing but a plain file is replaced, and a secret is never anybody else's to read."""
 
 import argparse
+import contextlib
 import errno
 import fcntl
+import io
 import os
 import select
 import stat
@@ -15,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net import files
 from smartproxy.tap import commands
-from smartproxy.tap.command import parser
+from smartproxy.tap.command import main, parser
 from tests.unit.commands import CommandCase
 from tests.unit.odd_files import LEAF, ROOT
 
@@ -192,13 +194,15 @@ class WrittenFiles(SynchronousTestCase):
     def test_new_only(self) -> None:
         """Where a new file is wanted, none that is there is replaced, not even one that comes meanwhile."""
         self.path.write_bytes(b"old")
-        self.assertRaises(FileExistsError, files.reserve, self.path, new=True)
+        with self.assertRaises(FileExistsError), files.reserved(self.path, new=True):
+            self.fail("it was reserved")
         self.assertRaises(FileExistsError, files.write, self.path, b"new", new=True)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["file"])
-        files.reserve(self.path, new=False)
+        with files.reserved(self.path, new=False):
+            self.assertEqual(self.path.read_bytes(), b"old")
         self.path.unlink()
-        files.reserve(self.path, new=True)
-        self.assertEqual(list(self.folder.iterdir()), [])
+        with files.reserved(self.path, new=True):
+            self.assertEqual(list(self.folder.iterdir()), [])
         files.write(self.path, b"new", new=True)
         self.assertEqual(self.path.read_bytes(), b"new")
 
@@ -218,6 +222,47 @@ class WrittenFiles(SynchronousTestCase):
         longest = self.folder / ("ü" * 127 + "x")
         files.write(longest, b"x")
         self.assertEqual(longest.read_bytes(), b"x")
+
+    def test_reserved_on_a_full_disk(self) -> None:
+        """A place is tried with octets: a disk that is full takes an empty file."""
+        written = []
+
+        def full(file: IO[bytes], content: bytes) -> None:
+            written.append(len(content))
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with patch.object(files, "_fill", full), self.assertRaises(OSError), files.reserved(self.path, new=True):
+            self.fail("it was reserved")
+        self.assertEqual((written, list(self.folder.iterdir())), ([4096], []))
+
+    def test_reserved_pipe(self) -> None:
+        """A pipe that nobody reads is not reserved; the reader of one does not take the try for the end."""
+        os.mkfifo(self.path)
+        with self.assertRaises(OSError), files.reserved(self.path, new=True):
+            self.fail("it was reserved")
+        thread, found = self.reader(self.path)
+        while True:
+            try:
+                with files.reserved(self.path, new=True):
+                    files.write(self.path, b"secret")
+                break
+            except OSError as error:
+                # The thread has not opened it yet.
+                self.assertEqual(error.errno, errno.ENXIO)
+        thread.join()
+        self.assertEqual(found, [b"secret"])
+
+    def test_reserved_device(self) -> None:
+        """A device is not reserved: it does not say beforehand that it has no room; a terminal is."""
+        for device in ("/dev/full", "/dev/null"):
+            with self.assertRaises(OSError) as caught, files.reserved(Path(device), new=True):
+                self.fail("it was reserved")
+            self.assertIn("it is a device", str(caught.exception))
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        with files.reserved(Path(os.ttyname(slave)), new=True):
+            pass
 
     def test_failed_write(self) -> None:
         """When the disk does not take it, the old file stays and no draft is left."""
@@ -354,9 +399,64 @@ class CommandsThatWrite(CommandCase):
         """Nothing takes a pipe's place; one line says that nobody reads it."""
         path = self.folder / "pipe"
         os.mkfifo(path)
+        before = self.generation()
         for words in self.words(str(path)):
-            self.assertIn("nobody reads it", self.run_command(*words).err, words)
+            self.assertIn("nobody reads it", self.refused(*words), words)
             self.assertTrue(path.is_fifo(), words)
+        for words in self.words("/dev/full"):
+            self.assertIn("it is a device", self.refused(*words), words)
+        self.assertEqual(self.generation(), before)
+        self.assertEqual([each["name"] for each in self.do("client", "list", "--json").json], ["inner"])
+
+    def test_secret_that_cannot_be_written(self) -> None:
+        """What is told only once and cannot be written is lost: that, what was done, and what to do is said."""
+        full = OSError(errno.ENOSPC, "No space left on device")
+        for command, told in (
+            ("client add", "is added, but its token is lost: run 'smartproxy client token c1'"),
+            ("client token", "the old token of client inner is invalid, and the new one is lost: run"),
+            ("admin-token create", "it is lost: revoke it ('smartproxy admin-token revoke a3')"),
+            ("licence issue", f"the licence is issued: smartproxy licence download {self.proxy_id} -o FILE"),
+            ("licence extend", f"the licence is extended: smartproxy licence download {self.proxy_id} -o FILE"),
+        ):
+            words = [*command.split(), *self.commands(str(self.folder / "secret"))[command]]
+            with patch.object(files, "write", side_effect=full):
+                self.assertIn(told, self.refused(*words, status=74))
+        self.assertIn("c1", self.do("client", "list").out)
+
+    def test_reader_that_has_gone(self) -> None:
+        """A token that nobody read is no success."""
+
+        class Gone(io.StringIO):
+            def flush(self) -> None:
+                if self.getvalue():
+                    raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+        err = io.StringIO()
+        words = ["--state-dir", str(self.state), "client", "add", "cw"]
+        with contextlib.redirect_stdout(Gone()), contextlib.redirect_stderr(err):
+            self.assertEqual(main(words), 74)
+        self.assertIn("Broken pipe; client cw is added, but its token is lost", err.getvalue())
+
+    def test_standard_output(self) -> None:
+        """``-`` is standard output for every command, and never a file of that name; the answer stands apart."""
+        here, lines = Path.cwd(), self.commands("-")
+        lines["logrc convert"][0] = str(here / self.logrc)
+        os.chdir(self.folder)
+        self.addCleanup(os.chdir, here)
+        for command, more in lines.items():
+            octets = io.BytesIO()
+            out, err = io.TextIOWrapper(octets, encoding="utf-8"), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                self.assertEqual(
+                    main(["--state-dir", str(here / self.state), *command.split(), *more]), 0, err.getvalue()
+                )
+            out.flush()
+            self.assertGreater(len(octets.getvalue()), 40, command)
+            if command in ("authority show", "ca show", "identity show"):
+                self.assertTrue(octets.getvalue().startswith(b"-----BEGIN"), command)
+                self.assertIn("CN=", err.getvalue())
+            self.assertFalse(Path("-").exists(), command)
+        self.assertIn("both for standard output", self.refused("ca", "show", "odette", "-o", "-", "--json", status=2))
 
     def test_private_files(self) -> None:
         """What is secret is its owner's alone, also where the file that it replaces was not."""

@@ -1,8 +1,13 @@
 """``smartproxy admin-token``: the tokens with which administrators and their programs call the API."""
 
+from typing import TYPE_CHECKING
+
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.tap.commands.arguments import Subparsers, action, end_of, subject, writes
 from smartproxy.tap.commands.console import Console, table, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.operations.admin_token import NewToken
 
 _EXAMPLES = """\
   smartproxy admin-token create alice --role administrator --token-file ~/.smartproxy-token
@@ -32,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     make.add_argument(
         "--until", type=end_of, metavar="DATE", help="its last day (2027-12-31), or how long: 90d, 1y [1y]"
     )
-    writes(make, "--token-file", help="write the token to this file (mode 0600) instead of showing it")
+    writes(make, "--token-file", shown=True, help="write the token to this file (mode 0600) instead of showing it")
     action(actions, "list", "List tokens: whose they are, what they may do, until when, and when they were used.", show)
     action(actions, "revoke", "Make a token worth nothing, at once.", revoke, changes=True, tried=True).add_argument(
         "name", metavar="NAME"
@@ -51,6 +56,13 @@ def create(console: Console) -> None:
         until=wanted.until,
     )
     made = console.call(operations.create, addition)
+    lost = f"the token {made.name} is made, but it is lost: revoke it ('smartproxy admin-token revoke {made.name}')"
+    with console.telling_once(f"{lost} and make another one"):
+        _give(console, made)
+
+
+def _give(console: Console, made: "NewToken") -> None:
+    wanted = console.arguments
     if wanted.token_file:
         console.write(wanted.token_file, made.token + "\n", private=True)
         answer = {"name": made.name, "token_file": wanted.token_file, "until": made.until}

@@ -141,14 +141,16 @@ def action(
     return parser
 
 
-def writes(parser: argparse.ArgumentParser, *names: str, **more: Any) -> None:
-    """Declare the argument that names a file to write, and ``--force``.
+def writes(parser: argparse.ArgumentParser, *names: str, shown: bool = False, **more: Any) -> None:
+    """Declare the argument that names a file to write, and ``--force``; ``-`` is standard output.
 
-    The place is looked at before the command does anything: :meth:`Console.reserve`.
+    The place is looked at before the command does anything: :meth:`Console.reserved`.
+
+    :param shown: whether the answer is what would be written, where no file is named.
     """
     declared = parser.add_argument(*names, metavar="FILE", **more)
-    parser.add_argument("--force", action="store_true", help="replace a file that is there; without it, it is left")
-    parser.set_defaults(written=declared.dest)
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.set_defaults(written=declared.dest, written_is_shown=shown)
 
 
 def moment(text: str) -> datetime:

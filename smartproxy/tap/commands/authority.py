@@ -163,7 +163,6 @@ def issue_client(console: Console) -> None:
     wanted, most = console.arguments, limits.CREDENTIAL_DAYS.most
     if not limits.CREDENTIAL_DAYS.admits(wanted.days):
         raise WrongUse(f"authority issue-client: --days: right is a number from 1 to {most}")
-    console.reserve(wanted.output)
     made = console.call(operations.issue_client, operations.CredentialWanted(name=wanted.name, days=wanted.days))
     console.write(wanted.output, made.credential, private=True)
     console.answer(

@@ -39,7 +39,6 @@ def backup(console: Console) -> None:
 
     path = console.arguments.file
     found: list[BackupFacts] = []
-    console.reserve(path)
     with console.store() as store:
         console.write(path, lambda out: found.append(write(store, console.now(), out)), private=True)
         place = store.ring.place

@@ -24,7 +24,9 @@ def register(subparsers: Subparsers) -> None:
     token = action(actions, "token", summary, renew, changes=True, tried=True)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
-        writes(parser, "--token-file", help="write the token to this file (mode 0600) instead of showing it")
+        writes(
+            parser, "--token-file", shown=True, help="write the token to this file (mode 0600) instead of showing it"
+        )
     declared.add_arguments(make, ClientEntry)
     tie = action(
         actions,
@@ -70,14 +72,15 @@ def add(console: Console) -> None:
 
     given = declared.given(console.arguments, ClientEntry)
     addition = operations.ClientAddition(name=console.arguments.name, **given)
-    _tell(console, console.call(operations.add, addition))
+    _tell(console, console.call(operations.add, addition), f"client {addition.name} is added, but its token is lost")
 
 
 def renew(console: Console) -> None:
     """Give a client a new token."""
     from smartproxy.backend.operations import client as operations
 
-    _tell(console, console.call(operations.renew, _named(console)))
+    made = console.call(operations.renew, _named(console))
+    _tell(console, made, f"the old token of client {made.name} is invalid, and the new one is lost")
 
 
 def bind(console: Console) -> None:
@@ -162,8 +165,13 @@ def _named(console: Console) -> "Named":
     return Named(name=console.arguments.name)
 
 
-def _tell(console: Console, made: "ClientToken") -> None:
+def _tell(console: Console, made: "ClientToken", lost: str) -> None:
     path, name, token = console.arguments.token_file, made.name, made.token
+    with console.telling_once(f"{lost}: run 'smartproxy client token {name}'"):
+        _give(console, path, name, token)
+
+
+def _give(console: Console, path: str | None, name: str, token: str) -> None:
     if path:
         console.write(path, token + "\n", private=True)
         console.answer({"name": name, "token_file": path}, f"the token of client {name} is in {path}")

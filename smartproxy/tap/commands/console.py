@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import attrs
 
+from smartproxy.logs.output import NOT_WRITTEN
 from smartproxy.logs.render import escape
 from smartproxy.net import files
 from smartproxy.policy import limits
@@ -106,8 +107,10 @@ class Console:
         if self.arguments.json:
             text = json.dumps(document, indent=2, ensure_ascii=True, default=plain)
         if text:
-            self.out.write(text + "\n")
-            self.out.flush()
+            # What was asked for on standard output, such as a certificate, stands there alone.
+            out = self.err if self._written == "-" else self.out
+            out.write(text + "\n")
+            out.flush()
 
     def line(self, document: object, text: str) -> None:
         """Give one of many answers: the document on one line with ``--json``, else the text."""
@@ -127,6 +130,12 @@ class Console:
         self.err.flush()
         answer: bytes = self.stdin.readline(_ANSWER_MOST)
         return answer.strip().lower() in (b"y", b"yes")
+
+    @property
+    def _written(self) -> str | None:
+        """The file that the command line names for what the command makes, if it does."""
+        path: str | None = getattr(self.arguments, getattr(self.arguments, "written", ""), None)
+        return path
 
     @contextlib.contextmanager
     def store(self, *, make: bool = False) -> Iterator["Store"]:
@@ -254,21 +263,67 @@ class Console:
         """Write a file as a whole or not at all; a private one is readable by its owner only.
 
         A plain file that is there is replaced with ``--force`` only. A device or a pipe is written to, and a link leads
-        to what is written.
+        to what is written; ``-`` is standard output.
 
         :raises CommandFailed: when it cannot be written.
         """
         written = content.encode("utf-8") if isinstance(content, str) else content
+        if path == "-":
+            self._give(content)
+            return
         with _writing(path):
             files.write(Path(path), written, private=private, new=not self.arguments.force)
 
-    def reserve(self, path: str) -> None:
-        """See that a file can be written, before what stands in it is made; nothing is left there.
+    def _give(self, content: str | files.Content) -> None:
+        """Write to standard output what is meant for a file."""
+        if isinstance(content, str):
+            self.out.write(content)
+        else:
+            self.out.flush()
+            octets: Any = getattr(self.out, "buffer")  # noqa: B009  # A TextIO need not have one; standard output does.
+            if isinstance(content, bytes):
+                octets.write(content)
+            else:
+                content(octets)
+            octets.flush()
+        self.out.flush()
+
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[None]:
+        """See that the file that the command line names can be written, before what stands in it is made.
 
         :raises CommandFailed: when it cannot be written.
+        :raises WrongUse: when it is standard output, where the answer in JSON would stand, too.
         """
-        with _writing(path):
-            files.reserve(Path(path), new=not self.arguments.force)
+        path = self._written
+        if path == "-":
+            if self.arguments.written_is_shown:
+                setattr(self.arguments, self.arguments.written, None)
+            elif self.arguments.json:
+                raise WrongUse("'-' and --json are both for standard output: name a file, or leave --json out")
+        if path is None or path == "-":
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            with _writing(path):
+                stack.enter_context(files.reserved(Path(path), new=not self.arguments.force))
+            yield
+
+    @contextlib.contextmanager
+    def telling_once(self, what_then: str) -> Iterator[None]:
+        """Give what was made and is told only now; where it cannot be written, say what has to be done then.
+
+        :param what_then: what was done all the same, and what to do, as a sentence without full stop.
+        :raises CommandFailed: then; a reader of standard output that has gone is no success here.
+        """
+        try:
+            yield
+        except CommandFailed as error:
+            raise CommandFailed(f"{error}; {what_then}", NOT_WRITTEN) from error
+        except OSError as error:
+            raise CommandFailed(
+                f"cannot write to standard output: {error.strerror}; {what_then}", NOT_WRITTEN
+            ) from error
 
     def password(self, path: str | None, about: str) -> bytes | None:
         """A password: the first line of a file, or asked for when there is somebody to ask; ``None`` for an empty one.

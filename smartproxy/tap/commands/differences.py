@@ -42,7 +42,9 @@ def tell_foreseen(console: Console, foreseen: "Foreseen", beside: str | None = N
     lines = lines or ["nothing would be other than it is"]
     named = [("everybody" if each.partner == "*" else each.partner, each.why) for each in foreseen.refusals]
     whom = [f"would refuse {partner}: {why}" for partner, why in named]
-    console.answer(document, "\n".join([*lines, *(escape(each, _LINE_MOST) for each in whom), "nothing is changed yet"]))
+    console.answer(
+        document, "\n".join([*lines, *(escape(each, _LINE_MOST) for each in whom), "nothing is changed yet"])
+    )
 
 
 def entry_title(difference: "Difference") -> str:

@@ -56,7 +56,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy export site.json                      (no private keys: to compare, to look at)\n"
         "  smartproxy export site.json --with-secrets       (with all private keys: to move or restore the site)",
     )
-    writes(out, "file", help="- for standard output")
+    writes(out, "file", shown=True, help="- for standard output")
     out.add_argument(
         "--with-secrets",
         action="store_true",
@@ -201,12 +201,12 @@ def export(console: Console) -> None:
     wanted = console.arguments
     if wanted.with_secrets:
         # Recorded before the keys are out: a file that could not be written then is recorded, too.
-        with console.recording(Deed.EXPORT, f"export {wanted.file} --with-secrets") as session:
+        with console.recording(Deed.EXPORT, f"export {wanted.file or '-'} --with-secrets") as session:
             text = archive.export(session, console.now(), with_secrets=True)
     else:
         with console.reading() as session:
             text = archive.export(session, console.now(), with_secrets=False)
-    if wanted.file in ("-", "/dev/stdout"):
+    if wanted.file in (None, "/dev/stdout"):
         console.out.write(text)
         return
     console.write(wanted.file, text, private=True)

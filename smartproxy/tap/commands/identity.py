@@ -51,7 +51,7 @@ def register(subparsers: Subparsers) -> None:
     ask.add_argument("--serial-number", metavar="TEXT", help="subject serialNumber: the Odette ID")
     ask.add_argument("--san", action="append", default=[], metavar="HOST", help="host name or address; repeat it")
     ask.add_argument("--key-type", choices=_KEY_TYPES, default="rsa-3072", help="[rsa-3072]")
-    writes(ask, "-o", "--output", help="where to write the request [standard output]")
+    writes(ask, "-o", "--output", shown=True, help="where to write the request [standard output]")
     answer = action(
         actions,
         "complete",

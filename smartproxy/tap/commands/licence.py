@@ -30,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     )
     make.add_argument("--from", dest="since", type=moment, metavar="DATE", help="the first day [now]")
     make.add_argument("--sessions", type=number, metavar="N", help="highest number of sessions at once")
-    writes(make, "-o", "--output", help="where to write it [-, standard output]")
+    writes(make, "-o", "--output", shown=True, help="where to write it [-, standard output]")
     more = action(
         actions,
         "extend",
@@ -66,7 +66,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy licence download -o smartproxy.lic\n"
         "  smartproxy licence download PROXY-ID | ssh dmz 'cat > /etc/smartproxy.lic'",
     )
-    writes(fetch, "-o", "--output", help="where to write it [-, standard output]")
+    writes(fetch, "-o", "--output", shown=True, help="where to write it [-, standard output]")
     for parser in (look, fetch):
         parser.add_argument(
             "proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only"
@@ -91,7 +91,8 @@ def issue(console: Console) -> None:
         proxy_id=wanted.proxy_id, valid_from=wanted.since, valid_until=wanted.until, sessions=wanted.sessions
     )
     made = console.call(operations.issue, order)
-    _write(console, made, "; carry it to the server's machine as /etc/smartproxy.lic")
+    with console.telling_once(f"the licence is issued: smartproxy licence download {made.proxy_id} -o FILE"):
+        _write(console, made, "; carry it to the server's machine as /etc/smartproxy.lic")
 
 
 def extend(console: Console) -> None:
@@ -102,7 +103,8 @@ def extend(console: Console) -> None:
     extension = operations.LicenceExtension(proxy_id=wanted.proxy_id, valid_until=wanted.until)
     made = console.call(operations.extend, extension)
     if wanted.output:
-        console.write(wanted.output, made.text)
+        with console.telling_once(f"the licence is extended: smartproxy licence download {made.proxy_id} -o FILE"):
+            console.write(wanted.output, made.text)
     console.answer(
         _document(made),
         f"licence of {made.proxy_id} until {when(made.valid_until)}; the server receives it with the "
@@ -176,7 +178,7 @@ def _newest(console: Console) -> "KnownLicence":
 def _write(console: Console, licence: "KnownLicence", further: str = "") -> None:
     """Give a licence's text, or write it to the file that is named, and say what to do further."""
     output = console.arguments.output
-    if output in (None, "-"):
+    if output is None:
         console.answer(_document(licence), licence.text.rstrip("\n"))
         return
     console.write(output, licence.text)

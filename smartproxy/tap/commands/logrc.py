@@ -17,7 +17,7 @@ def register(subparsers: Subparsers) -> None:
         uses=None,
     )
     make.add_argument("file", metavar="FILE", help="the old file; - for standard input")
-    writes(make, "-o", "--output", help="where to write it [-, standard output]")
+    writes(make, "-o", "--output", shown=True, help="where to write it [-, standard output]")
 
 
 def convert(console: Console) -> None:
@@ -32,7 +32,7 @@ def convert(console: Console) -> None:
     document = {"logrc": converted.text, "notes": list(converted.notes)}
     for note in () if wanted.json else converted.notes:
         console.warn(note)
-    if wanted.output in (None, "-"):
+    if wanted.output is None:
         console.answer(document, converted.text.rstrip("\n"))
         return
     console.write(wanted.output, converted.text)
