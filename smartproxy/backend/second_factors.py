@@ -45,6 +45,12 @@ def begin(session: Session, user: str) -> str:
     return row.secret
 
 
+def pending(session: Session, user: str) -> str | None:
+    """The secret of a second factor that was begun and is not confirmed; ``None`` where there is none."""
+    row = session.get(SecondFactorRow, user)
+    return None if row is None or row.confirmed else row.secret
+
+
 def address(user: str, site: str, secret: str) -> str:
     """What authenticators take at once: ``otpauth://...``."""
     return _totp(secret).get_provisioning_uri(user, f"SmartProxy {site}")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import segno
 
 from smartproxy.backend import administrators, second_factors, users
+from smartproxy.backend.user_tables import SecondFactorRow
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.page_site import PASSWORD, Browser, PageCase, words
 from tests.unit.sites import NOW
@@ -241,6 +242,17 @@ class OwnAccount(PageCase):
         assert secret is not None
         self.assertIn(secret[0], answer.body.decode())
         self.assertEqual(self.log_in("")[1], 303)
+
+    def test_confirm_without_begin(self) -> None:
+        """Without the password no key is made, nor shown: a code for nothing that was begun is refused."""
+        answer = self.vera.post("/account/second-factor/confirm", {"code": "000000"})
+        self.assertEqual((answer.status, "begin anew" in words(answer)), (422, True))
+        self.assertNotRegex(answer.body.decode(), "[A-Z2-7]{32}|otpauth")
+        with self.store.reading() as session:
+            self.assertIsNone(session.get(SecondFactorRow, "vera"))
+        self.set_up()
+        answer = self.vera.post("/account/second-factor/confirm", {"code": "000000"})
+        self.assertNotRegex(answer.body.decode(), "[A-Z2-7]{32}|otpauth")
 
     def test_turned_off(self) -> None:
         """The user turns it off with the password; an administrator forgets it for somebody who lost the device."""

@@ -10,6 +10,7 @@ import attrs
 from smartproxy.backend import second_factors, users
 from smartproxy.backend.authority import site_row
 from smartproxy.backend.change import Change
+from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Nothing
 from smartproxy.backend.operations.user import KNOWN_LOGINS, KnownLogin, LoginWanted
@@ -91,7 +92,24 @@ def password(change: Change, wanted: OwnPassword) -> KnownAccount:
 def begin_second_factor(work: Transaction, wanted: Nothing) -> BegunSecondFactor:
     """Make the second factor; tell it again until it is confirmed."""
     users.find(work.session, work.by)
-    secret = second_factors.begin(work.session, work.by)
+    return _begun(work, second_factors.begin(work.session, work.by))
+
+
+@ACCOUNT.reading(
+    "show-second-factor", "Show the secret of one's own second factor that is not confirmed yet.", scope=OWN
+)
+def show_second_factor(look: Transaction, wanted: Nothing) -> BegunSecondFactor:
+    """The second factor that was begun; nothing is begun here: the caller may have shown no password.
+
+    :raises NotFound: when there is none to confirm.
+    """
+    secret = second_factors.pending(look.session, look.by)
+    if secret is None:
+        raise NotFound("there is no second factor to confirm; begin anew")
+    return _begun(look, secret)
+
+
+def _begun(work: Transaction, secret: str) -> BegunSecondFactor:
     return BegunSecondFactor(
         secret=secret, address=second_factors.address(work.by, site_row(work.session).name, secret)
     )

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from smartproxy.backend import users
-from smartproxy.backend.errors import BackendError
+from smartproxy.backend.errors import BackendError, NotFound
 from smartproxy.backend.operations import account
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.shapes import Nothing
@@ -57,8 +57,7 @@ async def second_factor_confirmed(visit: PageVisit) -> Shown:
     try:
         made = await _call(visit, account.confirm_second_factor, account.ShownCode(code=visit.form.one("code")))
     except BackendError as error:
-        begun = await _call(visit, account.begin_second_factor, Nothing()) if await _unconfirmed(visit) else None
-        return await _page(visit, factor_fault=str(error), begun=begun)
+        return await _page(visit, factor_fault=str(error), begun=await _begun(visit))
     return await _page(visit, codes=made.codes)
 
 
@@ -121,8 +120,12 @@ async def _page(
     )
 
 
-async def _unconfirmed(visit: PageVisit) -> bool:
-    return (await _call(visit, account.show, Nothing())).recovery_codes is None
+async def _begun(visit: PageVisit) -> Any:
+    """The second factor that was begun with the password, and is not confirmed; ``None`` without one."""
+    try:
+        return await _call(visit, account.show_second_factor, Nothing())
+    except NotFound:
+        return None
 
 
 async def _unproved(visit: PageVisit, password: str) -> str:
