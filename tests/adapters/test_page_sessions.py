@@ -10,6 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import endings, journal, session_rows, trials
 from smartproxy.backend.endings import WatchedEnd
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.user import UserAlteration, alter
 from smartproxy.backend.page import plots, sessions
 from smartproxy.backend.page.plots import Series
 from smartproxy.backend.schema import ClientRow, EventRow
@@ -20,6 +23,7 @@ from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.health import Health
 from smartproxy.policy.packed_record import pack, unpack
+from smartproxy.policy.permissions import AdminRole
 from tests.adapters.page_site import PageCase
 from tests.unit.portraits import told_file, told_session
 from tests.unit.sites import NOW
@@ -50,8 +54,15 @@ class SessionPages(PageCase):
         )
         with self.store.writing() as session:
             session_rows.keep_record(session, unpack(packed), packed, "inner", NOW)
-            session.merge(LiveReportRow(client="inner", received=NOW, count=1, sessions=json.dumps([state])))
+        self.live = json.dumps([state])
+        self.report(self.live)
         self.tell("session.started", session=SECOND, partner="BOLT")
+
+    def report(self, states: str) -> None:
+        """The client tells which sessions run."""
+        with self.store.writing() as session:
+            count = len(json.loads(states))
+            session.merge(LiveReportRow(client="inner", received=NOW, count=count, sessions=states))
 
     def status(self, *findings: ToldFinding) -> BackendStatus:
         """How the backend is, as far as a page looks."""
@@ -157,7 +168,42 @@ class SessionPages(PageCase):
         self.assertIn(b"data: ", first)
         self.assertIn(b"BOLT", first)
         self.assertIn(b"No session runs now", second)
-        self.assertEqual((rest, sessions._Streams.count), (b"", 0))
+        self.assertEqual((rest, sessions._STREAMS), (b"", {}))
+
+    def test_stream_of_a_login(self) -> None:
+        """A stream ends with its login, and when its user gets another role; nothing is told of sessions after that."""
+        root = Caller(name="root", scopes=frozenset("*"))
+        for end in ("logout", "role"):
+            browser = self.browser("olga")
+            waiting = browser.start("GET", "/sessions/event-stream")
+            self.agent.flush()
+            if end == "logout":
+                self.assertEqual(browser.post("/logout").status, 303)
+            else:
+                wanted = UserAlteration(name="olga", role=AdminRole.AUDITOR)
+                perform(self.store, alter, wanted, root, NOW)
+            self.report("[]")
+            self.clock.advance(sessions.LOOK_SECONDS)
+            self.agent.flush()
+            shown = self.successResultOf(waiting).body
+            self.assertEqual((b"BOLT" in shown, b"No session runs now" in shown), (True, False), end)
+            self.assertEqual(sessions._STREAMS, {}, end)
+            self.report(self.live)
+
+    def test_streams_of_a_user(self) -> None:
+        """One user has only so many streams, and others have theirs; to be asked for headers alone begins none."""
+        browser, other = self.browser("olga"), self.browser("vera")
+        for _ in range(sessions.STREAMS_OF_USER_MOST):
+            browser.start("GET", "/sessions/event-stream")
+            self.agent.flush()
+        self.assertEqual(browser.get("/sessions/event-stream").status, 503)
+        waiting = other.start("HEAD", "/sessions/event-stream")
+        self.agent.flush()
+        answer = self.successResultOf(waiting)
+        self.assertEqual((answer.status, answer.headers["content-type"]), (200, "text/event-stream"))
+        self.assertEqual(sessions._STREAMS, {"olga": sessions.STREAMS_OF_USER_MOST})
+        self.clock.pump([sessions.LOOK_SECONDS] * int(sessions.STREAM_SECONDS / sessions.LOOK_SECONDS + 1))
+        self.assertEqual(sessions._STREAMS, {})
 
     def test_overview(self) -> None:
         """All is well, in a sentence; the parts, the plots with their tables, and what ended."""

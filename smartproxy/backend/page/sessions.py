@@ -1,5 +1,6 @@
 """Sessions: those that run, as they go on; past ones, found by what one knows; and one with all that was said in it."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -34,6 +35,8 @@ LOOK_SECONDS: Final = 2.0
 STREAM_SECONDS: Final = 120.0
 """How long one stream lasts; the page asks for the next, and is judged anew."""
 STREAMS_MOST: Final = 50
+STREAMS_OF_USER_MOST: Final = 4
+"""So many of them one user has at most: nobody takes them all."""
 ON_A_PAGE: Final = 50
 _BLOCK: Final = 1024
 _GOOD: Final = frozenset({"completed", RUNNING})
@@ -175,30 +178,36 @@ async def live_part(visit: PageVisit) -> Shown:
     return visit.render("sessions_live.html", **await live_values(visit))
 
 
-class _Streams:
-    """How many pages are told of live sessions."""
-
-    count = 0
+_STREAMS: Counter[str] = Counter()
+"""How many pages are told of live sessions, by their user."""
 
 
 async def stream(visit: PageVisit) -> Shown:
-    """Tell the page of live sessions as they go on: server-sent events, each the part of the page anew."""
-    if _Streams.count >= STREAMS_MOST:
+    """Tell the page of live sessions as they go on: server-sent events, each the part of the page anew.
+
+    The login is judged before each of them: it may end, or its user lose its role, while the stream lasts.
+    """
+    request, clock, user = visit.request, visit.backstage.clock, visit.caller.name
+    if _STREAMS.total() >= STREAMS_MOST or _STREAMS[user] >= STREAMS_OF_USER_MOST:
         raise PageRefused(503, visit.text("Too many pages watch"), visit.text("Load the page again in a minute."))
-    request, clock = visit.request, visit.backstage.clock
     request.setHeader(b"content-type", b"text/event-stream")
     request.setHeader(b"x-accel-buffering", b"no")
+    if request.method == b"HEAD":
+        request.finish()
+        return None
     begun, last = clock.seconds(), b""
-    _Streams.count += 1
+    _STREAMS[user] += 1
     try:
-        while clock.seconds() - begun < STREAM_SECONDS:
+        while clock.seconds() - begun < STREAM_SECONDS and await visit.still_good():
             part = visit.part("sessions_live.html", **await live_values(visit))
             if part != last:
                 last = part
                 request.write(b"".join(b"data: " + line + b"\n" for line in part.splitlines()) + b"\n")
             await deferLater(clock, LOOK_SECONDS)
     finally:
-        _Streams.count -= 1
+        _STREAMS[user] -= 1
+        if not _STREAMS[user]:
+            del _STREAMS[user]
     request.finish()
     return None
 

@@ -27,7 +27,7 @@ from smartproxy.backend.page.sent_forms import SentForm
 from smartproxy.backend.page.texts import names
 from smartproxy.backend.requests import header_of
 from smartproxy.backend.store import Runner, Store
-from smartproxy.backend.users import LoggedIn, form_token
+from smartproxy.backend.users import LoggedIn, form_token, logged_in
 from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -162,6 +162,12 @@ class PageVisit:
     def address(self) -> str:
         """Where the request came from."""
         return self.reached.address
+
+    async def still_good(self) -> bool:
+        """Whether the login of this request lasts, and its user may do what it could then; this is no activity."""
+        parts = self.backstage
+        found = await parts.runner.run(logged_in, parts.store, self.cookie, self.now, active=False)
+        return found == self.user
 
     def may(self, needs: Needs | str) -> bool:
         """Whether the user has what a route needs, or a scope."""
