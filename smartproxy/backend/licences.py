@@ -8,6 +8,7 @@ anew, and travel with the generation that this makes.
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import attrs
 from sqlalchemy import delete, select
@@ -19,14 +20,25 @@ from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import LicenceRow, WithdrawnRow
 from smartproxy.policy.licence import Licence, WithdrawnClient, is_proxy_id, sign
 
+LIFE_MOST: Final = timedelta(days=3653)
+
 
 def issue(
     change: Change, proxy_id: str, *, valid_from: datetime, valid_until: datetime, limits: dict[str, int]
 ) -> LicenceRow:
     """Sign a licence for a server.
 
-    :raises Unusable: when the Proxy ID is none, the licence would end before it begins, or a limit is not one.
+    :raises Unusable: when the Proxy ID is none, the licence would last too long or end before it begins, or a limit is
+        not one.
     """
+    if valid_until > change.now + LIFE_MOST:
+        raise Unusable(f"a licence lasts at most ten years; give an --until before {change.now + LIFE_MOST:%Y-%m-%d}")
+    return _sign(change, proxy_id, valid_from, valid_until, limits)
+
+
+def _sign(
+    change: Change, proxy_id: str, valid_from: datetime, valid_until: datetime, limits: dict[str, int]
+) -> LicenceRow:
     if not is_proxy_id(proxy_id):
         raise Unusable(
             f"{proxy_id!r} is not a Proxy ID (64 digits of lower case hex and 'px'); "
@@ -63,7 +75,7 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
 
     :param proxy_id: the server; not needed where there is one only.
     :raises NotFound: when it has no licence.
-    :raises Unusable: when there are several servers and none was named, or the end would not be later.
+    :raises Unusable: when there are several servers and none was named, or the end would not be later, or too late.
     """
     row = only(change.session, proxy_id)
     if valid_until <= row.valid_until:
@@ -71,13 +83,11 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
             f"the licence ends on {row.valid_until:%Y-%m-%d %H:%M} UTC already; give a later --until, or issue another "
             "with 'smartproxy licence issue' (the server takes no licence that ends earlier than its own)"
         )
-    return _again(change, row, valid_until)
+    return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=_limits(row))
 
 
-def _again(change: Change, row: LicenceRow, valid_until: datetime) -> LicenceRow:
-    """Sign a licence anew, with its limits."""
-    limits = json.loads(row.text)["licence"].get("limits", {})
-    return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=dict(limits))
+def _limits(row: LicenceRow) -> dict[str, int]:
+    return dict(json.loads(row.text)["licence"].get("limits", {}))
 
 
 def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | None = None) -> int:
@@ -95,7 +105,8 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     change.session.flush()
     running = [row for row in newest(change.session).values() if row.valid_until > change.now]
     for row in running:
-        _again(change, row, row.valid_until)
+        # One that lasts longer than any that is issued now has to say so, too.
+        _sign(change, row.proxy_id, row.valid_from, row.valid_until, _limits(row))
     return len(running)
 
 

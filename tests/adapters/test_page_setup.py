@@ -254,7 +254,12 @@ class GuidedSteps(PageCase):
     def test_licence(self) -> None:
         """A licence is signed for a Proxy ID, and can be saved as a file."""
         self.page("licence")
-        for proxy_id, until in (("x", "2027-12-31"), (PROXY_ID, "tomorrow"), (PROXY_ID, "2020-01-01")):
+        for proxy_id, until in (
+            ("x", "2027-12-31"),
+            (PROXY_ID, "tomorrow"),
+            (PROXY_ID, "2020-01-01"),
+            (PROXY_ID, "9999-12-31"),
+        ):
             self.assertEqual(self.alice.post("/setup/step/licence", {"proxy_id": proxy_id, "until": until}).status, 422)
         answer = self.alice.post("/setup/step/licence", {"proxy_id": f" {PROXY_ID}\n", "until": "2027-12-31"})
         self.assertEqual(answer.status, 303, answer.body.decode())

@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -347,23 +347,28 @@ class Nodes(SitePageCase):
         self.assertIn("A licence ends on", page)
         self.assertIn("20 days left", page)
         place = f"/nodes/licences/{PROXY_ID}"
-        for until in ("soon", "2026-11-21"):
+        for until in ("soon", "2026-11-21", "9999-12-31"):
             self.assertEqual(self.alice.post(place, {"until": until}).status, 422, until)
-        self.assertEqual(self.alice.post(place, {"until": "2028-12-31"}).status, 303)
+            self.assertEqual(self.alice.post(place, {"until": until, "step": "do"}).status, 422, until)
+        shown = words(self.alice.post(place, {"until": "2028-12-31"}))
+        for told in ("Licence until 2026-12-10 2028-12-31", "It cannot be shortened afterwards"):
+            self.assertIn(told, shown)
+        self.assertIn("A licence ends on", words(self.alice.get("/nodes")))
+        self.assertEqual(self.alice.post(place, {"until": "2028-12-31", "step": "do"}).status, 303)
         self.assertNotIn("A licence ends on", words(self.alice.get("/nodes")))
         file = self.alice.get(f"{place}/file")
         self.assertEqual(json.loads(file.body)["licence"]["valid_until"], "2028-12-31T23:59:59Z")
         self.reads_only("/nodes", place)
 
-    def test_last_day_of_all(self) -> None:
-        """A licence until the end of time is shown; it is the last day that the page proposes."""
+    def test_licence_without_end(self) -> None:
+        """A licence of a former version may last for good: the page shows it, and proposes no end that is refused."""
         with self.change() as change:
-            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=20), limits={})
-        place = f"/nodes/licences/{PROXY_ID}"
-        self.assertEqual(self.alice.post(place, {"until": "9999-12-31"}).status, 303)
-        shown = self.alice.get("/nodes")
-        self.assertEqual(shown.status, 200)
-        self.assertIn(b'value="9999-12-31"', shown.body)
+            until = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+            self.patch(licences, "LIFE_MOST", until - NOW)
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=until, limits={})
+        answer = self.alice.get("/nodes")
+        self.assertEqual(answer.status, 200)
+        self.assertIn('value="2036-11-20"', answer.body.decode())
 
     def test_tunnel(self) -> None:
         """A tunnel that is down is said first, with the client and the cause."""

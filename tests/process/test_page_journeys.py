@@ -257,6 +257,8 @@ class Journeys(PageSiteCase):
             page = window.go("/nodes")
             page.get_by_label("New last day").fill(f"{year}-12-24")
             page.get_by_role("button", name="Extend").click()
+            expect(page.get_by_text("It cannot be shortened afterwards")).to_be_visible()
+            page.get_by_role("button", name="Make this change").click()
             expect(page.get_by_role("status")).to_contain_text(f"{year}-12-24")
 
         await reader.does(extend)

@@ -183,10 +183,25 @@ class Licences(SiteCase):
         self.assertEqual(dict(licence.limits), {"sessions": 50})
 
     def test_bad_orders(self) -> None:
-        """No Proxy ID, an end in the past and a limit out of range are refused."""
+        """No Proxy ID, an end in the past or after more than ten years, and a limit out of range are refused."""
         self.assertIn("smartproxy-server -L", str(self.assertRaises(Unusable, self.issue, "abc")))
         self.assertIn("later --until", str(self.assertRaises(Unusable, self.issue, days=-1)))
+        self.assertIn("at most ten years", str(self.assertRaises(Unusable, self.issue, days=3654)))
         self.assertIn("sessions", str(self.assertRaises(Unusable, self.issue, limits={"sessions": 0})))
+
+    def test_extended_too_far(self) -> None:
+        """A licence is not extended beyond ten years; one that lasts longer already is signed anew all the same."""
+        self.issue(days=3653)
+
+        def extend() -> None:
+            with self.change() as change:
+                licences.extend(change, PROXY_ID, valid_until=NOW + timedelta(days=3654))
+
+        self.assertIn("at most ten years", str(self.assertRaises(Unusable, extend)))
+        with self.change() as change:
+            row = licences.find(change.session, PROXY_ID)
+            row.valid_until = NOW + timedelta(days=9999)
+            self.assertEqual(licences.shut_out(change, "inner", YEAR), 1)
 
     def test_carried(self) -> None:
         """The newest licence of the only server travels in the configuration; with two servers none does."""

@@ -42,7 +42,7 @@ class Audit(CommandCase):
         """Keys that leave the store are recorded: the site's, and a plain client's; what is without keys is not."""
         self.do("export", "-")
         self.do("export", "-", "--with-secrets")
-        self.do("licence", "issue", PROXY_ID, "--until", "2099-12-31")
+        self.do("licence", "issue", PROXY_ID, "--until", "9y")
         self.do("authority", "issue-client", "inside", "-o", str(self.folder / "inside.credential"))
         self.assertEqual(
             [each for each in self.deeds() if each[0] != "change"],

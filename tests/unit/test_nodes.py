@@ -1,6 +1,6 @@
 """``smartproxy nodes`` and its operation: what the store knows of servers, clients and backends."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import clients
@@ -18,6 +18,8 @@ from tests.unit.commands import CommandCase
 from tests.unit.sites import NOW, PROXY_ID
 
 OTHER = "f" * 64 + "px"
+LATE = datetime.now(UTC).year + 8
+"""A year in which a licence may end."""
 
 
 class Nodes(CommandCase):
@@ -47,7 +49,7 @@ class Nodes(CommandCase):
 
     def test_servers(self) -> None:
         """A server has the version, the address and the tunnels that its clients tell of, and its licence."""
-        self.do("licence", "issue", PROXY_ID, "--until", "2099-01-01")
+        self.do("licence", "issue", PROXY_ID, "--until", f"{LATE}-01-01")
         up = {"host": "dmz", "peer": "192.0.2.1:443", "version": "1.0", "proxy_id": PROXY_ID}
         self.tell("tunnel.up", "client", 1, theirs="0.9", **up)
         self.tell(
@@ -71,7 +73,7 @@ class Nodes(CommandCase):
         told = {each.client: (each.up, each.since, each.cause) for each in first.tunnels}
         self.assertEqual(told["inside-1"], (True, NOW + timedelta(seconds=3), None))
         self.assertEqual(told["inside-2"], (False, NOW + timedelta(seconds=5), "lost"))
-        self.assertEqual((first.licence_until or NOW).year, 2099)
+        self.assertEqual((first.licence_until or NOW).year, LATE)
         self.assertEqual(
             (second.proxy_id, second.version, second.tunnels, second.licence_until), (OTHER, "1.1", (), None)
         )
@@ -110,9 +112,14 @@ class Nodes(CommandCase):
 
     def test_command(self) -> None:
         """The command tells the same, for people and for scripts."""
-        self.do("licence", "issue", PROXY_ID, "--until", "2099-01-01")
+        self.do("licence", "issue", PROXY_ID, "--until", f"{LATE}-01-01")
         said = self.do("nodes").out
-        for words in (PROXY_ID[:12], "2099-01-02" if "2099-01-02" in said else "2099-01-01", "inside-1", "never"):
+        for words in (
+            PROXY_ID[:12],
+            f"{LATE}-01-02" if f"{LATE}-01-02" in said else f"{LATE}-01-01",
+            "inside-1",
+            "never",
+        ):
             self.assertIn(words, said)
         document = self.do("nodes", "--json").json
         self.assertEqual(document["servers"][0]["proxy_id"], PROXY_ID)

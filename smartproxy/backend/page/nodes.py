@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 from smartproxy.backend.errors import BackendError
+from smartproxy.backend.licences import LIFE_MOST
 from smartproxy.backend.operations import licence, nodes
-from smartproxy.backend.operations.licence import LicenceExtension
+from smartproxy.backend.operations.licence import LicenceExtension, LicenceWanted
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageVisit
-from smartproxy.policy.values import shifted
 
 SOON = timedelta(days=30)
 _YEAR = timedelta(days=365)
@@ -27,14 +27,28 @@ async def part(visit: PageVisit) -> Shown:
 
 
 async def extended(visit: PageVisit) -> Shown:
-    """Extend a licence."""
-    until = visit.form.one("until")
+    """Show what a later end of a licence would be, and extend it once that is confirmed: it is never shortened."""
+    until, proxy_id = visit.form.one("until"), visit.named["proxy_id"]
     try:
         end = datetime.fromisoformat(until).replace(hour=23, minute=59, second=59, tzinfo=UTC)
     except ValueError:
         return await _page(visit, "nodes.html", visit.text("This is no date; write one such as 2028-12-31."))
-    wanted = LicenceExtension(proxy_id=visit.named["proxy_id"], valid_until=end)
+    wanted = LicenceExtension(proxy_id=proxy_id, valid_until=end)
     try:
+        if visit.form.one("step") != "do":
+            before = (await visit.call(licence.show, LicenceWanted(proxy_id=proxy_id))).answer.valid_until
+            foreseen = (await visit.rehearse(licence.extend, wanted)).foreseen
+            rows = [(visit.text("Licence until"), f"{before:%Y-%m-%d}", f"{end:%Y-%m-%d}")]
+            return visit.render(
+                "change_check.html",
+                title=visit.text("Extend this licence?"),
+                rows=rows,
+                about=f"{proxy_id[:16]}…",
+                note=visit.text("It cannot be shortened afterwards: a server takes no licence that ends earlier."),
+                refusals=foreseen.refusals,
+                back="/nodes",
+                reason=True,
+            )
         await visit.call(licence.extend, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, "nodes.html", str(error))
@@ -44,7 +58,7 @@ async def extended(visit: PageVisit) -> Shown:
 
 async def file(visit: PageVisit) -> Shown:
     """A licence, as the file for its server's machine."""
-    wanted = licence.LicenceWanted(proxy_id=visit.named["proxy_id"])
+    wanted = LicenceWanted(proxy_id=visit.named["proxy_id"])
     text = (await visit.call(licence.show, wanted)).answer.text
     visit.request.setHeader(b"content-type", b"application/octet-stream")
     visit.request.setHeader(b"content-disposition", b'attachment; filename="smartproxy.lic"')
@@ -70,7 +84,8 @@ async def _page(visit: PageVisit, template: str, fault: str = "") -> Shown:
         silent=[each.name for each in found.clients if each.enabled and not each.calls],
         down=[each for server in found.servers for each in server.tunnels if not each.up],
         clock=_CLOCK_MILLISECONDS,
-        proposed=lambda end: shifted(max(end, now), _YEAR),
+        # The end may be so late that no year comes after it.
+        proposed=lambda end: min(max(end, now), now + LIFE_MOST - _YEAR) + _YEAR,
     )
 
 
