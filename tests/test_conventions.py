@@ -15,6 +15,13 @@ EMPTY_WORDS = re.compile(r"^(utils?|helpers?|common|misc|managers?|handlers?|pro
 EMPTY_CLASSES = re.compile(r"(Util|Utils|Helper|Manager|Handler|Processor|Engine)$")
 SILENCED = re.compile(r"#\s*(type: ignore|noqa)")
 SILENCED_WITH_REASON = re.compile(r"# (type: ignore\[[a-z, -]+\]|noqa: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)[ #-]+\w")
+PAGE = "smartproxy.backend.page."
+PARSE = {f"{PAGE}{name}" for name in ("differences", "dropped_certificates", "sent_forms")}
+"""Modules of the page whose functions parse, in a thread."""
+PARSERS = {
+    *("read_certificates", "read_revocation_lists", "read_private_key", "read_pkcs12", "certificates_to_pem"),
+    *("certificate_in", "certificates_in", "first_certificate_in", "list_in", "FormDataParser"),
+}
 PROOF_MAKER = "smartproxy.net.tls.verdict"
 DECODER = "smartproxy.policy.certificates.decoding"
 READS = re.compile(
@@ -154,6 +161,32 @@ def empty_names(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
+def parsed_on_the_reactor(everything: Mapping[str, Module]) -> list[str]:
+    """Find modules of the page that parse what somebody sent in the reactor's own thread, which everybody waits for.
+
+    A module that parses is called in a thread as a whole; all others hand its functions to :class:`Runner`.
+    """
+    page = {name: module for name, module in everything.items() if name.startswith(PAGE)}
+    parsers = set(PARSERS)
+    for name, module in page.items():
+        functions = [each for each in module.tree.body if isinstance(each, ast.FunctionDef)]
+        while name in PARSE and (more := {each.name for each in functions if _calls(each, parsers)} - parsers):
+            parsers |= more
+    public = {each for each in parsers if not each.startswith("_")}
+    return [
+        f"{module.at(node)} calls {outermost_name(node.func)}: hand it to the runner"
+        for name, module in page.items()
+        if name not in PARSE
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and outermost_name(node.func) in (public if isinstance(node.func, ast.Name) else PARSERS)
+    ]
+
+
+def _calls(node: ast.AST, names: set[str]) -> bool:
+    return any(isinstance(each, ast.Call) and outermost_name(each.func) in names for each in ast.walk(node))
+
+
 def idle_tests(everything: Mapping[str, Module]) -> list[str]:
     """Find tests that wait for time to pass, and tests that are not run.
 
@@ -227,6 +260,10 @@ class Conventions(SynchronousTestCase):
     def test_certificates_are_read_in_one_place(self) -> None:
         """Whatever the library raises for octets that it cannot read becomes one error of ours."""
         self.assertEqual([], direct_decoding(self.modules))
+
+    def test_the_page_parses_in_threads(self) -> None:
+        """No page parses a certificate or a form where everybody waits for it."""
+        self.assertEqual([], parsed_on_the_reactor(self.modules))
 
     def test_names_say_something(self) -> None:
         """There is no ``utils``, ``helpers``, ``common``, ``manager`` or ``handler``."""
@@ -333,6 +370,17 @@ class Planted(SynchronousTestCase):
             self.assertEqual([], direct_decoding(self.judge(text)), text)
         text = "load_pem_private_key(octets, None)"
         self.assertEqual([], direct_decoding(self.judge(text, KEY_FILES)))
+
+    def test_parsing(self) -> None:
+        """A parser that a page calls is found, and what calls one in a module of its own; one that is handed on not."""
+        apart = {f"{PAGE}differences": "def rows_of(a): return _in(a)\ndef _in(a): return read_certificates(a, '')"}
+        for text in ("read_certificates(a, b)", "certificate_in(a)", "rows_of(a)"):
+            texts = {**apart, f"{PAGE}x": text}
+            self.assertEqual(1, len(parsed_on_the_reactor({name: parse(name, each) for name, each in texts.items()})))
+        for text in ("await runner.run(rows_of, a)", "await visit.rows(a)"):
+            texts = {**apart, f"{PAGE}x": f"async def f(): {text}"}
+            self.assertEqual([], parsed_on_the_reactor({name: parse(name, each) for name, each in texts.items()}))
+        self.assertEqual([], parsed_on_the_reactor(self.judge("read_certificates(a, b)")))
 
     def test_names(self) -> None:
         """Modules and classes with an empty name are found; parts of longer words are not."""

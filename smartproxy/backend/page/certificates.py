@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from smartproxy.backend.certificates import certificates_to_pem, read_certificates
 from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.identities import KEY_TYPES
 from smartproxy.backend.operations import authority, ca, crl, identity
-from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
+from smartproxy.backend.operations.ca import CaAddition, CaAlteration
 from smartproxy.backend.operations.crl import Approval, ListNamed, OfOneCa, Rejection
 from smartproxy.backend.operations.identity import (
     GivenPair,
@@ -19,9 +18,8 @@ from smartproxy.backend.operations.identity import (
     RequestWanted,
 )
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
-from smartproxy.backend.operations.shapes import Foreseen, GivenFile, KnownCertificate, Named, Nothing, Page
-from smartproxy.backend.page.differences import rows_of
-from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
+from smartproxy.backend.operations.shapes import Foreseen, GivenFile, Named, Nothing, Page
+from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, held_by, pem_of, time_line
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -167,7 +165,7 @@ async def ca_added(visit: PageVisit) -> Shown:
     if file is None or not name:
         return await _page(visit, visit.text("Give the CA a name, and choose the file with its certificates."))
     try:
-        pem = certificates_to_pem(read_certificates(file.octets, file.name))
+        pem = await visit.backstage.runner.run(pem_of, file.octets, file.name)
         wanted = CaAddition(name=name, certificates=(pem,), ca={"revocation": _mode(visit)})
         await visit.call(ca.add, wanted, visit.terms)
     except BackendError as error:
@@ -186,7 +184,7 @@ async def ca_changed(visit: PageVisit) -> Shown:
         foreseen = (await visit.rehearse(ca.alter, wanted)).foreseen
     except BackendError as error:
         return await _page(visit, str(error))
-    return _check(visit, foreseen, visit.text("Change %(name)s?", name=name), (EntryKind.CA, name))
+    return await _check(visit, foreseen, visit.text("Change %(name)s?", name=name), (EntryKind.CA, name))
 
 
 async def ca_removed(visit: PageVisit) -> Shown:
@@ -229,7 +227,7 @@ async def list_removed(visit: PageVisit) -> Shown:
         return visit.redirect("/certificates#lists", told)
     foreseen = (await visit.rehearse(crl.remove, wanted)).foreseen
     (one,) = foreseen.differences
-    return _check(visit, foreseen, visit.text("Remove this revocation list?"), (one.subject, one.name))
+    return await _check(visit, foreseen, visit.text("Remove this revocation list?"), (one.subject, one.name))
 
 
 async def decided(visit: PageVisit) -> Shown:
@@ -253,9 +251,9 @@ async def fetched(visit: PageVisit) -> Shown:
     return visit.redirect("/certificates#lists", visit.text("The lists are downloaded within seconds."))
 
 
-def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[EntryKind, str]) -> Shown:
+async def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[EntryKind, str]) -> Shown:
     """Show what a change would do, and have it confirmed."""
-    rows = rows_of(foreseen.differences, about, visit.text)
+    rows = await visit.rows(foreseen.differences, about)
     if not rows:
         return visit.redirect("/certificates", visit.text("Nothing was changed: it is as it was."), "warn")
     refusals = foreseen.refusals
@@ -288,7 +286,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         status=422 if fault else 200,
         fault=fault,
         identities=identities,
-        cas=[(each.ca, _certificates(each)) for each in cas],
+        cas=await visit.backstage.runner.run(held_by, [each.ca for each in cas]),
         lists=lists.items,
         downloads=lists.downloads,
         waiting=waiting,
@@ -306,11 +304,6 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
         key_choices=[(each, each) for each in KEY_TYPES],
     )
-
-
-def _certificates(known: KnownCa) -> list[KnownCertificate]:
-    pem = known.ca.certificates.encode("ascii")
-    return [KnownCertificate.of(each) for each in read_certificates(pem, known.ca.name)]
 
 
 def _end(known: KnownIdentity) -> datetime:

@@ -1,4 +1,4 @@
-"""Certificates that are dropped on the page: what stands in them, and where they lie on a time line.
+"""Certificates that the page is given or shows: what stands in them, and where they lie on a time line.
 
 Parsing takes time and trusts nothing: it is done where it does not hold the reactor.
 """
@@ -20,7 +20,9 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.operations.partner_views import PartnerCertificate
+from smartproxy.backend.operations.shapes import KnownCertificate
 from smartproxy.policy.certificates.decoding import Undecodable, public_key, subject_values
+from smartproxy.policy.partners import TrustedCa
 
 _AHEAD_MOST = timedelta(days=3 * 365)
 _BEFORE = timedelta(days=60)
@@ -81,6 +83,23 @@ def facts_in(octets: bytes, source: str) -> DroppedCertificate:
     if len(found) > 1 and any(issuer_text(each) == subject_text(found[0]) for each in found[1:]):
         raise Unusable(f"{source} holds a chain that does not begin with the partner's certificate; give that alone")
     return facts_of(found[0])
+
+
+def pem_of(octets: bytes, source: str, most: int | None = None) -> str:
+    """The certificates of a file as PEM.
+
+    :param most: no more than the first ones; ``None``: all.
+    :raises Unusable: when there is none.
+    """
+    return certificates_to_pem(read_certificates(octets, source)[:most])
+
+
+def held_by(cas: Iterable[TrustedCa]) -> list[tuple[TrustedCa, list[KnownCertificate]]]:
+    """What stands in the certificates of CAs."""
+    return [
+        (each, [KnownCertificate.of(one) for one in read_certificates(each.certificates.encode("ascii"), each.name)])
+        for each in cas
+    ]
 
 
 def facts_of(certificate: x509.Certificate) -> DroppedCertificate:

@@ -3,7 +3,7 @@
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile
 from smartproxy.backend.operations import history
 from smartproxy.backend.operations.history import GenerationsWanted, GenerationWanted, PlannedRollBack, RollBackWanted
-from smartproxy.backend.page.differences import KINDS, rows_of
+from smartproxy.backend.page.differences import KINDS
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
@@ -27,7 +27,7 @@ async def shown(visit: PageVisit) -> Shown:
     """What one generation changed."""
     found = (await visit.call(history.show, GenerationWanted(number=_wanted(visit)))).answer
     (newest,) = (await visit.call(history.listed, GenerationsWanted(limit=1))).answer.items
-    rows = rows_of(found.differences, translate=visit.text)
+    rows = await visit.rows(found.differences)
     return visit.render("generation.html", found=found.generation, rows=rows, newest=newest.number)
 
 
@@ -74,7 +74,7 @@ async def _plan(visit: PageVisit, fault: str = "", meanwhile: ChangedMeanwhile |
         "roll_back.html",
         status=409 if meanwhile else 422 if fault else 200,
         plan=plan,
-        rows=rows_of(plan.differences, translate=visit.text),
+        rows=await visit.rows(plan.differences),
         kept=kept,
         fault=fault,
         meanwhile=meanwhile,

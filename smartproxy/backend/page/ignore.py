@@ -15,7 +15,6 @@ from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteratio
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import Terms, tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing
-from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -97,7 +96,7 @@ async def _check(
     :raises BackendError: when it cannot be made.
     """
     rehearsed = await visit.rehearse(operation, wanted, terms)
-    rows = rows_of(rehearsed.foreseen.differences, (EntryKind.IGNORE, wanted.name), visit.text)
+    rows = await visit.rows(rehearsed.foreseen.differences, (EntryKind.IGNORE, wanted.name))
     trial = rehearsed.answer
     if not rows:
         return visit.redirect("/ignore", visit.text("Nothing was changed: it is as it was."), "warn")

@@ -17,7 +17,7 @@ from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing, Page
-from smartproxy.backend.page.differences import compared, rows_of
+from smartproxy.backend.page.differences import compared
 from smartproxy.backend.page.dropped_certificates import DroppedCertificate, facts_in
 from smartproxy.backend.page.form_fields import fields_of, read_fields
 from smartproxy.backend.page.partners import at
@@ -79,7 +79,7 @@ async def added(visit: PageVisit) -> Shown:
         "partner_check.html",
         name=name,
         action="/partners/+new",
-        rows=rows_of(foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+        rows=await visit.rows(foreseen.differences, (EntryKind.PARTNER, name)),
         refusals=foreseen.refusals,
         facts=facts,
         kept={"codes": "\n".join(values["codes"]), "pem": "" if facts is None else facts.pem},
@@ -154,7 +154,7 @@ class EntryForm:
 
     async def sent(self, visit: PageVisit) -> Shown:
         """Judge a change, show it, and make it once that is confirmed."""
-        name, base = visit.named["name"], _base(visit)
+        name, base = visit.named["name"], await _base(visit)
         values, faults = read_fields(self.cls, visit.form)
         before = self.part(base)
         changed = {key: value for key, value in values.items() if before is None or value != getattr(before, key)}
@@ -178,7 +178,7 @@ class EntryForm:
             "partner_check.html",
             name=name,
             action=f"{at(name)}/{self.path}",
-            rows=rows_of(foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+            rows=await visit.rows(foreseen.differences, (EntryKind.PARTNER, name)),
             refusals=foreseen.refusals,
             facts=None,
             kept={},
@@ -232,14 +232,18 @@ async def never_called(visit: PageVisit) -> Shown:
     return visit.redirect(at(name), visit.text("%(name)s is not called any more.", name=name))
 
 
-def _base(visit: PageVisit) -> Partner:
+async def _base(visit: PageVisit) -> Partner:
     """The entry that the form was made of."""
     try:
-        return read_object(Partner, json.loads(visit.form.one("base")))
+        return await visit.backstage.runner.run(_read, visit.form.one("base"))
     except (ValueError, RecursionError, DocumentRefused) as error:
         raise PageRefused(
             400, visit.text("The form cannot be read"), visit.text("Go back to the partner, and open the form again.")
         ) from error
+
+
+def _read(text: str) -> Partner:
+    return read_object(Partner, json.loads(text))
 
 
 def _altered(name: str, values: dict[str, Any]) -> operations.PartnerAlteration:

@@ -9,7 +9,6 @@ from smartproxy.backend.operations import partner_views, proposing, sheets, tria
 from smartproxy.backend.operations.events import EventsWanted
 from smartproxy.backend.operations.events import listed as list_events
 from smartproxy.backend.operations.shapes import Named
-from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, of_partner, time_line
 from smartproxy.backend.page.form_fields import label_of, value_words
 from smartproxy.backend.page.rendering import in_path
@@ -120,7 +119,7 @@ async def _removal(visit: PageVisit, fault: str) -> Shown:
         "partner_remove.html",
         422 if fault else 200,
         name=name,
-        rows=rows_of(foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+        rows=await visit.rows(foreseen.differences, (EntryKind.PARTNER, name)),
         refusals=foreseen.refusals,
         fault=fault,
     )
@@ -162,7 +161,7 @@ async def certificate_removed(visit: PageVisit) -> Shown:
         "partner_certificate_remove.html",
         name=name,
         which=which,
-        rows=rows_of(foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+        rows=await visit.rows(foreseen.differences, (EntryKind.PARTNER, name)),
         refusals=foreseen.refusals,
     )
 

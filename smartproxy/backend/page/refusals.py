@@ -21,7 +21,6 @@ from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
 from smartproxy.backend.operations.shapes import Named
-from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.refusal_advice import STRANGERS, steps_of, text_for_partner, title_of
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
@@ -219,7 +218,7 @@ async def _checked(visit: PageVisit, operation: Operation[Any, Any], wanted: Any
         await visit.call(operation, wanted, Terms(comment=f"refusal {visit.named['number']}"))
         return visit.redirect("/refusals", done)
     foreseen = (await visit.rehearse(operation, wanted)).foreseen
-    rows = rows_of(foreseen.differences, translate=visit.text)
+    rows = await visit.rows(foreseen.differences)
     back = f"/refusals/{visit.named['number']}"
     return visit.render(
         "change_check.html", title=title, rows=rows, about="", refusals=foreseen.refusals, back=back, reason=False

@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from smartproxy.backend.certificates import certificates_to_pem, read_certificates
 from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.operations import authority, client, identity, licence, partner, setup
 from smartproxy.backend.operations import settings as settings_operations
 from smartproxy.backend.operations.setup import CODE_UNKNOWN, STATION_HOST, STATION_PORT, SiteProgress
 from smartproxy.backend.operations.shapes import GivenFile, Named, Nothing
+from smartproxy.backend.page.dropped_certificates import pem_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
@@ -206,7 +206,7 @@ async def partner_added(visit: PageVisit) -> Shown:
     try:
         if file is None:
             raise Unusable(visit.text("Choose the partner's certificate, or drop it."))
-        pem = certificates_to_pem(read_certificates(file.octets, file.name)[:1])
+        pem = await visit.backstage.runner.run(pem_of, file.octets, file.name, 1)
         wanted = partner.PartnerAddition(
             partner={"name": visit.form.one("name"), "codes": (code or CODE_UNKNOWN,)},
             pinned=(partner.GivenCertificate(pem=pem),),

@@ -7,7 +7,7 @@ rendered template, or a redirect with something to tell.
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,6 +19,8 @@ from smartproxy.backend.change import Channel, judged
 from smartproxy.backend.first_start import SetupLink
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.performing import ANYHOW, Performed, Rehearsed, Terms, perform
+from smartproxy.backend.operations.shapes import EntryDifference
+from smartproxy.backend.page.differences import Row, rows_of
 from smartproxy.backend.page.door import Door
 from smartproxy.backend.page.navigation import NavigationSection, sections_for
 from smartproxy.backend.page.rendering import Renderer
@@ -26,6 +28,7 @@ from smartproxy.backend.page.routes import Needs, Route, RouteMap, scopes_of
 from smartproxy.backend.page.sent_forms import SentForm
 from smartproxy.backend.page.texts import names
 from smartproxy.backend.requests import header_of
+from smartproxy.backend.states import EntryKind
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.users import LoggedIn, form_token, logged_in
 from smartproxy.ctl.statuses import BackendStatus
@@ -223,6 +226,15 @@ class PageVisit:
         if done.generation is not None:
             self.undoable = done.generation if done.undoable else None
         return done
+
+    async def rows(
+        self, differences: Iterable[EntryDifference], about: tuple[EntryKind, str] | None = None
+    ) -> list[Row]:
+        """The rows of some differences, in the reader's language; certificates are read in a thread.
+
+        :param about: the entry that the reader is looking at: its rows do not name it.
+        """
+        return await self.backstage.runner.run(rows_of, differences, about, self.text)
 
     def text(self, message: str, **values: object) -> str:
         """A text in the reader's language."""
