@@ -104,6 +104,33 @@ class Lists(RefusalCase):
         self.assertNotIn("ACME gives", self.text(self.alice.get("/refusals?days=30&partner=BOLT")))
         self.assertEqual(self.alice.get("/refusals?days=x&partner=%00").status in (200, 400, 422), True)
 
+    def test_misspelled(self) -> None:
+        """A partner is found whatever the case of its name; one that is not there is never called well."""
+        self.tell("identity.refused", partner="ACME", cause="identity.code", message="x")
+        self.tell("session.ended", partner="ACME", session="a" * 16, outcome="lost", cause="session.lost", message="x")
+        for path, there in (
+            ("/refusals", "ACME gives"),
+            ("/sessions", 'title="only this partner">'),
+            ("/events", "e1"),
+        ):
+            found, missed = (self.alice.get(f"{path}?partner={typed}") for typed in ("acme", "ACMEE"))
+            self.assertIn(there, found.body.decode(), path)
+            self.assertNotIn("There is no partner", self.text(found), path)
+            text = self.text(missed)
+            self.assertIn('There is no partner "ACMEE". Did you mean ACME?', text, path)
+            self.assertNotIn("Nobody who matters", text, path)
+            self.assertIn('<option value="ACME">', missed.body.decode(), path)
+            self.assertIn('There is no partner "zz". ', self.text(self.alice.get(f"{path}?partner=zz")), path)
+
+    def test_unprintable(self) -> None:
+        """A filter that nothing can be found with leaves its page whole, which says that it was left out."""
+        for path in ("/refusals?partner", "/sessions?partner", "/sessions?file", "/events?partner", "/partners?q"):
+            for typed in ("%00", "a%0Ab", "x" * 200):
+                answer = self.alice.get(f"{path}={typed}")
+                self.assertIn("A filter was left out", self.text(answer), (path, typed))
+                self.assertIn('id="navigation"', answer.body.decode(), (path, typed))
+        self.assertEqual(self.alice.get("/events/csv?partner=%00").status, 422)
+
 
 class Repairs(RefusalCase):
     """What the buttons do."""
@@ -116,11 +143,25 @@ class Repairs(RefusalCase):
         """A certificate is chosen to be a partner's, and the partner is recognized by it from then on."""
         number = self.unknown()
         shown = self.alice.get(f"/refusals/{number}").body.decode()
-        self.assertIn("<option>ACME</option>", shown)
+        self.assertIn('<option value="ACME">', shown)
         self.assertIn(NEW, shown)
         text = self.twice(f"/refusals/{number}/trust", partner="ACME")
         self.assertIn("Recognize ACME by this certificate?", text)
         self.assertIn(CertificatePin(sha256=NEW), self.entry_of("ACME").certificates)
+
+    def test_trusted_of_many(self) -> None:
+        """Every partner can be chosen, however many there are; a name that is none is refused beside its field."""
+        for number in range(210):
+            self.add(f"P{number:03}", f"O0013{number:07}", f"{number:064x}")
+        place = f"/refusals/{self.unknown()}"
+        shown = self.alice.get(place).body.decode()
+        for number in (0, 209):
+            self.assertIn(f'<option value="P{number:03}">', shown)
+        for typed, told in (("Q209", 'no partner "Q209". Did you mean P209?'), ("", "Type the partner's name.")):
+            answer = self.alice.post(f"{place}/trust", {"partner": typed})
+            self.assertEqual((answer.status, told in self.text(answer)), (422, True), typed)
+        self.twice(f"{place}/trust", partner="p209")
+        self.assertIn(CertificatePin(sha256=NEW), self.entry_of("P209").certificates)
 
     def test_code(self) -> None:
         """The code that a partner gave is added to its codes."""

@@ -429,6 +429,14 @@ class Events(SitePageCase):
         for number in ("0", "99999", "x", "9" * 30):
             self.assertEqual(self.alice.get(f"/events/{number}").status, 404, number)
 
+    def test_not_understood(self) -> None:
+        """A file has what was asked for, or there is none: filters that mean nothing are not left out."""
+        for query in ("level=foo", "since=abc", "until=0001-01-01T00:00%2B05:00", "before=zz", "before=" + "9" * 30):
+            for path in ("/events/csv", "/events/json"):
+                answer = self.alice.get(f"{path}?{query}")
+                self.assertEqual((answer.status, answer.headers.get("content-disposition")), (422, None), query)
+            self.assertEqual(self.alice.get(f"/events?{query}").status, 422, query)
+
     def test_taken_away(self) -> None:
         """CSV has no cell that a spreadsheet takes for a formula."""
         table = self.alice.get("/events/csv?name=certificate.refused")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import partners
 from smartproxy.backend.operations.operation import Transaction
 from smartproxy.backend.operations.partner import PARTNER
-from smartproxy.backend.operations.shapes import Named, Page
+from smartproxy.backend.operations.shapes import Named, Nothing, Page, in_order
 from smartproxy.backend.schema import PartnerRow
 from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
 from smartproxy.policy import limits
@@ -83,6 +83,13 @@ class FoundPartners:
 
 
 @attrs.frozen(kw_only=True)
+class PartnerNames:
+    """The names of all partners."""
+
+    names: tuple[str, ...] = attrs.field(metadata=kind(ListOf(item=NAME)))
+
+
+@attrs.frozen(kw_only=True)
 class PartnerCertificate:
     """A certificate by which a partner is recognized, or with which it was admitted.
 
@@ -136,6 +143,12 @@ def search(look: Transaction, wanted: PartnerSearch) -> FoundPartners:
     proposed = dict(look.session.execute(counts.group_by(ProposalRow.partner)).tuples().all())
     items = [_found(rows[name], seen_of.get(name, []), proposed.get(name, 0)) for name in names]
     return FoundPartners(items=tuple(items), next=following, count=len(fitting))
+
+
+@PARTNER.reading("names", "List the names of all partners.", path="GET :names")
+def names(look: Transaction, wanted: Nothing) -> PartnerNames:
+    """All names, as people sort them."""
+    return PartnerNames(names=tuple(sorted(look.session.scalars(select(PartnerRow.name)), key=in_order)))
 
 
 @PARTNER.reading(

@@ -71,9 +71,16 @@ class Page:
 
         Sorted here, and not by the database: each has an order of its own for what is not ASCII.
         """
-        left = sorted(each for each in names if self.after is None or each > self.after)
+        left = sorted(
+            (each for each in names if self.after is None or in_order(each) > in_order(self.after)), key=in_order
+        )
         found = left[: self.limit]
         return found, found[-1] if len(left) > self.limit else None
+
+
+def in_order(name: str) -> tuple[str, str]:
+    """By what names are sorted for people: whatever their case."""
+    return name.lower(), name
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ async def listed(visit: PageVisit) -> Shown:
     """The newest records, or those before a number."""
     before, kind = visit.argument("before"), visit.argument("deed")
     wanted = RecordsWanted(
-        by=visit.argument("by") or None,
+        by=visit.filter("by") or None,
         deed=Deed(kind) if kind in set(Deed) else None,
         before=int(before) if before.isdecimal() and before.isascii() and len(before) < 19 else None,
         limit=RECORDS_SHOWN,

@@ -12,9 +12,10 @@ from smartproxy.backend.alerts.intake import never_ignored
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations import events, refusal
 from smartproxy.backend.operations.events import EventsWanted, KnownEvent
+from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
-from smartproxy.backend.page.visit import PageVisit
+from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.telling import REFUSALS
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.severity import Severity
@@ -92,23 +93,33 @@ def _attach(visit: PageVisit, media: bytes, name: bytes) -> None:
 
 
 async def _all(visit: PageVisit) -> tuple[KnownEvent, ...]:
-    wanted, _ = _wanted(visit)
+    """What a file of events has.
+
+    :raises PageRefused: when what is wanted cannot be understood: a file with all events would look like the answer.
+    """
+    wanted, fault = _wanted(visit, await typed_partner(visit, visit.filter("partner")))
+    if fault or visit.left_out:
+        why = fault or visit.text("A filter was left out: it is too long, or has control characters in it.")
+        raise PageRefused(422, visit.text("These filters cannot be understood"), why)
     most = limits.EVENTS_PAGE.most
     return (await visit.call(events.listed, attrs.evolve(wanted, limit=most))).answer.items
 
 
 async def _page(visit: PageVisit, template: str) -> Shown:
-    wanted, fault = _wanted(visit)
+    typed = await typed_partner(visit, visit.filter("partner"))
+    wanted, fault = _wanted(visit, typed)
     found = (await visit.call(events.listed, wanted)).answer.items[::-1]
-    given = {name: visit.argument(name) for name in FILTERS if visit.argument(name)}
+    given = _said(visit, typed)
     spans = wanted.since is not None or wanted.until is not None
     last = min(((each.time if spans else visit.now, each.number) for each in found), default=None)
     older = {} if last is None else {**given, "before": last[1]}
     return visit.render(
         template,
+        422 if fault else 200,
         events=found,
         given={name: given.get(name, "") for name in FILTERS},
-        fault=fault,
+        fault=fault or ("" if found else typed.fault),
+        partner_names=typed.names,
         query=urlencode({name: text for name, text in given.items() if name != "before"}),
         older=urlencode(older) if len(found) == EVENTS_SHOWN else "",
         live=visit.argument("live") == "1",
@@ -119,16 +130,22 @@ async def _page(visit: PageVisit, template: str) -> Shown:
     )
 
 
-def _wanted(visit: PageVisit) -> tuple[EventsWanted, str]:
+def _said(visit: PageVisit, typed: TypedPartner) -> dict[str, str]:
+    """The filters that the address has."""
+    said = {name: visit.filter(name) for name in FILTERS} | {"partner": typed.name}
+    return {name: text for name, text in said.items() if text}
+
+
+def _wanted(visit: PageVisit, typed: TypedPartner) -> tuple[EventsWanted, str]:
     """What the address asks for, and what is wrong with it."""
-    said: dict[str, object] = {name: visit.argument(name) for name in FILTERS if visit.argument(name)}
+    said: dict[str, object] = {**_said(visit, typed)}
     fault = ""
     for name in ("since", "until"):
         if name in said:
             try:
                 moment = datetime.fromisoformat(str(said[name]))
                 said[name] = write_object(_moment(moment))["since"]
-            except ValueError:
+            except (ValueError, OverflowError):
                 fault = visit.text(
                     "%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said.pop(name)
                 )

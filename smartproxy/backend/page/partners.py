@@ -46,7 +46,7 @@ STATE_WORDS = {
 
 async def listed(visit: PageVisit) -> Shown:
     """The partners that are looked for."""
-    word, after = visit.argument("q")[:_WORD_MOST], visit.argument("after")
+    word, after = visit.filter("q")[:_WORD_MOST], visit.filter("after")
     states = {each.value: each for each in partner_views.PartnerState}
     state = states.get(visit.argument("state"), partner_views.PartnerState.ALL)
     wanted = partner_views.PartnerSearch(word=word or None, state=state, after=after or None, limit=PAGE_ENTRIES)

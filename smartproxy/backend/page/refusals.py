@@ -20,7 +20,8 @@ from smartproxy.backend.operations import refusal as operations
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
-from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.operations.shapes import Named, Nothing
+from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
 from smartproxy.backend.page.refusal_advice import STRANGERS, steps_of, text_for_partner, title_of
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
@@ -33,7 +34,7 @@ from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 DAYS = (1, 7, 30)
 IGNORED_DAYS = (1, 7, 30)
 GROUPS_MOST = 50
-_CHOICES_MOST = 200
+_WORD_MOST = 200
 _TRUSTED = ("certificate.no_partner", "certificate.self_signed", "certificate.unknown_ca")
 _PINNED_DIGITS = 16
 
@@ -61,8 +62,10 @@ class ShownGroup:
 async def listed(visit: PageVisit) -> Shown:
     """The refusals of some days."""
     days = next((each for each in DAYS if str(each) == visit.argument("days")), DAYS[1])
-    partner = visit.argument("partner") or None
-    wanted = operations.RefusalsWanted(partner=partner, since=visit.now - timedelta(days=days), limit=GROUPS_MOST)
+    typed = await typed_partner(visit, visit.filter("partner"))
+    wanted = operations.RefusalsWanted(
+        partner=typed.name or None, since=visit.now - timedelta(days=days), limit=GROUPS_MOST
+    )
     found = (await visit.call(operations.listed, wanted)).answer
     told = [each for each in found.items if not _is_stranger(each)]
     proposals = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
@@ -74,7 +77,9 @@ async def listed(visit: PageVisit) -> Shown:
         whole=found.whole,
         left_out=found.left_out,
         likely=likely,
-        partner=partner,
+        partner=typed.name,
+        names=typed.names,
+        fault="" if found.items else typed.fault,
         days=days,
         choices=DAYS,
     )
@@ -82,7 +87,10 @@ async def listed(visit: PageVisit) -> Shown:
 
 async def shown(visit: PageVisit) -> Shown:
     """One refusal: what was presented beside what is known, why, and what one can do."""
-    found = await _refusal(visit)
+    return await _page(visit, await _refusal(visit))
+
+
+async def _page(visit: PageVisit, found: KnownRefusal, typed: TypedPartner | None = None) -> Shown:
     fields = found.event.fields
     partner = _partner(found)
     sha256 = str(fields.get("certificate_sha256") or "")
@@ -99,10 +107,12 @@ async def shown(visit: PageVisit) -> Shown:
             entry = await _entry(visit, whose)
             items = (await visit.call(partner_views.certificates, Named(name=whose))).answer.items
             known = next((each for each in items if each.rule and each.sha256), None)
+    names = await _names(visit, str(fields.get("subject") or "")) if found.key in _TRUSTED else []
     renderer = visit.backstage.renderer
     languages = renderer.languages
     return visit.render(
         "refusal.html",
+        422 if typed is not None else 200,
         found=found,
         title=_title(visit, found.key, found.cause, fields, partner, whose),
         steps=steps_of(found.key),
@@ -113,7 +123,9 @@ async def shown(visit: PageVisit) -> Shown:
         sha256=sha256,
         proposed=proposed,
         trusted=found.key in _TRUSTED and sha256 and not proposed,
-        names=await _names(visit, str(fields.get("subject") or "")) if found.key in _TRUSTED else [],
+        names=names,
+        meant=typed.name if typed is not None else partner or "",
+        fault="" if typed is None else typed.fault,
         lists=await _unapproved(visit, str(fields.get("ca") or ""))
         if found.key.startswith("certificate.revoc")
         else [],
@@ -129,9 +141,15 @@ async def shown(visit: PageVisit) -> Shown:
 async def trusted(visit: PageVisit) -> Shown:
     """Recognize a partner by the certificate that was refused."""
     found = await _refusal(visit)
-    sha256, name = str(found.event.fields.get("certificate_sha256") or ""), visit.form.one("partner")
+    sha256 = str(found.event.fields.get("certificate_sha256") or "")
     if found.key not in _TRUSTED or not sha256:
         raise _not_here(visit)
+    typed = await typed_partner(visit, visit.form.one("partner"))
+    if not typed.name:
+        typed = attrs.evolve(typed, fault=visit.text("Type the partner's name."))
+    if typed.fault:
+        return await _page(visit, found, typed)
+    name = typed.name
     wanted = partners.RuleAddition(name=name, rules=(CertificatePin(sha256=sha256),))
     return await _checked(
         visit,
@@ -236,13 +254,13 @@ async def _refusal(visit: PageVisit) -> KnownRefusal:
 
 async def _names(visit: PageVisit, subject: str) -> list[str]:
     """Partners to choose from: those with a certificate of the same subject first."""
-    word = subject[:_CHOICES_MOST].strip()
+    word = subject[:_WORD_MOST].strip()
     alike = []
     if word and word.isprintable():
         search = partner_views.PartnerSearch(word=word)
         alike = [each.name for each in (await visit.call(partner_views.search, search)).answer.items]
-    every = (await visit.call(partner_views.search, partner_views.PartnerSearch(limit=_CHOICES_MOST))).answer.items
-    return [*dict.fromkeys([*alike, *(each.name for each in every)])]
+    every = (await visit.call(partner_views.names, Nothing())).answer.names
+    return [*dict.fromkeys([*alike, *every])]
 
 
 async def _unapproved(visit: PageVisit, name: str) -> list[str]:

@@ -21,6 +21,7 @@ from smartproxy.backend.operations.session import (
     SessionsWanted,
 )
 from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.partner_names import typed_partner
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -143,7 +144,9 @@ async def live_values(visit: PageVisit) -> dict[str, Any]:
 
 async def shown(visit: PageVisit) -> Shown:
     """The live sessions, and the past ones that are looked for."""
-    given = {name: visit.argument(name) for name in ("partner", "file", "outcome", "span", "before")}
+    given = {name: visit.filter(name) for name in ("partner", "file", "outcome", "span", "before")}
+    typed = await typed_partner(visit, given["partner"])
+    given["partner"] = typed.name
     hours = next((hours for name, hours, _ in SPANS if name == given["span"]), None)
     before = given["before"]
     wanted = SessionsWanted(
@@ -165,6 +168,8 @@ async def shown(visit: PageVisit) -> Shown:
         "sessions.html",
         **await live_values(visit),
         part=part,
+        fault="" if part.items else typed.fault,
+        names=typed.names,
         given=given,
         link=link,
         outcomes=OUTCOMES,
