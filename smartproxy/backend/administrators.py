@@ -5,6 +5,7 @@ Of a token only the SHA-256 is kept. A token has an end, and a name by which the
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,8 +45,8 @@ def create(
     """
     if _ROWS.get(change.session, name) is not None:
         raise AlreadyThere(
-            f"there is a token {name!r} already; revoke it first ('smartproxy admin-token revoke {name}'), or give "
-            "this one another name"
+            f"there is a token {name!r} already; revoke it first ('smartproxy admin-token revoke {quote(name)}'), or "
+            "give this one another name"
         )
     if not change.now < until <= change.now + LIFE_MOST:
         raise ChangeRefused("the end of the token has to be in the future, and at most ten years from now")

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any, Final
 
 import attrs
@@ -197,7 +198,7 @@ def _silence(row: WatchedPartnerRow, watched: _Watched, now: datetime) -> Iterat
         row.silent_told = now
         advice = (
             "ask the partner whether it means to call; see whether it is refused: smartproxy explain "
-            f"{row.name}; if it is down for a while: smartproxy partner downtime add {row.name}"
+            f"{quote(row.name)}; if it is down for a while: smartproxy partner downtime add {quote(row.name)}"
         )
         yield _record("watch.silent", row.name, now, seconds=(now - last).total_seconds(), advice=advice)
 
@@ -214,7 +215,7 @@ def _no_files(row: WatchedPartnerRow, watched: _Watched, now: datetime) -> Itera
             yield _record("watch.recovered", row.name, now, event="watch.no_files")
     elif _too_long(last, watched.entry, limit, now) and row.last_session is not None and row.last_session > last:
         row.no_files_told = now
-        advice = f"see what the sessions were for: smartproxy events --partner {row.name} --name session."
+        advice = f"see what the sessions were for: smartproxy events --partner {quote(row.name)} --name session."
         yield _record("watch.no_files", row.name, now, seconds=(now - last).total_seconds(), advice=advice)
 
 
@@ -260,7 +261,7 @@ def _late(row: AwaitedResponseRow, now: datetime, count: int | None) -> Record:
         age=(now - row.ended).total_seconds(),
         count=count,
         advice=f"ask {whose} whether it has the file; all that await their response: smartproxy transfers "
-        f"--partner {row.partner}",
+        f"--partner {quote(row.partner)}",
     )
 
 

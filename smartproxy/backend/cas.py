@@ -1,6 +1,7 @@
 """The CAs that partners' certificates may chain to."""
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 import attrs
@@ -38,7 +39,7 @@ def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **v
     :raises Unusable: when one of the certificates is not a CA's, or its key cannot be read.
     """
     if _ROWS.get(change.session, name) is not None:
-        raise AlreadyThere(f"there is a CA {name!r} already; 'smartproxy ca change {name}' changes it")
+        raise AlreadyThere(f"there is a CA {name!r} already; 'smartproxy ca change {quote(name)}' changes it")
     return _put(change, TrustedCa(name=name, certificates=_bundle(certificates), **values))
 
 

@@ -5,6 +5,7 @@ import re
 import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
+from shlex import quote
 from typing import Any
 
 import attrs
@@ -51,7 +52,9 @@ def add(change: Change, name: str, address: str | None = None, *, listens: Liste
     if _NAME.fullmatch(name) is None:
         raise Unusable(f"{name!r} is not a valid client name; use letters, digits, '.', '_' and '-', at most 64")
     if _ROWS.get(change.session, name) is not None:
-        raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
+        raise AlreadyThere(
+            f"there is a client {name!r} already; 'smartproxy client token {quote(name)}' gives it a new token"
+        )
     token = new_token()
     entry = ClientEntry(
         name=name,

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from shlex import quote
 
 from cryptography import x509
 from twisted.internet.defer import CancelledError, Deferred
@@ -88,7 +89,7 @@ class DownloadWatch(StoreRounds):
         proposals = await self._runner.run(self._untold)
         due = await self._runner.run(self._due)
         for each in proposals:
-            advice = f"check the address, then: smartproxy crl approve {each.ca}"
+            advice = f"check the address, then: smartproxy crl approve {quote(each.ca)}"
             self._events.emit("crl.proposed", ca=each.ca, url=each.url, advice=advice)
         if self._rounds.running:
             self._begin(due)
@@ -167,7 +168,7 @@ class DownloadWatch(StoreRounds):
             count=status.failures,
             next_update=status.next_update,
             advice="try it yourself, then: smartproxy crl load FILE; or reject the address: "
-            f"smartproxy crl reject {due.ca} ADDRESS",
+            f"smartproxy crl reject {quote(due.ca)} ADDRESS",
         )
 
     async def _approve(self, ca: str) -> None:

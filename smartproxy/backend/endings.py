@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from shlex import quote
 
 import attrs
 from sqlalchemy import delete, select
@@ -127,7 +128,7 @@ def _licences(session: Session) -> Iterator[WatchedEnd]:
             what=row.proxy_id,
             name=row.proxy_id,
             until=row.valid_until,
-            advice=f"extend it: smartproxy licence extend {row.proxy_id} --until DATE",
+            advice=f"extend it: smartproxy licence extend {quote(row.proxy_id)} --until DATE",
         )
 
 
@@ -141,7 +142,7 @@ def _ours(session: Session) -> Iterator[WatchedEnd]:
                 name=row.name,
                 until=row.planned_since,
                 advice="see that all partners have its successor: smartproxy identity show "
-                f"{row.name} --planned -o FILE",
+                f"{quote(row.name)} --planned -o FILE",
             )
             # A successor in time is an end of its own, and the present one's matters to nobody.
             if leaves and leaves[0].not_valid_after_utc >= row.planned_since:
@@ -153,8 +154,8 @@ def _ours(session: Session) -> Iterator[WatchedEnd]:
                 name=row.name,
                 begins=leaf.not_valid_before_utc,
                 until=leaf.not_valid_after_utc,
-                advice=f"have it renewed, and give it to the partners in time: smartproxy identity request {row.name}, "
-                f"or smartproxy identity import {row.name} FILE",
+                advice="have it renewed, and give it to the partners in time: "
+                f"smartproxy identity request {quote(row.name)}, or smartproxy identity import {quote(row.name)} FILE",
             )
     site = authority.load(session).certificate
     yield WatchedEnd(
@@ -197,7 +198,8 @@ def _cas(session: Session) -> Iterator[WatchedEnd]:
                 name=row.name,
                 begins=certificate.not_valid_before_utc,
                 until=certificate.not_valid_after_utc,
-                advice=f"get the CA's new certificates, and load them with the old: smartproxy ca change {row.name}",
+                advice="get the CA's new certificates, and load them with the old: "
+                f"smartproxy ca change {quote(row.name)}",
                 ca=row.name,
                 apart=known_key_pin(certificate) or certificate_pin(certificate),
             )
@@ -244,10 +246,26 @@ def _partners(session: Session) -> Iterator[WatchedEnd]:
                 else f"the certificate of the partner {partner}",
                 name=partner,
                 until=max(ends),
-                advice="ask the partner for its new certificate; if it is pinned, add it: smartproxy partner "
-                f"{'outbound' if called else 'change'} {partner} --certificate FILE",
+                advice=advice(partner, called=called),
                 partner=partner,
             )
+
+
+def advice(partner: str, *, called: bool) -> str:
+    """What an operator does about the end of a partner's certificate.
+
+    :param called: whether it is recognized by it when it is called.
+    """
+    if called:
+        # This command sets them all; there is none that adds one.
+        return (
+            "ask the partner for its new certificate; if it is pinned, give it together with the old one: "
+            f"smartproxy partner outbound {quote(partner)} --certificate FILE --certificate FILE"
+        )
+    return (
+        "ask the partner for its new certificate; if it is pinned, add it beside the old one on the partner's page, "
+        f"or: smartproxy partner certificate add {quote(partner)} --certificate FILE"
+    )
 
 
 def _clients(session: Session) -> Iterator[WatchedEnd]:
@@ -260,7 +278,7 @@ def _clients(session: Session) -> Iterator[WatchedEnd]:
                 begins=row.certificate_until - authority.TUNNEL_LIFE,
                 until=row.certificate_until,
                 advice="the client renews it by itself as long as it reaches the backend: see whether it runs, or "
-                f"disable it (smartproxy client disable {row.name})",
+                f"disable it (smartproxy client disable {quote(row.name)})",
                 client=row.name,
             )
 
@@ -274,5 +292,5 @@ def _tokens(session: Session) -> Iterator[WatchedEnd]:
             begins=row.entry.created,
             until=row.entry.until,
             advice="make another one, give it to whoever uses this one, and revoke this one: smartproxy admin-token "
-            f"create NAME, smartproxy admin-token revoke {row.name}",
+            f"create NAME, smartproxy admin-token revoke {quote(row.name)}",
         )

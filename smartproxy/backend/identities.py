@@ -7,6 +7,7 @@ request stays out until then, too.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 
 import attrs
 from cryptography import x509
@@ -203,7 +204,7 @@ def complete(
     """
     row = find(change.session, name)
     if row.request is None:
-        raise NotFound(f"no request of identity {name!r} is out; 'smartproxy identity request {name}' makes one")
+        raise NotFound(f"no request of identity {name!r} is out; 'smartproxy identity request {quote(name)}' makes one")
     key = read_private_key(row.request.key.encode("ascii"), None, f"the request of {name}")
     pair = fitting(key, list(certificates), source)
     if since is not None:

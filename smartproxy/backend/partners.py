@@ -6,6 +6,7 @@ only names are looked up and kept unique.
 """
 
 from collections.abc import Iterable, Sequence
+from shlex import quote
 from typing import Any
 
 import attrs
@@ -47,7 +48,7 @@ def add(change: Change, partner: Partner, notes: Iterable[PinNote] = ()) -> Part
     """
     if _ROWS.get(change.session, partner.name) is not None:
         raise AlreadyThere(
-            f"there is a partner {partner.name!r} already; 'smartproxy partner change {partner.name}' changes it"
+            f"there is a partner {partner.name!r} already; 'smartproxy partner change {quote(partner.name)}' changes it"
         )
     row = _write(change, PartnerRow(name=partner.name, notes=()), partner, notes)
     change.session.add(row)

@@ -9,6 +9,7 @@ nothing: an operator turns it into a pin, or rejects it, after which it does not
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Final
 
 import attrs
@@ -223,8 +224,8 @@ def advice(partner: str) -> str:
     """What an operator can do about a proposal."""
     return (
         f"It has the subject and the issuer of a pinned certificate with which {partner} proved its SSIDCODE. Ask "
-        f"{partner} whether it is its new certificate; if so: smartproxy partner accept {partner}; if not: smartproxy "
-        f"partner reject {partner}"
+        f"{partner} whether it is its new certificate; if so: smartproxy partner accept {quote(partner)}; if not: "
+        f"smartproxy partner reject {quote(partner)}"
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
+from shlex import quote
 from tempfile import TemporaryFile
 from typing import IO, TypeVar
 
@@ -172,7 +173,7 @@ def address_refused(name: str, address: str) -> CallRefused:
         403,
         Cause.API_ADDRESS,
         f"the token is that of client {name}, which is bound to another address than {address}",
-        f"call from the right address, or run 'smartproxy client bind {name} --address {address}'",
+        f"call from the right address, or run 'smartproxy client bind {quote(name)} --address {quote(address)}'",
     )
 
 

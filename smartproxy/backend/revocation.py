@@ -9,6 +9,7 @@ sections 5.2.3 and 5.2.5). What is no list of its issuer's own certificates for 
 import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 
 import attrs
 from cryptography import x509
@@ -289,7 +290,7 @@ def _signer(
     if not named and only is not None:
         raise Unusable(
             f"{parsed.what} is not from the CA {only!r}; if it is from an intermediate CA below it, add that one's "
-            f"certificate: 'smartproxy ca change {only} FILE FILE'"
+            f"certificate: 'smartproxy ca change {quote(only)} FILE FILE'"
         )
     if not named:
         raise Unusable(

@@ -7,6 +7,7 @@ may be is judged there too, when the change becomes a generation.
 import difflib
 import json
 from collections.abc import Iterator, Mapping
+from shlex import quote
 from typing import Any, cast
 
 import attrs
@@ -152,11 +153,11 @@ def _check_here(change: Change, name: str) -> None:
     if name in _PASSWORD_GOES and value_of(change.session, _PASSWORD_FILE) is not None:
         raise ChangeRefused(
             f"{name} says where the password in {_PASSWORD_FILE} is sent to: while that is set, it is changed on the "
-            f"backend's own machine only; run there: smartproxy settings set {name} VALUE"
+            f"backend's own machine only; run there: smartproxy settings set {quote(name)} VALUE"
         )
     if name in _HERE_ONLY:
         raise ChangeRefused(
-            f"{name} is set on the backend's own machine only; run there: smartproxy settings set {name} VALUE"
+            f"{name} is set on the backend's own machine only; run there: smartproxy settings set {quote(name)} VALUE"
         )
 
 

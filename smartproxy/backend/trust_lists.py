@@ -11,6 +11,7 @@ Standards: ETSI TS 119 612.
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 import attrs
@@ -200,7 +201,7 @@ def take(session: Session, name: str, octets: bytes, now: datetime) -> list[Reco
     session.flush()
     proposed = [each for each in listed_cas(session, name) if is_proposed(each)]
     if fresh := [each for each in proposed if each.first_seen == now]:
-        advice = f"see them (smartproxy trust-list proposals {name}), and accept those that your partners use"
+        advice = f"see them (smartproxy trust-list proposals {quote(name)}), and accept those that your partners use"
         names = [each.subject for each in fresh[: limits.TRUST_LIST_TOLD_MOST]]
         told.append(_record("trust_list.proposed", now, list=name, count=len(fresh), names=names, advice=advice))
     told += _withdrawn(session, name, now)
@@ -260,7 +261,9 @@ def hurry(session: Session, name: str) -> None:
     """
     row = find(session, name)
     if row.entry.url is None:
-        raise Unusable(f"the trust list {name!r} has no address; load a file: smartproxy trust-list load {name} FILE")
+        raise Unusable(
+            f"the trust list {name!r} has no address; load a file: smartproxy trust-list load {quote(name)} FILE"
+        )
     row.next_try = row.etag = row.modified = None
 
 
@@ -278,7 +281,7 @@ def failed(session: Session, name: str, cause: Cause, message: str, now: datetim
     row = find(session, name)
     row.failures, row.fault = row.failures + 1, message
     row.next_try = next_try(row.failures, now, chance)
-    advice = f"try it yourself, then: smartproxy trust-list load {name} FILE"
+    advice = f"try it yourself, then: smartproxy trust-list load {quote(name)} FILE"
     seconds = (row.next_try - now).total_seconds()
     record = _record("trust_list.failed", now, list=name, cause=cause, message=message, seconds=seconds, advice=advice)
     journal.keep(session, [record], now)
@@ -308,7 +311,7 @@ def _withdrawn(session: Session, name: str, now: datetime) -> Iterator[Record]:
             row.told = row.status
             advice = (
                 f"find out why; certificates of it are still accepted: give the partners other ones, then: smartproxy "
-                f"ca remove {ca}"
+                f"ca remove {quote(ca)}"
             )
             yield _record(
                 "trust_list.withdrawn", now, list=name, ca=ca, subject=row.subject, check=row.status, advice=advice
@@ -333,7 +336,7 @@ def _meant(session: Session, name: str, which: str) -> ListedCaRow:
     if len(fits) != 1:
         raise NotFound(
             f"{len(fits)} of the CAs of the trust list {name!r} have a SHA-256 that begins with {which!r}; "
-            f"'smartproxy trust-list proposals {name}' shows them; give {_DIGITS_LEAST} digits or more"
+            f"'smartproxy trust-list proposals {quote(name)}' shows them; give {_DIGITS_LEAST} digits or more"
         )
     return fits[0]
 

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from shlex import quote
 
 import attrs
 from sqlalchemy import delete, or_, select
@@ -54,7 +55,9 @@ def add(change: Change, name: str, role: AdminRole, password: str) -> UserEntry:
     :raises ChangeRefused: when the password is not worth anything, or the role more than its giver's.
     """
     if _ROWS.get(change.session, name) is not None:
-        raise AlreadyThere(f"there is a user {name!r} already; 'smartproxy user password {name}' sets a new password")
+        raise AlreadyThere(
+            f"there is a user {name!r} already; 'smartproxy user password {quote(name)}' sets a new password"
+        )
     _check_gift(change.allowed, role, change.by)
     passwords.check(password, name)
     entry = UserEntry(

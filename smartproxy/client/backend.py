@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from shlex import quote
 from typing import Any, NoReturn
 
 import attrs
@@ -332,7 +333,7 @@ def _reason(error: Exception, url: str) -> str:
         host = URL.from_text(url).host
         return (
             f"the backend's certificate is not for {host}; call it by a name that is in it, "
-            f"or add this one there: smartproxy authority https --name {host}"
+            f"or add this one there: smartproxy authority https --name {quote(host)}"
         )
     if isinstance(error, SSL.Error):
         texts = [entry[-1] for entry in (error.args[0] if error.args else []) if entry[-1]]

@@ -8,6 +8,7 @@ generation all the same, so that the history says who silenced what.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any, Final
 
 import attrs
@@ -70,7 +71,7 @@ def add(change: Change, rule: IgnoreRule) -> IgnoreTrial:
     """
     if _ROWS.get(change.session, rule.name) is not None:
         raise AlreadyThere(
-            f"there is an ignore rule {rule.name!r} already; 'smartproxy ignore change {rule.name}' changes it"
+            f"there is an ignore rule {rule.name!r} already; 'smartproxy ignore change {quote(rule.name)}' changes it"
         )
     if (change.session.scalar(select(func.count()).select_from(IgnoreRow)) or 0) >= limits.IGNORE_RULES_MOST:
         raise ChangeRefused(f"there are {limits.IGNORE_RULES_MOST} ignore rules already; remove one first")

@@ -1,5 +1,6 @@
 """``smartproxy session``: past sessions, who said what in one, and the sessions that run."""
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from smartproxy.policy import limits
@@ -112,7 +113,7 @@ def record(console: Console) -> None:
     given = console.arguments
     found = console.call(operations.recording, operations.SessionNamed(session=given.session))
     console.write(given.output, found.text)
-    console.answer({"file": given.output}, f"wrote {given.output}: smartproxy judge {given.output}")
+    console.answer({"file": given.output}, f"wrote {given.output}: smartproxy judge {quote(str(given.output))}")
 
 
 def live(console: Console) -> None:
