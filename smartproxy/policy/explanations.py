@@ -11,10 +11,10 @@ from typing import Final
 
 import attrs
 
-from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS, Explanation
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS, Explanation
 from smartproxy.policy.faults import EndedBy, Outcome, Step
 
-OUR_CALL: Final = "The cause is on our side. You need not change anything; our system has to call again."
+OUR_CALL: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; our system has to call again."
 """What a partner is told to do where the cause is on our side, and we called."""
 
 EXPLANATIONS: Final[Mapping[str, Explanation]] = {
@@ -36,7 +36,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "identity.station_level": Explanation(
         "Our own system proposed an OFTP release level that is lower than agreed.",
-        "You need not change anything: we have to correct the settings of our system.",
+        f"{NOTHING_TO_CHANGE}: we have to correct the settings of our system.",
     ),
     "identity.originator": Explanation(
         "Your system sent a file whose originator (SFIDORIG) is not agreed with us.",
@@ -56,7 +56,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "quota": Explanation(
         "All the sessions or connections that we can hold at the same time were in use.",
-        "You need not change anything; please try again later.",
+        f"{NOTHING_TO_CHANGE}; please try again later.",
     ),
     "quota.sessions_per_partner": Explanation(
         "Your system had reached the limit of parallel sessions with us.",
@@ -156,7 +156,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "daemon": Explanation(
         "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
-        "You need not change anything; please connect again later.",
+        f"{NOTHING_TO_CHANGE}; please connect again later.",
     ),
     "daemon.outgoing": Explanation(
         "Our system was stopped or restarted, for example for maintenance, and the session was ended.",

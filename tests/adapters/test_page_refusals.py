@@ -77,6 +77,20 @@ class Lists(RefusalCase):
         self.assertLess(text.index("A caller that calls itself"), text.index("ACME gives"))
         self.assertIn(f'href="/refusals/{number}"', self.alice.get("/refusals").body.decode())
 
+    def test_this_side(self) -> None:
+        """Where the cause is on this side, the list and the refusal say what to do here, and have its buttons."""
+        ours = self.tell("session.failed", partner="ACME", cause="station.refused", message="refused", advice="Look.")
+        theirs = self.tell("session.ended", partner="BOLT", outcome="aborted", ended_by="partner", reason=99)
+        for page in ("/refusals", f"/refusals/{ours}"):
+            body = self.alice.get(page).body.decode()
+            for word in ("See whether the station runs", "/overview/test-station", "/settings/client.station.host"):
+                self.assertIn(word, body, page)
+            self.assertNotIn("Nothing on this side", body)
+        self.assertIn("Look.", self.text(self.alice.get(f"/refusals/{ours}")))
+        text = self.text(self.alice.get(f"/refusals/{theirs}"))
+        self.assertIn("Nothing on this side. Send the text below to the partner.", text)
+        self.assertNotIn("/overview/test-station", self.browser("vera").get("/refusals").body.decode())
+
     def test_different_certificates(self) -> None:
         """Each certificate of callers that nobody knows is reached, not only that of the one who came last."""
         first = self.unknown()

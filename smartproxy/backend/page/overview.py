@@ -182,12 +182,6 @@ async def _now(visit: PageVisit) -> dict[str, Any]:
     return {**live, "troubles": troubles, "kind": kind, "site_now": site, "parts": parts}
 
 
-def _reached(visit: PageVisit, place: str) -> bool:
-    """Whether the reader may go to a page."""
-    route = visit.backstage.routes.at(place)
-    return route is not None and visit.may(route.needs)
-
-
 def troubles_of(
     visit: PageVisit,
     condition: BackendStatus | None,
@@ -208,7 +202,7 @@ def troubles_of(
                 kind="info",
                 title=visit.text("The set-up goes on with: %(step)s.", step=visit.text(due.title)),
                 words=visit.text("Step %(number)s of %(count)s", number=due.number, count=len(steps_of(progress))),
-                place="/setup" if _reached(visit, "/setup") else "",
+                place="/setup" if visit.reaches("/setup") else "",
                 button=visit.text("To the set-up"),
             )
         )
@@ -256,7 +250,7 @@ def troubles_of(
         other = later("It does not work.") if kind == "bad" else later("Something needs you.")
         title = visit.text(FINDINGS.get(each.verdict, other))
         place, button = _PLACES.get(each.verdict, ("", ""))
-        if not _reached(visit, place):
+        if not visit.reaches(place):
             place, button = "", ""
         found.append(
             Trouble(kind=kind, title=title, words=each.advice, place=place, button=button and visit.text(button))
@@ -333,7 +327,7 @@ def _name(server: nodes.ServerNode) -> str:
 def _end(visit: PageVisit, end: ComingEnd) -> "SoonOver":
     """Something that ends soon, with where one does something about it."""
     title, step, place = _ENDS[end.cause]
-    reached = _reached(visit, place)
+    reached = visit.reaches(place)
     if end.partner:
         place = f"/partners/{quote(end.partner, safe='')}"
     name = f"{end.name[:8]}…" if end.cause == LICENCE else end.name

@@ -5,7 +5,7 @@ The words are this page's; what happened and what the partner has to do are poli
 """
 
 import gettext
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -17,15 +17,33 @@ from smartproxy.backend.page.texts import later
 
 
 @attrs.frozen
+class Way:
+    """A button beside the steps.
+
+    :ivar place: a page; what a posted one does needs no more.
+    """
+
+    label: str
+    place: str
+    posted: bool = False
+
+
+def _setting(label: str, name: str) -> Way:
+    return Way(label, f"/settings/{name}")
+
+
+@attrs.frozen
 class RefusalAdvice:
     """What is said of a cause.
 
-    :ivar title: a sentence with ``%(who)s``.
+    :ivar title: a sentence with ``%(who)s``; empty: the cause in the words of the event is the title.
     :ivar steps: what one can do, in its order.
+    :ivar ways: where one can do it.
     """
 
     title: str
     steps: tuple[str, ...]
+    ways: tuple[Way, ...] = ()
 
 
 ASK = later("Ask the partner for its new certificate, and compare the SHA-256 by telephone.")
@@ -106,6 +124,83 @@ ADVICE: Mapping[str, RefusalAdvice] = {
         (later("Set it alike on both sides: in the partner's entry, or in its program."),),
     ),
 }
+_RUNS = later("See whether the station runs, and whether its log tells of this session.")
+_PARTS = later("See whether server and client run and are connected, and what their logs say.")
+_AGAIN = later("See on the overview whether it is over. The partner need not change anything.")
+_LIMIT = later("Raise the limit if the partner's sessions are wanted, and the machine has room for them.")
+_FIREWALL = later("Ask the partner whether its firewall ends idle connections; compare the times.")
+_REPORT = later("Report it with the recording of the session and the logs of server and client: it is a bug.")
+_NODES = Way(later("Nodes and licences"), "/nodes")
+_OVERVIEW = Way(later("Overview"), "/")
+_TEST_STATION = Way(later("Test the station"), "/overview/test-station", posted=True)
+_STATION = (_TEST_STATION, _setting(later("The station's address"), "client.station.host"))
+_LEVEL = later("Set the station to OFTP 2.0, or allow the lower level in the partner's entry.")
+OURS_ADVICE: Mapping[str, RefusalAdvice] = {
+    "station": RefusalAdvice("", (_RUNS, later("Compare the station's address and port with its settings.")), _STATION),
+    "identity.station_level": RefusalAdvice("", (_LEVEL,), (_TEST_STATION,)),
+    "violation.station": RefusalAdvice(
+        "", (later("Report the rule and the recording of the session to the vendor of the station."),)
+    ),
+    "deadline.station": RefusalAdvice("", (_RUNS,), _STATION),
+    "aborted.station": RefusalAdvice(
+        "", (later("See in the station's log why it ended the session: often by the password, or an unknown partner."),)
+    ),
+    "deadline.opening": RefusalAdvice("", (_RUNS,), _STATION),
+    "tunnel": RefusalAdvice("", (_PARTS,), (_NODES,)),
+    "lost": RefusalAdvice("", (_PARTS, _RUNS, _FIREWALL), (_NODES, _TEST_STATION)),
+    "lost.partner": RefusalAdvice("", (_FIREWALL,)),
+    "daemon": RefusalAdvice("", (_AGAIN,), (_NODES,)),
+    "worker": RefusalAdvice("", (later("See in the server's log why its worker ended."), _REPORT), (_NODES,)),
+    "failed": RefusalAdvice("", (_REPORT,), (_NODES,)),
+    "session": RefusalAdvice("", (_AGAIN,), (_NODES,)),
+    "balancer": RefusalAdvice(
+        "",
+        (later("Set the load balancer to send the PROXY protocol, or take its address out of the setting."),),
+        (_setting(later("The load balancers"), "server.balancers"),),
+    ),
+    "quota": RefusalAdvice("", (_LIMIT,), (_setting(later("The limit"), "server.limits.sessions"),)),
+    "quota.sessions_per_partner": RefusalAdvice(
+        "", (_LIMIT,), (_setting(later("The limit"), "server.limits.sessions_per_partner"),)
+    ),
+    "quota.connections_per_address": RefusalAdvice(
+        "", (_LIMIT,), (_setting(later("The limit"), "server.limits.connections_per_address"),)
+    ),
+    "quota.unauthenticated_per_address": RefusalAdvice(
+        "", (_LIMIT,), (_setting(later("The limit"), "server.limits.unauthenticated_per_address"),)
+    ),
+    "certificate.not_called": RefusalAdvice(
+        "", (later("Say on the partner's page where it is called, if calls to it are to be allowed again."),)
+    ),
+    "call.policy": RefusalAdvice(
+        "",
+        (later("Say on the partner's page where it is called, and allow calls in the settings."),),
+        (_setting(later("Calls to partners"), "client.outbound.enabled"),),
+    ),
+    "call.not_allowed": RefusalAdvice(
+        "",
+        (later("Say on the partner's page where it is called, and enable the partner if it is disabled."),),
+        (_setting(later("Calls to partners"), "client.outbound.enabled"),),
+    ),
+    "call.source": RefusalAdvice(
+        "",
+        (later("Give the server a source address that its machine has."),),
+        (_setting(later("The source address"), "server.source_address"),),
+    ),
+    "source": RefusalAdvice(
+        "",
+        (later("Give the server a source address that its machine has."),),
+        (_setting(later("The source address"), "server.source_address"),),
+    ),
+    "call.unused": RefusalAdvice(
+        "", (later("See why the station, or the program that asked for the call, ended before the partner answered."),)
+    ),
+    "ours": RefusalAdvice(
+        "",
+        (later("The cause is on this side: look at the overview. The partner need not change anything."),),
+        (_OVERVIEW,),
+    ),
+}
+"""What is said of the causes on this side, by the key of their explanation, their own code, or the subject of one."""
 STRANGERS = ("handshake", "penalty", "quota", "connection")
 """The subjects of causes that callers without a name have, which need nobody."""
 
@@ -116,10 +211,22 @@ def title_of(key: str) -> str:
     return known.title if known else ""
 
 
-def steps_of(key: str) -> Sequence[str]:
-    """The next steps of a cause."""
-    known = ADVICE.get(key)
-    return known.steps if known else ()
+def advice_of(key: str, cause: str, *, ours: bool) -> RefusalAdvice | None:
+    """What is to be done about a refusal; ``None`` where the partner alone can do something.
+
+    :param key: that of its explanation.
+    :param cause: its code, which tells more where the partner is told only that the cause is on our side.
+    :param ours: whether that is so.
+    """
+    for each in (key, cause):
+        if (found := ADVICE.get(each) or (OURS_ADVICE.get(each) if each != "ours" else None)) is not None:
+            return found
+    if not ours:
+        return None
+    for each in (cause, key):
+        if (found := OURS_ADVICE.get(each.partition(".")[0])) is not None and found is not OURS_ADVICE["ours"]:
+            return found
+    return OURS_ADVICE["ours"]
 
 
 TIME = later("Time: %(time)s")

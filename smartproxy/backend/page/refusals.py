@@ -22,13 +22,14 @@ from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
 from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
-from smartproxy.backend.page.refusal_advice import STRANGERS, steps_of, text_for_partner, title_of
+from smartproxy.backend.page.refusal_advice import STRANGERS, RefusalAdvice, Way, advice_of, text_for_partner, title_of
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.refusals_explained import key_of
 from smartproxy.logs.render import escape as made_visible
+from smartproxy.policy.explanations import explanation
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
 DAYS = (1, 7, 30)
@@ -50,12 +51,15 @@ _UNKNOWN = (later("an unknown caller"), later("An unknown caller"))
 class ShownGroup:
     """Refusals of one cause and one partner, as the list shows them.
 
+    :ivar titled: whether the cause has a title of its own, so that it has to be told beside it.
     :ivar kind: ``bad`` if a partner is kept out, ``warn`` if something of a partner's ended early.
     """
 
     group: KnownRefusals
     title: str
     steps: Sequence[str]
+    ways: Sequence[Way]
+    titled: bool
     kind: str
 
 
@@ -108,6 +112,7 @@ async def _page(visit: PageVisit, found: KnownRefusal, typed: TypedPartner | Non
             items = (await visit.call(partner_views.certificates, Named(name=whose))).answer.items
             known = next((each for each in items if each.rule and each.sha256), None)
     names = await _names(visit, str(fields.get("subject") or "")) if found.key in _TRUSTED else []
+    advice = _advice(found.key, fields, outgoing=found.outgoing)
     renderer = visit.backstage.renderer
     languages = renderer.languages
     return visit.render(
@@ -115,7 +120,9 @@ async def _page(visit: PageVisit, found: KnownRefusal, typed: TypedPartner | Non
         422 if typed is not None else 200,
         found=found,
         title=_title(visit, found.key, found.cause, fields, partner, whose),
-        steps=steps_of(found.key),
+        steps=() if advice is None else advice.steps,
+        ways=_ways(visit, advice),
+        titled=bool(title_of(found.key)),
         codes=[] if entry is None else entry.codes,
         ends=moment_of(fields.get("not_after")),
         partner=partner if entry is not None else None,
@@ -285,12 +292,24 @@ def _group(visit: PageVisit, group: KnownRefusals, likely: Mapping[str, str]) ->
     fields = group.newest.fields
     whose = group.partner or likely.get(str(fields.get("certificate_sha256")))
     stopped = group.key.partition(".")[0] in ("certificate", "identity")
+    advice = _advice(group.key, fields, outgoing=group.outgoing)
     return ShownGroup(
         group=group,
         title=_title(visit, group.key, group.cause, fields, group.partner, whose),
-        steps=steps_of(group.key),
+        steps=() if advice is None else advice.steps,
+        ways=_ways(visit, advice),
+        titled=bool(title_of(group.key)),
         kind="" if whose is None else "bad" if stopped else "warn",
     )
+
+
+def _advice(key: str, fields: Mapping[str, object], *, outgoing: bool) -> RefusalAdvice | None:
+    return advice_of(key, str(fields.get("cause", "")), ours=explanation(key, outgoing=outgoing).ours)
+
+
+def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[Way]:
+    """The buttons of an advice that the user may use."""
+    return [each for each in (advice.ways if advice else ()) if visit.reaches(each.place, posted=each.posted)]
 
 
 def _title(

@@ -24,7 +24,7 @@ from smartproxy.backend.page.differences import Row, rows_of
 from smartproxy.backend.page.door import Door
 from smartproxy.backend.page.navigation import NavigationSection, sections_for
 from smartproxy.backend.page.rendering import Renderer
-from smartproxy.backend.page.routes import Needs, Route, RouteMap, scopes_of
+from smartproxy.backend.page.routes import Needs, Route, RouteMap, Unrouted, scopes_of
 from smartproxy.backend.page.sent_forms import SentForm
 from smartproxy.backend.page.texts import names
 from smartproxy.backend.requests import header_of
@@ -181,6 +181,14 @@ class PageVisit:
             return False
         scopes = {needs} if isinstance(needs, str) else scopes_of(needs)
         return all(self.caller.may(each) for each in scopes)
+
+    def reaches(self, path: str, *, posted: bool = False) -> bool:
+        """Whether there is a page at a path, or what a button sends to, and the user may use it."""
+        try:
+            route, _ = self.backstage.routes.find("POST" if posted else "GET", path)
+        except Unrouted:
+            return False
+        return self.may(route.needs)
 
     def argument(self, name: str) -> str:
         """The last value that the address gives a name; empty for none."""

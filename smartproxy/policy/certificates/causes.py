@@ -97,6 +97,11 @@ class Explanation:
     happened: str
     remedy: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether the cause is on this side: the partner is told that it need not change anything."""
+        return NOTHING_TO_CHANGE in self.remedy
+
 
 @attrs.frozen(kw_only=True)
 class CertificateCause:
@@ -120,7 +125,9 @@ class CertificateCause:
     alert: str = "certificate_unknown"
 
 
-OURS: Final = "The cause is on our side. You need not change anything; please try again later."
+NOTHING_TO_CHANGE: Final = "You need not change anything"
+"""What every remedy says where the cause is on our side."""
+OURS: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; please try again later."
 """What a partner is told to do where the cause is on our side."""
 
 _ROWS: Final = (

@@ -1,0 +1,61 @@
+"""What an operator reads of a refusal is about the side that can do something."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_of
+from smartproxy.backend.settings import defaults
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.explanations import EXPLANATIONS, HowEnded, explanation
+from smartproxy.policy.faults import EndedBy, Outcome
+
+DEFAULT = OURS_ADVICE["ours"]
+
+
+class RefusalSteps(SynchronousTestCase):
+    """The steps of causes."""
+
+    def test_ours(self) -> None:
+        """Every cause that is on this side has steps of its own; the default is for what nobody has thought of."""
+        ours = [key for key, each in EXPLANATIONS.items() if each.ours]
+        self.assertGreater(len(ours), 14)
+        for key in ours:
+            found = advice_of(key.removesuffix(".outgoing"), "", ours=True)
+            assert found is not None, key
+            self.assertTrue(found.steps, key)
+            self.assertEqual(found is DEFAULT, key.removesuffix(".outgoing") == "ours", key)
+
+    def test_partners(self) -> None:
+        """Of a cause that the partner can mend, nothing is to be done on this side but what a cause's own steps say."""
+        self.assertIsNone(advice_of("violation.partner", "ssid.code", ours=False))
+        self.assertIsNone(advice_of("aborted.partner", "session.aborted", ours=False))
+        for key, each in EXPLANATIONS.items():
+            if not each.ours and key not in (*ADVICE, *OURS_ADVICE):
+                self.assertIsNone(advice_of(key, key, ours=False), key)
+
+    def test_told_apart(self) -> None:
+        """Where the partner is told only that the cause is ours, the cause tells what to do about it."""
+        for cause, word in (
+            (Cause.STATION_REFUSED, "/settings/client.station.host"),
+            (Cause.TUNNEL_NONE, "/nodes"),
+            (Cause.BALANCER_NO_HEADER, "/settings/server.balancers"),
+            (Cause.QUOTA_SESSIONS, "/settings/server.limits.sessions"),
+            (Cause.API_STORE, "/"),
+        ):
+            end = HowEnded(cause=cause, outcome=Outcome.REFUSED, outgoing=True)
+            found = advice_of(end.key, cause, ours=end.explanation.ours)
+            assert found is not None, cause
+            self.assertIn(word, [each.place for each in found.ways], cause)
+
+    def test_lost(self) -> None:
+        """A connection that was lost is looked for where it was lost."""
+        for by, wanted in ((EndedBy.PARTNER, "lost.partner"), (EndedBy.CLIENT, "lost")):
+            end = HowEnded(cause=Cause.LEG_LOST, outcome=Outcome.LOST, ended_by=by)
+            ours = explanation(end.key).ours
+            self.assertIs(advice_of(end.key, Cause.LEG_LOST, ours=ours), OURS_ADVICE[wanted])
+
+    def test_settings(self) -> None:
+        """A button for a setting leads to one that there is."""
+        places = {each.place for advice in OURS_ADVICE.values() for each in advice.ways}
+        named = {each.removeprefix("/settings/") for each in places if each.startswith("/settings/")}
+        self.assertGreater(len(named), 7)
+        self.assertLessEqual(named, defaults().keys())
