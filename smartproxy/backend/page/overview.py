@@ -9,7 +9,7 @@ import attrs
 from babel.dates import format_date
 
 from smartproxy.backend.figures import Span
-from smartproxy.backend.operations import figures, nodes, overview, refusal, setup, trial
+from smartproxy.backend.operations import figures, nodes, overview, proposing, refusal, setup, trial
 from smartproxy.backend.operations.figures import FigureSeries, SpanWanted
 from smartproxy.backend.operations.nodes import KnownNodes
 from smartproxy.backend.operations.overview import LICENCE, ComingEnd, SiteOverview
@@ -86,7 +86,8 @@ class Trouble:
     """Something that is not well.
 
     :ivar title: what is the case.
-    :ivar words: more of it, and what to do.
+    :ivar words: more of it, and what to do, in the reader's language.
+    :ivar told: the same as a daemon or the backend tells it.
     :ivar touches: whom it touches, in words.
     :ivar action: where a button leads that may help, by a form; empty for none.
     :ivar place: where else one can do something about it: a page; empty for none.
@@ -94,7 +95,8 @@ class Trouble:
 
     kind: str
     title: str
-    words: str
+    words: str = ""
+    told: str = ""
     since: datetime | None = None
     touches: str = ""
     action: str = ""
@@ -176,10 +178,31 @@ async def _now(visit: PageVisit) -> dict[str, Any]:
     progress = None
     if not site.partners or (condition is not None and any(each.verdict in _SET_UP for each in condition.findings)):
         progress = (await visit.call(setup.show, Nothing())).answer
-    troubles = list(troubles_of(visit, condition, site, known, progress))
+    troubles = [*await _locked_out(visit), *troubles_of(visit, condition, site, known, progress)]
+    troubles.sort(key=lambda each: _WORST.index(each.kind))
     kind = min((each.kind for each in troubles), key=_WORST.index, default="good")
     parts = parts_of(visit, site, known, live["count"])
     return {**live, "troubles": troubles, "kind": kind, "site_now": site, "parts": parts}
+
+
+async def _locked_out(visit: PageVisit) -> list[Trouble]:
+    """Partners whose new certificate waits for a decision: nobody gets in with it until then."""
+    if not visit.may(proposing.listed):
+        return []
+    proposed = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
+    called = later("%(name)s cannot be called: it shows a new certificate.")
+    came = later("%(name)s is refused: it came with a new certificate.")
+    return [
+        Trouble(
+            kind="warn",
+            title=visit.text(called if each.outgoing else came, name=each.partner),
+            words=visit.text("Compare its SHA-256 with the partner, by telephone or with what it publishes."),
+            since=each.first_seen,
+            place=f"/partners/{quote(each.partner, safe='')}",
+            button=visit.text("Compare and decide"),
+        )
+        for each in proposed
+    ]
 
 
 def troubles_of(
@@ -212,7 +235,7 @@ def troubles_of(
             Trouble(
                 kind="bad",
                 title=visit.text("The station does not answer; partners are asked to try again."),
-                words=site.station.message,
+                told=site.station.message,
                 since=site.station.since,
                 touches=visit.text("touches %(partners)s", partners=names) if names else "",
                 action="/overview/test-station" if visit.may(trial.start) else "",
@@ -226,7 +249,10 @@ def troubles_of(
                 Trouble(
                     kind="bad",
                     title=visit.text("No client is connected to the server %(server)s.", server=_name(server)),
-                    words=tunnels[0].cause or visit.text("See whether smartproxy-client runs, and what its log says."),
+                    words=""
+                    if tunnels[0].cause
+                    else visit.text("See whether smartproxy-client runs, and what its log says."),
+                    told=tunnels[0].cause or "",
                     since=max(each.since for each in tunnels),
                     touches=visit.text("touches all partners that call there"),
                 )
@@ -242,7 +268,7 @@ def troubles_of(
             )
         )
     if condition is None:
-        found.append(Trouble(kind="info", title=visit.text("It is not known yet how it is."), words=""))
+        found.append(Trouble(kind="info", title=visit.text("It is not known yet how it is.")))
     for each in () if condition is None else condition.findings:
         if each.verdict in still:
             continue
@@ -253,7 +279,7 @@ def troubles_of(
         if not visit.reaches(place):
             place, button = "", ""
         found.append(
-            Trouble(kind=kind, title=title, words=each.advice, place=place, button=button and visit.text(button))
+            Trouble(kind=kind, title=title, told=each.advice, place=place, button=button and visit.text(button))
         )
     yield from sorted(found, key=lambda each: _WORST.index(each.kind))
 
