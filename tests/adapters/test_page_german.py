@@ -26,7 +26,7 @@ PRODUCT: Final = {"SmartProxy", "Proxy", "Backends", "Client", "Clients", "Daemo
 """The product, and its parts as German operators call them."""
 STANDARD: Final = {
     *("TLS", "TCP", "IP", "https", "SHA", "CA", "CAs", "CSV", "JSON", "SQLite", "PostgreSQL", "rsa", "ec"),
-    *("CD", "DATA", "EERP", "EFID", "EFPA", "ESID", "RTR", "SFID", "SFPA", "SSID", "SSRM"),
+    *("CD", "DATA", "EERP", "EFID", "EFPA", "ESID", "RTR", "SFID", "SFPA", "SSID", "SSRM", "Credit"),
 }
 """What standards name, RFC 5024 among them."""
 ALIKE: Final = {"Partner", "Rate", "Mail", "Text", "Version", "Code", "Codes", "Name", "Port", "Browser", "Token"}

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import smartproxy.backend.page
 from smartproxy.backend.page import texts
 from smartproxy.backend.page.form_fields import words_of
+from smartproxy.backend.page.said import SAID
 from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.certificates.causes import OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
@@ -26,6 +27,30 @@ SHOWN = (EventScript, Mail)
 """The classes whose values are shown with what they count."""
 PAGE = Path(smartproxy.backend.page.__file__).parent
 KEYWORDS = {"_": None, "text": None, "later": None, "ngettext": (1, 2), "counted": (1, 2)}
+ONE_WORD = {
+    "Überblick": "Übersicht",
+    "Einlesen": "Importieren",
+    "eingelesen": "importiert",
+    r"[Tt]ippen Sie": "Geben Sie … ein",
+    "Anforderung": "Antrag",
+    "Authentisierung": "Authentifizierung",
+    "Voreinstellung|Vorgabewert": "Vorgabe",
+    "Maschine": "Rechner",
+    "abgelehnt|Ablehnung": "abgewiesen, Abweisung",
+    "Daemon": "Dienst",
+    "Historie": "Verlauf",
+    r"Partnerblatt|\bBlatt\b": "Datenblatt",
+    "Kredit": "Credit",
+    "OFTP-Version|Release-Level": "Protokollstufe",
+    "Autorität|der Site": "Zertifizierungsstelle, des Standorts",
+    r"\b([Dd]as|[Ee]in|[Kk]ein|[Dd]em|[Bb]eide) SSID\b": "die SSID, die SSIDs",
+    r"[Rr]ückkehr|zurückkehr": "zurücksetzen",
+    "braucht Sie": "Hier ist etwas zu tun.",
+    r"\bruft die Station ohne TLS\b(?! an)|die API ruf(t|en)": "anrufen, aufrufen",
+    "Zertifikat(?!s)[^.]* (gesperrt|Sperrung)": "widerrufen",
+    r"/PATH\b": "/PFAD",
+}
+"""Words that the German catalogues do not use, as patterns, and what they say instead: one thing has one word."""
 VALUE = re.compile(r"%\([a-z_]+\)s")
 
 
@@ -89,9 +114,26 @@ class Texts(SynchronousTestCase):
             if language != texts.SOURCE:
                 self.assertEqual([], untranslated(language), language)
 
+    def test_one_word(self) -> None:
+        """In German, one thing has one word in all texts, of the page and of what daemons say."""
+        found = []
+        for path in (texts.LOCALE / "de.po", SAID / "de.po"):
+            with path.open("rb") as octets:
+                for message in read_po(octets, locale="de"):
+                    strings = message.string if isinstance(message.string, list | tuple) else (message.string,)
+                    for pattern, better in ONE_WORD.items() if message.id else ():
+                        found += [f"{each} ({better})" for each in strings if each and re.search(pattern, each)]
+        self.assertEqual([], found)
+
+    def test_others(self) -> None:
+        """One more is one more, and not several."""
+        german, text = texts.catalogues()["de"], "%(name)s and %(count)s more"
+        told = [german.ngettext(text, text, count) % {"name": "inside", "count": count} for count in (1, 2)]
+        self.assertEqual(told, ["inside und 1 weiterer", "inside und 2 weitere"])
+
     def test_once(self) -> None:
         """A text is translated in one place: the second of two would be lost silently."""
-        for path in sorted((PAGE / "locale").glob("*.po")):
+        for path in sorted((PAGE / "locale").rglob("*.po")):
             ids = [block.partition("msgstr")[0] for block in path.read_text(encoding="utf-8").split("\n\n")]
             ids = [each[each.index("msg") :] for each in ids if "msg" in each]
             self.assertEqual([each for each, count in Counter(ids).items() if count > 1], [], path.name)

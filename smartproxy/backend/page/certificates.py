@@ -288,6 +288,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         identities=identities,
         cas=await visit.backstage.runner.run(held_by, [each.ca for each in cas]),
         lists=lists.items,
+        list_megabytes=limits.DOWNLOAD_OCTETS_MOST // (1024 * 1024),
         downloads=lists.downloads,
         waiting=waiting,
         failing=[each for each in lists.downloads if each.needed and each.fault is not None],

@@ -297,7 +297,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
     licence = (
         ""
         if until is None
-        else visit.text("licence until %(day)s", day=format_date(until, "d MMM y", locale=visit.language))
+        else visit.text("licence until %(day)s", day=format_date(until, "medium", locale=visit.language))
     )
     return [
         DrawnPart(
@@ -371,8 +371,11 @@ def _names(visit: PageVisit, names: Sequence[str], none: str) -> str:
     """One name, or how many there are."""
     if not names:
         return visit.text(none)
+    others = len(names) - 1
     return (
-        names[0] if len(names) == 1 else visit.text("%(name)s and %(count)s more", name=names[0], count=len(names) - 1)
+        visit.counted("%(name)s and %(count)s more", "%(name)s and %(count)s more", others, name=names[0])
+        if others
+        else names[0]
     )
 
 

@@ -21,8 +21,11 @@ SAID = LOCALE / "said"
 MOST = 500
 """Characters that are shown of a sentence; a longer one is not looked for."""
 _HOLE = re.compile(r"\{(\d)\}")
+COMMAND = re.compile(r".*smartproxy [a-z](?:(?!, |\. )[^';()])*", re.DOTALL)
+"""A text that ends within a command."""
 _REMEMBERED = 5_000
-_DEEP = 2
+_DEEP = 5
+"""Sentences within sentences: a fault of a value, in a setting, in a change that was not made."""
 _OWN_LEAST = 15
 """A sentence with fewer characters of its own takes single words: "{0} to {1}" would be found in many another."""
 
@@ -59,8 +62,13 @@ class Sentences:
     def _filled(self, bare: str, deep: int) -> str | None:
         for longest, pattern, text in self._holed:
             if longest in bare and (match := pattern.fullmatch(bare)):
-                parts = [self._part(each, deep) for each in match.groups()]
-                return _HOLE.sub(lambda hole, parts=parts: parts[int(hole[1])], text)  # type: ignore[misc]  # bound here
+                given = match.groups()
+                parts = [self._part(each, deep) for each in given]
+                typed = _typed(text)
+                shown = [
+                    given if at in typed else part for at, (given, part) in enumerate(zip(given, parts, strict=True))
+                ]
+                return _HOLE.sub(lambda hole, shown=shown: shown[int(hole[1])], text)  # type: ignore[misc]  # bound here
         return None
 
     def _part(self, text: str, deep: int) -> str:
@@ -114,8 +122,17 @@ def _bare(sentence: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+@functools.cache
+def _typed(text: str) -> frozenset[int]:
+    """The holes of a translation that stand in a command: what is typed stays as it is."""
+    return frozenset(int(hole[1]) for hole in _HOLE.finditer(text) if COMMAND.fullmatch(text[: hole.start()]))
+
+
 def _pattern(english: str) -> tuple[str, re.Pattern[str]]:
     """The longest piece without a hole, and what a sentence is compared with."""
     pieces = _HOLE.split(_bare(english))[::2]
+    if pieces == ["'", "'"]:
+        # A name in quotation marks, whatever its blanks.
+        return "'", re.compile("'([^']+)'")
     value = "(.+?)" if len("".join(pieces)) >= _OWN_LEAST else r"(\S+?)"
     return max(pieces, key=len), re.compile(value.join(map(re.escape, pieces)), re.DOTALL)

@@ -128,6 +128,12 @@ _SELECTION: Final = {
     "partners": later("If not empty, an event that names a partner starts it only if it is one of these."),
     "hours": later("How old an event may be that starts it."),
 }
+_MAILED: Final = {
+    "level": later("Events of this level and of higher ones are mailed."),
+    "names": later("Events that are mailed whatever their level: names, or subjects with their full stop."),
+    "partners": later("If not empty, an event that names a partner is mailed only if it is one of these."),
+    "hours": later("How old an event may be that is mailed."),
+}
 _TEXTS: Final = {
     "server.listeners": later("Addresses and ports where the server listens for partners, such as 0.0.0.0:6619."),
     "server.balancers": later(
@@ -224,8 +230,10 @@ def text_of(name: str) -> str:
     last = name.rpartition(".")[2]
     if ".deadlines." in name:
         return _DEADLINES.get(last, "")
-    if last in _SELECTION and (name.startswith(("backend.event_script.", "backend.mail."))):
+    if name.startswith("backend.event_script.") and last in _SELECTION:
         return _SELECTION[last]
+    if name.startswith("backend.mail.") and last in _MAILED:
+        return _MAILED[last]
     return _TEXTS.get(name, "")
 
 

@@ -260,10 +260,10 @@ class PageVisit:
         text = self.backstage.renderer.languages[self.language].gettext(message)
         return text % values if values else text
 
-    def counted(self, one: str, many: str, count: int) -> str:
+    def counted(self, one: str, many: str, count: int, **values: object) -> str:
         """A text about a number of things in the reader's language; ``%(count)s`` is the number."""
         text = self.backstage.renderer.languages[self.language].ngettext(one, many, count)
-        return text % {"count": count}
+        return text % {"count": count, **values}
 
     def render(self, template: str, status: int = 200, **values: object) -> bytes:
         """A page."""
