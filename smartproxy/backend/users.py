@@ -69,7 +69,7 @@ def add(change: Change, name: str, role: AdminRole, password: str) -> UserEntry:
 
 
 def remove(change: Change, name: str) -> None:
-    """Remove a user, and end its logins.
+    """Remove a user, and end their logins.
 
     :raises NotFound: when there is none of this name.
     """
@@ -83,7 +83,7 @@ def remove(change: Change, name: str) -> None:
 
 
 def alter(change: Change, name: str, *, role: AdminRole | None = None, enabled: bool | None = None) -> UserEntry:
-    """Give a user another role, or let it log in or not; its logins end where it loses something.
+    """Give a user another role, or let them log in or not; their logins end where they lose something.
 
     :param role: another one; ``None`` leaves it.
     :raises NotFound: when there is none of this name.
@@ -102,7 +102,7 @@ def alter(change: Change, name: str, *, role: AdminRole | None = None, enabled: 
 
 
 def set_password(change: Change, name: str, password: str) -> UserEntry:
-    """Give a user another password, and end its logins.
+    """Give a user another password, and end their logins.
 
     :raises NotFound: when there is none of this name.
     :raises ChangeRefused: when the password is not worth anything, or the user may do more than who sets it.
@@ -118,7 +118,7 @@ def set_password(change: Change, name: str, password: str) -> UserEntry:
 
 
 def forget_second_factor(change: Change, name: str) -> None:
-    """Have a user log in by password alone, and end its logins.
+    """Have a user log in by password alone, and end their logins.
 
     :raises NotFound: when there is none of this name.
     :raises ChangeRefused: when it has no second factor, or the user may do more than who forgets it.

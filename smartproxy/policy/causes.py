@@ -55,7 +55,7 @@ class Cause(enum.StrEnum):
     WORKER_MEMORY = "worker.memory", "A worker process got no more memory, and ended."
     WORKER_ZYGOTE = "worker.zygote", "The process that makes workers has died, and all workers with it."
     WORKER_START = "worker.start", "A worker process could not be made ready."
-    WORKER_REHEARSAL = "worker.rehearsal", "No session could be played before there are workers."
+    WORKER_REHEARSAL = "worker.rehearsal", "The rehearsal before the first worker failed."
 
     # the tunnel
 
@@ -327,7 +327,7 @@ class Cause(enum.StrEnum):
     API_TOO_LARGE = "api.too_large", "The body of a call is too large."
     API_TOO_MANY = "api.too_many", "There are too many events in one call."
     API_CHANGED = "api.changed", "What a call changes was changed since its caller read it."
-    API_CONDITION = "api.condition", "A call that changes something does not say of which state, with If-Match."
+    API_CONDITION = "api.condition", "A call that changes something has no If-Match header."
     API_ENDED = "api.ended", "The administrator's token has ended."
     API_GUESSING = "api.guessing", "Calls with tokens that are not known came repeatedly from one network."
     API_INPUT = "api.input", "A value of an administrator's call is not valid."
@@ -336,17 +336,20 @@ class Cause(enum.StrEnum):
     API_REFUSED = "api.refused", "The configuration would not be valid with the change."
     TRUST_LIST_OLD = "trust_list.old", "The trust list is older than the one that was taken before."
     TRUST_LIST_OVER = "trust_list.over", "The next trust list is overdue, or the scheme has ended."
-    TRUST_LIST_SIGNATURE = "trust_list.signature", "The trust list is not signed by a pinned certificate, as a whole."
+    TRUST_LIST_SIGNATURE = "trust_list.signature", "The trust list as a whole is not signed by a pinned certificate."
     TRUST_LIST_SIZE = "trust_list.size", "The trust list is larger than is accepted."
-    TRUST_LIST_XML = "trust_list.xml", "The trust list is no XML that is read: a DTD, another encoding, or malformed."
+    TRUST_LIST_XML = (
+        "trust_list.xml",
+        "The trust list is not XML of a kind that is read: a DTD, another encoding, or malformed.",
+    )
     API_SECOND = "api.second", "A call waits until a second administrator makes it, too."
     API_SCOPE = "api.scope", "The user's role or the program's token does not allow this."
     API_TAKEN = "api.taken", "The name is already taken."
-    API_UNUSABLE = "api.unusable", "What the call gives cannot be what it is given for."
+    API_UNUSABLE = "api.unusable", "A file or value in the call cannot be used for its purpose."
     API_VERSION = "api.version", "The versions of client and backend are not compatible."
     API_WAIT = "api.wait", "The waiting time of a call is not an allowed number of seconds."
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
-    PAGE_PASSWORD = "page.password", "User and password of a login do not fit together."
+    PAGE_PASSWORD = "page.password", "User and password do not match."
     PAGE_CROWDED = "page.crowded", "Too many logins are waiting already, or too many failed."
     PAGE_FOREIGN = "page.foreign", "A change did not come from a form of the page."
     PAGE_CERTIFICATE = "page.certificate", "The files with the certificate of the page's own address cannot be used."
@@ -373,14 +376,14 @@ class Cause(enum.StrEnum):
 
     # alerts
 
-    SCRIPT_MISSING = "script.missing", "The event script is not there, or is no program that can be executed."
+    SCRIPT_MISSING = "script.missing", "The event script does not exist or is not executable."
     SCRIPT_UNSAFE = "script.unsafe", "Every user may change the event script."
     SCRIPT_STATUS = "script.status", "The event script ended with an exit status other than 0, or by a signal."
     SCRIPT_TIMEOUT = "script.timeout", "The event script did not end within its time limit."
     SCRIPT_INTERRUPTED = "script.interrupted", "The backend ended while the event script ran, more than once."
     MAIL_SETTINGS = "mail.settings", "The password's file, or that of the CAs, cannot be used."
     MAIL_CONNECT = "mail.connect", "The mail server cannot be reached, or does not answer in time."
-    MAIL_TLS = "mail.tls", "There is no TLS with the mail server, or its certificate is not accepted."
+    MAIL_TLS = "mail.tls", "TLS with the mail server failed, or its certificate is not accepted."
     MAIL_LOGIN = "mail.login", "The mail server does not accept the login."
     MAIL_REFUSED = "mail.refused", "The mail server does not take the mail, or not for all addresses."
     MAIL_QUEUE = "mail.queue", "Too many events wait for a mail."

@@ -79,7 +79,7 @@ class History(CommandCase):
     def test_nothing(self) -> None:
         """A generation that changed nothing says so, and one that is not there which is the newest."""
         self.do("partner", "enable", "ACME")
-        self.assertEqual(self.shown(3), ["nothing is other than in the generation before"])
+        self.assertEqual(self.shown(3), ["nothing differs from the generation before"])
         self.assertIn("the newest is 3", self.refused("history", "show", "7"))
 
     def test_roll_back(self) -> None:

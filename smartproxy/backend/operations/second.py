@@ -73,7 +73,7 @@ def see_second(session: Session, operation: str, request: Callable[[], str], by:
     row = session.get(AwaitedSecondRow, request())
     if row is None or row.by == by or row.at <= now - AWAITED_FOR:
         raise SecondAwaited(
-            "this is found valid, and waits for a second administrator: it is done when another one says the same "
+            "the change is valid and waits for a second administrator, who must give the same command "
             f"within {AWAITED_FOR.days} days; 'smartproxy history waiting' shows what waits"
         )
     session.delete(row)

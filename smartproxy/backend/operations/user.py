@@ -175,21 +175,21 @@ def add(change: Change, wanted: UserAddition) -> KnownUser:
     return _known(change.session, users.find(change.session, wanted.name))
 
 
-@USER.changing("password", "Give a user another password, and end its logins.")
+@USER.changing("password", "Give a user another password, and end their logins.")
 def password(change: Change, wanted: NewPassword) -> KnownUser:
     """Set the new password."""
     users.set_password(change, wanted.name, wanted.password)
     return _known(change.session, users.find(change.session, wanted.name))
 
 
-@USER.changing("change", "Give a user another role, or let it log in or not; its logins end.")
+@USER.changing("change", "Give a user another role, or let them log in or not; their logins end.")
 def alter(change: Change, wanted: UserAlteration) -> KnownUser:
     """Change the user, within what the caller may do."""
     users.alter(change, wanted.name, role=wanted.role, enabled=wanted.enabled)
     return _known(change.session, users.find(change.session, wanted.name))
 
 
-@USER.changing("forget-second-factor", "Have a user who lost its authenticator log in by password alone.")
+@USER.changing("forget-second-factor", "Have a user who lost their authenticator log in by password alone.")
 def forget_second_factor(change: Change, wanted: UserWanted) -> KnownUser:
     """Forget it, and end the user's logins."""
     users.forget_second_factor(change, wanted.name)
@@ -208,7 +208,7 @@ def end_login(work: Transaction, wanted: LoginWanted) -> KnownLogin:
     return KnownLogin.of(users.end_login(work.session, wanted.number))
 
 
-@USER.changing("remove", "Remove a user, and end its logins.")
+@USER.changing("remove", "Remove a user, and end their logins.")
 def remove(change: Change, wanted: UserWanted) -> Removed:
     """Remove the user."""
     users.remove(change, wanted.name)

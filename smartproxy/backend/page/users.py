@@ -77,7 +77,7 @@ async def password_set(visit: PageVisit) -> Shown:
 
 
 async def second_factor_forgotten(visit: PageVisit) -> Shown:
-    """Have a user who lost its authenticator log in by password alone."""
+    """Have a user who lost their authenticator log in by password alone."""
     name = visit.named["name"]
     await visit.call(user.forget_second_factor, user.UserWanted(name=name))
     return visit.redirect("/users", visit.text("%(name)s logs in by password alone.", name=name))

@@ -39,7 +39,7 @@ def tell_foreseen(console: Console, foreseen: "Foreseen", beside: str | None = N
     if beside is not None and not differences:
         document["beside"] = beside
         lines = [f"no entry of the configuration would change; the command would do this: {escape(beside, _LINE_MOST)}"]
-    lines = lines or ["nothing would be other than it is"]
+    lines = lines or ["nothing would change"]
     named = [("everybody" if each.partner == "*" else each.partner, each.why) for each in foreseen.refusals]
     whom = [f"would refuse {partner}: {why}" for partner, why in named]
     console.answer(

@@ -44,8 +44,7 @@ def register(subparsers: Subparsers) -> None:
     action(
         actions,
         "waiting",
-        "List what waits for a second administrator: one wants it, and it is done when another one says the same "
-        "(setting backend.four_eyes).",
+        "List changes that wait for a second administrator (setting backend.four_eyes).",
         waiting,
     )
     out = action(
@@ -132,7 +131,7 @@ def show(console: Console) -> None:
             "comment": entry.comment or "none",
         }
     )
-    lines = difference_lines(changed) or ["nothing is other than in the generation before"]
+    lines = difference_lines(changed) or ["nothing differs from the generation before"]
     console.answer(document, "\n".join([head, "", *lines]))
 
 

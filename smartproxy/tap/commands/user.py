@@ -27,13 +27,13 @@ def register(subparsers: Subparsers) -> None:
     )
     make.add_argument("--password-file", metavar="FILE", help=_PASSWORD_HELP)
     action(actions, "list", "List users: what they may do, and when they logged in last.", show)
-    change = action(actions, "password", "Give a user another password, and end its logins.", password, changes=True)
+    change = action(actions, "password", "Give a user another password, and end their logins.", password, changes=True)
     change.add_argument("name", metavar="NAME")
     change.add_argument("--password-file", metavar="FILE", help=_PASSWORD_HELP)
     other = action(
         actions,
         "change",
-        "Give a user another role, let it log in or not, or have it log in by password alone; its logins end.",
+        "Give a user another role, let them log in or not, or have them log in by password alone; their logins end.",
         alter,
         "  smartproxy user change vera --role operator\n  smartproxy user change vera --disable\n"
         "  smartproxy user change vera --forget-second-factor",
@@ -45,9 +45,9 @@ def register(subparsers: Subparsers) -> None:
     able.add_argument("--disable", dest="enabled", action="store_const", const=False, help="stop it from logging in")
     able.add_argument("--enable", dest="enabled", action="store_const", const=True, help="log in again")
     other.add_argument(
-        "--forget-second-factor", action="store_true", help="for a user who lost its authenticator and recovery codes"
+        "--forget-second-factor", action="store_true", help="for a user who lost their authenticator and recovery codes"
     )
-    gone = action(actions, "remove", "Remove a user, and end its logins.", remove, changes=True, tried=True)
+    gone = action(actions, "remove", "Remove a user, and end their logins.", remove, changes=True, tried=True)
     gone.add_argument("name", metavar="NAME")
 
 
@@ -96,7 +96,7 @@ def password(console: Console) -> None:
     set_for = console.call(operations.password, wanted)
     console.answer(
         {"name": set_for.name, "password_set": set_for.password_set},
-        f"user {set_for.name} has another password; its logins are ended",
+        f"user {set_for.name} has another password; their logins are ended",
     )
 
 
@@ -117,7 +117,7 @@ def alter(console: Console) -> None:
     how = "may log in" if known.enabled else "is disabled"
     console.answer(
         {"name": known.name, "role": known.role, "enabled": known.enabled, "second_factor": known.second_factor},
-        f"user {known.name}, {known.role}, {how}; its logins are ended",
+        f"user {known.name}, {known.role}, {how}; their logins are ended",
     )
 
 
@@ -126,7 +126,7 @@ def remove(console: Console) -> None:
     from smartproxy.backend.operations import user as operations
 
     name = console.call(operations.remove, operations.UserWanted(name=console.arguments.name)).name
-    console.answer({"name": name, "removed": True}, f"user {name} removed; its logins are ended")
+    console.answer({"name": name, "removed": True}, f"user {name} removed; their logins are ended")
 
 
 def typed_password(console: Console, name: str) -> str:
