@@ -21,6 +21,7 @@ from smartproxy.backend.certificates import issuer_text, key_pin, read_revocatio
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import RevocationRow
+from smartproxy.net.tls.facts import may_sign_lists
 from smartproxy.net.tls.names import point_names
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -303,12 +304,8 @@ def _signer(
 
 
 def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
-    """Whether the key of a certificate that may sign lists (RFC 5280 section 6.3.3, step f) signed this one."""
-    try:
-        usage = extension(certificate, x509.KeyUsage)
-    except Undecodable:
-        return False
-    return (usage is None or usage.crl_sign) and is_list_signed_by(crl, certificate)
+    """Whether the key of a certificate that may sign lists signed this one."""
+    return may_sign_lists(certificate) and is_list_signed_by(crl, certificate)
 
 
 def _scope(crl: x509.CertificateRevocationList, issuer: str, what: str) -> ListScope:

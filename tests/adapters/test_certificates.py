@@ -41,7 +41,7 @@ from tests.adapters.acme import (
     tampered,
 )
 from tests.adapters.tls_peers import Forged, call
-from tests.unit.odd_files import named_in_bits
+from tests.unit.odd_files import ODD_EXTENSIONS, named_in_bits
 
 
 class RefusedTests(SynchronousTestCase):
@@ -329,12 +329,26 @@ class UnreadableTests(SynchronousTestCase):
         made = call(configuration(acme(CertificatePin(sha256=twice.sha256))), twice, TlsVersion.TLS_1_3)
         self.assertEqual(made.rig.journal.the("certificate.accepted")["partner"], "ACME")
 
+    def extended(self, *extensions: x509.ExtensionType) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        """A certificate with these extensions, and its key."""
+        key, about = ec.generate_private_key(ec.SECP256R1()), forging.name("acme")
+        return key, forging.certificate(about, about, key.public_key(), signer=key, extensions=extensions)
+
+    def test_odd_extensions(self) -> None:
+        """An extension of any kind with a value that the library does not take: a stranger's, and a partner's."""
+        for kind, value, error in ODD_EXTENSIONS:
+            key, made = self.extended(x509.UnrecognizedExtension(kind, value))
+            odd = Forged(key, made.public_bytes(serialization.Encoding.DER))
+            stranger = call(configuration(), odd, TlsVersion.TLS_1_3)
+            event = stranger.rig.journal.the("certificate.refused")
+            self.assertEqual(event["cause"], Cause.CERTIFICATE_UNKNOWN_CA, error)
+            partner = call(configuration(acme(CertificatePin(sha256=odd.sha256))), odd, TlsVersion.TLS_1_3)
+            self.assertEqual(partner.rig.journal.the("certificate.accepted")["partner"], "ACME")
+
     def test_name_in_an_extension(self) -> None:
         """A name in an extension that is no text at all hides neither a purpose nor a pin."""
-        key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DirectoryName(forging.name("somewhere"))])
-        about = forging.name("acme")
-        made = forging.certificate(about, about, key.public_key(), signer=key, extensions=[names])
+        key, made = self.extended(names)
         odd = Forged(key, named_in_bits(made, "somewhere"))
         called = call(configuration(acme(CertificatePin(sha256=odd.sha256))), odd, TlsVersion.TLS_1_3)
         self.assertEqual(called.rig.journal.the("certificate.accepted")["partner"], "ACME")

@@ -83,6 +83,15 @@ def named_in_bits(certificate: x509.Certificate, name: str) -> bytes:
     return der_of(certificate).replace(old + text, new + b"\x00" + text[1:])
 
 
+ODD_EXTENSIONS = (
+    (ExtensionOID.TLS_FEATURE, bytes.fromhex("3004020203e7"), "KeyError"),
+    (ExtensionOID.TLS_FEATURE, bytes.fromhex("3000"), "TypeError"),
+    (ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("300aa308300602010104010a"), "UnsupportedGeneralNameType"),
+    (ExtensionOID.BASIC_CONSTRAINTS, bytes.fromhex("0500"), "ValueError"),
+)
+"""Extensions that the library cannot read, each with its value and the class of the library's error."""
+
+
 def p7(*certificates: x509.Certificate) -> bytes:
     """Certificates as PKCS#7 in DER."""
     return pkcs7.serialize_certificates(list(certificates), Encoding.DER)

@@ -22,6 +22,7 @@ from smartproxy.policy.certificates.revocation import Covered, ListScope
 from smartproxy.policy.configuration import ServerConfiguration, parse
 from smartproxy.policy.partners import RevocationMode, TrustedCa
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
+from tests.unit.odd_files import ODD_EXTENSIONS
 from tests.unit.sites import NOW, SiteCase
 from tests.unit.test_facts import CURVE, forged
 
@@ -426,9 +427,21 @@ class RevocationLists(CaCase):
 
     def test_issuer_that_may_not(self) -> None:
         """A list signed with a key whose certificate is not for signing lists is refused."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name.from_rfc4514_string("CN=No Lists")
         usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True}
+        odd = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x05\x00")
+        for name, extension in (("no-lists", x509.KeyUsage(**usage)), ("garbled", odd)):
+            self.assertIn("not signed", self.refused(self.sign(by=self.authority(name, extension))))
+
+    def test_issuer_with_an_odd_extension(self) -> None:
+        """An extension of the issuer's certificate that cannot be read takes nothing from what it is for."""
+        for number, (kind, value, _) in enumerate(ODD_EXTENSIONS):
+            if kind != x509.BasicConstraints.oid:
+                self.load(self.sign(by=self.authority(f"odd {number}", x509.UnrecognizedExtension(kind, value))))
+
+    def authority(self, name: str, extension: x509.ExtensionType) -> TestCa:
+        """A CA of the configuration whose certificate has this extension."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name.from_rfc4514_string(f"CN={name}")
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -438,9 +451,9 @@ class RevocationLists(CaCase):
             .not_valid_before(NOW - DAY)
             .not_valid_after(NOW + DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .add_extension(extension, critical=True)
             .sign(key, hashes.SHA256())
         )
         with self.change() as change:
-            cas.add(change, "no-lists", [certificate])
-        self.assertIn("not signed", self.refused(self.sign(by=TestCa(TestCredential(key, certificate)))))
+            cas.add(change, name, [certificate])
+        return TestCa(TestCredential(key, certificate))

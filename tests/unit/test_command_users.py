@@ -54,7 +54,7 @@ class Commands(CommandCase):
         given = ("--password-file", str(self.words))
         done = self.do("user", "add", "alice", "--role", "viewer", *given, "--dry-run")
         self.assertIn("the command would do this: user add alice: Add a user of the page.", done.out)
-        self.assertNotIn("nothing would be other", done.out)
+        self.assertNotIn("nothing would change", done.out)
         self.assertEqual(self.do("user", "list", "--json").json, [])
         self.do("user", "add", "alice", "--role", "viewer", *given)
         for words in (("user", "remove", "alice"), ("admin-token", "create", "erp", "--role", "viewer")):
@@ -62,7 +62,7 @@ class Commands(CommandCase):
             self.assertEqual((told["differences"], told["beside"].split(":")[0]), ([], " ".join(words[:3])))
         self.assertEqual([each["name"] for each in self.do("user", "list", "--json").json], ["alice"])
         self.do("client", "add", "inner")
-        self.assertIn("nothing would be other than it is", self.do("client", "enable", "inner", "--dry-run").out)
+        self.assertIn("nothing would change", self.do("client", "enable", "inner", "--dry-run").out)
 
     def test_life(self) -> None:
         """A user is added, listed without the password, gets another one, and is removed."""

@@ -18,6 +18,7 @@ from smartproxy.policy.certificates.decoding import (
     certificates_in,
     decoding,
     extension,
+    extensions,
     first_certificate_in,
     is_issued_by,
     is_list_signed_by,
@@ -36,7 +37,7 @@ from smartproxy.server.dial.called import bears
 from smartproxy.testing.forging import certificate
 from smartproxy.testing.forging import name as named
 from smartproxy.testing.pki import TestCa
-from tests.unit.odd_files import block, der_of, named_in_bits, of_no_version, of_no_year
+from tests.unit.odd_files import ODD_EXTENSIONS, block, der_of, named_in_bits, of_no_version, of_no_year
 
 CA = TestCa.root("Someone")
 LEAF = CA.issue("leaf", sans=["DNS:leaf.example"]).certificate
@@ -44,12 +45,16 @@ CURVE, UNKNOWN_CURVE = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("060
 SIGNED, SIGNED_ODDLY = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d04037f")
 
 
+def extended(*found: x509.ExtensionType) -> x509.Certificate:
+    """A certificate with these extensions."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return certificate(named("leaf"), named("leaf"), key.public_key(), signer=key, extensions=found)
+
+
 def odd_names() -> x509.Certificate:
     """A certificate with a directory's name in it that is no text."""
     names = x509.SubjectAlternativeName([x509.DNSName("leaf.example"), x509.DirectoryName(named("somewhere"))])
-    key = ec.generate_private_key(ec.SECP256R1())
-    made = certificate(named("leaf"), named("leaf"), key.public_key(), signer=key, extensions=[names])
-    return certificate_in(named_in_bits(made, "somewhere"))
+    return certificate_in(named_in_bits(extended(names), "somewhere"))
 
 
 def request_octets() -> bytes:
@@ -133,6 +138,23 @@ class Read(SynchronousTestCase):
         self.assertIsNotNone(extension(odd, x509.KeyUsage))
         self.assertIn("CN=", subject_text(bits))
         self.assertIn("Someone", issuer_text(bits))
+
+    def test_extensions(self) -> None:
+        """An extension of a known kind with a value that its class does not take."""
+        for kind, value, error in ODD_EXTENSIONS:
+            odd = x509.UnrecognizedExtension(kind, value)
+            self.undecodable(error, extensions, certificate_in(der_of(extended(odd))))
+        found = CA.credential.certificate
+
+        class Surprise:
+            """A certificate whose extensions raise what nobody expects."""
+
+            @property
+            def extensions(self) -> x509.Extensions:
+                raise RuntimeError("a library's fault")
+
+        self.undecodable("RuntimeError", extensions, Surprise())
+        self.assertEqual(extensions(found), list(found.extensions))
 
     def test_issued(self) -> None:
         """A certificate is issued by whose key signed it, and by nobody whose key or name cannot be read."""

@@ -286,6 +286,13 @@ def _key(certificate: x509.Certificate) -> tuple[str, int]:
     return type(key).__name__.removesuffix("PublicKey"), 0
 
 
+def may_sign_lists(certificate: x509.Certificate) -> bool:
+    """Whether a certificate is for signing revocation lists (RFC 5280 section 6.3.3, step f)."""
+    found = _Extensions.of(certificate)
+    usage = found.get(x509.KeyUsage)
+    return _NAMED[x509.KeyUsage.oid.dotted_string] not in found.unreadable if usage is None else usage.crl_sign
+
+
 def key_sha256(certificate: x509.Certificate) -> str:
     """The SHA-256 of the SubjectPublicKeyInfo as it stands in the certificate; empty if the key cannot be read."""
     try:

@@ -29,6 +29,7 @@ _RAISED: Final = (
     TypeError,
     ArithmeticError,
     InternalError,
+    LookupError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -54,16 +55,18 @@ class Undecodable(ValueError):
 
 
 @contextlib.contextmanager
-def decoding() -> Iterator[None]:
+def decoding(*more: type[Exception]) -> Iterator[None]:
     """A place in which the library reads.
 
+    :param more: what else counts as its errors, where nothing of ours runs.
     :raises Undecodable: for whatever it cannot read.
     """
+    raised: tuple[type[Exception], ...] = (*_RAISED, *more)
     try:
         yield
     except Undecodable:
         raise
-    except _RAISED as error:
+    except raised as error:
         said = (str(error).splitlines() or [""])[0].partition(". See http")[0][:_SAID_MOST]
         raise Undecodable(type(error).__name__, said or type(error).__name__) from error
 
@@ -166,7 +169,8 @@ def extensions(holder: Extended) -> list[x509.Extension[x509.ExtensionType]]:
 
     :raises Undecodable: if one of them cannot be read, or is there twice.
     """
-    with decoding():
+    # Each kind of extension has a class of its own, which raises what it likes.
+    with decoding(Exception):
         return list(holder.extensions)
 
 
