@@ -25,7 +25,7 @@ from smartproxy.backend.administration import Administration
 from smartproxy.backend.administrators import PREFIX
 from smartproxy.backend.called import DESCRIPTION, ROOT
 from smartproxy.backend.calls import CallingClient, Calls
-from smartproxy.backend.errors import BackendError, StoreBusy, StoreOutdated, Unusable
+from smartproxy.backend.errors import BackendError, StoreBusy, StoreOutdated, StoreUnavailable, Unusable
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.health import Readiness
 from smartproxy.backend.port import guest_of
@@ -403,13 +403,13 @@ class Api:
         return json_answer(request, error.document(), error.status)
 
     def _watch_failed(self, failure: Failure) -> None:
-        if failure.check(StoreBusy):
-            self._events.emit(
-                "store.busy", cause=Cause.STORE_BUSY, message=str(failure.value), place="smartproxy.backend.api"
-            )
-        elif failure.check(StoreOutdated):
+        if failure.check(StoreOutdated):
             self._events.emit(
                 "store.outdated", cause=Cause.STORE_OUTDATED, message=str(failure.value), place="smartproxy.backend.api"
+            )
+        elif failure.check(StoreUnavailable):
+            self._events.emit(
+                "store.busy", cause=Cause.STORE_BUSY, message=str(failure.value), place="smartproxy.backend.api"
             )
         else:
             self._events.failure("smartproxy.backend.api", failure)

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -51,6 +52,8 @@ _AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "53100", 
 _READ_ONLY_STATE = "25006"
 _OWN_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """The classes of its codes that are about the server, whatever it was given: PostgreSQL's appendix A."""
+_ROOM_OCTETS_LEAST = 1 << 20
+"""With less room on its disk, SQLite cannot make the files that it has beside the database, and says so otherwise."""
 _REASON_MOST = 300
 
 
@@ -177,8 +180,9 @@ def in_words(location: Location) -> Iterator[None]:
     """Tell a store that is busy, or away for a while, from one that is broken.
 
     :raises StoreBusy: when another program keeps it locked; the same may be tried again.
-    :raises StoreUnreachable: when its server does not answer, or ended the connection.
+    :raises StoreUnreachable: when its server does not answer, or ended the connection, or its disk is full.
     :raises StoreReadOnly: when its server is a standby.
+    :raises StoreUnavailable: when its file is damaged, or cannot be read or written.
     """
     try:
         yield
@@ -206,10 +210,9 @@ def keeping() -> Iterator[None]:
 
 
 def _refusal(error: DBAPIError, location: Location) -> StoreUnavailable | None:
-    if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy()
     if not location.is_postgresql:
-        return None
+        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        return None if location.file is None else _sqlite_refusal(code, location.file)
     state = getattr(error.orig, "sqlstate", None)
     if state in _BUSY_STATES:
         return StoreBusy()
@@ -232,6 +235,46 @@ def is_own_fault(error: DBAPIError) -> bool:
     if state is not None:
         return state[:2] in _OWN_CLASSES
     return isinstance(error, OperationalError)
+
+
+def _sqlite_refusal(code: int, file: Path) -> StoreUnavailable | None:
+    """What SQLite's error code means to an operator; ``None`` for a fault of ours."""
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreBusy()
+        case sqlite3.SQLITE_FULL:
+            return _full(file)
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN if _room(file) < _ROOM_OCTETS_LEAST:
+            return _full(file)
+        case sqlite3.SQLITE_IOERR:
+            return StoreUnavailable(
+                f"the disk of the store {file} cannot be read or written; look for its errors in the system's log"
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return StoreUnavailable(
+                f"the store {file} cannot be written: its file, its folder or its disk is read-only for this user; "
+                "run this as the user of smartproxy-backend"
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StoreUnavailable(
+                f"the store {file} is damaged or not a database; restore a backup (smartproxy restore), or name the "
+                "right one"
+            )
+        case _:
+            return None
+
+
+def _full(file: Path) -> StoreUnreachable:
+    return StoreUnreachable(f"the disk of the store {file} is full; make room, and try again")
+
+
+def _room(file: Path) -> int:
+    """How many octets this user can still write beside a file."""
+    try:
+        found = os.statvfs(file.parent)
+    except OSError:
+        return _ROOM_OCTETS_LEAST
+    return found.f_bavail * found.f_frsize
 
 
 def reason_of(error: DBAPIError, location: Location) -> str:

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
-from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.clock import now
@@ -59,10 +59,10 @@ class Ledger:
     def _next(self, result: object) -> None:
         if isinstance(result, Failure):
             if result.check(StoreBusy) and not self._finishing:
-                self._log.warn("the store is busy; its events are stored later")
+                self._log.warn("events are stored later: {reason}", reason=str(result.value))
                 self._clock.callLater(BUSY_SECONDS, self._store_again)
                 return
-            if result.check(StoreOutdated):
+            if result.check(StoreUnavailable):
                 self._log.error("events are not stored: {reason}", reason=str(result.value))
             else:
                 self._log.failure("an event could not be stored", result)

@@ -5,7 +5,9 @@ in :class:`StoreThreads`; the ``smartproxy`` command makes them directly. What k
 each needs to be told, stands in :mod:`smartproxy.backend.database`.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import ParamSpec, Protocol, TypeVar
@@ -53,6 +55,7 @@ class Store:
         give(engine.dialect, ring)
         store = cls(location=location, engine=engine, ring=ring)
         try:
+            _see_ours(location, make=make)
             with in_words(location):
                 store._bring_up_to_date(make)
         except DBAPIError as error:
@@ -123,19 +126,57 @@ class Store:
             found = _revision(connection)
         if found == REVISION:
             return
-        if found is None and not make and self.location.file is None:
-            raise StoreUnavailable(
-                f"there is no SmartProxy store in the database {self.location.shown}; make one with "
-                "'smartproxy authority create --site NAME'"
-            )
+        if found is None and not make:
+            raise _no_store(self.location)
         with self._writing_connection() as connection, connection.begin():
             # Alembic takes longer to import than most commands take to run.
             from smartproxy.backend.migrations import upgrade
 
             found = _revision(connection)
             if found is None:
+                _see_empty(inspect(connection).get_table_names(), self.location)
                 check_server(connection)
             upgrade(connection, found)
+
+
+def _see_ours(location: Location, *, make: bool) -> None:
+    """See that an SQLite file is a store, or empty where one is made, before anything of it is changed.
+
+    :raises StoreUnavailable: when it is another program's, or empty where nothing is made.
+    """
+    if location.file is None:
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(location.file, timeout=0)) as connection:
+            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    except sqlite3.Error:
+        # The engine comes to the same fault, and tells it.
+        return
+    if "alembic_version" in names:
+        return
+    _see_empty(names, location)
+    if not make:
+        raise _no_store(location)
+
+
+def _see_empty(tables: Sequence[str], location: Location) -> None:
+    """Refuse to put a store beside tables that are not its own."""
+    if tables:
+        shown = ", ".join(sorted(tables)[:_TABLES_SHOWN])
+        raise StoreUnavailable(
+            f"{location.shown} is no SmartProxy store: another program has its tables there ({shown}); name the right "
+            "one with --database or --state-dir"
+        )
+
+
+def _no_store(location: Location) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"there is no SmartProxy store in the database {location.shown}; make one with 'smartproxy authority create "
+        "--site NAME'"
+    )
+
+
+_TABLES_SHOWN = 3
 
 
 def _check_revision(connection: Connection) -> None:

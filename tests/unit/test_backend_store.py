@@ -1,6 +1,8 @@
 """The store: where it is, who may read it, how its tables come to be, and what its transactions promise."""
 
+import contextlib
 import os
+import sqlite3
 import stat
 import threading
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,15 +12,15 @@ from unittest.mock import patch
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Dialect, func, select, text
+from sqlalchemy import Dialect, func, inspect, select, text
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import authority, history, migrations, tables
+from smartproxy.backend import authority, database, history, migrations, tables
 from smartproxy.backend.columns import UtcTime
 from smartproxy.backend.database import BUSY_MILLISECONDS
-from smartproxy.backend.errors import StoreBusy, StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreUnavailable, StoreUnreachable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, ClientRow
@@ -116,6 +118,28 @@ class WhoMayReadIt(SynchronousTestCase):
         error = self.assertRaises(StoreUnavailable, Store.open, self.location)
         self.assertIn("not a database", str(error))
         self.assertTrue(file.read_bytes().startswith(b"not a database"))
+
+    def test_another_programs_database(self) -> None:
+        """A database of another program is refused, to a reader and where a store is to be made, and left alone."""
+        self.folder.mkdir()
+        file = self.folder / "smartproxy.db"
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("CREATE TABLE invoices (id INTEGER)")
+        file.chmod(0o600)
+        before = file.read_bytes()
+        for make in (False, True):
+            error = self.assertRaises(StoreUnavailable, Store.open, self.location, make=make)
+            self.assertIn("is no SmartProxy store: another program has its tables there (invoices)", str(error))
+            self.assertEqual((file.read_bytes(), list(self.folder.iterdir())), (before, [file]))
+
+    def test_empty_file(self) -> None:
+        """An empty file is no empty site: a reader is told how to make one, and makes nothing."""
+        self.location.make()
+        error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn("smartproxy authority create", str(error))
+        self.assertEqual([path.stat().st_size for path in self.folder.iterdir()], [0])
+        Store.open(self.location, make=True).close()
+        Store.open(self.location).close()
 
     def test_made_by_root(self) -> None:
         """Root makes the store for the owner of the folder, whom the daemon runs as."""
@@ -320,6 +344,56 @@ class Transactions(SiteCase):
                 session.execute(text("INSERT INTO other VALUES (7)"))
 
         self.assertRaises(IntegrityError, point)
+
+
+class FaultsOfSqlite(SiteCase):
+    """What SQLite says of its file and its disk, in words that say what to do."""
+
+    both = False
+
+    def told(self, code: int, free: int = 1 << 30) -> str:
+        """What an operator is told of an error code, with so much room on the disk."""
+        fault = sqlite3.OperationalError("disk I/O error")
+        fault.sqlite_errorcode = code
+        room = os.statvfs_result((1, 1, free, free, free, 0, 0, 0, 0, 255))
+        full = patch("os.statvfs", return_value=room)
+        with full, self.assertRaises(StoreUnavailable) as caught, database.in_words(self.location):
+            raise DBAPIError("SELECT", {}, fault)
+        return str(caught.exception)
+
+    def test_told(self) -> None:
+        """Each fault of the file or the disk has its own words, also with the details that SQLite adds to a code."""
+        self.assertIn("cannot be written", self.told(sqlite3.SQLITE_READONLY_DIRECTORY))
+        self.assertIn("cannot be written", self.told(sqlite3.SQLITE_CANTOPEN))
+        self.assertIn("restore a backup", self.told(sqlite3.SQLITE_CORRUPT_INDEX))
+        self.assertIn("not a database", self.told(sqlite3.SQLITE_NOTADB))
+        self.assertIn("errors in the system's log", self.told(sqlite3.SQLITE_IOERR_READ))
+        self.assertIn("is full; make room", self.told(sqlite3.SQLITE_FULL))
+        self.assertIn("is full; make room", self.told(sqlite3.SQLITE_IOERR_SHMSIZE, free=1000))
+        self.assertIn("is full; make room", self.told(sqlite3.SQLITE_CANTOPEN, free=1000))
+
+    def test_full(self) -> None:
+        """A store that has no room is told so, and what was stored before is still there."""
+
+        def fill() -> None:
+            with self.store.writing() as session:
+                session.execute(text("PRAGMA max_page_count = 1"))
+                session.execute(text("CREATE TABLE large (content BLOB)"))
+                session.execute(text("INSERT INTO large VALUES (zeroblob(100000))"))
+
+        self.assertIn("is full; make room", str(self.assertRaises(StoreUnreachable, fill)))
+        with self.store.reading() as session:
+            self.assertNotIn("large", inspect(session.connection()).get_table_names())
+
+    def test_damaged(self) -> None:
+        """A store whose pages are not what they were is told to be damaged."""
+        self.store.close()
+        file = self.location.file
+        assert file is not None
+        octets = file.read_bytes()
+        file.write_bytes(octets[:100] + b"\xff" * (len(octets) - 100))
+        error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn("is damaged or not a database; restore a backup", str(error))
 
 
 class Sqlite(SiteCase):
