@@ -35,7 +35,7 @@ from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
-from smartproxy.tap.signals import Daemon, Signals
+from smartproxy.tap.signals import DaemonService, Signals
 from smartproxy.tap.succession import Succeeded, Succession
 from smartproxy.workers.spawning import Zygote
 
@@ -72,7 +72,7 @@ class Life(MultiService):
         zygote: Zygote | None = None,
     ) -> None:
         super().__init__()
-        self.daemon: Daemon = daemon
+        self.daemon: DaemonService = daemon
         self._reactor = reactor
         self._signals = signals
         self._log = log

@@ -52,7 +52,7 @@ def _outlive() -> None:
     _exit(0)
 
 
-class Daemon(Protocol):
+class DaemonService(Protocol):
     """The service of a daemon, besides being an ``IService``."""
 
     events: Events
@@ -75,7 +75,7 @@ class Signals:
         self._set_level = set_level
         self._end_process = end_process
         self._reactor: Any = None
-        self._service: Daemon | None = None
+        self._service: DaemonService | None = None
         self._asked = False
         self._held: list[int] = []
         self._last: Callable[[], None] = lambda: None
@@ -96,7 +96,7 @@ class Signals:
         for each in ENDING:
             signal.signal(each, signal.SIG_DFL)
 
-    def attach(self, reactor: Any, service: Daemon, last: Callable[[], None] = lambda: None) -> None:
+    def attach(self, reactor: Any, service: DaemonService, last: Callable[[], None] = lambda: None) -> None:
         """Handle the ending signals, too, once the reactor runs: it installs handlers of its own when it starts.
 
         :param last: what remains to be done when the main loop is left early.
