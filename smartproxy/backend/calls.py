@@ -32,6 +32,7 @@ from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.fields import Daemon, isotime, utc_of
 from smartproxy.logs.record import Record, read
+from smartproxy.policy import limits
 from smartproxy.policy.addresses import same_host
 from smartproxy.policy.packed_record import unpack
 from smartproxy.policy.portraits import ToldSession
@@ -222,7 +223,8 @@ class Calls:
             try:
                 octets = b64decode(each, validate=True)
                 record = unpack(octets)
-                utc_of(record.began)
+                if utc_of(record.began).year not in limits.TOLD_YEARS:
+                    raise ValueError("a session did not begin in this time")
                 good.append((record, octets))
             except DocumentRefused as error:
                 refused.append(NotTaken(error.message, error.where))

@@ -24,7 +24,7 @@ from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
 PROXY: Final = "proxy"
 PARTNER: Final = "partner"
 STATION: Final = "station"
-_OCTETS: Final = re.compile("([0-9]+) octets")
+_OCTETS: Final = re.compile("([0-9]{1,5}) octets")
 _LEVELS: Final = {1: "1.2", 2: "1.3", 4: "1.4", 5: "2.0"}
 _MASK: Final = "MASKED"
 _TOLD: Final = re.compile("ESID ([0-9]{2})")
@@ -93,7 +93,7 @@ def _rung(step: RecordedStep) -> Rung:
 
 def _figure(count: str | int) -> str:
     """A whole number in groups of three digits; a plain space divides them, since a page writes out all others."""
-    return f"{int(count):,}".replace(",", " ")
+    return count if isinstance(count, str) else f"{count:,}".replace(",", " ")
 
 
 def _words(command: str, fields: Mapping[str, str | int]) -> str:
@@ -121,7 +121,9 @@ def _words(command: str, fields: Mapping[str, str | int]) -> str:
             if credits := fields.get("credits"):
                 parts.append(f"{_figure(credits)} CDT")
         case "SFNA" | "EFNA" | "NERP" | "ESID":
-            parts = [of("DSN"), f"{int(fields.get(command + 'REAS', 0)):02d}", of("REAST") or _phrase(command, fields)]
+            reason = fields.get(command + "REAS", 0)
+            told = reason if isinstance(reason, str) else f"{reason:02d}"
+            parts = [of("DSN"), told, of("REAST") or _phrase(command, reason)]
         case "EERP":
             parts = [of("DSN")]
         case "EFPA":
@@ -131,10 +133,10 @@ def _words(command: str, fields: Mapping[str, str | int]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _phrase(command: str, fields: Mapping[str, str | int]) -> str:
+def _phrase(command: str, reason: str | int) -> str:
     with contextlib.suppress(ValueError):
-        if command == "ESID":
-            return EsidReason(int(fields["ESIDREAS"])).phrase
+        if command == "ESID" and isinstance(reason, int):
+            return EsidReason(reason).phrase
     return ""
 
 
@@ -156,8 +158,9 @@ def recording(record: SessionRecord) -> Iterator[str]:
             yield json.dumps({**place, "data": dict(step.fields)})
             continue
         command = _made(step)
-        if step.command == "SSID":
-            level = min(level, Level(int(step.fields["SSIDLEV"])))
+        told = step.fields.get("SSIDLEV")
+        with contextlib.suppress(ValueError):
+            level = min(level, Level(told)) if isinstance(told, int) else level
         try:
             octets = frame(codec.encode(command, level)) if command is not None else None
         except ValueError:
@@ -169,7 +172,7 @@ def recording(record: SessionRecord) -> Iterator[str]:
 
 
 def _made(step: RecordedStep) -> Command | None:
-    """The command, with zeros where octets were not kept."""
+    """The command, with zeros where octets were not kept; ``None`` for what is none, or none that can be written."""
     kind = BY_NAME.get(step.command)
     if kind is None:
         return None

@@ -121,10 +121,17 @@ def whole(session: Session, wanted: str) -> WholeSession:
     return WholeSession(
         row=row,
         files=files(session, [wanted])[wanted],
-        record=None if kept is None else unpack(kept.packed),
+        record=None if kept is None else _unpacked(kept.packed),
         certificate={} if about is None else refusals_explained.accepted(session, about),
         events=events,
     )
+
+
+def _unpacked(packed: bytes) -> SessionRecord | None:
+    """A stored record; what another version took, and this one would not, is none."""
+    with contextlib.suppress(DocumentRefused):
+        return unpack(packed)
+    return None
 
 
 @attrs.frozen(kw_only=True)

@@ -5,16 +5,18 @@ commands hold is as the codec shows it, passwords masked and octets told by thei
 read by its declaration.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 from typing_extensions import override
 
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import Limit
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
-from smartproxy.policy.strict_json import place
-from smartproxy.policy.values import NAME, Line, ValueKind, Whole, wrong
+from smartproxy.policy.strict_json import DocumentRefused, place
+from smartproxy.policy.values import NAME, Line, PeerText, ValueKind, Whole, wrong
 
 STEPS_FIRST: Final = 480
 """The first commands of a session that are kept."""
@@ -31,24 +33,59 @@ SESSION_ID: Final = Line(most=16, pattern="[0-9a-f]{16}", form="a session: 16 di
 _NUMBER: Final = Whole(Limit(default=0, least=0, most=2**63 - 1, unit="(a count)"))
 _MEMBERS_MOST: Final = 40
 _TEXT: Final = Line(most=1000)
+_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]{0,31}")
+_RETURNS: Final = frozenset({"\r", "\x8d", "\n"})
+"""What the last field of SSRM, SSID and ESID holds."""
+
+
+@attrs.frozen(kw_only=True)
+class FieldText(PeerText):
+    """The text of a field of a command, which may be a carriage return."""
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value if isinstance(value, str) and value in _RETURNS else super().read(value, where)
+
+    def write(self, value: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value if value in _RETURNS else super().write(value)
+
+
+FACT: Final = FieldText(most=1000)
+"""A text in a record: the longest field of a command has 999 octets."""
 
 
 @attrs.frozen
 class Facts(ValueKind):
-    """An object of texts, whole numbers and truth values."""
+    """An object of texts, whole numbers and truth values, by names such as the RFC's of fields."""
 
     @override
     def read(self, value: object, where: str) -> dict[str, str | int]:
         if not isinstance(value, dict) or len(value) > _MEMBERS_MOST:
             raise wrong(value, where, f"an object of at most {_MEMBERS_MOST} members")
-        for key, each in value.items():
-            if not isinstance(each, str | int):
-                raise wrong(each, place(where, key), "a text or a whole number")
-        return value
+        return {self._named(key, where): self._fact(each, place(where, key)) for key, each in value.items()}
 
     @override
     def write(self, value: Mapping[str, str | int]) -> object:
-        return dict(value)
+        return {name: FACT.write(each) if isinstance(each, str) else each for name, each in value.items()}
+
+    @staticmethod
+    def _named(name: str, where: str) -> str:
+        if _NAME.fullmatch(name) is None:
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_KEY_UNKNOWN, message="has a key that is no name")
+        return name
+
+    @staticmethod
+    def _fact(value: object, where: str) -> str | int:
+        match value:
+            case bool():
+                return value
+            case str():
+                return FACT.read(value, where)
+            case int():
+                return _NUMBER.read(value, where)
+            case _:
+                raise wrong(value, where, "a text or a whole number")
 
 
 @attrs.frozen(kw_only=True)

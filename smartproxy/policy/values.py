@@ -190,7 +190,7 @@ class PeerText:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
         return value
 
-    def write(self, value: str) -> object:
+    def write(self, value: str) -> str:
         """See :class:`ValueKind`."""
         return visible(visible(value, self.most), self.most)
 

@@ -13,7 +13,7 @@ from smartproxy.oftp2.judgement import Observation
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import State
-from smartproxy.policy.session_record import DATA, STEPS_FIRST, STEPS_LAST
+from smartproxy.policy.session_record import DATA, FACT, STEPS_FIRST, STEPS_LAST
 from smartproxy.relay.ending import Summary, agreed_facts
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.reports import plain
@@ -159,6 +159,10 @@ class Recorder:
             name = said.NAME
             fields = said.shown()
             for key, value in fields.items():
-                if value.__class__ not in _PLAIN:
+                if isinstance(value, str):
+                    # The octets of a text were judged, which may be a newline's; most texts are short and harmless.
+                    if len(value) > FACT.most or not value.isprintable():
+                        fields[key] = FACT.write(value)
+                elif value.__class__ not in _PLAIN:
                     fields[key] = plain(value)
         return {"at": self._offset(moment), "by": sides[role], "command": name, "fields": fields}

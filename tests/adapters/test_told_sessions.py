@@ -10,6 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import session_list, session_rows, trials
+from smartproxy.backend.operations import session as operations
+from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
 from smartproxy.client.house import House
@@ -24,7 +26,7 @@ from tests.adapters.api_site import ApiCase
 from tests.adapters.rig import Journal
 from tests.unit.portraits import portrait, told_file, told_session
 from tests.unit.sites import NOW
-from tests.unit.test_session_list import FIRST, SECOND, record_document
+from tests.unit.test_session_list import BOSS, FIRST, SECOND, record_document
 
 
 class Running:
@@ -239,6 +241,55 @@ class Taken(ApiCase):
         records = [b64encode(pack(record_document(each))).decode() for each in (FIRST, SECOND)]
         answer = self.call("POST", "/records", {"records": records})
         self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": 1}))
+
+    def bring(self, record: Mapping[str, Any]) -> int:
+        """How many of one record are stored."""
+        packed = b64encode(pack(dict(record))).decode()
+        stored: int = self.call("POST", "/records", {"records": [packed]}).json["stored"]
+        return stored
+
+    def test_records_of_another_form(self) -> None:
+        """Fields that are no names or hold what could act on a reader, and times that are none, are refused."""
+        for fields in ({"\x1b[2J": 1}, {"SFIDDSN": "\x1b[31m"}, {"SFIDDSN": "\ud800"}, {"SFIDDSN": "x" * 1001}):
+            step = {"at": 1, "by": "partner", "command": "SFID", "fields": fields}
+            self.assertEqual(self.bring(record_document(steps=[step])), 0, fields)
+            self.assertEqual(self.bring(record_document(agreed=fields)), 0, fields)
+        for began in ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"):
+            self.assertEqual(self.bring(record_document(began=began)), 0, began)
+        for session in ("\x1b", "a" * 17, FIRST.upper()):
+            self.assertEqual(self.bring(record_document(session)), 0, session)
+
+    def test_odd_records(self) -> None:
+        """A session is shown, and its recording is made, whatever its commands say, or do not."""
+        odd: tuple[tuple[str, dict[str, object]], ...] = (
+            ("ESID", {}),
+            ("SSID", {}),
+            ("SSID", {"SSIDLEV": "x"}),
+            ("SFID", {"SFIDFSIZ": "q"}),
+            ("EFID", {"EFIDUCNT": "q"}),
+            ("NERP", {"NERPREAS": "q"}),
+            ("DATA", {"buffers": "x", "octets": "y", "credits": "z"}),
+            ("AUCH", {"AUCHCHAL": "99999999999 octets"}),
+        )
+        for number, (command, fields) in enumerate(odd):
+            session = f"{number:016x}"
+            step = {"at": 1, "by": "partner", "command": command, "fields": fields}
+            self.assertEqual(self.bring(record_document(session, steps=[step])), 1)
+            wanted = operations.SessionNamed(session=session)
+            (rung,) = perform(self.store, operations.show, wanted, BOSS, NOW).answer.ladder
+            self.assertEqual(rung.command, command)
+            text = perform(self.store, operations.recording, wanted, BOSS, NOW).answer.text
+            self.assertEqual(len(text.splitlines()), 2)
+
+    def test_stored_by_another_version(self) -> None:
+        """A record that is stored and would not be taken any more is none; its session is shown without it."""
+        self.assertEqual(self.bring(record_document()), 1)
+        step = {"at": 1, "by": "partner", "command": "SFID", "fields": {"\x1b": "\x1b"}}
+        with self.store.writing() as session:
+            session.query(SessionRecordRow).one().packed = pack(record_document(steps=[step]))
+        wanted = operations.SessionNamed(session=FIRST)
+        shown = perform(self.store, operations.show, wanted, BOSS, NOW).answer
+        self.assertEqual((shown.recorded, shown.ladder), (False, ()))
 
     def test_live(self) -> None:
         """The last report of a client counts."""

@@ -11,10 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import ladders
 from smartproxy.logs.render import escape
+from smartproxy.oftp2.commands import BY_NAME, SFNA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.policy.session_record import (
+    DATA,
     PACKED_MOST,
     STEPS_FIRST,
     STEPS_LAST,
@@ -43,8 +45,10 @@ from tests.unit.playbook import (
     client,
     data,
     esid,
+    framed,
     sfid,
 )
+from tests.unit.test_session_list import record_document
 
 RTR_ = b"\x10\x00\x00\x05P"
 
@@ -132,6 +136,12 @@ class Recorded(SynchronousTestCase):
         steps = [step for step in record.steps if step.command in ("DATA", "CDT")]
         self.assertEqual([step.fields for step in steps], [{"buffers": 10, "octets": 50, "credits": 3}])
 
+    def test_text_of_a_peer(self) -> None:
+        """A text that could act on its reader is written out in the record, which the backend takes therefore."""
+        self.say((0.01, INITIATOR, sfid()), (0.01, RESPONDER, framed(SFNA(reas=99, rrtr="N", reast="no\nroom \u202e"))))
+        said = self.end().steps[4].fields
+        self.assertEqual(said["SFNAREAST"], "no\\nroom \\u202e")
+
     def test_traced(self) -> None:
         """Where each DATA is told to the log, it is counted once all the same."""
         self.session.reporter.ask(lambda name, session, partner: True)
@@ -216,10 +226,27 @@ class Packed(SynchronousTestCase):
         self.assertRaises(DocumentRefused, unpack, pack({"steps": [], "left_out": 0, "x": "0" * 10_000_000}))
 
     def test_facts(self) -> None:
-        """Fields are texts and whole numbers, and not too many."""
-        kind = Facts()
-        self.assertEqual(kind.write(kind.read({"a": "b", "c": 1}, "x")), {"a": "b", "c": 1})
-        refused: tuple[object, ...] = ([], {"a": None}, {"a": {}}, {str(number): 1 for number in range(100)})
+        """Fields are texts and whole numbers by names, in bounds, and not too many."""
+        kind, facts = Facts(), {"a": "b", "c_1": 1, "d": True, "E": "", "f": "x" * 1000, "g": 2**63 - 1, "SSIDCR": "\r"}
+        self.assertEqual(kind.write(kind.read(facts, "x")), facts)
+        refused: tuple[object, ...] = (
+            [],
+            {"a": None},
+            {"a": {}},
+            {"a": 1.5},
+            {"a": -1},
+            {"a": 2**63},
+            {"a": "x" * 1001},
+            {"a": "\x1b[2J"},
+            {"a": "\u202e"},
+            {"a": "\ud800"},
+            {"": 1},
+            {"1": 1},
+            {"a b": 1},
+            {"\x1b": 1},
+            {"x" * 33: 1},
+            {f"a{number}": 1 for number in range(100)},
+        )
         for wrong in refused:
             self.assertRaises(DocumentRefused, kind.read, wrong, "x")
 
@@ -234,6 +261,23 @@ class Packed(SynchronousTestCase):
         self.assertEqual([each["at"] for each in kept["steps"][-STEPS_LAST:]], list(range(480, 500)))
         self.assertEqual(kept["left_out"] + len(kept["steps"]), 507)
         self.assertGreater(kept["left_out"], 7)
+
+    def test_odd_fields(self) -> None:
+        """Whatever stands in the fields of a command, a ladder is shown and a recording is made of it."""
+        odd: tuple[str | int, ...] = (
+            *("", "x", "***", "5", "-1", "\ud800", "\x1b", "y" * 2000, "7 octets", "99999 octets", f"{10**15} octets"),
+            *(0, 1, -1, 5, 99, 2**63, True),
+        )
+        record = unpack(pack(record_document()))
+        for command in (*BY_NAME, DATA, "XXXX"):
+            kind = BY_NAME.get(command)
+            names = [shown for _, shown, _ in kind.SHOWN] if kind else ["buffers", "octets", "credits"]
+            all_odd = [dict.fromkeys(names, value) for value in odd]
+            for fields in (*all_odd, {}, *({name: value} for name in names for value in odd)):
+                step = RecordedStep(at=1, by="partner", command=command, fields=fields)
+                told = attrs.evolve(record, steps=(step, step))
+                self.assertEqual(len(ladders.rungs(told, ())), 2)
+                self.assertEqual(len(list(ladders.recording(told))), 3)
 
     def test_ladder_without_a_record(self) -> None:
         """A step that the codec does not know is a note in the recording, and is shown as it is."""
