@@ -35,10 +35,10 @@ from smartproxy.backend.authority import HttpsIdentity
 from smartproxy.backend.certificates import certificates_to_pem, key_to_pem
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.logs.emit import Events
-from smartproxy.net.connection import tls_error_words
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
+from smartproxy.net.tls.openssl import tls_error_words
 from smartproxy.net.transport.thrift import THRIFT
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import prefix_of

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy import __version__
 from smartproxy.client.address import BackendHttp
 from smartproxy.logs.severity import Severity
+from smartproxy.net.tls.openssl import tls_error_words
 from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
@@ -336,8 +337,8 @@ def _reason(error: Exception, url: str) -> str:
             f"or add this one there: smartproxy authority https --name {quote(host)}"
         )
     if isinstance(error, SSL.Error):
-        texts = [entry[-1] for entry in (error.args[0] if error.args else []) if entry[-1]]
-        words = "TLS: " + ("; ".join(texts) or "connection ended")
+        texts = tls_error_words(error)
+        words = f"TLS: {'; '.join(texts)}"
         advice = next((_TLS_ADVICE[text] for text in texts if text in _TLS_ADVICE), "")
         return f"{words}; {advice}" if advice else words
     if url.startswith("http:") and isinstance(error, ConnectionDone | ConnectionLost):

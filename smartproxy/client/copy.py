@@ -9,9 +9,7 @@ disk is done in a thread. Never logs what it holds.
 """
 
 import json
-import os
 import secrets
-import stat
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,7 +29,7 @@ from smartproxy.net import files
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import Configuration, dump, parse
-from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST, LICENCE_OCTETS_MOST
+from smartproxy.policy.limits import CLOCK_TOLERANCE_SECONDS, DOCUMENT_WHOLE_OCTETS_MOST, LICENCE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Instant
 from smartproxy.tunnel.credential import ClientCredential
@@ -176,6 +174,7 @@ class CopyFile:
             ) from None
         try:
             kept = _opened(self._token, octets)
+            until = kept.until
         except (ValueError, LookupError, TypeError, ArithmeticError, InvalidTag, DocumentRefused):
             raise CopyRefused(
                 cause=Cause.COPY_UNREADABLE,
@@ -183,19 +182,15 @@ class CopyFile:
             ) from None
         if kept.url != self._url:
             raise CopyRefused(cause=Cause.COPY_UNREADABLE, message="the copy is from another backend")
-        if not kept.saved <= now + timedelta(minutes=5) or now > kept.until:
+        if not kept.saved <= now + timedelta(seconds=CLOCK_TOLERANCE_SECONDS) or now > until:
             raise CopyRefused(
                 cause=Cause.COPY_OLD,
-                message=f"the copy is of {Instant().write(kept.saved)} and may be used until "
-                f"{Instant().write(kept.until)}",
+                message=f"the copy is of {Instant().write(kept.saved)} and may be used until {Instant().write(until)}",
             )
         return kept
 
     def _octets(self) -> bytes:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(0, "it is no plain file")
+        with files.open_plain(self._path) as file:
             return file.read(_FILE_OCTETS_MOST)
 
     def _sealed(self, kept: Kept) -> bytes:

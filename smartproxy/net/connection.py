@@ -31,6 +31,7 @@ from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd, address_text
+from smartproxy.net.tls.openssl import tls_error_words
 from smartproxy.relay.events import SharedEnd
 
 KEPT_OCTETS_MOST = 16 * 1024
@@ -209,9 +210,3 @@ def end_of(reason: Failure) -> LegEnd:
         case SSL.Error():
             return LegEnd(f"TLS error: {'; '.join(tls_error_words(error))}")
     return LegEnd(type(error).__name__)
-
-
-def tls_error_words(error: SSL.Error) -> list[str]:
-    """What OpenSSL says, in its own words; at least one entry."""
-    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return [str(entry[-1]) for entry in entries] or [type(error).__name__]

@@ -64,6 +64,23 @@ def read(path: Path, most: int) -> bytes:
     raise OSError(errno.EFBIG, f"larger than {most} octets; is this the right file?", str(path))
 
 
+class NotPlain(OSError):
+    """Something else than a plain file stands where only a plain file may: a folder, a pipe, a device."""
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a plain file for reading; neither a link nor a pipe may stand in its place, and nobody is waited for.
+
+    :raises NotPlain: when it is none.
+    :raises OSError: when it cannot be opened, or is a link.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotPlain(0, "it is no plain file", str(path))
+    return open(descriptor, "rb")
+
+
 @contextlib.contextmanager
 def drafted(path: Path, content: Content, mode: int) -> Iterator[Path]:
     """A complete file beside *path*, on the disk, until the context is left; give it its name before.

@@ -404,7 +404,7 @@ CRL_URLS_PER_DAY: Final = 20
 CRL_URL_OCTETS: Final = 512
 #: Addresses that the revocation lists of one CA are downloaded from.
 LISTS_PER_CA_MOST: Final = 200
-#: How far the clocks of this site and of a CA may differ.
+#: How far clocks may differ: ours and a CA's, or ours and what it was when a copy was kept.
 CLOCK_TOLERANCE_SECONDS: Final = 300
 
 # Downloads of revocation lists.

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from smartproxy.net.tls.context import (
     CertificateUnusable,
-    load_certificates,
+    load_anchors,
     new_context,
     show_identity,
     trust,
@@ -44,11 +44,7 @@ class PartnerContexts:
             raise CertificateUnusable("server.identities", "no server certificate; import one with its key")
         self.configuration = configuration
         self._verifier = Verifier(configuration, now)
-        self._anchors = tuple(
-            certificate
-            for number, ca in enumerate(configuration.cas)
-            for certificate in load_certificates(ca.certificates, f"server.cas[{number}].certificates")
-        )
+        self._anchors = tuple(load_anchors(configuration.cas))
         self._by_name: dict[str, SSL.Context] = {}
         contexts = [
             self._context(identity, f"server.identities[{number}]")

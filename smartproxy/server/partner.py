@@ -19,8 +19,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
+from smartproxy.net.connection import ConnectionLeg, end_of
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.tls.openssl import tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.net.tls.openssl import tls_error_words
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing.entity import Entity
 
@@ -57,12 +58,12 @@ def closed(reason: Failure, tls: str | None) -> Closed:
     if not isinstance(error, SSL.Error):
         return Closed(tls=tls, alert=None, cause=reason.getErrorMessage())
     # OpenSSL's text of an alert is "tlsv13 alert certificate required", with various names of the protocol in front.
-    texts = [str(entry[-1]) for entry in error.args[0]] if error.args else []
+    texts = tls_error_words(error)
     for text in texts:
         _, found, alert = text.partition(" alert ")
         if found:
             return Closed(tls=tls, alert=alert, cause=f"TLS alert: {alert}")
-    return Closed(tls=tls, alert=None, cause="; ".join(texts) or "TLS error")
+    return Closed(tls=tls, alert=None, cause="; ".join(texts))
 
 
 @implementer(IPushProducer, IHandshakeListener)

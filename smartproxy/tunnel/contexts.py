@@ -36,7 +36,7 @@ from zope.interface import implementer
 
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
 from smartproxy.net.tls.names import issuer_text, subject_text
-from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret
+from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret, tls_error_words
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
@@ -399,7 +399,5 @@ def tls_trouble(reason: Failure) -> str:
     """Why a connection was lost; for TLS in OpenSSL's words, which include the peer's alert."""
     error = reason.value
     if isinstance(error, SSL.Error):
-        entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
-        words = [entry[-1] for entry in entries if isinstance(entry, tuple) and entry and entry[-1]]
-        return "; ".join(words) or "TLS failed"
+        return "; ".join(tls_error_words(error))
     return reason.getErrorMessage() if isinstance(error, ConnectionClosed | ConnectError) else type(error).__name__

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from smartproxy.net.files import PRIVATE, drafted, settle
+from smartproxy.net.files import PRIVATE, NotPlain, drafted, open_plain, settle
 from smartproxy.policy import licence
 from smartproxy.policy.certificates.decoding import Undecodable, private_key_in
 
@@ -91,18 +91,18 @@ def load_or_make(path: Path) -> Identity:
 
 
 def _load(path: Path) -> Identity:
-    # O_NOFOLLOW and O_NONBLOCK: neither a link nor a pipe may stand in the place of the key.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise IdentityUnusable(
-                path=path, cause="it is not a regular file", advice="move it away; a new key is then made"
-            )
-        if status.st_mode & _OTHERS:
+    try:
+        opened = open_plain(path)
+    except NotPlain as error:
+        raise IdentityUnusable(
+            path=path, cause="it is not a regular file", advice="move it away; a new key is then made"
+        ) from error
+    with opened as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if mode & _OTHERS:
             raise IdentityUnusable(
                 path=path,
-                cause=f"other users may read the identity key (mode {stat.S_IMODE(status.st_mode):04o})",
+                cause=f"other users may read the identity key (mode {stat.S_IMODE(mode):04o})",
                 advice="run chmod 600 on it; if others could have read it, delete it and license the new key",
             )
         octets = file.read(_FILE_OCTETS_MOST)

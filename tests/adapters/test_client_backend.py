@@ -199,6 +199,7 @@ class BackendCalls(SynchronousTestCase):
             ),
             ("https://x", SSL.Error([("", "", "wrong version number")]), "does not speak TLS"),
             ("https://x", SSL.Error([]), "^TLS: connection ended$"),
+            ("https://x", SSL.SysCallError(-1, "Unexpected EOF"), "^TLS: SysCallError$"),
             ("http://127.0.0.1:1", ConnectionDone(), "begin its URL with https://$"),
         ):
             for raised in (error, ResponseNeverReceived([Failure(error)])):

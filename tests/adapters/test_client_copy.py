@@ -17,12 +17,15 @@ from smartproxy.client.service import FLUSH_SECONDS, ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import GenerationId
+from smartproxy.policy.limits import CLOCK_TOLERANCE_SECONDS
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.credential import ClientCredential
 from tests.adapters.test_client_service import ClientTestCase, generation
 from tests.adapters.tunnel_kit import Events as SeenEvents
 from tests.adapters.tunnel_kit import authority, credential
+from tests.unit.odd_files import block, of_no_version
 
 TOKEN, URL = "spc_" + "A" * 43, "https://backend.example"
 DOWN = BackendUnavailable("connection refused")
@@ -235,10 +238,23 @@ class TheFile(CopyCase):
         assert kept is not None
         hour = timedelta(hours=1)
         self.refused(Cause.COPY_OLD, now=kept.saved - hour)
+        tolerance = timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
+        self.assertIsNotNone(self.load(now=kept.saved - tolerance))
+        self.refused(Cause.COPY_OLD, now=kept.saved - tolerance - timedelta(seconds=1))
         self.refused(Cause.COPY_OLD, now=kept.until + timedelta(seconds=1))
         short = attrs.evolve(kept.configuration, client=attrs.evolve(kept.configuration.client, copy_hours=2))
         self.assertEqual(attrs.evolve(kept, configuration=short).until, kept.saved + 2 * hour)
         self.assertLessEqual(kept.until, kept.saved + 168 * hour)
+
+    def test_certificate_that_cannot_be_read(self) -> None:
+        """A copy with such a certificate is refused like any that is damaged."""
+        kept = self.load()
+        assert kept is not None
+        odd = block("CERTIFICATE", of_no_version(first_certificate_in(kept.credential.certificate))).decode()
+        damaged = attrs.evolve(kept, credential=attrs.evolve(kept.credential, certificate=odd))
+        copy = CopyFile(self.path, TOKEN, kept.url, cast(Events, SeenEvents()))
+        self.path.write_bytes(copy._sealed(damaged))
+        self.assertIn("damaged", self.refused())
 
     def test_no_plain_file(self) -> None:
         """A link, a folder and a pipe in its place are refused, and no file is none."""

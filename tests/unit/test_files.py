@@ -517,3 +517,19 @@ class Reads(SynchronousTestCase):
         self.assertEqual(self.refused(self.path), "No such file or directory")
         self.path.mkdir()
         self.assertEqual(self.refused(self.path), "Is a directory")
+
+    def test_plain_only(self) -> None:
+        """Where only a plain file may stand, a link, a folder, a pipe and a device are refused, and nothing waits."""
+        self.path.write_bytes(b"octets")
+        with files.open_plain(self.path) as file:
+            self.assertEqual(file.read(), b"octets")
+        link, pipe, folder = (self.path.with_name(f"{self.path.name}-{each}") for each in ("link", "pipe", "folder"))
+        link.symlink_to(self.path)
+        self.assertRaises(OSError, files.open_plain, link)
+        os.mkfifo(pipe)
+        folder.mkdir()
+        before = len(os.listdir("/proc/self/fd"))
+        for path in (pipe, folder, Path("/dev/null")):
+            refused: files.NotPlain = self.assertRaises(files.NotPlain, files.open_plain, path)
+            self.assertEqual((refused.strerror, refused.filename), ("it is no plain file", str(path)))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)

@@ -135,7 +135,8 @@ class ClosedTests(SynchronousTestCase):
         """Other errors of OpenSSL, and empty ones, are a cause and no alert."""
         for error, cause in (
             (SSL.Error([("SSL routines", "", "certificate verify failed")]), "certificate verify failed"),
-            (SSL.Error(), "TLS error"),
+            (SSL.Error(), "connection ended"),
+            (SSL.SysCallError(-1, "Unexpected EOF"), "SysCallError"),
             (ConnectionDone(), "Connection was closed cleanly."),
         ):
             end = closed(Failure(error), "TLSv1.3")

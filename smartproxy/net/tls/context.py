@@ -11,7 +11,7 @@ of the cache which is not there; pyOpenSSL cannot keep it from that. They resume
 8446, RFC 7301 (ALPN).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -20,6 +20,7 @@ from OpenSSL import SSL, crypto
 
 from smartproxy.net.tls.openssl import GetPath, choose_errors
 from smartproxy.policy.certificates.decoding import Undecodable, certificates_in, private_key_in
+from smartproxy.policy.partners import TrustedCa
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and authenticated encryption; all suites of TLS 1.3 have both."""
@@ -124,6 +125,15 @@ def load_certificates(pem: str, where: str) -> list[x509.Certificate]:
     except (Undecodable, crypto.Error):
         raise CertificateUnusable(where, "is not a certificate that can be read") from None
     return found
+
+
+def load_anchors(cas: Iterable[TrustedCa]) -> Iterator[x509.Certificate]:
+    """The certificates of all CAs of a configuration, for :func:`trust`.
+
+    :raises CertificateUnusable: if one of them cannot be read.
+    """
+    for number, ca in enumerate(cas):
+        yield from load_certificates(ca.certificates, f"server.cas[{number}].certificates")
 
 
 def show_identity(context: SSL.Context, certificate: str, key: str, where: str) -> x509.Certificate:

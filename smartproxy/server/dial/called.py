@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from smartproxy.net.tls.context import (
     CertificateUnusable,
-    load_certificates,
+    load_anchors,
     new_context,
     show_identity,
     trust,
@@ -88,12 +88,7 @@ class CalledContext:
             raise CertificateUnusable("server.identities", "there is no server certificate that can be shown")
         identity = configuration.identities[number]
         show_identity(context, identity.certificate, identity.key, f"server.identities[{number}]")
-        anchors = (
-            anchor
-            for number, ca in enumerate(configuration.cas)
-            for anchor in load_certificates(ca.certificates, f"server.cas[{number}].certificates")
-        )
-        trust(context, anchors, depth=PATH_DEPTH_MOST)
+        trust(context, load_anchors(configuration.cas), depth=PATH_DEPTH_MOST)
         verifier.attach(context, server=False)
         self._context = context
 
