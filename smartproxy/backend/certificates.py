@@ -7,7 +7,6 @@ import base64
 import codecs
 import contextlib
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
@@ -189,16 +188,13 @@ def _enough(certificates: list[Certificate], source: str, least: int) -> list[Ce
 
 def _certificates_in(der: bytes) -> list[Certificate] | None:
     """The certificates of one certificate or PKCS#7 file in DER; ``None`` if it is neither."""
-    with warnings.catch_warnings():
-        # The library warns of what is unusual in certificates; here they are read, and judged elsewhere.
-        warnings.simplefilter("ignore")
-        if found := [*_in_a_row(der)]:
-            return found
-        try:
-            with decoding():
-                return [tried(each) for each in load_der_pkcs7_certificates(der)]
-        except Undecodable:
-            return None
+    if found := [*_in_a_row(der)]:
+        return found
+    try:
+        with decoding():
+            return [tried(each) for each in load_der_pkcs7_certificates(der)]
+    except Undecodable:
+        return None
 
 
 def _in_a_row(der: bytes) -> Iterator[Certificate]:
@@ -219,9 +215,7 @@ def _first(der: bytes) -> bytes:
 
 def _revocation_list_in(der: bytes) -> CertificateRevocationList | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return list_in(der)
+        return list_in(der)
     except Undecodable:
         return None
 

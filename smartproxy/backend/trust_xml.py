@@ -9,7 +9,6 @@ Standards: ETSI TS 119 612 (trusted lists), W3C XML Signature 1.1, ETSI EN 319 1
 """
 
 import base64
-import binascii
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -144,9 +143,10 @@ def _signed(root: Any, signers: Sequence[x509.Certificate], now: datetime) -> An
     results: Any = None
     for signer in signers:
         try:
-            results = XMLVerifier().verify(root, x509_cert=signer, expect_config=config)
+            with decoding():
+                results = XMLVerifier().verify(root, x509_cert=signer, expect_config=config)
             break
-        except (SignXMLException, ValueError, TypeError, etree.LxmlError, AttributeError):
+        except (SignXMLException, Undecodable, etree.LxmlError, AttributeError):
             continue
     if results is None:
         raise TrustListRefused(
@@ -174,10 +174,8 @@ def _services(provider: Any) -> Iterator[ListedService]:
         for each in service.iterfind(f"{_TSL}ServiceDigitalIdentity/{_TSL}DigitalId/{_TSL}X509Certificate"):
             try:
                 der = base64.b64decode("".join((each.text or "").split()), validate=True)
-                with decoding():
-                    certificate = certificate_in(der)
-                    hash(certificate.subject)
-            except (binascii.Error, Undecodable):
+                certificate = certificate_in(der)
+            except ValueError:
                 # One that cannot be read is proposed to nobody; the others are.
                 continue
             yield ListedService(

@@ -1,5 +1,6 @@
 """What cannot be read is one error, whatever the library makes of it."""
 
+import warnings
 from collections.abc import Callable
 
 from cryptography import x509
@@ -9,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.page.dropped_certificates import facts_of
+from smartproxy.backend.errors import Unusable
+from smartproxy.backend.page.dropped_certificates import facts_in, facts_of
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.policy.certificates.decoding import (
@@ -25,6 +27,7 @@ from smartproxy.policy.certificates.decoding import (
     is_proved,
     key_octets,
     list_in,
+    pass_over_remarks,
     private_key_in,
     public_key,
     request_in,
@@ -165,6 +168,23 @@ class Read(SynchronousTestCase):
             is_issued_by(LEAF, certificate_in(der_of(CA.credential.certificate).replace(CURVE, UNKNOWN_CURVE)))
         )
 
+    def test_remarks(self) -> None:
+        """What the library warns of while it reads is shown nowhere."""
+        country = x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "DE")])
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = certificate(country, country, key.public_key(), signer=key)
+        serial = made.serial_number.to_bytes(made.serial_number.bit_length() // 8 + 1)
+        negative = der_of(made).replace(serial, b"\xff" + serial[1:], 1)
+        long_country = der_of(LEAF).replace(bytes.fromhex("0603550403"), bytes.fromhex("0603550406"))
+        for quiet in (False, True):
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                if quiet:
+                    pass_over_remarks()
+                certificate_in(negative)
+                subject_text(certificate_in(long_country))
+            self.assertEqual(bool(seen), not quiet, [str(each.message) for each in seen])
+
     def test_within(self) -> None:
         """An error of one reading passes through another one as it is."""
 
@@ -189,6 +209,9 @@ class Asked(SynchronousTestCase):
         shown = facts_of(certificate_in(odd))
         self.assertEqual((shown.key, shown.odette_id), ("unknown", None))
         self.assertIn("Someone", shown.issuer)
+        chain = block("CERTIFICATE", odd) + block("CERTIFICATE", der_of(CA.credential.certificate))
+        self.assertEqual(facts_in(chain, "file"), shown)
+        self.assertRaises(Unusable, facts_in, block("CERTIFICATE", der_of(CA.credential.certificate)) + chain, "file")
 
     def test_expiries(self) -> None:
         """A CA whose key is of an unknown kind has its end told like any other."""

@@ -70,13 +70,22 @@ class Reading(SynchronousTestCase):
     def test_odd_certificates(self) -> None:
         """A certificate that cannot be read, in whatever way, is left out; those beside it are read."""
         good, certificate = service(FIRST), FIRST.credential.certificate
-        for odd in (of_no_version(certificate), of_no_year(certificate), named_in_bits(certificate, "First"), b"x"):
-            other = good.replace(b64encode(der_of(certificate)).decode(), b64encode(odd).decode())
+        own = b64encode(der_of(certificate)).decode()
+        unreadable = [b64encode(each).decode() for each in (of_no_version(certificate), of_no_year(certificate), b"x")]
+        for odd in (*unreadable, "\u00e4", "?"):
+            other = good.replace(own, odd)
             self.assertNotEqual(other, good)
             found = self.parse(listing(other, good, service(SECOND)))
             self.assertEqual(
                 [each.certificate for each in found.services], [certificate, SECOND.credential.certificate]
             )
+
+    def test_names_that_are_no_text(self) -> None:
+        """A CA is proposed whatever its name is written in, as it can be added."""
+        good, certificate = service(FIRST), FIRST.credential.certificate
+        odd = named_in_bits(certificate, "First")
+        other = good.replace(b64encode(der_of(certificate)).decode(), b64encode(odd).decode())
+        self.assertEqual([der_of(each.certificate) for each in self.parse(listing(other)).services], [odd])
 
     def test_one_of_several_signers(self) -> None:
         """One of the pinned certificates is enough; the one that the list itself brings is not."""

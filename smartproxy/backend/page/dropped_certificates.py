@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 from smartproxy.backend.certificates import (
     certificate_pin,
@@ -21,7 +20,8 @@ from smartproxy.backend.certificates import (
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.operations.partner_views import PartnerCertificate
 from smartproxy.backend.operations.shapes import KnownCertificate
-from smartproxy.policy.certificates.decoding import Undecodable, public_key, subject_values
+from smartproxy.net.tls.facts import serial_number_of_subject
+from smartproxy.policy.certificates.decoding import Undecodable, public_key
 from smartproxy.policy.partners import TrustedCa
 
 _AHEAD_MOST = timedelta(days=3 * 365)
@@ -104,7 +104,6 @@ def held_by(cas: Iterable[TrustedCa]) -> list[tuple[TrustedCa, list[KnownCertifi
 
 def facts_of(certificate: x509.Certificate) -> DroppedCertificate:
     """What stands in a certificate."""
-    ids = _odette_ids(certificate)
     return DroppedCertificate(
         pem=certificates_to_pem([certificate]),
         subject=subject_text(certificate),
@@ -114,7 +113,7 @@ def facts_of(certificate: x509.Certificate) -> DroppedCertificate:
         not_after=certificate.not_valid_after_utc,
         sha256=certificate_pin(certificate),
         key=_key(certificate),
-        odette_id=str(ids[0]) if ids else None,
+        odette_id=serial_number_of_subject(certificate),
     )
 
 
@@ -165,13 +164,6 @@ def time_line(items: Sequence[InUse], now: datetime) -> TimeLine | None:
     ]
     years = [(place(datetime(year, 1, 1, tzinfo=now.tzinfo)), year) for year in range(begin.year + 1, end.year + 1)]
     return TimeLine(bars=bars, today=place(now), years=years)
-
-
-def _odette_ids(certificate: x509.Certificate) -> list[str | bytes]:
-    try:
-        return subject_values(certificate, NameOID.SERIAL_NUMBER)
-    except Undecodable:
-        return []
 
 
 def _key(certificate: x509.Certificate) -> str:

@@ -104,7 +104,7 @@ def _facts(certificate: x509.Certificate, issuer: x509.Certificate | None) -> Ce
         key_bits=key_bits,
         signature_hash=_signature_hash(certificate),
         extended_key_usage=_extended_key_usage(found),
-        subject_serial_number=_subject_serial_number(certificate),
+        subject_serial_number=serial_number_of_subject(certificate),
         sans=_sans(found),
         is_authority=constraints is not None and constraints.ca,
         crl_urls=_crl_urls(found),
@@ -294,7 +294,11 @@ def may_sign_lists(certificate: x509.Certificate) -> bool:
 
 
 def key_sha256(certificate: x509.Certificate) -> str:
-    """The SHA-256 of the SubjectPublicKeyInfo as it stands in the certificate; empty if the key cannot be read."""
+    """The SHA-256 of the key's SubjectPublicKeyInfo; empty if the key cannot be read.
+
+    One key has one, however a certificate writes it: of a compressed point, named parameters in full, or RSA with an
+    algorithm of its own, the octets in the certificate are others.
+    """
     try:
         return sha256(key_octets(certificate))
     except Undecodable:
@@ -309,7 +313,7 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
     return None if algorithm is None else algorithm.name
 
 
-def _subject_serial_number(certificate: x509.Certificate) -> str | None:
+def serial_number_of_subject(certificate: x509.Certificate) -> str | None:
     """The subject's serialNumber, if it has exactly one: two contradict each other."""
     try:
         values = subject_values(certificate, NameOID.SERIAL_NUMBER)

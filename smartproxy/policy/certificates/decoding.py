@@ -9,6 +9,7 @@ RFC 5280 sections 4 and 5; RFC 2986 (requests); RFC 7468 (PEM).
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Final, TypeAlias, TypeVar
 
@@ -37,6 +38,22 @@ _RAISED: Final = (
 )
 """What the library raises for octets that it cannot read."""
 _SAID_MOST: Final = 160
+_REMARKS: Final = (
+    "Attribute's length must be",
+    "Parsed a serial number which wasn't positive",
+    r"PKCS#\d+ .* could not be parsed as DER",
+    r"Invalid ASN\.1",
+)
+"""How the library begins what it warns of in certificates that it reads."""
+
+
+def pass_over_remarks() -> None:
+    """Keep what the library warns of out of every process that reads: it is for programmers, and anybody causes it."""
+    for each in _REMARKS:
+        warnings.filterwarnings("ignore", each)
+
+
+pass_over_remarks()
 
 
 @attrs.define(auto_exc=True, eq=False, str=False)
