@@ -224,7 +224,7 @@ def is_list_signed_by(found: x509.CertificateRevocationList, issuer: x509.Certif
         with decoding():
             # A key of a kind that signs nothing raises TypeError.
             return found.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # it is a key of any kind
-    except (Undecodable, InvalidSignature):
+    except Undecodable:
         return False
 
 
@@ -233,8 +233,5 @@ def is_proved(request: x509.CertificateSigningRequest) -> bool:
 
     :raises Undecodable: if the key or the signature is of a kind that is not known.
     """
-    try:
-        with decoding():
-            return request.is_signature_valid
-    except InvalidSignature:
-        return False
+    with decoding():
+        return request.is_signature_valid
