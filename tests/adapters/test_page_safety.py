@@ -239,6 +239,9 @@ class Changes(PageCase):
         """A file comes with its name; what is no form, or too large, is refused."""
         browser = self.browser("alice")
         self.assertEqual(browser.upload("/echo", {"name": "x"}, {"file": ("a.pem", b"12345")}).body, b"a.pem 5 x")
+        odd = "a\N{RIGHT-TO-LEFT OVERRIDE}b\x01.pem"
+        for name, kept in ((odd, b"a_b_.pem"), ("x" * 5000, b"x" * 200), (" ", b"_")):
+            self.assertEqual(browser.upload("/echo", {"name": "x"}, {"file": (name, b"1")}).body, kept + b" 1 x", name)
         large = browser.upload("/echo", {}, {"file": ("a.pem", bytes(BODY_OCTETS_MOST))})
         self.assertEqual(large.status, 413)
         for media in ("application/json", "text/plain", ""):

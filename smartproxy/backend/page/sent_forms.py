@@ -22,6 +22,7 @@ from smartproxy.policy import limits
 TOKEN_FIELD = "csrf"
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+_FILE_NAME_MOST = 200
 
 
 class FormUnreadable(Exception):
@@ -121,10 +122,16 @@ def parse(content_type: str, body: IO[bytes], most: int = BODY_OCTETS_MOST) -> S
 
 
 def _file(sent: FileStorage) -> SentFile:
-    name = sent.filename or ""
+    name = _clean(sent.filename or "")
     if isinstance(sent.stream, BytesIO):
         return SentFile(name, sent.stream.getvalue())
     return SentFile(name, b"", sent.stream)
+
+
+def _clean(name: str) -> str:
+    """A file's name as messages can say it: what acts on their readers, or is not printable, is no part of it."""
+    plain = "".join(each if each.isprintable() else "_" for each in name)
+    return plain[:_FILE_NAME_MOST].strip() or "_"
 
 
 def _urlencoded(octets: bytes) -> SentForm:
