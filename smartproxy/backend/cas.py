@@ -57,7 +57,9 @@ def alter(change: Change, name: str, *, certificates: Sequence[x509.Certificate]
     row = find(change.session, name)
     if certificates is not None:
         values["certificates"] = _bundle(certificates)
-    row.entry = judged(attrs.evolve(row.entry, **values), f"ca {name}")
+    entry = judged(attrs.evolve(row.entry, **values), f"ca {name}")
+    change.compare(row.entry, entry)
+    row.entry = entry
     _note(change, row)
     return row
 

@@ -47,6 +47,8 @@ class Change:
     :ivar allowed: the scopes of who makes it.
     :ivar differences: what it changed, once it is made.
     :ivar last_word: called when the change is found valid and before it is kept; what it raises undoes the change.
+    :ivar differs: whether an entry that was written is other than before; ``None`` where none was compared.
+    :ivar made: whether it became a generation: one whose entries are all as they were does not.
     """
 
     session: Session
@@ -59,12 +61,18 @@ class Change:
     allowed: frozenset[str] = frozenset({EVERYTHING})
     differences: Sequence[Difference] = ()
     last_word: Callable[[], None] | None = None
+    differs: bool | None = None
+    made: bool = False
     _records: list[Record] = attrs.field(factory=list)
 
     def note(self, name: str, /, **fields: object) -> None:
         """Have an event stored with the change, and only if it is made."""
         noted = {"generation": self.generation, "facts": {"by": self.by}, **fields}
         self._records.append(journal.record_of(name, self.now, len(self._records) + 1, **noted))
+
+    def compare(self, before: object, after: object) -> None:
+        """See whether what is written is other than what is there."""
+        self.differs = self.differs or before != after
 
     def record(self) -> None:
         """Store the events that were noted."""

@@ -162,7 +162,9 @@ def note_certificate(session: Session, name: str, until: datetime) -> None:
 def _alter(change: Change, name: str, **values: Any) -> ClientRow:
     """Change fields of a client's entry."""
     row = find(change.session, name)
-    row.entry = attrs.evolve(row.entry, **values)
+    entry = attrs.evolve(row.entry, **values)
+    change.compare(row.entry, entry)
+    row.entry = entry
     change.note("client.changed", command=change.what, names=[name])
     return row
 

@@ -34,6 +34,17 @@ class ChangeRefused(BackendError):
     """A change that would make the configuration wrong; the configuration stays as it was."""
 
 
+class CodeTaken(ChangeRefused):
+    """A change that would give a partner a code that another one has.
+
+    :ivar owner: the partner that has it.
+    """
+
+    def __init__(self, text: str, owner: str) -> None:
+        super().__init__(text)
+        self.owner = owner
+
+
 class NotFound(BackendError):
     """A name that nothing in the store has."""
 

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import audit, authority, history, licences, states
 from smartproxy.backend.change import COMMENT, Change, Channel
 from smartproxy.backend.database import announce
-from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.errors import ChangeRefused, CodeTaken
 from smartproxy.backend.named import by_name
 from smartproxy.backend.schema import (
     CaRow,
@@ -52,7 +52,7 @@ from smartproxy.policy.values import Instant, Serials
 def changing(
     store: Store, *, by: str, what: str, now: datetime, channel: Channel = Channel.COMMAND, comment: str | None = None
 ) -> Iterator[Change]:
-    """Change tables inside; when the block ends, the change is one generation more.
+    """Change tables inside; when the block ends, the change is one generation more, unless all is as it was.
 
     :param by: who makes it.
     :param what: what is changed, in the operator's words.
@@ -78,7 +78,9 @@ def changing(
         yield change
         session.flush()
         authority.site_row(session)
-        octets = _valid(session, change.generation)
+        if change.differs is False and not states.differences(before, states.present(session)):
+            return
+        octets = _valid(session, change.generation, before)
         if change.last_word is not None:
             change.last_word()
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
@@ -103,22 +105,53 @@ def changing(
         told = {} if comment is None else {"comment": comment}
         change.note("configuration.changed", command=what, previous=previous, channel=channel.value, **told)
         change.record()
+        change.made = True
         announce(session)
 
 
-def _valid(session: Session, generation: int) -> bytes:
+def _valid(session: Session, generation: int, before: states.State) -> bytes:
     """The document of the tables.
 
+    :param before: what the tables held before the change.
     :raises ChangeRefused: when it is not valid.
     """
     octets = build(session, generation)
     try:
         _check_clients(session, parse(octets))
     except ConfigurationRefused as refused:
-        raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
+        raise _refusal(session, refused, before) from refused
     except ArithmeticError as error:
         raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
     return octets
+
+
+_OF_PARTNER = re.compile(r"server\.partners\[(\d+)\]\.(\w+)\[\d+\]")
+"""The place of one of a partner's codes or rules."""
+
+
+def _refusal(session: Session, refused: DocumentRefused, before: states.State) -> ChangeRefused:
+    """What refuses a change, in the operator's words; of two partners with one code or rule, the new one is to blame.
+
+    The document blames the second in its order, whoever had it before.
+    """
+    places = [_OF_PARTNER.fullmatch(place or "") for place in (refused.where, refused.also)]
+    found = [each for each in places if each is not None]
+    if len(found) < len(places) or refused.also is None:
+        return ChangeRefused(f"{explain(session, refused)}; nothing is changed")
+    names = [row.name for row in by_name(session, PartnerRow)]
+    new, owner = (names[int(each[1])] for each in found)
+    after = states.present(session)
+    if _same(before, after, new) and not _same(before, after, owner):
+        new, owner = owner, new
+        message = refused.message.replace(refused.also, refused.where)
+        refused = DocumentRefused(where=refused.also, cause=refused.cause, message=message, also=refused.where)
+    told = f"{explain(session, refused)}; nothing is changed"
+    return CodeTaken(told, owner) if found[0][2] == "codes" and new != owner else ChangeRefused(told)
+
+
+def _same(before: states.State, after: states.State, partner: str) -> bool:
+    place = states.EntryPlace(states.EntryKind.PARTNER, partner)
+    return before.get(place) == after.get(place)
 
 
 def _check_clients(session: Session, configuration: Configuration) -> None:

@@ -137,7 +137,9 @@ def _write(change: Change, row: PartnerRow, partner: Partner, notes: Iterable[Pi
     pins = {rule.sha256 for rule in (*rules, *called) if isinstance(rule, CertificatePin | KeyPin)}
     known = {each.sha256: each for each in (*row.notes, *notes) if each.sha256 in pins}
     entry = attrs.evolve(partner, codes=tuple(dict.fromkeys(partner.codes)), certificates=rules)
-    row.entry, row.notes = judged(entry, f"partner {row.name}"), tuple(known.values())
+    entry, told = judged(entry, f"partner {row.name}"), tuple(known.values())
+    change.compare((row.entry, row.notes), (entry, told))
+    row.entry, row.notes = entry, told
     _note(change, row)
     return row
 

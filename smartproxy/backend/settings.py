@@ -102,6 +102,7 @@ def put(change: Change, name: str, value: object) -> None:
     _check_here(change, name)
     _check_known(change.session, name, value)
     row = change.session.get(SettingRow, name)
+    change.compare(None if row is None else [row.value], [value])
     if row is None:
         change.session.add(SettingRow(name=name, value=value))
     else:
@@ -118,6 +119,7 @@ def reset(change: Change, name: str) -> None:
     default_of(name)
     _check_here(change, name)
     row = change.session.get(SettingRow, name)
+    change.compare(row, None)
     if row is not None:
         change.session.delete(row)
     change.note("settings.changed", names=[name], command=change.what)

@@ -95,6 +95,7 @@ def alter(change: Change, name: str, *, role: AdminRole | None = None, enabled: 
         _check_gift(change.allowed, each, change.by)
     _check_other(change, name)
     row.entry = attrs.evolve(entry, role=role or entry.role, enabled=entry.enabled if enabled is None else enabled)
+    change.compare(entry, row.entry)
     if row.entry != entry:
         end_logins(change.session, name)
     change.note("user.changed", command=change.what, names=[name])

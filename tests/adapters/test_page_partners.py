@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from smartproxy.backend.errors import ChangeRefused, CodeTaken
+from smartproxy.backend.generations import newest_number
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.partner_views import PartnerSearch, PartnerState, search
@@ -105,6 +107,17 @@ class Lists(PartnerCase):
         (acme,) = perform(self.store, search, PartnerSearch(word="ACME"), ROOT, NOW).answer.items
         self.assertEqual((acme.last_session, acme.ends), (NOW, NOW + timedelta(days=10)))
 
+    def test_order(self) -> None:
+        """Partners stand where people look for them, whatever the case of their names, on each part of the list."""
+        for number, name in enumerate(("bolt", "Caro", "acme 2", "BOLT")):
+            self.add(name, f"O001300000{number}X", f"{number:064x}")
+        found: list[str] = []
+        after: str | None = None
+        while not found or after is not None:
+            part = perform(self.store, search, PartnerSearch(after=after, limit=2), ROOT, NOW).answer
+            found, after = [*found, *(each.name for each in part.items)], part.next
+        self.assertEqual(found, ["ACME", "acme 2", "BOLT", "bolt", "Caro"])
+
     def test_parts(self) -> None:
         """A long list comes in parts, and keeps what was looked for."""
         with self.store.writing() as session:
@@ -178,6 +191,27 @@ class Additions(PartnerCase):
         self.assertEqual(answer.status, 422)
         self.assertIn("there is a partner 'ACME' already", self.text(answer))
         self.assertIn('name="pem"', answer.body.decode())
+
+    def test_taken_code(self) -> None:
+        """Who gives a partner a code that another one has is told whose it is, beside the field."""
+        pem = self_signed("bolt.example").certificate_pem.decode()
+        for name, language, told in (
+            ("AAA", "en", "This code belongs to ACME already."),
+            ("ZZZ", "de", "Dieser Code gehört schon zu ACME."),
+        ):
+            fields = {"name": name, "codes": CODE, "pem": pem}
+            answer = self.alice.post("/partners/+new", fields, Accept_Language=language)
+            self.assertEqual((answer.status, told in self.text(answer)), (422, True), name)
+            self.assertRegex(
+                answer.body.decode(), r'<p class="fault" id="x-codes">[^<]*<span[^>]*>[^<]*</span> (This|Dieser)'
+            )
+        self.add("AAA", "O0013000009AAA", "cd" * 32)
+        wanted = operations.PartnerAlteration(name="AAA", partner={"codes": (CODE,)})
+        refused = self.assertRaises(CodeTaken, perform, self.store, operations.alter, wanted, ROOT, NOW)
+        self.assertEqual((refused.owner, str(refused)[:23]), ("ACME", "partner AAA, codes[0]: "))
+        rules = operations.RuleAddition(name="AAA", rules=(CertificatePin(sha256=PIN),))
+        told = str(self.assertRaises(ChangeRefused, perform, self.store, operations.add_rules, rules, ROOT, NOW))
+        self.assertIn("partner AAA, certificates[1]: this certificate rule is already used at partner ACME", told)
 
 
 class Alterations(PartnerCase):
@@ -255,6 +289,31 @@ class Alterations(PartnerCase):
         self.alice.post("/partners/ACME/change", {**self.form(self.alice), "codes": f"{CODE}\n{CODE}2", "step": "do"})
         told = self.text(self.alice.post("/partners/ACME/change", {**old, "step": "do"}))
         self.assertIn("You changed ACME meanwhile, in another window or in another way.", told)
+
+    def test_sent_twice(self) -> None:
+        """What is sent a second time is in force already: it makes no generation, and leaves the first to be undone."""
+        fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
+        for path, sent in (("change", fields), ("disable", {}), ("enable", {})):
+            self.assertEqual(self.alice.post(f"/partners/ACME/{path}", sent).status, 303, path)
+            before = self.newest()
+            self.assertEqual(self.alice.post(f"/partners/ACME/{path}", sent).status, 303, path)
+            self.assertIn("It is so already.", self.text(self.alice.get("/partners/ACME")), path)
+            self.assertEqual(self.newest(), before, path)
+        self.assertEqual(self.alice.post(f"/history/{before}/undo").status, 303)
+        self.assertFalse(self.entry().enabled)
+
+    def test_never_called(self) -> None:
+        """A partner that was never called is not told to be called no more."""
+        before = self.newest()
+        self.assertEqual(self.alice.post("/partners/ACME/never").status, 303)
+        text = self.text(self.alice.get("/partners/ACME"))
+        self.assertEqual(("not called any more" in text, "It is so already." in text), (False, True))
+        self.assertEqual(self.newest(), before)
+
+    def newest(self) -> int:
+        """The number of the newest generation."""
+        with self.store.reading() as session:
+            return newest_number(session)
 
     def test_overlong_reason(self) -> None:
         """A reason that is longer than the history takes is refused with the bound, as on every page; never cut."""

@@ -125,7 +125,7 @@ class Lists(RefusalCase):
         for path, there in (
             ("/refusals", "ACME gives"),
             ("/sessions", 'title="only this partner">'),
-            ("/events", "e1"),
+            ("/events", 'id="e1"'),
         ):
             found, missed = (self.alice.get(f"{path}?partner={typed}") for typed in ("acme", "ACMEE"))
             self.assertIn(there, found.body.decode(), path)

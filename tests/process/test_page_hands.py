@@ -75,6 +75,26 @@ class Hands(EverywhereCase):
 
         await reader.does(look)
 
+    async def test_sent_once(self) -> None:
+        """The second click of a double one sends nothing; whoever comes back to the page can send again."""
+        reader = await self.reader()
+
+        def send(window: Window) -> None:
+            page = window.go("/account")
+            page.evaluate(
+                "() => { window.sent = 0; window.addEventListener('submit', (event) => {"
+                " if (!event.defaultPrevented) window.sent += 1; event.preventDefault(); }); }"
+            )
+            button = page.get_by_role("button", name="Log out")
+            twice = "(each) => { each.form.requestSubmit(each); each.form.requestSubmit(each); return window.sent; }"
+            self.assertEqual(button.evaluate(twice), 1)
+            expect(button).to_be_disabled()
+            page.evaluate("() => window.dispatchEvent(new Event('pageshow'))")
+            expect(button).to_be_enabled()
+            self.assertEqual(button.evaluate(twice), 2)
+
+        await reader.does(send)
+
     async def test_copied(self) -> None:
         """The German text for a partner is taken by a button, as it stands there."""
         reader = await self.reader()

@@ -41,6 +41,21 @@ class Changes(SiteCase):
             ),
         )
 
+    def test_nothing_new(self) -> None:
+        """A change whose entries are all as they were makes no generation, and tells nothing; it is still judged."""
+        with self.change() as change:
+            partners.add(change, ACME)
+            settings.put(change, "server.limits.sessions", 700)
+        told = len(self.stored())
+        with self.change() as change:
+            partners.alter(change, "ACME", enabled=True)
+            settings.put(change, "server.limits.sessions", 700)
+        self.assertEqual((change.made, self.numbers(), len(self.stored())), (False, [1, 2], told))
+        with self.change() as change:
+            partners.alter(change, "ACME", enabled=True)
+            partners.alter(change, "ACME", enabled=False)
+        self.assertEqual((change.made, self.numbers()), (True, [1, 2, 3]))
+
     def test_document(self) -> None:
         """The document of the newest generation is what the policy reads, with this number; older ones are not kept."""
         with self.change() as change:

@@ -2,11 +2,14 @@
 
 import ast
 import re
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
+from smartproxy.backend.generations import changing
 from smartproxy.backend.operations.operation import Effect
 from smartproxy.backend.operations.registry import OPERATIONS
+from smartproxy.backend.store import Store
 from smartproxy.tap import commands
 from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.commands import CommandCase
@@ -77,8 +80,13 @@ class History(CommandCase):
         self.assertEqual(self.shown(6), ["client inner: another token"])
 
     def test_nothing(self) -> None:
-        """A generation that changed nothing says so, and one that is not there which is the newest."""
+        """What changes nothing is no generation; one without differences says so; of none, the newest is told."""
         self.do("partner", "enable", "ACME")
+        self.assertIn("the newest is 2", self.refused("history", "show", "3"))
+        store = Store.open(self.location)
+        self.addCleanup(store.close)
+        with changing(store, by="alice", what="another password", now=datetime.now(UTC)):
+            pass
         self.assertEqual(self.shown(3), ["nothing differs from the generation before"])
         self.assertIn("the newest is 3", self.refused("history", "show", "7"))
 

@@ -88,7 +88,9 @@ def alter(change: Change, name: str, **values: Any) -> IgnoreTrial:
     :raises ChangeRefused: when it is over already, or ends before it begins.
     """
     row = find(change.session, name)
-    row.entry = _judged(change, attrs.evolve(row.entry, **values))
+    entry = _judged(change, attrs.evolve(row.entry, **values))
+    change.compare(row.entry, entry)
+    row.entry = entry
     change.note("ignore.changed", ignored_by=name, command=change.what, until=row.entry.valid_until)
     return trial(change.session, row.entry, change.now)
 

@@ -184,12 +184,16 @@ def _change(
         # Before the change: what it would make of the settings is judged at its end.
         alone = not backend_settings(change.session).four_eyes
         answer = operation.work(change, wanted)
+        if terms.dry_run:
+            # That nothing would be other is told, too.
+            change.differs = True
         change.session.flush()
         _keep(change, operation, wanted, terms, answer)
         left = operation.method != "DELETE"
         tag = _tag(change.session, operation, wanted) if left else None
     undoable = alone and rollback.takes_back(change.differences, now)
-    return Performed(answer=answer, tag=tag, generation=change.generation, undoable=undoable)
+    generation = change.generation if change.made else None
+    return Performed(answer=answer, tag=tag, generation=generation, undoable=undoable)
 
 
 def _changed_meanwhile(session: Session, family: Family, member: str | None) -> ChangedMeanwhile:

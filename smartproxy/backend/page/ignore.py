@@ -66,6 +66,8 @@ async def changed(visit: PageVisit) -> Shown:
             return await _check(visit, alerts.alter, wanted, _terms(visit), f"/ignore/{in_path(name)}", title, done_by)
         done = (await visit.call(alerts.alter, wanted, _terms(visit))).answer
     except ChangedMeanwhile as meanwhile:
+        if await _is_so(visit):
+            return visit.redirect("/ignore", visit.text("It is so already."), "warn")
         return await _form(visit, _sent(visit), meanwhile=meanwhile)
     except (BackendError, ValueError) as error:
         return await _form(visit, _sent(visit), str(error))
@@ -168,6 +170,13 @@ async def _form(
             if there[name] != given[name]
         ],
     )
+
+
+async def _is_so(visit: PageVisit) -> bool:
+    """Whether the rule is as it was typed already."""
+    found = (await visit.call(alerts.listed, Nothing())).answer.items
+    typed = {name: text for name, text in _sent(visit).items() if name != "name"}
+    return any(each.rule.name == visit.named["name"] and _given(each.rule) == typed for each in found)
 
 
 def _given(rule: IgnoreRule) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from smartproxy.backend.errors import BackendError, ChangedMeanwhile
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile, CodeTaken
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import identity as identities
 from smartproxy.backend.operations import partner as operations
@@ -73,6 +73,8 @@ async def added(visit: PageVisit) -> Shown:
             await visit.call(operations.add, wanted, visit.terms)
             return visit.redirect(at(name), visit.text("%(name)s is added and may connect.", name=name))
         foreseen = (await visit.rehearse(operations.add, wanted)).foreseen
+    except CodeTaken as taken:
+        return await _new(visit, facts=facts, faults={"codes": _taken(visit, taken)}, fault="")
     except BackendError as error:
         return await _new(visit, facts=facts, faults={}, fault=str(error))
     return visit.render(
@@ -171,7 +173,13 @@ class EntryForm:
             foreseen = (await visit.rehearse(self.operation, wanted, terms)).foreseen
         except ChangedMeanwhile as meanwhile:
             now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
+            part = self.part(now_there)
+            if part is not None and all(getattr(part, key) == value for key, value in changed.items()):
+                return visit.redirect(at(name), visit.text("It is so already."), "warn")
             return await self._conflict(visit, base, now_there, changed, meanwhile)
+        except CodeTaken as taken:
+            beside = {"codes": _taken(visit, taken)}
+            return await self._shown(visit, base, before, faults=beside, fault="", typed=True)
         except BackendError as error:
             return await self._shown(visit, base, before, faults={}, fault=str(error), typed=True)
         return visit.render(
@@ -223,6 +231,10 @@ class EntryForm:
             meanwhile=meanwhile,
             called=base.outbound is not None,
         )
+
+
+def _taken(visit: PageVisit, taken: CodeTaken) -> str:
+    return visit.text("This code belongs to %(name)s already.", name=taken.owner)
 
 
 async def never_called(visit: PageVisit) -> Shown:

@@ -88,6 +88,8 @@ async def changed(visit: PageVisit) -> Shown:
     try:
         return await _carry_out(visit, text, value, wanted=wanted)
     except ChangedMeanwhile as meanwhile:
+        if (await _known(visit))[0].value == value:
+            return visit.redirect("/settings", visit.text("It is so already."), "warn")
         return await _form(visit, text=text, meanwhile=meanwhile)
     except BackendError as error:
         return await _form(visit, text=text, fault=str(error))
@@ -100,6 +102,8 @@ async def reset(visit: PageVisit) -> Shown:
         default = (await _known(visit))[0].default
         return await _carry_out(visit, value_text(default), default, names=SettingNames(names=(name,)))
     except ChangedMeanwhile as meanwhile:
+        if not (await _known(visit))[0].is_set:
+            return visit.redirect("/settings", visit.text("It is so already."), "warn")
         return await _form(visit, meanwhile=meanwhile)
     except BackendError as error:
         return await _form(visit, fault=str(error))

@@ -17,7 +17,7 @@ from twisted.web.server import Request
 
 from smartproxy.backend.change import Channel, judged
 from smartproxy.backend.first_start import SetupLink
-from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
+from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation
 from smartproxy.backend.operations.performing import ANYHOW, Performed, Rehearsed, Terms, perform
 from smartproxy.backend.operations.shapes import EntryDifference
 from smartproxy.backend.page.differences import Row, rows_of
@@ -101,6 +101,7 @@ class PageVisit:
     :ivar theme: the theme that the reader chose.
     :ivar told: what the page before left to tell.
     :ivar undoable: the generation that this request made, if it can be undone.
+    :ivar unchanged: whether the last change that it wanted was in force already.
     :ivar left_out: whether a filter of the address was left out.
     """
 
@@ -116,6 +117,7 @@ class PageVisit:
     theme: str = "system"
     told: Mapping[str, str] | None = None
     undoable: int | None = None
+    unchanged: bool = False
     left_out: bool = False
     _fields: Counter[str] = attrs.field(factory=Counter, init=False)
 
@@ -244,6 +246,7 @@ class PageVisit:
         done = await parts.runner.run(work)
         if done.generation is not None:
             self.undoable = done.generation if done.undoable else None
+        self.unchanged = operation.effect is Effect.CHANGE and done.generation is None and not done.repeated
         return done
 
     async def rows(
@@ -283,6 +286,8 @@ class PageVisit:
 
         :param kind: ``good``, ``warn`` or ``bad``.
         """
+        if self.unchanged:
+            told, kind = self.text("It is so already."), "warn"
         if told:
             left = {"kind": kind, "text": told[:_TOLD_MOST], "undo": str(self.undoable or "")}
             self._set_cookie(TOLD_COOKIE, quote(json.dumps(left), safe=""))

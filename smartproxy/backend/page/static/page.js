@@ -115,6 +115,36 @@
     });
   }
 
+  // A change is sent once: the second click of a double one would be judged by what the first has changed.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if ("sent" in form.dataset) {
+      event.preventDefault();
+      return;
+    }
+    form.dataset.sent = "";
+    // Later: a button that is disabled now would not be among what is sent.
+    setTimeout(() => {
+      form.querySelectorAll("button:enabled").forEach((button) => {
+        button.dataset.waits = "";
+        button.disabled = true;
+      });
+    });
+    setTimeout(sendable, 10000);
+  });
+
+  // Whoever comes back to the page, or still sees it after a while, can send again.
+  function sendable() {
+    document.querySelectorAll("form[data-sent]").forEach((form) => { delete form.dataset.sent; });
+    document.querySelectorAll("[data-waits]").forEach((button) => {
+      delete button.dataset.waits;
+      button.disabled = false;
+    });
+  }
+
+  window.addEventListener("pageshow", sendable);
+
   function judge(input) {
     const good = input.value.trim() === input.dataset.typed;
     input.form.querySelectorAll("button:not([formnovalidate])").forEach((button) => { button.disabled = !good; });
