@@ -350,6 +350,7 @@ class Cause(enum.StrEnum):
     API_WAIT = "api.wait", "The waiting time of a call is not an allowed number of seconds."
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
     PAGE_PASSWORD = "page.password", "User and password do not match."
+    PAGE_LINK = "page.link", "A set-up link that does not work was opened."
     PAGE_CROWDED = "page.crowded", "Too many logins are waiting already, or too many failed."
     PAGE_FOREIGN = "page.foreign", "A change did not come from a form of the page."
     PAGE_CERTIFICATE = "page.certificate", "The files with the certificate of the page's own address cannot be used."

@@ -131,6 +131,21 @@ class Logins(PageCase):
         browser.cookies = kept
         self.assertEqual(browser.get("/").status, 303)
 
+    def test_back_after_login(self) -> None:
+        """Whoever was logged out comes back to the page that it looked at; a change that came too late says so."""
+        browser = self.browser("alice")
+        self.clock.advance(limits.LOGIN_SECONDS_MOST)
+        here, back = f"{ORIGIN}/events?live=1", "/login?next=%2Fevents%3Flive%3D1"
+        answer = browser.get("/events/live", HX_Request="true", HX_Current_URL=here)
+        self.assertEqual(answer.headers["hx-redirect"], back)
+        self.assertEqual(browser.get("/sessions/event-stream", Referer=here).headers["location"], back)
+        for place in ("https://evil.example/events", f"{ORIGIN}.evil.example/events", f"{ORIGIN}//evil.example/", ""):
+            answer = browser.get("/events/live", HX_Request="true", HX_Current_URL=place)
+            self.assertEqual(answer.headers["hx-redirect"], "/login", place)
+        answer = browser.post("/partners/ACME/disable", Referer=f"{ORIGIN}/partners/ACME")
+        self.assertEqual(answer.headers["location"], "/login?next=%2Fpartners%2FACME")
+        self.assertIn("You were logged out; nothing was changed.", browser.get("/login").body.decode())
+
     def test_removed(self) -> None:
         """Another password, or none any more, ends the logins of a user."""
         caller = Caller(name="root", scopes=frozenset("*"))

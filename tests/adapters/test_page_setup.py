@@ -97,6 +97,8 @@ class FirstSteps(PageCase):
         stranger = self.browser()
         for _ in range(5):
             self.assertEqual(stranger.get(f"/setup/{PREFIX}{'x' * 43}").status, 403)
+        (told, *_) = self.told_of("page.refused")
+        self.assertEqual((told["cause"], told["path"]), ("page.link", "/setup/..."))
         waiting = stranger.start("GET", f"/setup/{PREFIX}{'x' * 43}")
         self.agent.flush()
         self.assertNoResult(waiting)

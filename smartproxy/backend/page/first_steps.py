@@ -37,7 +37,7 @@ async def opened(visit: PageVisit) -> Shown:
                 "It has ended, or a newer one was made, or the site has an administrator already. Restart "
                 "smartproxy-backend for a new link, as long as there is no administrator; otherwise log in."
             ),
-            Cause.PAGE_PASSWORD if good is not None else Cause.PAGE_CROWDED,
+            Cause.PAGE_LINK if good is not None else Cause.PAGE_CROWDED,
         )
     visit.keep_cookie(secrets.token_urlsafe(32))
     link.let_in(visit.cookie)

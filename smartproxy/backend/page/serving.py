@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from smartproxy.backend import users
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, ScopeMissing, StoreUnavailable
+from smartproxy.backend.first_start import PREFIX
 from smartproxy.backend.operations import crl
 from smartproxy.backend.page.routes import Anyone, Route, Shown, Unrouted, scopes_of
 from smartproxy.backend.page.sent_forms import (
@@ -42,6 +43,7 @@ from smartproxy.backend.page.visit import (
     Backstage,
     PageRefused,
     PageVisit,
+    local,
     told_of,
 )
 from smartproxy.backend.port import guest_of
@@ -207,8 +209,11 @@ class PageRoot(Resource):
         uri = visit.request.uri.decode("ascii", "replace")
         if header_of(visit.request, b"sec-fetch-site") == "cross-site" and visit.request.method == b"GET":
             return visit.render("again.html", place=uri)
-        place = uri if visit.request.method == b"GET" and not visit.partial else "/"
-        return visit.redirect("/login" if place == "/" else f"/login?next={quote(place, safe='')}")
+        changes = visit.request.method == b"POST"
+        by_itself = visit.route is not None and visit.route.by_itself
+        place = _looked_at(visit) if changes or by_itself or visit.partial else uri
+        told = visit.text("You were logged out; nothing was changed.") if changes else ""
+        return visit.redirect("/login" if place == "/" else f"/login?next={quote(place, safe='')}", told, "warn")
 
     def _check_origin(self, visit: PageVisit) -> None:
         """See that a change comes from a page of ours, by what browsers say.
@@ -280,7 +285,7 @@ class PageRoot(Resource):
                 message=cause.meaning,
                 names=[visit.user.name] if visit.user else [],
                 method=visit.request.method.decode("ascii", "replace"),
-                path=visit.path,
+                path=_told_path(visit.path, cause),
                 peer=visit.address,
                 facts={"not_written_before": silent} if silent else None,
             )
@@ -331,6 +336,18 @@ class _Answering:
         if not self._gone and not self._request.finished:
             self._request.setResponseCode(500)
             self._request.finish()
+
+
+def _told_path(path: str, cause: Cause) -> str:
+    """A path as the log has it: who reads the log learns of no token that lets somebody in."""
+    return "/setup/..." if cause is Cause.PAGE_LINK or PREFIX in path else path
+
+
+def _looked_at(visit: PageVisit) -> str:
+    """The page of ours from which a request came, by what its browser says; the overview where it says none."""
+    said = header_of(visit.request, b"hx-current-url") or header_of(visit.request, b"referer")
+    ours = f"https://{visit.reached.host}/"
+    return local(said[len(ours) - 1 :]) if said.lower().startswith(ours.lower()) else "/"
 
 
 def _most_of(user: users.LoggedIn | None, *, is_large: bool) -> int:
