@@ -9,7 +9,7 @@ import attrs
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
-from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.errors import EntryRefused
 from smartproxy.backend.states import Difference
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
@@ -85,12 +85,12 @@ def judged(entry: _Entry, what: str) -> _Entry:
     A field that is in no document stays as it is.
 
     :param what: whose it is, such as ``partner ACME``.
-    :raises ChangeRefused: with the place in the entry.
+    :raises EntryRefused: with the place in the entry.
     """
     try:
         read = read_object(type(entry), write_object(entry))
     except DocumentRefused as refused:
-        raise ChangeRefused(f"{what}, {refused.where}: {refused.message}; nothing is changed") from refused
+        raise EntryRefused(what, refused.where, refused.message) from refused
     told = {each.name for each in declarations(type(entry))}
     kept = {each.name: getattr(entry, each.name) for each in attrs.fields(type(entry)) if each.name not in told}
     whole: Any = read

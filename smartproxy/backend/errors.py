@@ -45,6 +45,18 @@ class CodeTaken(ChangeRefused):
         self.owner = owner
 
 
+class EntryRefused(ChangeRefused):
+    """A value that an entry, or what a call wants, may not have.
+
+    :ivar field: what the value is called in it, such as ``codes``.
+    :ivar wrong: what is wrong with it, as a sentence without full stop.
+    """
+
+    def __init__(self, what: str, place: str, wrong: str) -> None:
+        super().__init__(f"{what}, {place}: {wrong}; nothing is changed")
+        self.field, self.wrong = place.partition("[")[0].rpartition(".")[2], wrong
+
+
 class NotFound(BackendError):
     """A name that nothing in the store has."""
 

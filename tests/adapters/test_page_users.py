@@ -62,6 +62,24 @@ class UsersAndTokens(PageCase):
         self.assertEqual(self.roles()["bob"], ("viewer", True))
         self.assertEqual(self.browser().log_in("bob", OTHER).status, 303)
 
+    def test_fields(self) -> None:
+        """What a value may not be is told with the name of its field, and what a command would do is not told."""
+        said = words(self.alice.post("/users/add", {"name": "a b", "role": "viewer", "password": OTHER}))
+        self.assertIn("Name: has to be a name of letters", said)
+        self.assertNotIn("user add, name", said)
+        made = {"token_name": "erp", "scopes": "everything", "until": "2027-01-01"}
+        self.assertIn("Scopes: has to be a scope such as", words(self.alice.post("/users/token", made)))
+        said = words(self.alice.post("/users/add", {"name": "olga", "role": "viewer", "password": OTHER}))
+        self.assertIn("There is a user 'olga' already", said)
+        self.assertNotIn("smartproxy user password", said)
+        lost = self.alice.get("/partners/NOBODY")
+        self.assertIn("There is no partner 'NOBODY'", words(lost))
+        self.assertIn('<a href="/partners">Partners</a>', lost.body.decode())
+        german = self.browser("alice", Accept_Language="de")
+        said = words(german.post("/users/add", {"name": "a b", "role": "viewer", "password": OTHER}))
+        self.assertIn("Name: nur Buchstaben", said)
+        self.assertIn("Berechtigungen: muss eine Berechtigung wie", words(german.post("/users/token", made)))
+
     def test_change(self) -> None:
         """Another role, another password, or being disabled logs a user out; each is in the history by the page."""
         for path, fields in (

@@ -135,6 +135,8 @@ ABOUT = "what to do about it"
 _LEAST = 5
 """So few characters between values are no sentence."""
 _HOLE = re.compile(r"\{\d\}")
+TYPED = ("settings set ", "authority https", "trust-list load", "client token ", "client listen")
+"""What no page does: these commands are told on it, too."""
 _EMPTY = re.compile(r" : |^the (partner|station) \{1\}$")
 """A choice that its function leaves out, or whose words are told by another one."""
 _CHOICES_MOST = 64
@@ -225,8 +227,11 @@ def parted(text: str) -> list[str]:
     return [text]
 
 
-def told_by(tree: ast.AST) -> Iterator[str]:
-    """Every text that a module's errors, faults of values, and consequences of a change can have."""
+def told_by(tree: ast.AST, errors: set[str] | None = None) -> Iterator[str]:
+    """Every text that a module's errors, faults of values, and consequences of a change can have.
+
+    :param errors: only of these.
+    """
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -235,6 +240,8 @@ def told_by(tree: ast.AST) -> Iterator[str]:
             match node:
                 case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in SAYING:
                     yield from choices(first, names)
+                case _ if errors is not None:
+                    pass
                 case ast.Call(func=ast.Name(id="wrong"), args=[_, _, right]):
                     yield from (f"is a list; has to be {each}" for each in choices(right, names))
                 case ast.Call(func=ast.Name(id="_parsed"), args=[_, _, _, right]):
@@ -416,7 +423,27 @@ class Complete(SynchronousTestCase):
                 lost.append(english)
         self.assertEqual([], lost)
 
+    def test_commands(self) -> None:
+        """What an operation answers names no command and no option of one on the page, but what only a command does."""
+        english = Sentences(read(SAID / "en.po", "en"))
+        found = []
+        for name, tree in sources():
+            if name not in ELSEWHERE | UNSEEN:
+                found += [each for each in told_by(tree, SAYING) if not _EMPTY.search(each)]
+        for known in (english, self.german):
+            shown = {known.translated(each) or each for each in found}
+            told = {each for each in shown if re.search("smartproxy [a-z]|--[a-z]", each)}
+            self.assertEqual([], sorted(each for each in told if not any(word in each for word in TYPED)))
+
+    def test_spoken(self) -> None:
+        """What the English catalogue says otherwise is said by an operation."""
+        every = {text for _, tree in sources() for text in told_by(tree, SAYING)}
+        every |= {text for _, tree in sources() for node in ast.walk(tree) if (text := said_by(node)) and "{0}" in text}
+        spoken = Sentences({each: each for each in every})
+        for english in read(SAID / "en.po", "en"):
+            self.assertIsNotNone(spoken.translated(_HOLE.sub("x", english)), english)
+
     def test_holes(self) -> None:
         """A translation has the holes of its sentence, or fewer, where it says what the page does instead."""
-        for english, text in read(SAID / "de.po", "de").items():
+        for english, text in (*read(SAID / "de.po", "de").items(), *read(SAID / "en.po", "en").items()):
             self.assertLessEqual(set(_HOLE.findall(text)), set(_HOLE.findall(english)), english)

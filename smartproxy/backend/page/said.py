@@ -80,9 +80,9 @@ class Sentences:
 
 
 def sentences(language: str) -> Sentences:
-    """Those of a language; English has none."""
+    """Those of a language; in English only what the page says instead of a command."""
     file = SAID / f"{language}.po"
-    if language == SOURCE or not file.exists():
+    if not file.exists():
         return Sentences({})
     return Sentences(read(file, language))
 

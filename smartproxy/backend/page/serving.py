@@ -391,4 +391,4 @@ def _in_words(visit: PageVisit, error: BackendError) -> PageRefused:
         case StoreUnavailable():
             return PageRefused(503, visit.text("The store cannot be reached"), str(error))
         case _:
-            return PageRefused(422, visit.text("This cannot be done"), str(error))
+            return PageRefused(422, visit.text("This cannot be done"), visit.answered(error))

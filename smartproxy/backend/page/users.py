@@ -27,7 +27,7 @@ async def user_added(visit: PageVisit) -> Shown:
         )
         await visit.call(user.add, wanted)
     except (BackendError, ValueError) as error:
-        return await _page(visit, user_fault=str(error))
+        return await _page(visit, user_fault=visit.answered(error))
     return visit.redirect("/users", visit.text("%(name)s can log in now.", name=wanted.name))
 
 
@@ -50,7 +50,7 @@ async def user_changed(visit: PageVisit) -> Shown:
             return visit.redirect("/users", visit.text("%(name)s is changed, and logged out.", name=name))
         changed = (await visit.rehearse(user.alter, wanted)).answer
     except BackendError as error:
-        return await _one(visit, str(error))
+        return await _one(visit, visit.answered(error))
     assert isinstance(changed, user.KnownUser)
     found = await _found(visit)
     rows = [each for each in zip(_words(visit, found), _words(visit, changed), strict=True) if each[0] != each[1]]
@@ -72,7 +72,7 @@ async def password_set(visit: PageVisit) -> Shown:
     try:
         await visit.call(user.password, user.NewPassword(name=name, password=visit.form.secret("password")))
     except BackendError as error:
-        return await _one(visit, str(error))
+        return await _one(visit, visit.answered(error))
     return visit.redirect("/users", visit.text("%(name)s has another password, and is logged out.", name=name))
 
 
@@ -91,7 +91,7 @@ async def user_removed(visit: PageVisit) -> Shown:
     try:
         await visit.call(user.remove, user.UserWanted(name=name))
     except BackendError as error:
-        return await _one(visit, str(error))
+        return await _one(visit, visit.answered(error))
     return visit.redirect("/users", visit.text("%(name)s is removed.", name=name))
 
 
@@ -116,7 +116,7 @@ async def token_made(visit: PageVisit) -> Shown:
     except ValueError:
         return await _page(visit, token_fault=visit.text("Type the last day as 2027-12-31."))
     except BackendError as error:
-        return await _page(visit, token_fault=str(error))
+        return await _page(visit, token_fault=visit.answered(error))
     return await _page(visit, made=made)
 
 

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
 from smartproxy.backend.change import Channel, judged
+from smartproxy.backend.errors import EntryRefused
 from smartproxy.backend.first_start import SetupLink
 from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation
 from smartproxy.backend.operations.performing import ANYHOW, Performed, Rehearsed, Terms, perform
@@ -262,6 +263,17 @@ class PageVisit:
         """A text in the reader's language."""
         text = self.backstage.renderer.languages[self.language].gettext(message)
         return text % values if values else text
+
+    def answered(self, error: Exception) -> str:
+        """What an operation answered; where a value may not be, what its field is called in the reader's language."""
+        if not isinstance(error, EntryRefused):
+            return str(error)
+        called = error.field.replace("_", " ")
+        label = self.text(called)
+        if label == called:
+            label = self.text(called.capitalize())
+        wrong = self.backstage.renderer.said[self.language].plain(error.wrong)
+        return f"{label[:1].upper()}{label[1:]}: {wrong}"
 
     def counted(self, one: str, many: str, count: int, **values: object) -> str:
         """A text about a number of things in the reader's language; ``%(count)s`` is the number."""
