@@ -378,7 +378,13 @@ def public_key_octets(holder: Certificate | PrivateKey) -> bytes:
 
 def short_name(certificate: Certificate) -> str:
     """What a certificate is called in a message: its subject, cut where it is long, or a part of its SHA-256."""
-    name = subject_text(certificate) or f"a certificate without a name, SHA-256 {certificate_pin(certificate)[:16]}..."
+    return shown_name(
+        subject_text(certificate) or f"a certificate without a name, SHA-256 {certificate_pin(certificate)[:16]}..."
+    )
+
+
+def shown_name(name: str) -> str:
+    """A name as it stands in a message: cut where it is long."""
     return name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}..."
 
 

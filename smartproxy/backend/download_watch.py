@@ -25,7 +25,7 @@ from smartproxy.backend.downloads import DownloadStatus, Due, Proposal
 from smartproxy.backend.errors import BackendError, NotFound, StoreUnavailable
 from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
 from smartproxy.backend.generations import changing
-from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.list_contents import ParsedList
 from smartproxy.backend.rounds import StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now

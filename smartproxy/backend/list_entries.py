@@ -1,27 +1,35 @@
 """The entries of a revocation list, read from its DER: a list may have a million, and an object for each is too slow.
 
-Reads serial numbers only, and which entries take a revocation back. The list was read by cryptography before, so that
-its form is right; what is not as it has to be raises an error all the same.
+Reads serial numbers, and refuses a list with an entry that demands what nobody here understands: such a list is not to
+be used at all. Every entry revokes: that one is taken back (removeFromCRL) may be said in delta lists only, which are
+not used. The list was read by cryptography before, so that its form is right; what is not as it has to be raises an
+error all the same.
 
-RFC 5280 sections 5.1.2.6 and 5.3.1; X.690 section 8.
+RFC 5280 sections 5.1.2.6, 5.3 and 5.3.1; X.690 section 8.
 """
 
 from typing import Final
 
-from smartproxy.net.tls.der import values
+from smartproxy.net.tls.der import dotted, value, values
 from smartproxy.policy.certificates.serials import OCTETS_MOST, SerialSet
 
 _SEQUENCE, _INTEGER = 0x30, 0x02
 _TIMES: Final = (0x17, 0x18)
-_REASON: Final = bytes.fromhex("0603551d15")
-_REMOVED: Final = bytes.fromhex("04030a0108")
-"""An extension's value that is the reason removeFromCRL."""
+_CRITICAL: Final = bytes.fromhex("0101ff")
+"""A value that is true, as which an extension says that it is critical."""
+_REASON: Final = "2.5.29.21"
+_NAMED: Final = {"2.5.29.24": "invalidityDate", "2.5.29.29": "certificateIssuer"}
+
+
+class UnknownDemand(ValueError):
+    """An entry has a critical extension that is not understood; the message names it."""
 
 
 def serials(der: bytes) -> SerialSet:
-    """The certificates that a list revokes: all of its entries but those that take a revocation back.
+    """The certificates that a list revokes.
 
     :param der: a list that cryptography has read.
+    :raises UnknownDemand: for a critical extension of an entry.
     :raises ValueError: for a serial number that is negative or longer than RFC 5280 allows.
     """
     return numbers(_entries(der))
@@ -32,7 +40,8 @@ def numbers(entries: bytes) -> SerialSet:
 
     :raises ValueError: as :func:`serials` does, and for what is no entry.
     """
-    has_removed = _REMOVED in entries
+    # A serial number may hold these octets, too: those of its entry are read then.
+    has_critical = _CRITICAL in entries
     found: list[bytes] = []
     at, end = 0, len(entries)
     while at + 1 < end:
@@ -51,8 +60,9 @@ def numbers(entries: bytes) -> SerialSet:
             serial = serial.lstrip(b"\0") or b"\0"
         if length >= 0x80 or len(serial) > OCTETS_MOST:
             raise ValueError(f"a serial number has more than {OCTETS_MOST} octets")
-        if not has_removed or not _is_removed(entries[start:stop]):
-            found.append(serial)
+        if has_critical and entries.find(_CRITICAL, start, stop) >= 0:
+            _check_demands(entries[start:stop])
+        found.append(serial)
         at = stop
     if at < end:
         raise ValueError("an entry is cut, or is no sequence")
@@ -77,13 +87,14 @@ def _content(octets: bytes, at: int) -> tuple[int, int]:
     return start, start + int.from_bytes(octets[at + 2 : start], "big")
 
 
-def _is_removed(entry: bytes) -> bool:
-    """Whether an entry says that a certificate is valid again (removeFromCRL)."""
-    if _REMOVED not in entry:
-        return False
-    extensions = [content for tag, content in values(entry) if tag == _SEQUENCE]
-    return any(
-        extension.startswith(_REASON) and extension.endswith(_REMOVED)
-        for listed in extensions
-        for _, extension in values(listed)
-    )
+def _check_demands(entry: bytes) -> None:
+    """Refuse an entry with a critical extension other than the reason.
+
+    :raises UnknownDemand: if it has one.
+    """
+    for listed in (content for tag, content in values(entry) if tag == _SEQUENCE):
+        for _, extension in values(listed):
+            (_, number), *rest = values(extension)
+            name = dotted(number)
+            if name != _REASON and any(value(tag, content) == _CRITICAL for tag, content in rest):
+                raise UnknownDemand(f"{_NAMED[name]}, {name}" if name in _NAMED else name)

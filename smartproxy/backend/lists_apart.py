@@ -16,15 +16,15 @@ import sys
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 import attrs
 from cryptography import x509
 
-from smartproxy.backend import revocation
+from smartproxy.backend import list_contents
 from smartproxy.backend.certificates import certificate_pin, certificates_to_pem, read_certificates
 from smartproxy.backend.errors import Unusable
-from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.list_contents import ParsedList
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.certificates.serials import OCTETS_MOST, SerialSet
@@ -125,7 +125,7 @@ def _answered(done: "subprocess.CompletedProcess[bytes]", source: str) -> list[P
         found.append(
             ParsedList(
                 signed_by=functools.partial(_is_named, told.signers),
-                what=revocation.named(told.issuer, told.scope, source),
+                what=list_contents.named(told.issuer, told.scope, source),
                 issuer=told.issuer,
                 scope=told.scope,
                 this_update=told.this_update,
@@ -149,11 +149,14 @@ def main() -> None:
     octets = sys.stdin.buffer.read(int(sys.argv[2]))
     issuers = read_certificates(pem, "the CA") if (pem := sys.stdin.buffer.read()) else []
     try:
-        found = revocation.parse(octets, sys.argv[3])
+        found = list_contents.parse(octets, sys.argv[3])
     except Unusable as unusable:
-        sys.stdout.write(str(unusable))
-        sys.stdout.flush()
-        sys.exit(_REFUSED)
+        _refuse(str(unusable))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Not the limits: they are told by what the process dies of.
+        _refuse(f"{sys.argv[3]} cannot be read ({type(error).__name__})")
     for parsed in found:
         told = _Told(
             issuer=parsed.issuer,
@@ -167,3 +170,9 @@ def main() -> None:
         )
         sys.stdout.buffer.write(json.dumps(write_object(told)).encode("ascii") + b"\n")
         sys.stdout.buffer.write(parsed.serials.octets)
+
+
+def _refuse(why: str) -> NoReturn:
+    sys.stdout.write(why)
+    sys.stdout.flush()
+    sys.exit(_REFUSED)

@@ -6,8 +6,7 @@ parts are kept side by side, and each takes the place of an older one of the sam
 sections 5.2.3 and 5.2.5). What is no list of its issuer's own certificates for all reasons is refused.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from shlex import quote
 
@@ -16,18 +15,17 @@ from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import cas, journal, list_entries
-from smartproxy.backend.certificates import issuer_text, key_pin, read_revocation_lists, subject_text
+from smartproxy.backend import cas, journal
+from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.list_contents import ParsedList
+from smartproxy.backend.list_contents import parse as parse
 from smartproxy.backend.schema import RevocationRow
 from smartproxy.net.tls.facts import may_sign_lists
-from smartproxy.net.tls.names import point_names
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.decoding import Undecodable, decoding, extension, extensions, is_list_signed_by
-from smartproxy.policy.certificates.revocation import Covered, ListScope
-from smartproxy.policy.certificates.serials import SerialSet
+from smartproxy.policy.certificates.revocation import ListScope, compared
 
 
 @attrs.frozen(kw_only=True)
@@ -50,41 +48,6 @@ class LoadedList:
     number: int | None
     serials: int
     previous: datetime | None
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class ParsedList:
-    """A revocation list as it was read from a file; who signed it is not known yet.
-
-    :ivar signed_by: tells whether the key of a certificate that may sign lists signed it.
-    :ivar what: what to call it in an error.
-    :ivar serials: the certificates that it revokes.
-    """
-
-    signed_by: Callable[[x509.Certificate], bool]
-    what: str
-    issuer: str
-    scope: ListScope
-    this_update: datetime
-    next_update: datetime | None
-    number: int | None
-    serials: SerialSet
-
-
-def parse(octets: bytes, source: str) -> list[ParsedList]:
-    """All revocation lists of a file, PEM or DER. A long one takes seconds: nobody should wait for a lock meanwhile.
-
-    :param source: what to call the file in an error.
-    :raises Unusable: when a list cannot be read, or is not one for all reasons of its issuer's own certificates.
-    """
-    try:
-        with decoding():
-            return [_parsed(crl, der, source) for crl, der in read_revocation_lists(octets, source)]
-    except Undecodable as error:
-        # Dates, names and extensions are decoded only when they are asked for.
-        raise Unusable(
-            f"{source} holds a date, a name, an entry or an extension that cannot be read: {error.said}"
-        ) from error
 
 
 def load(
@@ -112,7 +75,7 @@ def in_force(session: Session, parsed: ParsedList, ca: str) -> RevocationRow | N
     :raises Unusable: when no certificate of the CA signed the list.
     """
     _, certificate = _signer(parsed, issuers_of(session, ca), ca)
-    row = _row(session, key_pin(certificate), parsed)
+    row = _row(session, certificate, parsed.scope)
     same = row is not None and (row.this_update, row.next_update, row.number, row.count) == (
         parsed.this_update,
         parsed.next_update,
@@ -172,39 +135,14 @@ def refused(session: Session, path: str, message: str, now: datetime) -> None:
     journal.keep(session, [record], now)
 
 
-def named(issuer: str, scope: ListScope, source: str) -> str:
-    """What to call a list in an error.
-
-    :param source: the file that it is in.
-    """
-    part = "" if scope.part is None else f" for {scope.part}"
-    return f"the revocation list of {issuer}{part} in {source}"
-
-
-def _parsed(crl: x509.CertificateRevocationList, der: bytes, source: str) -> ParsedList:
-    issuer = issuer_text(crl)
-    scope = _scope(crl, issuer, named(issuer, ListScope(), source))
-    return ParsedList(
-        signed_by=functools.partial(_signed, crl),
-        what=named(issuer, scope, source),
-        issuer=issuer,
-        scope=scope,
-        this_update=crl.last_update_utc,
-        next_update=crl.next_update_utc,
-        number=_number(crl),
-        serials=list_entries.serials(der),
+def _row(session: Session, issuer: x509.Certificate, scope: ListScope) -> RevocationRow | None:
+    """The list in force of the same issuer and scope; what it calls its issuer may be written in another way."""
+    name = subject_text(issuer)
+    rows = session.scalars(
+        select(RevocationRow).where(RevocationRow.issuer_key_sha256 == key_pin(issuer), RevocationRow.scope == scope)
     )
-
-
-def _row(session: Session, key: str, parsed: ParsedList) -> RevocationRow | None:
-    """The list in force of the same issuer and scope."""
-    return session.scalars(
-        select(RevocationRow).where(
-            RevocationRow.issuer_key_sha256 == key,
-            RevocationRow.issuer == parsed.issuer,
-            RevocationRow.scope == parsed.scope,
-        )
-    ).one_or_none()
+    same = [row for row in rows if compared(row.issuer) == compared(name)]
+    return next((row for row in same if row.issuer == name), same[0] if same else None)
 
 
 def _take(
@@ -214,11 +152,12 @@ def _take(
     only: str | None,
     url: str | None,
 ) -> LoadedList:
-    what, issuer, scope = parsed.what, parsed.issuer, parsed.scope
+    what, scope = parsed.what, parsed.scope
     this_update, next_update, number = parsed.this_update, parsed.next_update, parsed.number
     ca, certificate = _signer(parsed, issuers, only)
-    key = key_pin(certificate)
-    row = _row(change.session, key, parsed)
+    # The certificate's own words: they are what the certificates that it issued are compared with.
+    key, issuer = key_pin(certificate), subject_text(certificate)
+    row = _row(change.session, certificate, scope)
     if is_future(this_update, change.now):
         raise Unusable(
             f"{what} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
@@ -235,6 +174,7 @@ def _take(
         change.session.add(row)
     else:
         _check_newer(parsed, row)
+    row.issuer = issuer
     row.this_update, row.next_update = this_update, next_update
     row.number = None if number is None else f"{number:x}"
     row.width, row.octets, row.count = parsed.serials.width, parsed.serials.octets, len(parsed.serials)
@@ -287,71 +227,24 @@ def _signer(
     :param only: the only CA that these issuers are of.
     :raises Unusable: when there is none.
     """
-    named = [(name, each) for name, each in issuers if subject_text(each) == parsed.issuer]
-    if not named and only is not None:
+    name = compared(parsed.issuer)
+    called = [(ca, each) for ca, each in issuers if compared(subject_text(each)) == name]
+    if not called and only is not None:
         raise Unusable(
             f"{parsed.what} is not from the CA {only!r}; if it is from an intermediate CA below it, add that one's "
             f"certificate: 'smartproxy ca change {quote(only)} FILE FILE'"
         )
-    if not named:
+    if not called:
         raise Unusable(
             f"{parsed.what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'"
         )
-    for name, each in named:
-        if parsed.signed_by(each):
-            return name, each
-    raise Unusable(f"{parsed.what} is not signed by the key of its issuer's certificate in the CA {named[0][0]!r}")
-
-
-def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
-    """Whether the key of a certificate that may sign lists signed this one."""
-    return may_sign_lists(certificate) and is_list_signed_by(crl, certificate)
-
-
-def _scope(crl: x509.CertificateRevocationList, issuer: str, what: str) -> ListScope:
-    """Which of its issuer's certificates a list covers.
-
-    :raises Unusable: for a list that would make revoked certificates look valid: a delta list, one that is limited to
-        some reasons, one with certificates of other CAs, or one with unknown demands.
-    """
-    try:
-        found = extensions(crl)
-    except Undecodable as error:
-        raise Unusable(f"the extensions of {what} cannot be read: {error.said}") from error
-    scope = ListScope()
-    for each in found:
-        if isinstance(each.value, x509.DeltaCRLIndicator):
-            raise Unusable(f"{what} is a delta list; load the complete one")
-        if isinstance(each.value, x509.IssuingDistributionPoint):
-            scope = _scope_of(each.value, issuer, what)
-        elif each.critical and isinstance(each.value, x509.UnrecognizedExtension):
-            raise Unusable(f"{what} has an unknown critical extension ({each.oid.dotted_string})")
-    return scope
-
-
-def _scope_of(point: x509.IssuingDistributionPoint, issuer: str, what: str) -> ListScope:
-    if point.indirect_crl:
-        raise Unusable(f"{what} is an indirect list, with certificates of other CAs in it; such lists are not accepted")
-    if point.only_some_reasons:
-        raise Unusable(f"{what} is limited to some reasons for revocation; load the CA's list for all reasons")
-    if point.only_contains_attribute_certs:
-        raise Unusable(f"{what} covers attribute certificates only; load the list of the CA's other certificates")
-    covered = Covered.ALL
-    if point.only_contains_user_certs:
-        covered = Covered.USERS
-    elif point.only_contains_ca_certs:
-        covered = Covered.CAS
-    names = point_names(point.full_name, point.relative_name, issuer)
-    if len(names) > limits.CRL_POINT_NAMES_MOST or any(len(each) > limits.CRL_POINT_CHARACTERS for each in names):
-        raise Unusable(
-            f"{what} names its distribution point with more than {limits.CRL_POINT_NAMES_MOST} names, or with one of "
-            f"more than {limits.CRL_POINT_CHARACTERS} characters"
-        )
-    if not names and (point.full_name is not None or point.relative_name is not None):
-        raise Unusable(f"{what} is for a distribution point without a name")
-    return ListScope(points=tuple(sorted(names)), covered=covered)
-
-
-def _number(crl: x509.CertificateRevocationList) -> int | None:
-    number = extension(crl, x509.CRLNumber)
-    return None if number is None else number.crl_number
+    signers = [(ca, each) for ca, each in called if parsed.signed_by(each)]
+    if not signers:
+        raise Unusable(f"{parsed.what} is not signed by the key of its issuer's certificate in the CA {called[0][0]!r}")
+    for ca, each in signers:
+        if may_sign_lists(each):
+            return ca, each
+    raise Unusable(
+        f"{parsed.what} is signed by its issuer's certificate in the CA {signers[0][0]!r}, whose keyUsage cannot be "
+        "read, or does not allow it to sign lists; ask the CA which certificate is for that"
+    )

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from smartproxy.backend import cas, endings, generations, revocation
+from smartproxy.backend import cas, endings, generations, list_contents, revocation
 from smartproxy.backend.certificates import certificates_to_pem, key_pin
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
@@ -22,7 +22,9 @@ from smartproxy.policy.certificates.revocation import Covered, ListScope
 from smartproxy.policy.configuration import ServerConfiguration, parse
 from smartproxy.policy.partners import RevocationMode, TrustedCa
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
-from tests.unit.odd_files import ODD_EXTENSIONS
+from tests.unit.odd_lists import X400, common_name
+from tests.unit.odd_lists import crl as crl_of
+from tests.unit.odder_files import tlv
 from tests.unit.sites import NOW, SiteCase
 from tests.unit.test_facts import CURVE, forged
 
@@ -247,11 +249,11 @@ class RevocationLists(CaCase):
         self.assertEqual(loaded.next_update, end)
         self.assertEqual(self.configured().revocation[0].next_update, end)
         (told,) = self.stored("crl.loaded")
-        self.assertEqual(told.fields["next_update"], "9999-12-31T23:59:59.000Z")
+        self.assertEqual(told.fields["next_update"], "9998-12-31T23:59:59.000Z")
 
     def test_undecodable(self) -> None:
         """What a library cannot decode of a list refuses it in words."""
-        with patch.object(revocation, "_number", side_effect=OverflowError("out of range")):
+        with patch.object(list_contents, "_said", side_effect=OverflowError("out of range")):
             self.assertIn("cannot be read", self.refused(self.issuing.crl(this_update=NOW)))
 
     def test_older(self) -> None:
@@ -353,9 +355,9 @@ class RevocationLists(CaCase):
         self.assertEqual(found, dict(zip(subjects, (1, 0), strict=True)))
 
     def test_good_again(self) -> None:
-        """An entry that takes a certificate back from the list is no revoked certificate."""
+        """An entry that takes a revocation back revokes all the same: only a delta list may say that (5.3.1)."""
         (loaded,) = self.load(self.sign(reason=x509.ReasonFlags.remove_from_crl))
-        self.assertEqual(loaded.serials, 0)
+        self.assertEqual(loaded.serials, 1)
 
     def test_remove(self) -> None:
         """A list is forgotten by its issuer's name or by its key."""
@@ -428,21 +430,30 @@ class RevocationLists(CaCase):
     def test_issuer_that_may_not(self) -> None:
         """A list signed with a key whose certificate is not for signing lists is refused."""
         usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True}
-        odd = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x05\x00")
-        for name, extension in (("no-lists", x509.KeyUsage(**usage)), ("garbled", odd)):
-            self.assertIn("not signed", self.refused(self.sign(by=self.authority(name, extension))))
+        unreadable = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x05\x00")
+        for name, extension in (("no-lists", x509.KeyUsage(**usage)), ("unreadable", unreadable)):
+            ca = self.add_authority(name, extension)
+            self.assertIn("keyUsage cannot be read, or does not allow it", self.refused(self.sign(by=ca)))
 
-    def test_issuer_with_an_odd_extension(self) -> None:
-        """An extension of the issuer's certificate that cannot be read takes nothing from what it is for."""
-        for number, (kind, value, _) in enumerate(ODD_EXTENSIONS):
-            if kind != x509.BasicConstraints.oid:
-                self.load(self.sign(by=self.authority(f"odd {number}", x509.UnrecognizedExtension(kind, value))))
+    def test_issuer_with_odd_extensions(self) -> None:
+        """Whatever cannot be read in an issuer's certificate, but its keyUsage, keeps none of its lists from use."""
+        usage = x509.KeyUsage(**(dict.fromkeys(KEY_USAGES, False) | {"crl_sign": True}))
+        for number, (oid, value) in enumerate(
+            (
+                (x509.CertificatePolicies.oid, b"\x05\x00"),
+                (x509.SubjectAlternativeName.oid, b"\x05\x00"),
+                (x509.SubjectAlternativeName.oid, tlv(0x30, X400)),
+            )
+        ):
+            ca = self.add_authority(f"odd-{number}", usage, x509.UnrecognizedExtension(oid, value))
+            (loaded,) = self.load(self.sign(by=ca))
+            self.assertEqual(loaded.ca, f"odd-{number}")
 
-    def authority(self, name: str, extension: x509.ExtensionType) -> TestCa:
-        """A CA of the configuration whose certificate has this extension."""
+    def add_authority(self, name: str, *extensions: x509.ExtensionType) -> TestCa:
+        """An authority with these extensions in its certificate, which is configured."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name.from_rfc4514_string(f"CN={name}")
-        certificate = (
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(subject)
@@ -451,9 +462,34 @@ class RevocationLists(CaCase):
             .not_valid_before(NOW - DAY)
             .not_valid_after(NOW + DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(extension, critical=True)
-            .sign(key, hashes.SHA256())
         )
+        for each in extensions:
+            builder = builder.add_extension(each, critical=False)
+        certificate = builder.sign(key, hashes.SHA256())
         with self.change() as change:
-            cas.add(change, name, [certificate])
+            cas.add(change, "".join(each for each in name if each.isalnum() or each == "-"), [certificate])
         return TestCa(TestCredential(key, certificate))
+
+    def test_issuer_in_other_spelling(self) -> None:
+        """A list may write its issuer in other cases, blanks or letters than the certificate does (RFC 5280 7.1)."""
+        ca = self.add_authority("M\u00fcller CA")
+        for number, issuer in enumerate(
+            (
+                common_name("M\u00fcller CA".encode()),
+                common_name("M\u00dcLLER  ca".encode()),
+                common_name(b"M\xfcller Ca", tag=0x14),
+            )
+        ):
+            (parsed,) = revocation.parse(crl_of(ca, issuer=issuer), "ca.crl")
+            with self.change() as change:
+                self.assertIs(revocation.in_force(change.session, parsed, "M\u00fcllerCA") is None, number == 0)
+                (loaded,) = revocation.load(change, [parsed])
+            self.assertEqual((loaded.issuer, loaded.previous is None), ("CN=M\u00fcller CA", number == 0))
+        with self.change() as change:
+            # A list that was loaded before the store used the certificate's words.
+            revocation.find(change.session, loaded.row).issuer = "CN=M\u00dcLLER  ca"
+        self.load(crl_of(ca, issuer=issuer))
+        (found,) = self.configured().revocation
+        self.assertEqual(found.issuer_name, "CN=M\u00fcller CA")
+        stranger = TestCa.root("x", key=ec.generate_private_key(ec.SECP256R1()))
+        self.assertIn("not signed by the key", self.refused(crl_of(stranger, issuer=issuer)))

@@ -1,8 +1,11 @@
 """Downloads of revocation lists: proposals and decisions, and what the backend does by itself."""
 
+import resource
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from io import BytesIO, TextIOWrapper
 from tempfile import TemporaryFile
 
 from cryptography import x509
@@ -11,13 +14,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from smartproxy.backend import cas, downloads, generations, history, lists_apart, revocation, settings
+from smartproxy.backend import cas, downloads, generations, history, list_contents, lists_apart, revocation, settings
 from smartproxy.backend.change import Channel
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.downloads import DownloadStatus
 from smartproxy.backend.errors import ChangeRefused, NotFound, StoreBusy, StoreOutdated, Unusable
 from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
-from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.list_contents import ParsedList
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy import limits
@@ -604,6 +607,22 @@ class Apart(DownloadsCase):
         self.patch(limits, "PARSING_SECONDS_MOST", 0.001)
         refused = self.assertRaises(Unusable, lists_apart.parse, self.ca.crl(), "the answer", issuers)
         self.assertIn("the answer cannot be read", str(refused))
+
+    def test_bug(self) -> None:
+        """What nobody expected while it reads is a refusal in words, and not called a matter of memory and time."""
+
+        def fail(octets: bytes, source: str) -> None:
+            raise KeyError(octets)
+
+        told = TextIOWrapper(BytesIO())
+        self.patch(list_contents, "parse", fail)
+        self.patch(resource, "setrlimit", lambda *limits: None)
+        self.patch(sys, "argv", ["", "", "3", "the answer"])
+        self.patch(sys, "stdin", TextIOWrapper(BytesIO(b"odd")))
+        self.patch(sys, "stdout", told)
+        self.assertEqual(self.assertRaises(SystemExit, lists_apart.main).code, 3)
+        told.seek(0)
+        self.assertEqual(told.read(), "the answer cannot be read (KeyError)")
 
     def test_told_wrongly(self) -> None:
         """What the process tells, and no list may say, is refused with the list."""

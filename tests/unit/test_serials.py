@@ -1,6 +1,7 @@
 """Sets of serial numbers: as octets, beside a document, and in a list's DER."""
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -148,21 +149,24 @@ class Entries(SynchronousTestCase):
 
     def serials(self, *entries: tuple[int, x509.ReasonFlags | None]) -> SerialSet:
         """What a list with these entries revokes."""
-        ca = TestCa.root("Odette")
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(ca.credential.certificate.subject)
-            .last_update(NOW)
-            .next_update(NOW + timedelta(days=1))
+        date = x509.InvalidityDate(NOW.replace(tzinfo=None))
+        return self.of_entries(
+            (number, [] if reason is None else [x509.CRLReason(reason), date]) for number, reason in entries
         )
-        for number, reason in entries:
+
+    def of_entries(
+        self, entries: Iterable[tuple[int, Sequence[x509.ExtensionType]]], *, critical: bool = False
+    ) -> SerialSet:
+        """What a list of entries with these extensions revokes."""
+        ca = TestCa.root("Odette").credential
+        builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+        builder = builder.last_update(NOW).next_update(NOW + timedelta(days=1))
+        for number, extensions in entries:
             entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(NOW)
-            if reason is not None:
-                entry = entry.add_extension(x509.CRLReason(reason), critical=False)
-                entry = entry.add_extension(x509.InvalidityDate(NOW.replace(tzinfo=None)), critical=False)
+            for each in extensions:
+                entry = entry.add_extension(each, critical=critical)
             builder = builder.add_revoked_certificate(entry.build())
-        crl = builder.sign(ca.credential.key, hashes.SHA256())
-        return list_entries.serials(crl.public_bytes(Encoding.DER))
+        return list_entries.serials(builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.DER))
 
     def test_read(self) -> None:
         """Every entry's number is read, short ones and long ones, with reasons and without; an empty list has none."""
@@ -172,10 +176,23 @@ class Entries(SynchronousTestCase):
         self.assertEqual(self.serials(), set())
 
     def test_removed(self) -> None:
-        """An entry that takes a revocation back revokes nothing."""
+        """An entry that takes a revocation back revokes: only a delta list may say that."""
         removed, held = x509.ReasonFlags.remove_from_crl, x509.ReasonFlags.certificate_hold
-        found = self.serials((0x04030A0108, None), (5, removed), (6, held), (7, None))
-        self.assertEqual(found, {0x04030A0108, 6, 7})
+        self.assertEqual(self.serials((5, removed), (6, held), (7, None)), {5, 6, 7})
+
+    def test_critical(self) -> None:
+        """An entry's critical extension refuses the list, which names it; a reason may be critical, others may not."""
+        other = x509.CertificateIssuer([x509.DirectoryName(x509.Name.from_rfc4514_string("CN=Other"))])
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+        for extension, told in ((other, "certificateIssuer, 2.5.29.29"), (unknown, "1.2.3.4")):
+            refused = self.assertRaises(
+                list_entries.UnknownDemand, self.of_entries, [(4, []), (5, [extension]), (6, [])], critical=True
+            )
+            self.assertEqual(str(refused), told)
+            self.assertEqual(self.of_entries([(5, [extension])]), {5})
+        # The octets of what is critical may stand in a serial number.
+        reason = x509.CRLReason(x509.ReasonFlags.key_compromise)
+        self.assertEqual(self.of_entries([(0x0101FF, []), (5, [reason])], critical=True), {0x0101FF, 5})
 
     def test_as_cryptography_reads_it(self) -> None:
         """Lists of the test kit are read as cryptography reads them."""

@@ -9,10 +9,10 @@ from typing import IO
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import lists_apart, revocation
+from smartproxy.backend import list_contents, lists_apart, revocation
 from smartproxy.backend.errors import Unusable
+from smartproxy.backend.list_contents import ParsedList
 from smartproxy.backend.operations.shapes import FILES_MOST, InBase64
-from smartproxy.backend.revocation import ParsedList
 from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, kind
@@ -53,7 +53,7 @@ class ListsGiven:
 
         :raises Unusable: when one cannot be read.
         """
-        return [each for file in self.files for each in revocation.parse(file.octets, file.name)]
+        return [each for file in self.files for each in list_contents.parse(file.octets, file.name)]
 
     def note_refusal(self, session: Session, message: str, now: datetime) -> None:
         """Keep that a list was refused."""

@@ -78,6 +78,10 @@ def point_names(
                 names.append(f"URI:{printable(_compared(each.value))}")
             case x509.DirectoryName():
                 names.append(f"DIR:{_text(each.value)}")
+            case x509.RegisteredID():
+                names.append(f"RegisteredID:{each.value.dotted_string}")
+            case x509.OtherName():
+                names.append(f"OtherName:{each.type_id.dotted_string}={each.value.hex()}")
             case _:
                 names.append(f"{type(each).__name__}:{printable(str(each.value))}")
     return tuple(dict.fromkeys(names))

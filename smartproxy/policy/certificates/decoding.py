@@ -172,13 +172,13 @@ def key_octets(certificate: x509.Certificate) -> bytes:
     return public_key(certificate).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def signature_hash(certificate: x509.Certificate) -> hashes.HashAlgorithm | None:
-    """What the signature on a certificate hashes with; ``None`` where the signature's algorithm includes it.
+def signature_hash(signed: Extended) -> hashes.HashAlgorithm | None:
+    """What a signature hashes with; ``None`` where the signature's algorithm includes it.
 
     :raises Undecodable: if it is of a kind that is not known.
     """
     with decoding():
-        return certificate.signature_hash_algorithm
+        return signed.signature_hash_algorithm
 
 
 def extensions(holder: Extended) -> list[x509.Extension[x509.ExtensionType]]:

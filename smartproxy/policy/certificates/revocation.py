@@ -12,6 +12,7 @@ RFC 5280 sections 4.2.1.13, 5, 5.2.5 and 6.3.3.
 
 import datetime
 import enum
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -156,17 +157,25 @@ class RevocationLists:
 
     def of_issuer(self, key_sha256: str, name: str) -> tuple[RevocationSet, ...]:
         """The sets of the CA with this key and name; a CA may publish its list in parts."""
-        wanted = _compared(name)
+        wanted = compared(name)
         return tuple(
             each
             for each in self.of_key.get(key_sha256, ())
-            if each.issuer_name is None or _compared(each.issuer_name) == wanted
+            if each.issuer_name is None or compared(each.issuer_name) == wanted
         )
 
 
-def _compared(name: str) -> str:
-    """A name in the form for comparing: RFC 5280 section 7.1 ignores case, and how many spaces there are."""
+def compared(name: str) -> str:
+    """A name in the form for comparing: RFC 5280 section 7.1 ignores case, and how many spaces there are.
+
+    One name may be in Teletex and in UTF-8: an octet that is shown as such counts as the letter of Latin-1.
+    """
+    if "\\x" in name:
+        name = _OCTET.sub(lambda octet: chr(int(octet[1], 16)), name)
     return " ".join(name.casefold().split())
+
+
+_OCTET: Final = re.compile(r"\\x([0-9a-f]{2})")
 
 
 def judge_revocation(
