@@ -1,6 +1,7 @@
 """The CAs that partners' certificates may chain to."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from shlex import quote
 from typing import Any
 
@@ -23,8 +24,11 @@ from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unu
 from smartproxy.backend.named import NamedRows, by_name
 from smartproxy.backend.schema import CaRow, ListDownloadRow, PartnerRow
 from smartproxy.net.tls.context import CertificateUnusable, load_certificates
-from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.net.tls.facts import certificate_facts, check_cost
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.decoding import Undecodable
+from smartproxy.policy.certificates.judge import judge_dates, judge_key
+from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
 
 _ROWS = NamedRows(CaRow, lambda name, known: NotFound(f"there is no CA {name!r}; known: {known}"))
@@ -93,15 +97,32 @@ def certificates_of(row: CaRow) -> list[x509.Certificate]:
     return read_certificates(row.entry.certificates.encode("ascii"), f"ca {row.name}")
 
 
+def doubts(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
+    """Why nobody is admitted whose path ends at one of these certificates, by what a server judges of each."""
+    for each in certificates:
+        facts, name = certificate_facts(each), short_name(each)
+        try:
+            judge_dates(facts, 0, now)
+        except CertificateRefusal as refusal:
+            since, until = f"{facts.not_before:%Y-%m-%d %H:%M}", f"{facts.not_after:%Y-%m-%d %H:%M}"
+            yield f"{name}: {refusal.message} (valid from {since} to {until} UTC); nobody is admitted below it"
+        try:
+            judge_key(facts, 0)
+            check_cost(each, 0)
+        except CertificateRefusal as refusal:
+            needed = refusal.detail["needed"]
+            yield f"{name}: {refusal.message} (needed: {needed}); nobody is admitted below it"
+
+
 def signers(session: Session) -> Iterator[tuple[CaRow, str, str]]:
-    """The CAs, each with the key and the name of each of its certificates, as the store names a list's issuer.
+    """The CAs, each with the key and the name of each of its certificates, in the form for comparing.
 
     A certificate whose key cannot be read signs nothing, and is left out.
     """
     for row in listed(session):
         for certificate in certificates_of(row):
             if (key := known_key_pin(certificate)) is not None:
-                yield row, key, subject_text(certificate)
+                yield row, key, compared(subject_text(certificate))
 
 
 def _put(change: Change, entry: TrustedCa) -> CaRow:

@@ -33,6 +33,7 @@ from smartproxy.backend.errors import Unusable
 from smartproxy.backend.page_certificate import CertificateSource
 from smartproxy.backend.schema import RevocationRow
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.limits import LICENCE_WARNING_DAYS
 from smartproxy.policy.partners import RevocationMode
 
@@ -220,7 +221,7 @@ def _lists(session: Session) -> Iterator[WatchedEnd]:
         RevocationRow.next_update,
     )
     for key, issuer, scope, this_update, next_update in session.execute(select(*columns)):
-        ca = names.get((key, issuer))
+        ca = names.get((key, compared(issuer)))
         if ca is not None and next_update is not None:
             part = f", {scope.part}" if scope.part else ""
             yield WatchedEnd(

@@ -15,6 +15,7 @@ from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
 from smartproxy.backend.rounds import StoreRounds
 from smartproxy.logs.clock import now
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.partners import RevocationMode
 
 HOUR = 3600.0
@@ -76,14 +77,14 @@ class HourlyLook(StoreRounds):
                     "issuer": row.issuer,
                     "list_part": row.scope.part,
                     "next_update": row.next_update,
-                    "ca": names[row.issuer_key_sha256, row.issuer],
+                    "ca": names[row.issuer_key_sha256, compared(row.issuer)],
                     "age": (present - row.this_update).total_seconds(),
                     "advice": "load the newest list: smartproxy crl load FILE",
                 }
                 for row in revocation.listed(session)
                 if row.next_update is not None
                 and row.next_update <= present
-                and (row.issuer_key_sha256, row.issuer) in names
+                and (row.issuer_key_sha256, compared(row.issuer)) in names
             ]
 
     def _ending(self) -> list[WatchedEnd]:

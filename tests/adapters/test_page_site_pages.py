@@ -306,6 +306,18 @@ class Certificates(SitePageCase):
             self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.OFF)
         self.assertEqual(self.alice.post("/certificates/cas/odette/remove", {"typed": "odette"}).status, 303)
 
+    def test_doubtful_ca(self) -> None:
+        """A CA below which nobody is admitted is added, and the page says so in the reader's language."""
+        ca = TestCa.root("Old CA", valid_from=NOW - timedelta(days=9), valid_until=NOW - timedelta(days=1))
+        german = self.browser("alice", Accept_Language="de")
+        fields = {"name": "old", "revocation": "require"}
+        self.assertEqual(
+            german.upload("/certificates/cas", fields, {"file": ("ca.pem", ca.certificate_pem)}).status, 303
+        )
+        shown = words(german.get("/certificates"))
+        self.assertIn("darunter wird niemand zugelassen", shown)
+        self.assertNotIn("has expired", shown)
+
     def test_list_removed(self) -> None:
         """Whom it refuses that a list is gone is said before it goes; a list without effect refuses nobody."""
         first, second = TestCa.root("First CA"), TestCa.root("Second CA")

@@ -488,6 +488,9 @@ class RevocationLists(CaCase):
         with self.change() as change:
             # A list that was loaded before the store used the certificate's words.
             revocation.find(change.session, loaded.row).issuer = "CN=M\u00dcLLER  ca"
+            change.session.flush()
+            ends = [each.what for each in endings.known(change.session)]
+        self.assertIn("the revocation list of CN=M\u00dcLLER  ca (CA M\u00fcllerCA)", ends)
         self.load(crl_of(ca, issuer=issuer))
         (found,) = self.configured().revocation
         self.assertEqual(found.issuer_name, "CN=M\u00fcller CA")

@@ -4,11 +4,12 @@ import base64
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -38,7 +39,8 @@ from smartproxy.policy.licence import LicenceRefused
 from smartproxy.policy.partners import ServerIdentity, TrustedCa
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.tap import client, command
-from smartproxy.testing.pki import TestCa
+from smartproxy.testing.forging import certificate
+from smartproxy.testing.pki import KeyKind, TestCa, make_key
 from smartproxy.tunnel.licence import load
 from tests.databases import Database
 from tests.unit.commands import CommandCase
@@ -46,6 +48,7 @@ from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_o
 from tests.unit.test_licence import NOW, PROXY_ID
 
 EDGE = b"-----BEGIN CERTIFICATE-----\n"
+DAY = timedelta(days=1)
 LINE_MOST = 700
 KEPT = 9
 """Of so many files the entries of one are kept in the store: every change reads and writes all of it."""
@@ -266,6 +269,33 @@ class OddFiles(CommandCase):
             self.assertIn(told, self.do("partner", "certificate", "add", f"P{number}", "--certificate", path).err)
         good = self.file("good.pem", ROOT.issue("x").certificate_pem)
         self.assertEqual(self.do("partner", "add", "GOOD", "--code", "O0019", "--certificate", good).err, "")
+
+    def test_doubtful_authorities(self) -> None:
+        """A CA below which nobody is admitted is taken with a word of warning: by its dates, or by its key."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        for number, (ca, told) in enumerate(
+            (
+                (
+                    TestCa.root("x", valid_from=now - 9 * DAY, valid_until=now - DAY),
+                    "the certificate has expired (valid from",
+                ),
+                (TestCa.root("x", valid_from=now + DAY, valid_until=now + 9 * DAY), "not valid yet (valid from"),
+                (TestCa.root("x", key=make_key(KeyKind.RSA_1024)), "too weak (needed: 2048 bits)"),
+            )
+        ):
+            path = self.file(f"{number}.pem", ca.certificate_pem)
+            for words in (("ca", "add", f"c{number}"), ("ca", "change", f"c{number}")):
+                done = self.do(*words, path)
+                self.assertIn(told, done.err)
+                self.assertIn("nobody is admitted below it", done.err)
+        name = x509.Name.from_rfc4514_string("CN=large")
+        key = rsa.RSAPublicNumbers(65537, 1 << 16383 | 1).public_key()
+        large = certificate(name, name, key, extensions=[x509.BasicConstraints(ca=True, path_length=None)])
+        done = self.do("ca", "add", "large", self.file("large.pem", large.public_bytes(Encoding.PEM)))
+        self.assertIn("larger than accepted, or of a kind that is not accepted (needed: RSA to", done.err)
+        good = self.file("good.pem", ROOT.certificate_pem)
+        self.assertEqual(self.do("ca", "add", "good", good).err, "")
+        self.assertEqual(self.do("ca", "change", "c0", "--revocation", "off").err, "")
 
     def commands(self, name: str, path: str) -> Iterator[tuple[str, ...]]:
         """Every command that reads a file, given this one; on PostgreSQL those that store what is in it."""

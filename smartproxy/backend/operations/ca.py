@@ -12,7 +12,7 @@ from smartproxy.backend import cas, sightings
 from smartproxy.backend.certificates import read_certificates
 from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import Named, Page, Removed
+from smartproxy.backend.operations.shapes import WARNINGS, Named, Page, Removed
 from smartproxy.backend.schema import CaRow
 from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, kind
@@ -68,10 +68,12 @@ class KnownCa:
 
     :ivar ca: its entry, with its certificates.
     :ivar crl_urls: the addresses of revocation lists that certificates of it name.
+    :ivar warnings: what the operator had better know of certificates that were given.
     """
 
     ca: TrustedCa = attrs.field(metadata=kind(ObjectOf(TrustedCa)))
     crl_urls: tuple[str, ...] = attrs.field(metadata=kind(_URLS))
+    warnings: tuple[str, ...] = attrs.field(default=(), metadata=kind(WARNINGS))
 
 
 @attrs.frozen(kw_only=True)
@@ -102,14 +104,16 @@ def show(look: Transaction, wanted: Named) -> KnownCa:
 @CA.changing("add", "Add a CA: its root and intermediate certificates.")
 def add(change: Change, wanted: CaAddition) -> KnownCa:
     """Add the CA."""
-    return _known(change.session, cas.add(change, wanted.name, _read(wanted.certificates), **wanted.ca))
+    row = cas.add(change, wanted.name, _read(wanted.certificates), **wanted.ca)
+    return _known(change.session, row, cas.doubts(cas.certificates_of(row), change.now))
 
 
 @CA.changing("change", "Replace a CA's certificates, or change how revocation is checked.")
 def alter(change: Change, wanted: CaAlteration) -> KnownCa:
     """Change the CA."""
     certificates = _read(wanted.certificates) if wanted.certificates else None
-    return _known(change.session, cas.alter(change, wanted.name, certificates=certificates, **wanted.ca))
+    row = cas.alter(change, wanted.name, certificates=certificates, **wanted.ca)
+    return _known(change.session, row, cas.doubts(certificates or (), change.now))
 
 
 @CA.changing("remove", "Remove a CA that no partner uses.")
@@ -124,5 +128,6 @@ def _read(bundles: Iterable[str]) -> list[x509.Certificate]:
     return [each for number, pem in enumerate(octets, 1) for each in read_certificates(pem, f"certificate {number}")]
 
 
-def _known(session: Session, row: CaRow) -> KnownCa:
-    return KnownCa(ca=row.entry, crl_urls=tuple(each.url for each in sightings.urls(session, row.name)))
+def _known(session: Session, row: CaRow, doubts: Iterable[str] = ()) -> KnownCa:
+    urls = tuple(each.url for each in sightings.urls(session, row.name))
+    return KnownCa(ca=row.entry, crl_urls=urls, warnings=tuple(doubts))

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from smartproxy.backend import trust_lists
+from smartproxy.backend import cas, trust_lists
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.operations.ca import KnownCa
@@ -166,7 +166,7 @@ def update(work: Transaction, wanted: Named) -> TrustLists:
 def accept(change: Change, wanted: ListedCaAcceptance) -> KnownCa:
     """Trust the proposed CA."""
     row = trust_lists.accept(change, wanted.name, wanted.sha256, wanted.ca, **wanted.fields)
-    return KnownCa(ca=row.entry, crl_urls=())
+    return KnownCa(ca=row.entry, crl_urls=(), warnings=tuple(cas.doubts(cas.certificates_of(row), change.now)))
 
 
 @TRUST_LIST.acting("reject", "Decide not to trust a CA that a trust list proposes: it is not proposed again.")

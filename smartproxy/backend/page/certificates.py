@@ -167,10 +167,13 @@ async def ca_added(visit: PageVisit) -> Shown:
     try:
         pem = await visit.backstage.runner.run(pem_of, file.octets, file.name)
         wanted = CaAddition(name=name, certificates=(pem,), ca={"revocation": _mode(visit)})
-        await visit.call(ca.add, wanted, visit.terms)
+        done = await visit.call(ca.add, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
-    return visit.redirect("/certificates", visit.text("The CA %(name)s is there.", name=name))
+    saying = visit.backstage.renderer.said[visit.language]
+    doubts = [f"{saying.plain(each)}." for each in done.answer.warnings]
+    told = visit.text("The CA %(name)s is there.", name=name)
+    return visit.redirect("/certificates", " ".join([told, *doubts]), "warn" if doubts else "good")
 
 
 async def ca_changed(visit: PageVisit) -> Shown:

@@ -1,6 +1,5 @@
 """``smartproxy ca``: the CAs that partners' certificates may chain to."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartproxy.logs.render import escape
@@ -11,6 +10,7 @@ from smartproxy.tap.commands.certificates import certificate_documents, certific
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
+    from smartproxy.backend.operations.ca import KnownCa
     from smartproxy.backend.operations.shapes import KnownCertificate
 
 
@@ -51,7 +51,7 @@ def add(console: Console) -> None:
     addition = operations.CaAddition(
         name=wanted.name, certificates=_read(console), ca=declared.given(wanted, TrustedCa)
     )
-    _tell(console, console.call(operations.add, addition).ca)
+    _tell(console, console.call(operations.add, addition))
 
 
 def change(console: Console) -> None:
@@ -64,7 +64,7 @@ def change(console: Console) -> None:
         options = " or ".join(each.option for each in declared.argued(TrustedCa))
         raise WrongUse(f"ca change: give new certificates, {options}")
     alteration = operations.CaAlteration(name=wanted.name, certificates=_read(console), ca=values)
-    _tell(console, console.call(operations.alter, alteration).ca)
+    _tell(console, console.call(operations.alter, alteration))
 
 
 def show_all(console: Console) -> None:
@@ -90,7 +90,7 @@ def show(console: Console) -> None:
     known = console.call(operations.show, Named(name=console.arguments.name))
     if console.arguments.output:
         console.write(console.arguments.output, known.ca.certificates)
-    _tell(console, known.ca, known.crl_urls)
+    _tell(console, known)
 
 
 def remove(console: Console) -> None:
@@ -116,7 +116,10 @@ def _certificates(entry: TrustedCa) -> "list[KnownCertificate]":
     return [KnownCertificate.of(each) for each in read_certificates(entry.certificates.encode("ascii"), entry.name)]
 
 
-def _tell(console: Console, entry: TrustedCa, urls: Sequence[str] = ()) -> None:
+def _tell(console: Console, known: "KnownCa") -> None:
+    entry, urls = known.ca, known.crl_urls
+    for warning in known.warnings:
+        console.warn(warning)
     hours = entry.grace_hours
     grace = f", {hours} hours of grace" if hours else ""
     rows = certificates_text(_certificates(entry))

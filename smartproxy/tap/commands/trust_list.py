@@ -142,7 +142,10 @@ def accept(console: Console) -> None:
     given = console.arguments
     fields = declared.given(given, TrustedCa)
     wanted = operations.ListedCaAcceptance(name=given.name, sha256=given.sha256, ca=given.ca, fields=fields)
-    known = console.call(operations.accept, wanted).ca
+    accepted = console.call(operations.accept, wanted)
+    known = accepted.ca
+    for warning in accepted.warnings:
+        console.warn(warning)
     console.answer(declared.document(known), listing({"ca": known.name, **declared.pairs(known)}))
 
 
