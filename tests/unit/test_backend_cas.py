@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -11,16 +11,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from smartproxy.backend import cas, endings, generations, list_contents, revocation
 from smartproxy.backend.certificates import certificates_to_pem, key_pin
-from smartproxy.backend.change import Change
+from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
-from smartproxy.backend.operations import crl
-from smartproxy.backend.operations.operation import Transaction
+from smartproxy.backend.operations import ca, crl
+from smartproxy.backend.operations.operation import Caller, Transaction
+from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import KnownCertificate, Nothing
 from smartproxy.backend.revocation import LoadedList
 from smartproxy.backend.schema import CaRow
 from smartproxy.policy.certificates.revocation import Covered, ListScope
 from smartproxy.policy.configuration import ServerConfiguration, parse
 from smartproxy.policy.partners import RevocationMode, TrustedCa
+from smartproxy.policy.permissions import EVERYTHING
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from tests.unit.odd_lists import X400, common_name
 from tests.unit.odd_lists import crl as crl_of
@@ -143,6 +145,19 @@ class Cas(CaCase):
         self.assertIsNone(known.key_sha256)
         with self.change() as change:
             cas.remove(change, "broken")
+
+    def test_told_before_it_is_stored(self) -> None:
+        """What the caller is told is made within the change: where that fails, nothing is changed."""
+        before = self.configured()
+        pem = certificates_to_pem([TestCa.root("Other").credential.certificate])
+        caller = Caller(name="alice", scopes=frozenset({EVERYTHING}), channel=Channel.COMMAND)
+        self.patch(KnownCertificate, "of", Mock(side_effect=Unusable("what stands in it")))
+        for operation, wanted in (
+            (ca.add, ca.CaAddition(name="other", certificates=(pem,))),
+            (ca.alter, ca.CaAlteration(name="odette", certificates=(pem,))),
+        ):
+            self.assertRaises(Unusable, perform, self.store, operation, wanted, caller, NOW)
+            self.assertEqual(self.configured(), before)
 
     def test_remove(self) -> None:
         """An authority that nobody needs is removed; a second removal finds nothing."""

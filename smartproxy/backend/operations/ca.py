@@ -12,7 +12,7 @@ from smartproxy.backend import cas, sightings
 from smartproxy.backend.certificates import read_certificates
 from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import WARNINGS, Named, Page, Removed
+from smartproxy.backend.operations.shapes import WARNINGS, KnownCertificate, Named, Page, Removed
 from smartproxy.backend.schema import CaRow
 from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, kind
@@ -67,11 +67,13 @@ class KnownCa:
     """A CA.
 
     :ivar ca: its entry, with its certificates.
+    :ivar certificates: what stands in them.
     :ivar crl_urls: the addresses of revocation lists that certificates of it name.
     :ivar warnings: what the operator had better know of certificates that were given.
     """
 
     ca: TrustedCa = attrs.field(metadata=kind(ObjectOf(TrustedCa)))
+    certificates: tuple[KnownCertificate, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownCertificate))))
     crl_urls: tuple[str, ...] = attrs.field(metadata=kind(_URLS))
     warnings: tuple[str, ...] = attrs.field(default=(), metadata=kind(WARNINGS))
 
@@ -92,20 +94,20 @@ def listed(look: Transaction, wanted: Page) -> CaPage:
     """The CAs by name."""
     names, following = wanted.of(look.session.scalars(select(CaRow.name)))
     rows = {row.name: row for row in look.session.scalars(select(CaRow).where(CaRow.name.in_(names)))}
-    return CaPage(items=tuple(_known(look.session, rows[name]) for name in names), next=following)
+    return CaPage(items=tuple(known(look.session, rows[name]) for name in names), next=following)
 
 
 @CA.reading("show", "Show the certificates of a CA.")
 def show(look: Transaction, wanted: Named) -> KnownCa:
     """One CA."""
-    return _known(look.session, cas.find(look.session, wanted.name))
+    return known(look.session, cas.find(look.session, wanted.name))
 
 
 @CA.changing("add", "Add a CA: its root and intermediate certificates.")
 def add(change: Change, wanted: CaAddition) -> KnownCa:
     """Add the CA."""
     row = cas.add(change, wanted.name, _read(wanted.certificates), **wanted.ca)
-    return _known(change.session, row, cas.doubts(cas.certificates_of(row), change.now))
+    return known(change.session, row, cas.doubts(cas.certificates_of(row), change.now))
 
 
 @CA.changing("change", "Replace a CA's certificates, or change how revocation is checked.")
@@ -113,7 +115,7 @@ def alter(change: Change, wanted: CaAlteration) -> KnownCa:
     """Change the CA."""
     certificates = _read(wanted.certificates) if wanted.certificates else None
     row = cas.alter(change, wanted.name, certificates=certificates, **wanted.ca)
-    return _known(change.session, row, cas.doubts(certificates or (), change.now))
+    return known(change.session, row, cas.doubts(certificates or (), change.now))
 
 
 @CA.changing("remove", "Remove a CA that no partner uses.")
@@ -128,6 +130,11 @@ def _read(bundles: Iterable[str]) -> list[x509.Certificate]:
     return [each for number, pem in enumerate(octets, 1) for each in read_certificates(pem, f"certificate {number}")]
 
 
-def _known(session: Session, row: CaRow, doubts: Iterable[str] = ()) -> KnownCa:
-    urls = tuple(each.url for each in sightings.urls(session, row.name))
-    return KnownCa(ca=row.entry, crl_urls=urls, warnings=tuple(doubts))
+def known(session: Session, row: CaRow, doubts: Iterable[str] = ()) -> KnownCa:
+    """What is told of a CA; within the transaction that changes it, so that nothing is changed where this fails."""
+    return KnownCa(
+        ca=row.entry,
+        certificates=tuple(map(KnownCertificate.of, cas.certificates_of(row))),
+        crl_urls=tuple(each.url for each in sightings.urls(session, row.name)),
+        warnings=tuple(doubts),
+    )

@@ -9,6 +9,7 @@ import attrs
 from smartproxy.backend import cas, trust_lists
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import Unusable
+from smartproxy.backend.operations import ca
 from smartproxy.backend.operations.ca import KnownCa
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import Named, Nothing, Removed
@@ -166,7 +167,7 @@ def update(work: Transaction, wanted: Named) -> TrustLists:
 def accept(change: Change, wanted: ListedCaAcceptance) -> KnownCa:
     """Trust the proposed CA."""
     row = trust_lists.accept(change, wanted.name, wanted.sha256, wanted.ca, **wanted.fields)
-    return KnownCa(ca=row.entry, crl_urls=(), warnings=tuple(cas.doubts(cas.certificates_of(row), change.now)))
+    return ca.known(change.session, row, cas.doubts(cas.certificates_of(row), change.now))
 
 
 @TRUST_LIST.acting("reject", "Decide not to trust a CA that a trust list proposes: it is not proposed again.")

@@ -19,7 +19,7 @@ from smartproxy.backend.operations.identity import (
 )
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
 from smartproxy.backend.operations.shapes import Foreseen, GivenFile, Named, Nothing, Page
-from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, held_by, pem_of, time_line
+from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, pem_of, time_line
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -289,7 +289,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         status=422 if fault else 200,
         fault=fault,
         identities=identities,
-        cas=await visit.backstage.runner.run(held_by, [each.ca for each in cas]),
+        cas=[(each.ca, each.certificates) for each in cas],
         lists=lists.items,
         list_megabytes=limits.DOWNLOAD_OCTETS_MOST // (1024 * 1024),
         downloads=lists.downloads,

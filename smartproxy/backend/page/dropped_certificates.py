@@ -19,10 +19,8 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.operations.partner_views import PartnerCertificate
-from smartproxy.backend.operations.shapes import KnownCertificate
 from smartproxy.net.tls.facts import serial_number_of_subject
 from smartproxy.policy.certificates.decoding import Undecodable, public_key
-from smartproxy.policy.partners import TrustedCa
 
 _AHEAD_MOST = timedelta(days=3 * 365)
 _BEFORE = timedelta(days=60)
@@ -92,14 +90,6 @@ def pem_of(octets: bytes, source: str, most: int | None = None) -> str:
     :raises Unusable: when there is none.
     """
     return certificates_to_pem(read_certificates(octets, source)[:most])
-
-
-def held_by(cas: Iterable[TrustedCa]) -> list[tuple[TrustedCa, list[KnownCertificate]]]:
-    """What stands in the certificates of CAs."""
-    return [
-        (each, [KnownCertificate.of(one) for one in read_certificates(each.certificates.encode("ascii"), each.name)])
-        for each in cas
-    ]
 
 
 def facts_of(certificate: x509.Certificate) -> DroppedCertificate:

@@ -11,7 +11,6 @@ from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.ca import KnownCa
-    from smartproxy.backend.operations.shapes import KnownCertificate
 
 
 def register(subparsers: Subparsers) -> None:
@@ -71,13 +70,12 @@ def show_all(console: Console) -> None:
     """List CAs."""
     from smartproxy.backend.operations import ca as operations
 
-    entries = [each.ca for each in console.every(operations.listed)]
-    documents = [_document(entry) for entry in entries]
+    found = console.every(operations.listed)
+    documents = [_document(each) for each in found]
     cells = []
-    for entry in entries:
-        certificates = _certificates(entry)
-        first_end = min(each.not_after for each in certificates)
-        cells.append((*declared.cells(entry), len(certificates), when(first_end)))
+    for known in found:
+        first_end = min(each.not_after for each in known.certificates)
+        cells.append((*declared.cells(known.ca), len(known.certificates), when(first_end)))
     heads = (*declared.heads(TrustedCa), "CERTIFICATES", "FIRST ENDS")
     console.answer(documents, table(heads, cells, "there is no CA yet; add one: smartproxy ca add NAME FILE"))
 
@@ -109,24 +107,17 @@ def _read(console: Console) -> tuple[str, ...]:
     return tuple(certificates_to_pem(read_certificates(console.read(path), path)) for path in console.arguments.files)
 
 
-def _certificates(entry: TrustedCa) -> "list[KnownCertificate]":
-    from smartproxy.backend.certificates import read_certificates
-    from smartproxy.backend.operations.shapes import KnownCertificate
-
-    return [KnownCertificate.of(each) for each in read_certificates(entry.certificates.encode("ascii"), entry.name)]
-
-
 def _tell(console: Console, known: "KnownCa") -> None:
     entry, urls = known.ca, known.crl_urls
     for warning in known.warnings:
         console.warn(warning)
     hours = entry.grace_hours
     grace = f", {hours} hours of grace" if hours else ""
-    rows = certificates_text(_certificates(entry))
+    rows = certificates_text(known.certificates)
     lists = "".join(f"\nits certificates name the revocation list {escape(url)}" for url in urls)
-    document = {**_document(entry), "crl_urls": list(urls)}
+    document = {**_document(known), "crl_urls": list(urls)}
     console.answer(document, f"ca {entry.name}, revocation {entry.revocation.value}{grace}\n{rows}{lists}")
 
 
-def _document(entry: TrustedCa) -> dict[str, object]:
-    return declared.document(entry, certificates=certificate_documents(_certificates(entry)))
+def _document(known: "KnownCa") -> dict[str, object]:
+    return declared.document(known.ca, certificates=certificate_documents(known.certificates))
