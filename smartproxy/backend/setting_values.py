@@ -7,6 +7,7 @@ import json
 from typing import Final
 
 from smartproxy.policy.addresses import BadHostPort, listening_address
+from smartproxy.policy.values import whole_of
 
 _WORDS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -27,7 +28,7 @@ def value_of_text(name: str, text: str, default: object) -> object:
             return _WORDS[text.lower()]
         case int():
             try:
-                return int(text)
+                return whole_of(text)
             except ValueError:
                 raise BadSettingValue(f"{name} is a whole number, not {text!r}") from None
         case list():

@@ -19,6 +19,7 @@ from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.schema import PartnerRow, SettingRow
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import is_mistyped
 from smartproxy.policy.configuration import Configuration, dump
 from smartproxy.policy.schema import ObjectOf, Optional, declared
 from smartproxy.policy.values import Member, ValueKind, Whole
@@ -101,6 +102,8 @@ def put(change: Change, name: str, value: object) -> None:
     default_of(name)
     _check_here(change, name)
     _check_known(change.session, name, value)
+    if name.endswith(".host") and isinstance(value, str) and is_mistyped(value):
+        raise ChangeRefused(f"{name}: {value!r} is neither a host name nor an address: no name ends in a number")
     row = change.session.get(SettingRow, name)
     change.compare(None if row is None else [row.value], [value])
     if row is None:

@@ -41,6 +41,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Killed, OwnFault
 from smartproxy.policy.schema import read_object
+from smartproxy.policy.values import whole_of
 
 A = TypeVar("A")
 
@@ -154,7 +155,10 @@ def _number_in(path: Path) -> int | None:
         text = path.read_text("ascii", "replace").strip()
     except OSError:
         return None
-    return int(text) if text.isdecimal() else None
+    try:
+        return whole_of(text)
+    except ValueError:
+        return None
 
 
 def in_force(held: Held | None) -> InForce:

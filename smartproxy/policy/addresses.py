@@ -130,6 +130,18 @@ def _parse(text: str) -> tuple[Address, str]:
     return address, f"{address}/32"
 
 
+def is_mistyped(host: str) -> bool:
+    """Whether a host is an address with a slip, such as 192.168.1.300: no name ends in a number (RFC 3696, 2)."""
+    last = host.rstrip(".").rpartition(".")[2]
+    if ":" in host or not (last.isascii() and last.isdigit()):
+        return False
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False
+
+
 def same_host(bound: str, caller: str) -> bool:
     """Whether a caller's address is the one that something is bound to; 127.0.0.1 and ::1 are the same host.
 

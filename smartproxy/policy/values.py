@@ -24,6 +24,18 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.strict_json import DocumentRefused
 
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+
+
+def whole_of(text: str) -> int:
+    """The whole number that a text writes as people and programs do: in the digits 0 to 9, with nothing else.
+
+    :raises ValueError: when it writes none, or one of more than 18 digits.
+    """
+    if _WHOLE.fullmatch(text) is None:
+        raise ValueError("not a whole number")
+    return int(text)
+
 
 class ValueKind(Protocol):
     """One way of writing values as JSON."""

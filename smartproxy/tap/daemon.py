@@ -24,8 +24,9 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.net.process import cores
 from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
-from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS
+from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS, Limit
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+from smartproxy.policy.values import whole_of
 from smartproxy.tap.launch import NOT_STARTED, Launch
 from smartproxy.tap.predecessor import Predecessor
 from smartproxy.tap.signals import Signals
@@ -34,6 +35,8 @@ _T = TypeVar("_T")
 
 WRONG_USE = 2
 """Exit status for a command line that cannot be understood."""
+COLUMNS_LEAST = 60
+COLUMNS_USUAL = 80
 _TWISTD_PID_FILE = "twistd.pid"
 """What twistd calls its PID file unless it is told."""
 
@@ -132,6 +135,15 @@ class DaemonOptions(usage.Options):
         if self.parent is None:
             return f"Usage: {self.synopsis.removeprefix('[twistd options] ')}"
         return f"Usage: twistd {self.synopsis}"
+
+    def getUsage(self, width: int | None = None) -> str:
+        """What the switches mean, in lines of a width that they fit into, whatever ``COLUMNS`` says."""
+        given = os.environ.get("COLUMNS", "")
+        try:
+            columns = max(whole_of(given), COLUMNS_LEAST)
+        except ValueError:
+            columns = COLUMNS_USUAL
+        return str(super().getUsage(width=width or columns))
 
     def postOptions(self) -> None:
         """Judge what every daemon has."""
@@ -265,13 +277,7 @@ def _seconds(text: str) -> int:
 
     :raises ValueError: when it is not one, or out of range.
     """
-    try:
-        seconds = int(text)
-    except ValueError:
-        seconds = -1
-    if not DRAIN.least <= seconds <= DRAIN.most:
-        raise ValueError(f"{text!r} is not a number of seconds from {DRAIN.least} to {DRAIN.most}")
-    return seconds
+    return _within(text, DRAIN)
 
 
 def workers_wanted(text: str | None, *, one_each: bool = False) -> int:
@@ -284,9 +290,21 @@ def workers_wanted(text: str | None, *, one_each: bool = False) -> int:
     limit = PROCESSES_READY if one_each else WORKERS
     if text is None:
         return limit.default if one_each else min(cores(), limit.default)
-    if not text.isdecimal() or not limit.admits(int(text)):
+    return _within(text, limit) or (limit.default if one_each else 0)
+
+
+def _within(text: str, limit: Limit) -> int:
+    """A whole number within a limit.
+
+    :raises ValueError: when it is none, or out of range.
+    """
+    try:
+        number = whole_of(text)
+    except ValueError:
+        number = limit.least - 1
+    if not limit.admits(number):
         raise ValueError(f"{text!r} is not a number of {limit.unit} from {limit.least} to {limit.most}")
-    return int(text) or (limit.default if one_each else 0)
+    return number
 
 
 _chosen: list[DaemonOptions] = []

@@ -33,6 +33,8 @@ LINE_MOST: Final = 16 * 1024 * 1024
 TEXT_MOST: Final = 80
 #: The most Data Exchange Buffers of one line that are judged as zeros.
 FILLED_MOST: Final = 10_000_000
+#: What a line with the amount of DATA has, and the most of it.
+COUNTED: Final = {"buffers": FILLED_MOST, "octets": FILLED_MOST * 100_000, "credits": FILLED_MOST}
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
@@ -47,6 +49,8 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
     """
     report = _Json(out) if as_json else _Text(out)
     if path == "-":
+        if sys.stdin is None:
+            raise CommandFailed("standard input is closed", UNREADABLE)
         return _replay(sys.stdin, "standard input", Profile(profile), report)
     try:
         with open(path, encoding="utf-8") as lines:
@@ -80,8 +84,8 @@ def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json")
 
 def _fill(monitor: Monitor, sender: Role, told: Mapping[str, int]) -> None:
     """Judge DATA of which only the amount was kept: the same number of buffers, octets and Set Credits."""
-    buffers, octets, credits = (int(told.get(name, 0)) for name in ("buffers", "octets", "credits"))
-    if monitor.agreed is None or monitor.transfer is None or not 0 <= buffers <= FILLED_MOST:
+    buffers, octets, credits = (told[name] for name in COUNTED)
+    if monitor.agreed is None or monitor.transfer is None:
         return
     observed, monitor.observe_data = monitor.observe_data, False
     before = monitor.transfer.octets
@@ -126,7 +130,7 @@ def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes | Mapp
             if line.strip():
                 record = json.loads(line)
                 if "hex" not in record and "data" in record:
-                    yield str(record.get("c", 0)), SENDERS[record["dir"]], dict(record["data"])
+                    yield str(record.get("c", 0)), SENDERS[record["dir"]], _amount(record["data"])
                 elif "hex" in record or "note" not in record:
                     yield str(record.get("c", 0)), SENDERS[record["dir"]], bytes.fromhex(record["hex"])
     except OSError as error:
@@ -136,6 +140,20 @@ def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes | Mapp
             f'{name}, line {number or 1}: not a recorded read; expected {{"dir": "i2r" or "r2i", "hex": "..."}}',
             UNREADABLE,
         ) from error
+
+
+def _amount(told: Mapping[str, object]) -> dict[str, int]:
+    """How much DATA there was.
+
+    :raise ValueError: if a number is none, or more than is judged.
+    """
+    found = {}
+    for name, most in COUNTED.items():
+        value = told.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise ValueError(name)
+        found[name] = value
+    return found
 
 
 def _unreadable(name: str, error: OSError) -> CommandFailed:

@@ -179,6 +179,9 @@ class CtlCommands(SynchronousTestCase):
         for words in (
             ["drain", "--seconds", "soon"],
             ["drain", "--seconds", "-1"],
+            ["drain", "--seconds", "999999999"],
+            ["drain", "--seconds", "6_0"],
+            ["status", "--watch", "٣"],
             ["status", "--watch", "0"],
             ["status", "--watch", "often"],
             ["status", "--server", "--client"],

@@ -104,6 +104,9 @@ class PartnerOutbound(OutboundCase):
         refused = self.refused
         self.assertIn("--host", refused("partner", "outbound", "ACME", status=2))
         self.assertIn("--never", refused("partner", "outbound", "ACME", "--host", "h", "--never", status=2))
+        for wrong in ("192.168.1.300", "127.1", "1.2.3.400", "6619"):
+            self.assertIn("no name ends in a number", refused("partner", "outbound", "ACME", "--host", wrong))
+        self.assertIn("not a whole number", refused("partner", "outbound", "ACME", "--port", "6_619", status=2))
         self.assertIn("give --host", refused("partner", "outbound", "ACME", "--port", "1"))
         self.assertIn("no partner 'X'", refused("partner", "outbound", "X", "--host", "h"))
         self.assertIn("which CA", refused("partner", "outbound", "ACME", "--subject-serial", "x", status=2))

@@ -145,6 +145,19 @@ class EveryCommand(CommandCase):
         both = ("--url", "https://backend.example:8443", "--database", "sqlite:////tmp/x", "partner", "list")
         self.assertIn("--url or --database", self.refused(*both, status=2))
 
+    def test_standard_input_is_closed(self) -> None:
+        """A program that was started without standard input works; only what is to be read from there is refused."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        state = ["--state-dir", str(self.state)]
+        with patch("sys.stdin", None), patch("sys.stderr", io.StringIO()) as err, patch("sys.stdout", io.StringIO()):
+            self.assertEqual(main([*state, "partner", "list"]), 0, err.getvalue())
+            self.assertEqual(main([*state, "user", "add", "alice", "--role", "viewer"]), 1)
+            self.assertIn("nobody to ask", err.getvalue())
+            for words, status in ((("crl", "load", "-"), 1), (("judge", "-"), 2)):
+                err.truncate(0)
+                self.assertEqual(main([*state, *words]), status)
+                self.assertIn("smartproxy: standard input is closed\n", err.getvalue())
+
     def test_interrupted(self) -> None:
         """Ctrl-C ends with 130, as in a shell."""
         self.do("authority", "create", "--site", "Muster GmbH")
@@ -418,6 +431,20 @@ class Clients(CommandCase):
 
 class Settings(CommandCase):
     """Settings."""
+
+    def test_numbers(self) -> None:
+        """A number is written in the digits 0 to 9 with nothing else."""
+        for wrong in ("٣٠", "3_0", " 30", "+30", "1" * 5000):
+            self.assertIn("is a whole number", self.refused("settings", "set", "server.deadlines.ssid", wrong))
+        self.do("settings", "set", "server.deadlines.ssid", "30")
+
+    def test_mistyped_host(self) -> None:
+        """An address with a slip is no host name."""
+        for wrong in ("192.168.1.300", "127.1", "1.2.3.400", "6619"):
+            told = self.refused("settings", "set", "client.station.host", wrong)
+            self.assertIn("no name ends in a number", told)
+        for right in ("192.168.1.30", "station4.example", "::1", "::ffff:192.0.2.1", "3com.example"):
+            self.do("settings", "set", "client.station.host", right)
 
     def test_kinds(self) -> None:
         """Numbers, words, yes and no, lists of addresses and of networks."""

@@ -1,7 +1,7 @@
 """``smartproxy user``: who may log in to the page."""
 
 from argparse import Namespace
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from argon2 import PasswordHasher
 
@@ -97,11 +97,10 @@ class Commands(CommandCase):
     def test_asked_twice(self) -> None:
         """A password that is typed is asked for twice; two that differ are none."""
         typed = iter((GOOD, GOOD + "x", GOOD, GOOD))
-        console = Console(arguments=Namespace(password_file=None), ask=lambda prompt: next(typed))
-        with patch("sys.stdin") as terminal:
-            terminal.isatty.return_value = True
-            self.assertRaises(CommandFailed, typed_password, console, "alice")
-            self.assertEqual(typed_password(console, "alice"), GOOD)
+        terminal = Mock(isatty=lambda: True)
+        console = Console(arguments=Namespace(password_file=None), stdin=terminal, ask=lambda prompt: next(typed))
+        self.assertRaises(CommandFailed, typed_password, console, "alice")
+        self.assertEqual(typed_password(console, "alice"), GOOD)
 
     def test_refused(self) -> None:
         """A password that is short, or holds a name, or is no text; nobody to ask; a name that is taken."""

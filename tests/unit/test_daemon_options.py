@@ -242,6 +242,17 @@ class Programs(SynchronousTestCase):
             self.assertEqual((end.code, len(err.getvalue().splitlines())), (1, 1))
             self.assertIn(f"pip install 'smartproxy[{extra}]'", err.getvalue())
 
+    def test_help_in_any_width(self) -> None:
+        """Help is shown whatever COLUMNS says, in lines of 60 characters or more."""
+        for columns in ("0", "1", "28", "-5", "x", "", "٣", "200"):
+            with (
+                patch.dict("os.environ", {"COLUMNS": columns}),
+                patch("sys.argv", ["x", "-h"]),
+                patch("sys.stdout", io.StringIO()) as out,
+            ):
+                self.assertEqual(self.assertRaises(SystemExit, console.server_main).code or 0, 0)
+            self.assertIn("--state-dir", out.getvalue())
+
     def test_output_is_full(self) -> None:
         """Help that cannot be written is one line and status 74."""
         with patch("sys.argv", ["x", "-h"]), patch("sys.stderr", io.StringIO()) as err, open("/dev/full", "w") as full:

@@ -186,6 +186,14 @@ class JudgeTests(SynchronousTestCase):
             '{"dir": [], "hex": ""}',
             '{"dir": "i2r", "hex": "0"}',
             '{"dir": "i2r", "hex": 7}',
+            '{"dir": "r2i", "data": {"buffers": "x"}}',
+            '{"dir": "r2i", "data": {"buffers": Infinity}}',
+            '{"dir": "r2i", "data": {"buffers": 1, "credits": null}}',
+            '{"dir": "r2i", "data": {"buffers": 1.5}}',
+            '{"dir": "r2i", "data": {"buffers": true}}',
+            f'{{"dir": "r2i", "data": {{"buffers": 1{"0" * 30}, "octets": 5}}}}',
+            '{"dir": "r2i", "data": {"buffers": 1, "octets": -5}}',
+            '{"dir": "r2i", "data": null}',
             "[" * 100000,
         ):
             error = self.assertRaises(CommandFailed, self.judged, good + bad + "\n")

@@ -4,7 +4,16 @@ import ipaddress
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.addresses import BadHostPort, HostPort, address_of, plain_host, prefix_of, same_host
+from smartproxy.policy.addresses import (
+    BadHostPort,
+    HostPort,
+    address_of,
+    is_mistyped,
+    plain_host,
+    prefix_of,
+    same_host,
+)
+from smartproxy.policy.values import whole_of
 
 
 class SameHost(SynchronousTestCase):
@@ -33,6 +42,23 @@ class SameHost(SynchronousTestCase):
             ("10.0.0.5", "unknown"),
         ):
             self.assertFalse(same_host(bound, caller), (bound, caller))
+
+
+class Mistyped(SynchronousTestCase):
+    """Addresses with a slip, which would be taken for names."""
+
+    def test_mistyped(self) -> None:
+        """No name ends in a number; an address does, and a name may begin with one."""
+        for host in ("192.168.1.300", "127.1", "1.2.3.400", "6619", "host.7", "1.2.3.4."):
+            self.assertTrue(is_mistyped(host), host)
+        for host in ("192.0.2.1", "::1", "::ffff:192.0.2.1", "3com.example", "station4", "h.example."):
+            self.assertFalse(is_mistyped(host), host)
+
+    def test_whole_numbers(self) -> None:
+        """A whole number is written in the digits 0 to 9, below zero with a minus."""
+        self.assertEqual([whole_of(text) for text in ("0", "007", "-5", "9" * 18)], [0, 7, -5, int("9" * 18)])
+        for text in ("", "-", "+5", " 5", "5 ", "1_0", "٣", "1.0", "9" * 19, "5\n"):
+            self.assertRaises(ValueError, whole_of, text)
 
 
 class Counted(SynchronousTestCase):

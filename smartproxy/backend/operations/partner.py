@@ -21,6 +21,7 @@ from smartproxy.backend.operations.shapes import WARNINGS, Named, Page, Removed
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.oftp2.grammars import IdentificationCode, IdentificationSet
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import is_mistyped
 from smartproxy.policy.partners import (
     CODE_OCTETS,
     CertificatePin,
@@ -246,6 +247,7 @@ def add(change: Change, wanted: PartnerAddition) -> KnownPartner:
     if not wanted.force:
         _refuse_name(wanted.name)
     warnings = tuple(_doubts(values["codes"], wanted.force))
+    _refuse_host(values.get("outbound"))
     return _known(partners.add(change, Partner(**values), notes), warnings)
 
 
@@ -257,6 +259,7 @@ def alter(change: Change, wanted: PartnerAlteration) -> KnownPartner:
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
     warnings = tuple(_doubts(values.get("codes", ()), wanted.force))
+    _refuse_host(values.get("outbound"))
     return _known(partners.alter(change, wanted.name, notes, **values), warnings)
 
 
@@ -318,6 +321,8 @@ def outbound(change: Change, wanted: CallingAlteration) -> KnownPartner:
     rules, notes = _pinned(wanted.pinned)
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
+    if isinstance(host := values.get("host"), str):
+        _see_host(host)
     return _known(partners.alter_outbound(change, wanted.name, notes, **values))
 
 
@@ -360,6 +365,20 @@ def _refuse_name(name: str) -> None:
             f"{name!r} is {known}: a partner's name has letters, digits, blanks and . _ - & + ( ), and begins with a "
             "letter or a digit; give --force to take it all the same"
         )
+
+
+def _refuse_host(outbound: object) -> None:
+    if isinstance(outbound, Outbound):
+        _see_host(outbound.host)
+
+
+def _see_host(host: str) -> None:
+    """Refuse an address with a slip, which would be looked up as a name at every call.
+
+    :raises ChangeRefused: saying so.
+    """
+    if is_mistyped(host):
+        raise ChangeRefused(f"{host!r} is neither a host name nor an address: no name ends in a number")
 
 
 def _doubts(codes: Iterable[str], force: bool) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+from smartproxy.policy.values import whole_of
 from smartproxy.tap.commands.console import WRONG_USE, Console
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def number(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: when it is not one, or larger.
     """
-    return _whole(text, NUMBER_MOST)
+    return ranged(text, 0, NUMBER_MOST)
 
 
 def days(text: str) -> int:
@@ -224,13 +225,32 @@ def days(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: when it is not one, or larger.
     """
-    return _whole(text, DAYS_MOST)
+    return ranged(text, 0, DAYS_MOST)
 
 
-def _whole(text: str, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or int(text) > most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {most}")
-    return int(text)
+def whole(text: str) -> int:
+    """A whole number, whose range is another's matter.
+
+    :raises argparse.ArgumentTypeError: when it is none.
+    """
+    try:
+        return whole_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def ranged(text: str, least: int, most: int) -> int:
+    """A whole number within a range.
+
+    :raises argparse.ArgumentTypeError: when it is none, or out of the range.
+    """
+    try:
+        found = whole_of(text)
+    except ValueError:
+        found = least - 1
+    if not least <= found <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+    return found
 
 
 def _span(match: re.Match[str]) -> timedelta:

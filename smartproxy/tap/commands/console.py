@@ -80,6 +80,17 @@ class DryRun(Exception):
         self.beside = beside
 
 
+class _Closed(io.RawIOBase):
+    """Standard input where the program was started without one: nobody is there, and reading it is refused."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Refuse.
+
+        :raises CommandFailed: always.
+        """
+        raise CommandFailed("standard input is closed")
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -97,7 +108,7 @@ class Console:
     arguments: Namespace
     out: TextIO = attrs.field(factory=lambda: sys.stdout)
     err: TextIO = attrs.field(factory=lambda: sys.stderr or io.StringIO())
-    stdin: Any = attrs.field(factory=lambda: sys.stdin.buffer)
+    stdin: Any = attrs.field(factory=lambda: _Closed() if sys.stdin is None else sys.stdin.buffer)
     now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], None] = time.sleep
     ask: Callable[[str], str] = getpass.getpass
@@ -332,7 +343,7 @@ class Console:
         """
         if path is not None:
             return _password_in(self.read(path), path)
-        if not sys.stdin.isatty():
+        if not self.stdin.isatty():
             return None
         return self.ask(f"Password of {about} (empty for none): ").encode("utf-8") or None
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +21,10 @@ from smartproxy.ctl.protocol import (
     TellRestart,
 )
 from smartproxy.policy.health import Health
+from smartproxy.policy.limits import DRAIN
 from smartproxy.policy.places import SOCKET_SUFFIX, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.commands import ctl_display as display
-from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, ranged, subject
 from smartproxy.tap.commands.console import FAILED, CommandFailed, Console
 
 DAEMONS = ("smartproxy-server", "smartproxy-client")
@@ -86,7 +88,9 @@ def register(subparsers: Subparsers) -> None:
         _drain,
         "  smartproxy ctl drain --seconds 60\n  smartproxy ctl drain --seconds 0     now; also while it drains",
     )
-    drain.add_argument("--seconds", type=_whole, metavar="N", help="how long sessions may go on [as configured: 300]")
+    drain.add_argument(
+        "--seconds", type=_drain_seconds, metavar="N", help="how long sessions may go on [as configured: 300]"
+    )
     _declare(
         actions,
         "restart",
@@ -125,17 +129,12 @@ def _look(
     return parser
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return int(text)
+def _drain_seconds(text: str) -> int:
+    return ranged(text, DRAIN.least, DRAIN.most)
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
+    seconds = float(text) if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,6})?", text) else 0.0
     if not 0.1 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
     return seconds

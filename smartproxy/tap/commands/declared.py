@@ -15,6 +15,7 @@ import attrs
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, SettingDeclaration, declarations, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Flag, Member, ValueKind, Whole
+from smartproxy.tap.commands.arguments import whole
 from smartproxy.tap.commands.console import CommandFailed
 
 _YES, _NO = "yes", "no"
@@ -173,7 +174,7 @@ def _form(each: SettingDeclaration) -> dict[str, Any]:
         case Member():
             return {"choices": tuple(_members(kind))}
         case Whole():
-            return {"type": int, "metavar": "N"}
+            return {"type": whole, "metavar": "N"}
         case ListOf():
             return {"action": "append", "metavar": metavar}
         case _:

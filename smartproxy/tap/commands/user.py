@@ -1,7 +1,5 @@
 """``smartproxy user``: who may log in to the page."""
 
-import sys
-
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
@@ -140,7 +138,7 @@ def typed_password(console: Console, name: str) -> str:
         if octets is None:
             raise CommandFailed(f"there is no password in the first line of {path}")
         return octets.decode("utf-8")
-    if not sys.stdin.isatty():
+    if not console.stdin.isatty():
         raise CommandFailed("there is nobody to ask for the password; give it with --password-file FILE, or with '-'")
     first = console.ask(f"Password of user {name}: ")
     if console.ask("Again: ") != first:
