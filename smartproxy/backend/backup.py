@@ -93,7 +93,7 @@ def restore(store: Store, source: IO[bytes]) -> BackupFacts:
     lines = _lines(source)
     head = next(lines, None)
     if not isinstance(head, dict) or "smartproxy_backup" not in head:
-        raise Unusable("the file is no backup of 'smartproxy backup'")
+        raise Unusable("the file was not written by 'smartproxy backup'")
     if (head["smartproxy_backup"], head.get("tables_at")) != (FORMAT, REVISION):
         raise Unusable(
             f"the backup was made by SmartProxy {head.get('version')}, whose tables are others than those of this "
@@ -246,4 +246,4 @@ def _lines(source: IO[bytes]) -> Iterator[Any]:
     except (EOFError, zlib.error) as error:
         raise Unusable("the backup is cut off; nothing is restored") from error
     except (gzip.BadGzipFile, ValueError) as error:
-        raise Unusable("the file is no backup of 'smartproxy backup', or it was changed") from error
+        raise Unusable("the file was not written by 'smartproxy backup', or it was changed") from error

@@ -134,8 +134,10 @@ class BackendCondition:
             yield Finding("no-client", Health.DOWN, "no client may call: smartproxy client add NAME")
         for row in able:
             if row.last_seen is None or self._now() - row.last_seen > SILENT:
-                since = "ever" if row.last_seen is None else f"since {instant(row.last_seen)}"
-                words = f"the client {row.name} has not called {since}: it learns of no change; see its log"
+                words = f"the client {row.name} has never called: it learns of no change; see its log"
+                if row.last_seen is not None:
+                    since = instant(row.last_seen)
+                    words = f"the client {row.name} has not called since {since}: it learns of no change; see its log"
                 yield Finding("client-silent", Health.DEGRADED, words)
         for each in stored.downloads:
             if each.needed and each.fault is not None and self._is_pressing(each):

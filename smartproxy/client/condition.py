@@ -144,7 +144,10 @@ def _away(error: Exception, health: Health) -> Finding:
         case BackendRefused(code="address"):
             return Finding("address-refused", health, f"{error.message}; {after}")
         case BackendRefused(status=401):
-            words = f"the backend refuses the client's token ({error.message}): smartproxy client token NAME"
+            words = (
+                f"the backend refuses the client's token ({error.message}): smartproxy client token NAME; then, with "
+                "the new one in its place: smartproxy ctl restart --client"
+            )
             return Finding("token-refused", health, f"{words}; {after}")
         case BackendRefused(code="version"):
             return Finding("version-refused", health, f"the backend refuses this version: {error.message}; {after}")

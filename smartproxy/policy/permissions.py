@@ -43,12 +43,23 @@ class AdminRole(enum.StrEnum):
         """What the role may do."""
         return _SCOPES[self]
 
+    @classmethod
+    def told(cls) -> str:
+        """What the roles may do, for people."""
+        return "; ".join(f"{each.value} = {_TOLD[each]}" for each in cls)
+
 
 _SCOPES = {
     AdminRole.VIEWER: frozenset({"*:read"}),
     AdminRole.AUDITOR: frozenset({"*:read", "*:audit"}),
     AdminRole.OPERATOR: frozenset({"*:read", "partner:*", "ca:*", "crl:*", "trial:*", "session:*", "history:undo"}),
     AdminRole.ADMINISTRATOR: frozenset({EVERYTHING}),
+}
+_TOLD = {
+    AdminRole.VIEWER: "read",
+    AdminRole.AUDITOR: "read everything, also who did what",
+    AdminRole.OPERATOR: "read, and change partners, CAs and revocation lists",
+    AdminRole.ADMINISTRATOR: "everything",
 }
 
 

@@ -74,7 +74,7 @@ Each subject and action has its own --help, with examples.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """The command line, with all subjects and actions."""
     found = CommandLine(
         prog="smartproxy",
@@ -125,7 +125,7 @@ def _run(argv: Sequence[str] | None) -> int:
         with console.reserved():
             return arguments.run(console) or 0
     except WrongUse as error:
-        command_line.error(str(error))
+        command_line.wrong(str(error), getattr(arguments, "command", command_line.prog))
     except DryRun as dry_run:
         from smartproxy.tap.commands.differences import tell_foreseen
 

@@ -110,7 +110,7 @@ class Conditions(SiteCase):
             clients.add(change, "inner")
         code, exit_status, _, sentence = self.told()
         self.assertEqual((code, exit_status), ("client-silent", 1))
-        self.assertIn("the client inner has not called ever", sentence)
+        self.assertIn("the client inner has never called", sentence)
         with self.store.writing() as session:
             clients.note_call(session, "inner", NOW, "0.1.0", "192.0.2.9")
         self.assertEqual(self.told(), ("ok", 0, [], ""))

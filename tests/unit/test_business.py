@@ -420,7 +420,10 @@ class Commands(CommandCase):
         """They are added, listed, and removed; one that goes on ends."""
         add = ("partner", "downtime", "add", "ACME")
         self.do(*add, "--until", "12h", "--why", "new system")
-        self.do(*add, "--from", "2099-12-24", "--until", "2100-01-02", "--why", "works holidays")
+        wanted = ("--from", "2099-12-24", "--until", "2100-01-02T00:00", "--why", "works holidays")
+        shown = "begins 2099-12-24 00:00 UTC, until 2100-01-02 00:00 UTC, why works holidays"
+        self.assertIn(shown, self.do(*add, *wanted, "--dry-run").out)
+        self.do(*add, *wanted)
         found = self.do("partner", "downtime", "list", "--json").json
         self.assertEqual([each["why"] for each in found], ["new system", "works holidays"])
         self.assertIn("2099-12-24 00:00 UTC", self.do("partner", "downtime", "list").out)

@@ -50,6 +50,17 @@ class Commands(CommandCase):
         self.assertIn("already", self.refused(*create, "alice", "--role", "viewer"))
         self.assertIn("no token", self.refused("admin-token", "revoke", "bob"))
 
+    def test_scope_of_nothing(self) -> None:
+        """A scope that no operation has is refused, with what may have been meant."""
+        told = self.refused("admin-token", "create", "erp", "--scope", "partner:chnage")
+        self.assertIn("no operation has the scope partner:chnage; was partner:change meant?", told)
+        self.assertIn("has the scope frob:*", self.refused("admin-token", "create", "erp", "--scope", "frob:*"))
+        scopes = sorted(
+            set().union(*(each.scopes for each in AdminRole)) | {"partner:change", "*:audit", "history:undo"}
+        )
+        given = [word for each in scopes for word in ("--scope", each)]
+        self.do("admin-token", "create", "erp", *given)
+
     def test_revoked(self) -> None:
         """A token that is revoked is not there any more, and its name is free."""
         for _ in range(2):

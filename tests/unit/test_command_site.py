@@ -89,6 +89,21 @@ class EveryCommand(CommandCase):
             self.assertIn(f"did you mean {near}?", self.refused(*arguments, status=2))
         self.assertIn("choose from authority, licence", self.refused("xyzzy", status=2))
 
+    def test_what_is_wrong_is_shown_safely(self) -> None:
+        """What was given is escaped and bounded in the line that refuses it; no name at all has none that is near."""
+        told = self.refused("partner", "list", "\u202eB\x1b[2J" + "x" * 5000, status=2)
+        self.assertTrue(told.isprintable(), told)
+        self.assertLess(len(told), 800)
+        self.assertIn("(see smartproxy events --help)", self.refused("events", "prune", status=2))
+        self.assertIn("choose from authority", self.refused("", status=2))
+        self.assertIn("did you mean 'viewer'?", self.refused("user", "add", "x", "--role", "viewr", status=2))
+
+    def test_wrong_use_without_standard_error(self) -> None:
+        """Wrong use ends with 2, also where the line that tells of it cannot be written."""
+        with open("/dev/full", "w") as full, patch("sys.stderr", full):
+            self.assertEqual(self.assertRaises(SystemExit, main, ["frobnicate"]).code, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
     def test_output_cannot_be_written(self) -> None:
         """A full or closed output is one line and 74, also for help; one without characters gets them escaped."""
         self.do("authority", "create", "--site", "Müller GmbH")

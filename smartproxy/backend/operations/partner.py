@@ -65,7 +65,7 @@ class GivenCertificate:
 
 _GIVEN = ListOf(item=ObjectOf(GivenCertificate), most=limits.CERTIFICATES_PER_PARTNER_MOST)
 _GIVEN_HELP = ForPeople(help="certificates of the partner, pinned beside the rules of the entry")
-_FORCE = ForPeople(help="take a name or a code that is refused as a mistake")
+_FORCE = ForPeople(help="accept a name or code that looks like a mistake")
 
 
 @attrs.frozen(kw_only=True)

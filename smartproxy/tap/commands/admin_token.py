@@ -24,8 +24,7 @@ def register(subparsers: Subparsers) -> None:
     make.add_argument(
         "--role",
         choices=tuple(each.value for each in AdminRole),
-        help="viewer = read; auditor = read everything, also who did what; operator = read, and change partners, CAs "
-        "and revocation lists; administrator = everything",
+        help=AdminRole.told(),
     )
     make.add_argument(
         "--scope",
@@ -39,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
     )
     writes(make, "--token-file", shown=True, help="write the token to this file (mode 0600) instead of showing it")
     action(actions, "list", "List tokens: whose they are, what they may do, until when, and when they were used.", show)
-    action(actions, "revoke", "Make a token worth nothing, at once.", revoke, changes=True, tried=True).add_argument(
+    action(actions, "revoke", "Revoke a token at once.", revoke, changes=True, tried=True).add_argument(
         "name", metavar="NAME"
     )
 
@@ -102,4 +101,4 @@ def revoke(console: Console) -> None:
     from smartproxy.backend.operations import admin_token as operations
 
     name = console.call(operations.revoke, operations.TokenWanted(name=console.arguments.name)).name
-    console.answer({"name": name, "removed": True}, f"the token {name} is worth nothing any more")
+    console.answer({"name": name, "removed": True}, f"the token {name} is revoked")

@@ -1,6 +1,7 @@
 """How subcommands declare their arguments, and the kinds of values that several of them take."""
 
 import argparse
+import contextlib
 import difflib
 import re
 import sys
@@ -9,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
+from smartproxy.logs.render import escape
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.policy.values import whole_of
 from smartproxy.tap.commands.console import WRONG_USE, Console
@@ -23,6 +25,7 @@ _SPAN = re.compile(r"([0-9]{1,9})([smhdwy])")
 _SPAN_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _DAYS_BACK = {"now": None, "today": 0, "yesterday": 1}
 DAYS_MOST = 36_500
+MESSAGE_MOST = 600
 NUMBER_MOST = 1_000_000
 """The largest number of things, days or seconds that an argument may be."""
 
@@ -77,7 +80,9 @@ class CommandLine(argparse.ArgumentParser):
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         """Write help, version or error; unlike the class above, let the caller know when that fails."""
         if message and (file := file or sys.stderr) is not None:
-            file.write(message)
+            # What is wrong is told by the exit status, too.
+            with contextlib.suppress(*((OSError,) if file is sys.stderr else ())):
+                file.write(message)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse ``--option=--`` at once: argparse would take it for an option with an empty list."""
@@ -87,25 +92,28 @@ class CommandLine(argparse.ArgumentParser):
                 self.error(f"argument {each.removesuffix('=--')}: expected one argument")
         return super().parse_known_args(given, namespace)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, with what may have been meant."""
+        if action.choices is None or value in action.choices:
+            return
+        choices, given = list(map(str, action.choices)), str(value)
+        near = difflib.get_close_matches(given, choices, n=1)
+        near = near or [each for each in choices if given and each.startswith(given)]
+        meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(choices)}"
+        if action.metavar in ("SUBJECT", "ACTION"):
+            raise argparse.ArgumentError(None, f"there is no {action.metavar.lower()} '{given}'; {meant}")
+        raise argparse.ArgumentError(action, f"invalid choice: '{given}'; {meant}")
+
     def error(self, message: str) -> NoReturn:
         """End the program with status 2 and one line."""
-        match = _UNKNOWN_CHOICE.fullmatch(message)
-        if match is not None:
-            choices = re.findall(r"[^\s,']+", match["choices"])
-            given = match["given"]
-            near = difflib.get_close_matches(given, choices, n=1)
-            near = near or [each for each in choices if each.startswith(given)]
-            meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(choices)}"
-            if match["argument"] in ("SUBJECT", "ACTION"):
-                message = f"there is no {match['argument'].lower()} '{match['given']}'; {meant}"
-            else:
-                message = f"argument {match['argument']}: invalid choice: '{match['given']}'; {meant}"
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.wrong(message, self.prog)
 
+    def wrong(self, message: str, where: str) -> NoReturn:
+        """The same; the help of another command says what would be right.
 
-_UNKNOWN_CHOICE = re.compile(
-    r"argument (?P<argument>.+?): invalid choice: '(?P<given>.*)' \(choose from (?P<choices>.*)\)"
-)
+        What was given stands in the line: it is escaped and bounded.
+        """
+        self.exit(2, f"{self.prog}: {escape(message, MESSAGE_MOST)} (see {where} --help)\n")
 
 
 def action(
@@ -133,9 +141,9 @@ def action(
         parents=[shared(uses)],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run, works_on=uses)
+    parser.set_defaults(run=run, works_on=uses, command=parser.prog)
     if tried:
-        text = "only tell what would change, and whom it would refuse; change nothing"
+        text = "show what would change and whom it would refuse, and change nothing"
         parser.add_argument("--dry-run", action="store_true", help=text)
     if changes:
         parser.add_argument("--comment", metavar="TEXT", help="why, for the history of changes")

@@ -20,7 +20,7 @@ def register(subparsers: Subparsers) -> None:
     examples = "  smartproxy client add inner --token-file /etc/smartproxy/token"
     summary = "Add a client; its token is shown once and never again."
     make = action(actions, "add", summary, add, examples, changes=True, tried=True)
-    summary = "Give a client a new token; the old one is invalid at once."
+    summary = "Give a client a new token; the old one is invalid at once. The client reads it when it starts."
     token = action(actions, "token", summary, renew, changes=True, tried=True)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
@@ -174,7 +174,10 @@ def _tell(console: Console, made: "ClientToken", lost: str) -> None:
 def _give(console: Console, path: str | None, name: str, token: str) -> None:
     if path:
         console.write(path, token + "\n", private=True)
-        console.answer({"name": name, "token_file": path}, f"the token of client {name} is in {path}")
+        told = f"the token of client {name} is in {path}"
+        if console.arguments.action == "token":
+            told += "; have the client read it, on its machine: smartproxy ctl restart --client"
+        console.answer({"name": name, "token_file": path}, told)
         return
     if not console.arguments.json:
         console.warn("the token is shown only now; put it into a file that only smartproxy-client can read")

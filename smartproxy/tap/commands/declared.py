@@ -14,9 +14,9 @@ import attrs
 
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, SettingDeclaration, declarations, write_object
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import Flag, Member, ValueKind, Whole
+from smartproxy.policy.values import Flag, Instant, Member, ValueKind, Whole
 from smartproxy.tap.commands.arguments import whole
-from smartproxy.tap.commands.console import CommandFailed
+from smartproxy.tap.commands.console import CommandFailed, when
 
 _YES, _NO = "yes", "no"
 
@@ -131,16 +131,22 @@ def _text(kind: ValueKind, value: Any) -> str | list[str]:
             return _text(kind.within, value)
         case Flag():
             return _YES if value else _NO
+        case Instant():
+            return when(value)
         case Member():
             return kind.word(value)
         case ListOf():
-            return [str(_text(kind.item, item)) for item in value]
+            return [_line(_text(kind.item, item)) for item in value]
         case ObjectOf():
             return changed_lines(value)
         case _ if attrs.has(type(value)):
             return " ".join(str(part) for part in (getattr(value, "by", ""), *attrs.astuple(value)) if part)
         case _:
             return str(value)
+
+
+def _line(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else ", ".join(text)
 
 
 def _read(kind: ValueKind, said: Any) -> object:

@@ -138,7 +138,7 @@ def _entry(parser: ArgumentParser, *, defaults: bool) -> None:
 
 
 def _forcing(parser: ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="take a name or a code that is refused as a mistake")
+    parser.add_argument("--force", action="store_true", help="accept a name or code that looks like a mistake")
 
 
 def _rules(parser: ArgumentParser) -> None:

@@ -26,7 +26,7 @@ def register(subparsers: Subparsers) -> None:
     make = action(
         actions,
         "add",
-        "Name a trust list, and the certificates of which one has to have signed it. Nothing is trusted by that.",
+        "Add a trust list, and the certificates one of which must have signed it. Nothing is trusted by that.",
         add,
         _EXAMPLES,
         changes=True,
@@ -38,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="certificate of who signs the list, from whom you trust, and not from the list; may be repeated",
+        help="certificate of the list's signer, obtained from a source you trust, not from the list; may be repeated",
     )
     declared.add_arguments(make, TrustListEntry)
     action(actions, "list", "List trust lists: signers, number, when the next one is due, and faults.", show_all)

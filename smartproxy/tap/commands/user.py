@@ -20,8 +20,7 @@ def register(subparsers: Subparsers) -> None:
         "--role",
         required=True,
         choices=tuple(each.value for each in AdminRole),
-        help="viewer = read; auditor = read everything, also who did what; operator = read, and change partners, CAs "
-        "and revocation lists; administrator = everything",
+        help=AdminRole.told(),
     )
     make.add_argument("--password-file", metavar="FILE", help=_PASSWORD_HELP)
     action(actions, "list", "List users: what they may do, and when they logged in last.", show)
