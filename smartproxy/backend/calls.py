@@ -6,7 +6,7 @@ The https side (:mod:`smartproxy.backend.api`) runs these in threads. Nothing he
 import json
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import attrs
@@ -42,6 +42,8 @@ from smartproxy.policy.strict_json import DocumentRefused
 
 _T = TypeVar("_T")
 
+AHEAD_MOST = timedelta(hours=1)
+"""How far the clock of a server or a client may be ahead."""
 CARRIED = Daemon.CLIENT | Daemon.SERVER
 """Whose events a client carries: never the backend's own, nor those of the operator's command."""
 
@@ -206,9 +208,10 @@ class Calls:
         with self.store.writing() as session:
 
             def keep(some: Sequence[Record]) -> int:
-                sightings.note(session, some)
+                believed = _believed(some, now)
+                sightings.note(session, believed)
                 stored = journal.keep(session, some, now, client)
-                proposals.note(session, some, now)
+                proposals.note(session, believed, now)
                 return stored
 
             stored, wrong = _kept(session, records, keep)
@@ -245,6 +248,17 @@ class Calls:
         with self.store.writing() as session:
             told = LiveReportRow(client=client, received=now, count=count, sessions=written)
             session.merge(told)
+
+
+def _believed(told: Sequence[Record], now: datetime) -> Sequence[Record]:
+    """What may change what is known: nothing from the future, which nothing later would correct.
+
+    A clock may be a little ahead: what it told happened now, at the latest.
+    """
+    near = [each for each in told if each.time <= now + AHEAD_MOST]
+    return [
+        each if each.time <= now else Record(each.name, now, each.source, each.sequence, each.fields) for each in near
+    ]
 
 
 def _kept(session: Session, told: Sequence[_T], keep: Callable[[Sequence[_T]], int]) -> tuple[int, Sequence[_T]]:

@@ -2,8 +2,9 @@
 
 Of each certificate it is kept, too, whether the partner gave one of its SSIDCODEs with it. Kept beside the events,
 because it is needed long after they are deleted: which partners would be refused when a CA's lists are required, which
-certificates expire next, where a CA's lists can be had, which server runs until when. Trusts no address: it is judged
-again, and none is fetched before it is approved (:mod:`.downloads`).
+certificates expire next, where a CA's lists can be had, which server runs until when. What is kept is bounded: a server
+can tell of as many certificates and addresses as it likes. Trusts no address: it is judged again, and none is fetched
+before it is approved (:mod:`.downloads`).
 """
 
 import re
@@ -11,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.schema import CaRow, NamedRow, PartnerRow
 from smartproxy.backend.sighting_tables import CrlUrlRow, SeenCertificateRow, ServerLicenceRow
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record
@@ -24,6 +26,10 @@ SEEN_AGAIN: Final = timedelta(hours=1)
 """What was seen so soon after the last time that was noted is not noted again."""
 URLS_MOST: Final = 200
 """Addresses that are kept of one CA."""
+CERTIFICATES_MOST: Final = 50
+"""Certificates that are kept of one partner: then the one goes that was not seen for the longest time.
+
+One with which the partner proved an SSIDCODE goes only where all others did, too."""
 SERVERS_MOST: Final = 1000
 """Servers whose licences are kept."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -60,6 +66,27 @@ def urls(session: Session, ca: str | None = None) -> Sequence[CrlUrlRow]:
     return session.scalars(query).all()
 
 
+def forget(session: Session, before: datetime | None) -> None:
+    """Delete what is of partners and CAs that are not there any more, and what was not seen since a time.
+
+    A certificate with which a partner proved an SSIDCODE is kept until it has ended.
+
+    :param before: the time; none if events are kept for ever.
+    """
+    session.execute(delete(SeenCertificateRow).where(SeenCertificateRow.partner.not_in(select(PartnerRow.name))))
+    session.execute(delete(CrlUrlRow).where(CrlUrlRow.ca.not_in(select(CaRow.name))))
+    if before is not None:
+        over = or_(SeenCertificateRow.proved.is_(None), SeenCertificateRow.not_after < before)
+        session.execute(delete(SeenCertificateRow).where(SeenCertificateRow.last_seen < before, over))
+        session.execute(delete(CrlUrlRow).where(CrlUrlRow.last_seen < before))
+        session.execute(delete(ServerLicenceRow).where(ServerLicenceRow.reported < before))
+
+
+def _is_there(session: Session, table: type[NamedRow], name: str | None) -> bool:
+    """Whether something of a name is configured."""
+    return session.scalar(select(table.id).where(table.name == name)) is not None
+
+
 def server_licences(session: Session) -> Mapping[str, ServerLicenceRow]:
     """The licences that servers put in force last, by Proxy ID."""
     return {row.proxy_id: row for row in session.scalars(select(ServerLicenceRow))}
@@ -93,12 +120,16 @@ def _certificate(session: Session, record: Record) -> None:
         )
     ).one_or_none()
     if known is None:
+        ca = told.get("ca")
+        if not _is_there(session, PartnerRow, told["partner"]) or not (ca is None or _is_there(session, CaRow, ca)):
+            return
+        _make_room(session, told["partner"])
         session.add(
             SeenCertificateRow(
                 partner=told["partner"],
                 sha256=told["certificate_sha256"],
                 key_sha256=key if (key := told.get("key_sha256")) and _SHA256.fullmatch(key) else None,
-                ca=told.get("ca"),
+                ca=ca,
                 subject=told.get("subject", ""),
                 issuer=told["issuer"],
                 serial=told["serial"],
@@ -112,6 +143,14 @@ def _certificate(session: Session, record: Record) -> None:
     elif record.time - known.last_seen >= SEEN_AGAIN or known.ca != told.get("ca"):
         known.last_seen, known.ca = record.time, told.get("ca")
         known.crl_points = points or known.crl_points
+
+
+def _make_room(session: Session, partner: str) -> None:
+    """Forget certificates of a partner, so that there is room for one more."""
+    mine = select(SeenCertificateRow.id).where(SeenCertificateRow.partner == partner)
+    newest = mine.order_by(SeenCertificateRow.proved.is_(None), SeenCertificateRow.last_seen.desc())
+    old = session.scalars(newest.offset(CERTIFICATES_MOST - 1)).all()
+    session.execute(delete(SeenCertificateRow).where(SeenCertificateRow.id.in_(old)))
 
 
 def _proved(session: Session, record: Record) -> None:
@@ -142,6 +181,6 @@ def _url(session: Session, record: Record) -> None:
         known.last_seen = record.time
         return
     count = session.scalar(select(func.count()).select_from(CrlUrlRow).where(CrlUrlRow.ca == ca)) or 0
-    if count < URLS_MOST:
+    if count < URLS_MOST and _is_there(session, CaRow, ca):
         session.add(CrlUrlRow(ca=ca, url=url, first_seen=record.time, last_seen=record.time))
         session.flush()

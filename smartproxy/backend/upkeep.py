@@ -2,14 +2,14 @@
 
 A list that is out of date lets a CA's certificates be refused (or judged without it, where the CA says ``prefer``), so
 it is told at the daemon's start and every hour until a newer list is loaded. The ends of licences, certificates and
-lists are told some days before (:mod:`smartproxy.backend.endings`). Events are deleted so many days after their arrival
-as the setting ``backend.keep_events_days`` says.
+lists are told some days before (:mod:`smartproxy.backend.endings`). Events, and what was seen of certificates, are
+deleted after so many days as the setting ``backend.keep_events_days`` says.
 """
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from smartproxy.backend import cas, endings, figures, journal, revocation, settings
+from smartproxy.backend import cas, endings, figures, journal, revocation, settings, sightings
 from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
 from smartproxy.backend.rounds import StoreRounds
@@ -98,8 +98,10 @@ class HourlyLook(StoreRounds):
             days = settings.value_of(session, settings.KEEP_EVENTS_DAYS)
             assert isinstance(days, int)
             figures.forget_minutes(session, self._now())
-            if days:
-                journal.forget(session, self._now() - timedelta(days=days))
+            before = self._now() - timedelta(days=days) if days else None
+            sightings.forget(session, before)
+            if before is not None:
+                journal.forget(session, before)
 
     def _now(self) -> datetime:
         return now(self._clock)

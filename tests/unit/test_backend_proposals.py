@@ -1,6 +1,6 @@
 """Proposals: a partner's next certificate is noticed, and trusted only when an operator says so."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import cas, partners, proposals, refusals_explained
@@ -91,8 +91,9 @@ class ProposalCase(SiteCase):
             partners.add(change, Partner(name=name, codes=(f"O0013{name}",), certificates=rules))
 
     def tell(self, *events: dict[str, Any]) -> None:
-        """A client carries events here."""
-        self.assertEqual(Calls(self.store).keep_events("inner", events, NOW).refused, [])
+        """A client carries events here, when the last of them happened."""
+        received = max(NOW, *(datetime.fromisoformat(each["time"]) for each in events))
+        self.assertEqual(Calls(self.store).keep_events("inner", events, received).refused, [])
 
     def forge(self, event: dict[str, Any]) -> None:
         """A client carries an event that is not its own; it is refused."""
@@ -404,7 +405,7 @@ class ProposalCommands(CommandCase):
         self.assertEqual((newest["change"], newest["comment"]), ("partner accept ACME", "confirmed by telephone"))
         self.assertIn("no certificate is proposed for ACME", self.refused("partner", "accept", "ACME"))
         other = ca.issue("acme")
-        self.assertEqual(Calls(store).keep_events("inner", [refusal(other, 3)], NOW).refused, [])
+        self.assertEqual(Calls(store).keep_events("inner", [refusal(other, 3)], NOW + 3 * HOUR).refused, [])
         self.assertIn("not proposed for ACME again", self.do("partner", "reject", "ACME").out)
         self.assertIn("no certificate is proposed", self.do("partner", "proposals").out)
         listed = self.do("partner", "proposals", "--all").out

@@ -1,6 +1,6 @@
 """What servers saw of certificates, and what operators can foretell from it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import cas, forecasts, partners, revocation, sightings
@@ -30,7 +30,8 @@ class SightingsCase(SiteCase):
         """A client carries an event here."""
         source = "client" if name == "crl.url_seen" else "server"
         record = {"name": name, "source": source, "sequence": 1, "time": (NOW + timedelta(hours=hours)).isoformat()}
-        taken = Calls(self.store).keep_events("inner", [{**record, **fields}], NOW)
+        received = NOW + timedelta(hours=max(hours, 0))
+        taken = Calls(self.store).keep_events("inner", [{**record, **fields}], received)
         self.assertEqual(taken.refused, [])
 
     def accept(self, shown: TestCredential, hours: int = 0, **fields: Any) -> None:
@@ -94,6 +95,67 @@ class Sightings(SightingsCase):
             self.assertEqual(kept[0].last_seen - kept[0].first_seen, timedelta(hours=3))
             self.assertEqual(sightings.urls(session), kept)
             self.assertEqual(sightings.urls(session, "other"), [])
+
+    def test_bounded(self) -> None:
+        """However many certificates a server tells of, few are kept of a partner, and those that it proved first."""
+        self.patch(sightings, "CERTIFICATES_MOST", 3)
+        self.accept(self.leaf)
+        self.tell("identity.accepted", partner="ACME", code="O0013ACME", certificate_sha256=self.leaf.sha256)
+        for number in range(1, 6):
+            self.accept(self.leaf, number, certificate_sha256=f"{number:064x}")
+        self.accept(self.leaf, partner="NOBODY")
+        self.accept(self.leaf, ca="none", certificate_sha256="ab" * 32)
+        with self.store.reading() as session:
+            kept = sightings.certificates(session)
+        self.assertEqual({each.sha256 for each in kept}, {self.leaf.sha256, f"{4:064x}", f"{5:064x}"})
+        self.tell("crl.url_seen", url="http://crl.example.com/x.crl", ca="none")
+        with self.store.reading() as session:
+            self.assertEqual(sightings.urls(session), [])
+
+    def test_forgotten(self) -> None:
+        """What is of nobody any more goes, and what was not seen for long; a proved certificate once it has ended."""
+        old = self.ca.issue("acme, old", valid_until=NOW + 40 * DAY)
+        for shown in (self.leaf, old):
+            self.accept(shown)
+        self.tell("identity.accepted", partner="ACME", code="O0013ACME", certificate_sha256=self.leaf.sha256)
+        self.tell("crl.url_seen", url="http://crl.example.com/x.crl", ca="odette")
+
+        def left(before: timedelta | None) -> tuple[set[str], int]:
+            with self.store.writing() as session:
+                sightings.forget(session, None if before is None else NOW + before)
+                return {each.sha256 for each in sightings.certificates(session)}, len(sightings.urls(session))
+
+        self.assertEqual(left(None), ({self.leaf.sha256, old.sha256}, 1))
+        self.assertEqual(left(-DAY), ({self.leaf.sha256, old.sha256}, 1))
+        self.assertEqual(left(DAY), ({self.leaf.sha256}, 0))
+        self.assertEqual(left(41 * DAY), (set(), 0))
+        self.accept(self.leaf)
+        self.tell("crl.url_seen", url="http://crl.example.com/x.crl", ca="odette")
+        with self.change() as change:
+            partners.remove(change, "ACME")
+            cas.remove(change, "odette")
+        self.assertEqual(left(None), (set(), 0))
+
+    def test_future(self) -> None:
+        """What a server tells from the future changes nothing; a clock that is a little ahead tells of now."""
+        px = "0123456789abcdef" * 4 + "px"
+
+        def licence(time: datetime, until: str) -> None:
+            event = {"name": "licence.accepted", "source": "server", "sequence": 1, "time": time.isoformat()}
+            event |= {"proxy_id": px, "valid_until": until, "site": "x"}
+            self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+
+        def known() -> tuple[datetime, datetime] | None:
+            with self.store.reading() as session:
+                found = sightings.server_licences(session).get(px)
+                return None if found is None else (found.valid_until, found.reported)
+
+        licence(NOW + timedelta(days=1), "2026-12-01T00:00:00Z")
+        self.assertIsNone(known())
+        licence(NOW + timedelta(minutes=30), "2026-12-01T00:00:00Z")
+        self.assertEqual(known(), (datetime(2026, 12, 1, tzinfo=UTC), NOW))
+        licence(NOW, "2027-12-01T00:00:00Z")
+        self.assertEqual(known(), (datetime(2027, 12, 1, tzinfo=UTC), NOW))
 
 
 class Forecasts(SightingsCase):
