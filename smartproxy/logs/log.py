@@ -46,6 +46,7 @@ from smartproxy.logs.observers import (
 )
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import DatagramSender, Sender, StreamSender, SyslogObserver
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 
 STOP_SECONDS = 2.0
@@ -161,7 +162,7 @@ class Log:
         return file
 
     def _syslog(self, appender: Syslog) -> ILogObserver:
-        trouble = self._trouble(f"syslog {appender.transport} {appender.host}:{appender.port}", _RECEIVER)
+        trouble = self._trouble(f"syslog {appender.transport} {HostPort(appender.host, appender.port)}", _RECEIVER)
         sender: Sender
         if isinstance(appender, DatagramSyslog):
             sender = DatagramSender(appender.host, appender.port, trouble)

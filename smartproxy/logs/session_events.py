@@ -36,7 +36,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
             "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after ca list "
             "list_part age this_update next_update alert tls advice sans key_bits",
         ),
-        ("connection.accepted", _DEBUG, _SERVER, "A connection was accepted.", "peer", "address port transport"),
+        ("connection.accepted", _DEBUG, _SERVER, "A connection was accepted.", "peer", ""),
         (
             "connection.closed",
             _DEBUG,
@@ -51,7 +51,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
             _SERVER | _BACKEND | _PLAIN,
             "A connection was refused because of a limit or a ban, or because its balancer did not say whose it is.",
             "peer cause",
-            "limit value most network advice",
+            "limit most advice",
         ),
         (
             "handshake.failed",
@@ -92,7 +92,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
             _SERVER,
             "An address is banned for a while.",
             "network seconds",
-            "points cause until",
+            "cause",
         ),
         ("penalty.lifted", _INFO, _SERVER, "The ban of an address has ended.", "network", "cause"),
     ),
@@ -209,8 +209,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
             _PAIR | _PLAIN,
             "Partner and station are connected; the session has started.",
             "",
-            "code release_level profile tls cipher certificate_sha256 station agreed compression restart "
-            "authentication by ca role",
+            "code release_level profile tls certificate_sha256",
         ),
         (
             "session.withdrawn",

@@ -329,6 +329,11 @@ class WholeLogs(SynchronousTestCase):
         self.assertIn("tunnel.down cause=silent\n", (self.folder / "tunnel").read_text())
         self.assertEqual((self.folder / "tunnel").read_text().count("\n"), 1)
 
+    def test_names(self) -> None:
+        """A syslog is named by its transport, address and port; an IPv6 address stands in brackets."""
+        self.log(StreamSyslog(host="192.0.2.1"), DatagramSyslog(host="2001:db8::1"))
+        self.assertEqual(self.whole.places, ["syslog tcp 192.0.2.1:601", "syslog udp [2001:db8::1]:514"])
+
     def test_start_and_end(self) -> None:
         """The network is used between them, and trouble becomes an event and a line on standard error."""
         log = self.log(StandardOutput(), StreamSyslog(host="192.0.2.1"))
