@@ -271,6 +271,8 @@ class DataLane:
         """Forget a pool that has nothing, and is for a worker that the server did not name, or names no longer."""
         if worker not in self._kept and self._pools.get(worker) is pool and not len(pool):
             self._pools.pop(worker).stop(_NOT_NEEDED)
+            if self._bound is not None:
+                self._bound.strangers.discard(worker)
 
     async def _dialled(
         self, build: Callable[[Entrance, VerifiedServer], DataConnection], worker: int | None

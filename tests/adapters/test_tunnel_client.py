@@ -310,12 +310,15 @@ class NamedWorkersTests(SynchronousTestCase):
 
     def test_last_connection_to_a_worker_without_a_name(self) -> None:
         """With the last connection to a worker that the server does not name, its pool goes; others stay."""
+        assert self.lane._bound is not None
+        strangers = self.lane._bound.strangers
+        strangers |= {9, None}
         for worker, left in ((9, False), (None, True)):
             pool = self.lane._kept_ready(worker, 0)
             connection = Mock()
             pool._all.add(connection)
             pool.data_gone(connection)
-            self.assertEqual(worker in self.lane._pools, left)
+            self.assertEqual((worker in self.lane._pools, worker in strangers), (left, left))
 
     def test_session_before_its_worker_is_named(self) -> None:
         """A worker whose first session came before its name has connections kept ready from its name on."""
