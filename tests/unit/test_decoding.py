@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -186,7 +187,7 @@ class Read(SynchronousTestCase):
             self.assertEqual(bool(seen), not quiet, [str(each.message) for each in seen])
 
     def test_within(self) -> None:
-        """An error of one reading passes through another one as it is."""
+        """An error of one reading passes through another one as it is, and so does what no library raises."""
 
         def read() -> None:
             with decoding():
@@ -194,14 +195,33 @@ class Read(SynchronousTestCase):
 
         self.undecodable("InvalidVersion", read)
 
+        def look_up() -> None:
+            with decoding():
+                _ = {1: "status_request"}[999]
+
+        self.undecodable("KeyError", look_up)
+
+        def fail() -> None:
+            with decoding():
+                raise RuntimeError("a fault of ours")
+
+        self.assertRaises(RuntimeError, fail)
+
 
 class Asked(SynchronousTestCase):
     """Who asks a certificate for a part that cannot be read is answered all the same."""
 
     def test_bears(self) -> None:
-        """A certificate whose names cannot be read bears none."""
+        """A certificate whose names cannot be read bears none; another extension that cannot be read hides none."""
         self.assertTrue(bears(LEAF, "leaf.example"))
+        self.assertFalse(bears(LEAF, "other.example"))
         self.assertFalse(bears(odd_names(), "leaf.example"))
+        self.assertFalse(bears(extended(), "leaf.example"))
+        names = x509.SubjectAlternativeName([x509.DNSName("leaf.example"), x509.IPAddress(ip_address("192.0.2.1"))])
+        for kind, value, _ in ODD_EXTENSIONS:
+            if kind != names.oid:
+                odd = certificate_in(der_of(extended(names, x509.UnrecognizedExtension(kind, value))))
+                self.assertTrue(bears(odd, "leaf.example") and bears(odd, "192.0.2.1"))
 
     def test_shown_on_the_page(self) -> None:
         """A dropped certificate whose key and names cannot be read is shown as far as it can."""

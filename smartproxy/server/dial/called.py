@@ -10,6 +10,7 @@ session tickets, a session cache. Trusts what :mod:`smartproxy.net.tls.verdict` 
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from cryptography import x509
 from service_identity import CertificateError, VerificationError
@@ -26,6 +27,7 @@ from smartproxy.net.tls.context import (
     show_identity,
     trust,
 )
+from smartproxy.net.tls.der import extensions_alone
 from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
 from smartproxy.policy.certificates.decoding import Undecodable, decoding
 from smartproxy.policy.certificates.facts import ChainFacts
@@ -33,6 +35,8 @@ from smartproxy.policy.certificates.judge import Match, judge_called
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.partners import Outbound, Partner
+
+_NAMES: Final = x509.SubjectAlternativeName.oid.dotted_string
 
 
 def is_address(host: str) -> bool:
@@ -61,8 +65,10 @@ def bears(certificate: x509.Certificate, name: str) -> bool:
     """Whether a certificate bears a host's name or address among its alternative names."""
     try:
         with decoding():
+            # Alone: another extension that cannot be read hides no name. A certificate with two has none.
+            (names,) = (alone for number, alone in extensions_alone(certificate) if number == _NAMES)
             verify = verify_certificate_ip_address if is_address(name) else verify_certificate_hostname
-            verify(certificate, name)
+            verify(names, name)
     except (VerificationError, CertificateError, Undecodable):
         return False
     return True
