@@ -16,7 +16,7 @@ from smartproxy.backend import condition, consequences
 from smartproxy.backend.page import overview
 from smartproxy.backend.page.differences import KINDS
 from smartproxy.backend.page.rendering import digits, peers_text
-from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read
+from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read, with_times
 from smartproxy.backend.states import EntryKind
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net import listeners
@@ -65,6 +65,18 @@ class Shown(SynchronousTestCase):
         shown = Saying("en")("<b> \u202e is no name")
         self.assertEqual(shown, Markup("<bdi>&lt;b&gt; \\u202e is no name</bdi>"))
         self.assertEqual(Saying("en").plain("a list of <b>"), "a list of <b>")
+
+    def test_times(self) -> None:
+        """Times within a sentence are shown in the reader's zone; what stands around them stays text."""
+        shown = Saying("en")("<b> changed it at 2026-11-20T10:00:05Z, until 2026-12-17 21:48 UTC")
+        self.assertEqual(
+            shown,
+            Markup(
+                '<bdi>&lt;b&gt; changed it at <time datetime="2026-11-20T10:00:05Z">2026-11-20 10:00 UTC</time>, until '
+                '<time datetime="2026-12-17T21:48:00Z">2026-12-17 21:48 UTC</time></bdi>'
+            ),
+        )
+        self.assertEqual(with_times("a day 2026-12-17, and <i>"), Markup("a day 2026-12-17, and &lt;i&gt;"))
 
     def test_foreign(self) -> None:
         """What no catalogue knows is marked as English for who listens to the page."""

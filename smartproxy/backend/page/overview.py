@@ -10,13 +10,12 @@ from babel.dates import format_date
 
 from smartproxy.backend.figures import Span
 from smartproxy.backend.operations import figures, nodes, overview, proposing, refusal, setup, trial
-from smartproxy.backend.operations.figures import FigureSeries, SpanWanted
+from smartproxy.backend.operations.figures import SpanWanted
 from smartproxy.backend.operations.nodes import KnownNodes
 from smartproxy.backend.operations.overview import LICENCE, ComingEnd, SiteOverview
 from smartproxy.backend.operations.setup import SiteProgress
 from smartproxy.backend.operations.shapes import Nothing
-from smartproxy.backend.page.plots import Plot, Series, plot
-from smartproxy.backend.page.rendering import decimal, octets_in_words
+from smartproxy.backend.page.overview_plots import plots_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.sessions import live_values
 from smartproxy.backend.page.setup import steps_of
@@ -377,70 +376,6 @@ def _names(visit: PageVisit, names: Sequence[str], none: str) -> str:
         if others
         else names[0]
     )
-
-
-def plots_of(visit: PageVisit, series: FigureSeries, span: Span) -> list[Plot]:
-    """The four plots."""
-    points, by_day = series.points, span is Span.MONTH
-    moments = [each.begins for each in points]
-
-    def count(value: float) -> str:
-        return f"{value:g}"
-
-    def rate(value: float) -> str:
-        return f"{decimal(octets_in_words(value), visit.language)}/s"
-
-    def time(value: float) -> str:
-        return f"{value:.0f} ms" if value < 1000 else f"{decimal(f'{value / 1000:g}', visit.language)} s"
-
-    good = [float(each.ended.get("completed", 0)) for each in points]
-    other = [float(sum(each.ended.values()) - each.ended.get("completed", 0)) for each in points]
-    return [
-        plot(
-            "sessions",
-            visit.text("Sessions"),
-            visit.text("by how they ended"),
-            moments,
-            [Series(visit.text("completed"), "good", good), Series(visit.text("other ends"), "warn", other)],
-            worded=count,
-            bars=True,
-            by_day=by_day,
-        ),
-        plot(
-            "octets",
-            visit.text("Throughput"),
-            visit.text("octets a second"),
-            moments,
-            [
-                Series(visit.text("in"), "in", [each.octets_in / series.seconds for each in points]),
-                Series(visit.text("out"), "out", [each.octets_out / series.seconds for each in points]),
-            ],
-            worded=rate,
-            by_day=by_day,
-        ),
-        plot(
-            "refusals",
-            visit.text("Refusals"),
-            visit.text("all causes"),
-            moments,
-            [Series(visit.text("refused"), "bad", [float(sum(each.refused.values())) for each in points])],
-            worded=count,
-            bars=True,
-            by_day=by_day,
-        ),
-        plot(
-            "setup",
-            visit.text("Set-up time"),
-            visit.text("until both SSIDs are exchanged"),
-            moments,
-            [
-                Series(visit.text("half of the sessions"), "in", [each.setup_p50 for each in points]),
-                Series(visit.text("95 % of the sessions"), "out", [each.setup_p95 for each in points]),
-            ],
-            worded=time,
-            by_day=by_day,
-        ),
-    ]
 
 
 ROUTES = (

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from smartproxy.backend.page.said import Saying
+from smartproxy.backend.page.said import Saying, with_times
 from smartproxy.backend.page.static_files import StaticFiles
 from smartproxy.backend.page.texts import SOURCE, catalogues
 from smartproxy.logs.fields import utc_of
@@ -60,6 +60,7 @@ class Renderer:
             peer=peers_text,
             digits=digits,
             moment=machine_time,
+            times=with_times,
             utc=utc,
             octets=pass_context(_octets),
             figure=figure,

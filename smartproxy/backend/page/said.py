@@ -23,6 +23,8 @@ MOST = 500
 _HOLE = re.compile(r"\{(\d)\}")
 COMMAND = re.compile(r".*smartproxy [a-z](?:(?!, |\. )[^';()])*", re.DOTALL)
 """A text that ends within a command."""
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:\.[0-9]+)?(?:Z| UTC|\+00:00)")
+"""A time as daemons, operations and entries write it."""
 _REMEMBERED = 5_000
 _DEEP = 5
 """Sentences within sentences: a fault of a value, in a setting, in a change that was not made."""
@@ -104,7 +106,7 @@ class Saying:
         """A sentence in a document, kept apart from the text around it."""
         shown, known = self._shown(sentence)
         foreign = self._foreign if not known and " " in shown else ""
-        return Markup("<bdi{}>{}</bdi>").format(foreign, made_visible(shown, MOST))
+        return Markup("<bdi{}>{}</bdi>").format(foreign, with_times(made_visible(shown, MOST)))
 
     def plain(self, sentence: object) -> str:
         """A sentence as a text alone, such as for an attribute."""
@@ -114,6 +116,17 @@ class Saying:
         text = str(sentence)
         found = self._known.translated(text)
         return text if found is None else found, found is not None
+
+
+def with_times(text: str) -> Markup:
+    """A text whose times are shown in the reader's zone; what else is in it stays text."""
+    found, at = Markup(), 0
+    for each in _TIME.finditer(text):
+        day, clock, seconds = each.group(1), each.group(2), each.group(3) or ":00"
+        told = Markup('<time datetime="{day}T{clock}{seconds}Z">{day} {clock} UTC</time>')
+        found += Markup.escape(text[at : each.start()]) + told.format(day=day, clock=clock, seconds=seconds)
+        at = each.end()
+    return found + Markup.escape(text[at:])
 
 
 def _bare(sentence: str) -> str:
