@@ -459,6 +459,9 @@ class Certificates(PartnerCase):
         self.assertIn('<p class="sentence">Vergleichen Sie dessen SHA-256 mit dem Partner', german)
         self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32})
         self.assertNotIn("c2" * 32, self.text(self.alice.get("/partners/ACME")))
+        asked = self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32, "step": "check"})
+        self.assertIn("Recognize ACME by this certificate?", self.text(asked))
+        self.assertNotIn(CertificatePin(sha256="c2" * 32), self.entry().certificates)
         self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32})
         self.assertIn(CertificatePin(sha256="c2" * 32), self.entry().certificates)
 
@@ -478,6 +481,16 @@ class Around(PartnerCase):
         """The sheet is shown in both languages."""
         self.assertIn(CODE, self.text(self.alice.get("/partners/ACME/sheet?language=en")))
         self.assertIn("Zertifikat", self.text(self.alice.get("/partners/ACME/sheet?language=de")))
+
+    def test_sheet_sent(self) -> None:
+        """The sheet is loaded as a text in its language, and goes into a mail."""
+        shown = self.alice.get("/partners/ACME/sheet?language=de").body.decode()
+        self.assertIn('href="mailto:?subject=', shown)
+        self.assertIn('href="/partners/ACME/sheet?as=text&amp;language=de"', shown)
+        answer = self.alice.get("/partners/ACME/sheet?as=text&language=de")
+        self.assertEqual(answer.headers["content-disposition"], 'attachment; filename="sheet.txt"')
+        self.assertIn(CODE, answer.body.decode())
+        self.assertNotIn("<", answer.body.decode())
 
     def test_tested(self) -> None:
         """A test shows its steps as soon as a result is there, and which one failed."""

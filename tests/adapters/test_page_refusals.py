@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations.performing import perform
-from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.sighting_tables import CrlUrlRow
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.testing.pki import TestCa
@@ -201,12 +202,27 @@ class Repairs(RefusalCase):
         self.twice(f"/refusals/{number}/list", url=URL)
         self.assertEqual(perform(self.store, cas.show, Named(name="odette"), ROOT, NOW).answer.ca.lists, (URL,))
 
+    def test_enabled(self) -> None:
+        """The button that enables a partner shows what that changes, and does it then."""
+        perform(self.store, partners.disable, Named(name="ACME"), ROOT, NOW)
+        number = self.tell("certificate.refused", partner="ACME", cause="certificate.partner_disabled", message="x")
+        self.assertIn("Enable ACME…", self.text(self.alice.get(f"/refusals/{number}")))
+        asked = self.alice.post("/partners/ACME/enable", {"step": "check"})
+        self.assertIn("Let ACME connect again?", self.text(asked))
+        self.assertFalse(self.entry_of("ACME").enabled)
+        self.alice.post("/partners/ACME/enable", {"step": "do"})
+        self.assertTrue(self.entry_of("ACME").enabled)
+
     def test_ignored(self) -> None:
         """What a certificate causes is silenced for some days."""
         number = self.unknown()
         self.twice(f"/refusals/{number}/ignore", days="7")
         self.assertIn(NEW, str([each.fields for each in self.stored()]))
         self.assertEqual(self.alice.post(f"/refusals/{number}/ignore", {"days": "9999"}).status, 404)
+        self.twice(f"/refusals/{number}/ignore", days="30")
+        (rule,) = perform(self.store, alerts.listed, Nothing(), ROOT, NOW).answer.items
+        assert rule.rule.valid_until is not None
+        self.assertGreater(rule.rule.valid_until, NOW + timedelta(days=29))
 
     def test_only_what_is_offered(self) -> None:
         """A button that a refusal does not offer does nothing, whatever is sent; nor does a viewer's."""

@@ -84,7 +84,8 @@ class Journeys(PageSiteCase):
             page = window.go("/refusals")
             card = page.locator("section.card", has_text="Most likely CRANE")
             card.get_by_role("link", name="See why, and decide").click()
-            page.get_by_role("button", name="Trust it for CRANE").click()
+            page.get_by_role("button", name="Trust it for CRANE…").click()
+            page.get_by_role("button", name="Make this change").click()
             expect(page.get_by_role("status")).to_contain_text("CRANE is recognized by the new certificate")
 
         await reader.does(repair)

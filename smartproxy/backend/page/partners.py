@@ -3,11 +3,14 @@
 What changes an entry by a form is in :mod:`smartproxy.backend.page.partner_forms`.
 """
 
+from typing import Any
+
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations import partner_views, proposing, sheets, trial
 from smartproxy.backend.operations.events import EventsWanted
 from smartproxy.backend.operations.events import listed as list_events
+from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.shapes import Named
 from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, of_partner, time_line
 from smartproxy.backend.page.form_fields import label_of, value_words
@@ -86,6 +89,9 @@ async def shown(visit: PageVisit) -> Shown:
 async def enabled(visit: PageVisit) -> Shown:
     """Let a partner connect."""
     name = visit.named["name"]
+    if visit.form.one("step") == "check":
+        title = visit.text("Let %(name)s connect again?", name=name)
+        return await _foreseen(visit, operations.enable, Named(name=name), title)
     await visit.call(operations.enable, Named(name=name))
     return visit.redirect(at(name), visit.text("%(name)s may connect again.", name=name))
 
@@ -169,13 +175,26 @@ async def certificate_removed(visit: PageVisit) -> Shown:
 async def accepted(visit: PageVisit) -> Shown:
     """Trust a certificate that is proposed."""
     name = visit.named["name"]
-    done = await visit.call(proposing.accept, proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None))
+    wanted = proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None)
+    if visit.form.one("step") == "check":
+        title = visit.text("Recognize %(name)s by this certificate?", name=name)
+        return await _foreseen(visit, proposing.accept, wanted, title)
+    done = await visit.call(proposing.accept, wanted)
     told = visit.text(
         "%(name)s is recognized by the new certificate (serial %(serial)s), too; the old one stays valid.",
         name=name,
         serial=done.answer.serial,
     )
     return visit.redirect(visit.form.one("next") or at(name), told)
+
+
+async def _foreseen(visit: PageVisit, operation: Operation[Any, Any], wanted: object, title: str) -> Shown:
+    """What a button would change, and the button that does it."""
+    foreseen = (await visit.rehearse(operation, wanted)).foreseen
+    rows, back = await visit.rows(foreseen.differences), at(visit.named["name"])
+    return visit.render(
+        "change_check.html", title=title, rows=rows, about="", refusals=foreseen.refusals, back=back, reason=False
+    )
 
 
 async def rejected(visit: PageVisit) -> Shown:
@@ -193,6 +212,10 @@ async def sheet(visit: PageVisit) -> Shown:
     wanted = visit.argument("language") or visit.language
     language = next((each for each in Language if each.value == wanted), Language.EN)
     made = (await visit.call(sheets.sheet, sheets.SheetWanted(name=name, language=language))).answer
+    if visit.argument("as") == "text":
+        visit.request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        visit.request.setHeader(b"content-disposition", b'attachment; filename="sheet.txt"')
+        return made.text.encode("utf-8")
     languages = [each.value for each in Language]
     return visit.render("partner_sheet.html", name=name, sheet=made, chosen=language.value, sheet_languages=languages)
 

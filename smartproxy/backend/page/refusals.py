@@ -222,15 +222,15 @@ async def ignored(visit: PageVisit) -> Shown:
     days = next((each for each in IGNORED_DAYS if str(each) == visit.form.one("days")), None)
     if not sha256 or days is None:
         raise _not_here(visit)
-    rule = {
-        "text": sha256,
-        "description": f"{found.key}, by {visit.caller.name}",
-        "valid_until": (visit.now + timedelta(days=days)).replace(microsecond=0),
-    }
-    wanted = alerts.IgnoreAddition(name=f"certificate {sha256[:_PINNED_DIGITS]}", rule=rule)
+    name, until = f"certificate {sha256[:_PINNED_DIGITS]}", (visit.now + timedelta(days=days)).replace(microsecond=0)
+    rule = {"text": sha256, "description": f"{found.key}, by {visit.caller.name}", "valid_until": until}
+    operation: Operation[Any, Any] = alerts.add
+    wanted: object = alerts.IgnoreAddition(name=name, rule=rule)
+    if any(each.rule.name == name for each in (await visit.call(alerts.listed, Nothing())).answer.items):
+        operation, wanted = alerts.alter, alerts.IgnoreAlteration(name=name, rule={"valid_until": until})
     return await _checked(
         visit,
-        alerts.add,
+        operation,
         wanted,
         title=visit.text("Ignore this certificate for some days?"),
         done=visit.text("Events about this certificate start nothing until then. It stays refused."),
