@@ -22,7 +22,14 @@ from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
 from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
-from smartproxy.backend.page.refusal_advice import STRANGERS, RefusalAdvice, Way, advice_of, text_for_partner, title_of
+from smartproxy.backend.page.refusal_advice import (
+    STRANGERS,
+    NextStep,
+    RefusalAdvice,
+    advice_of,
+    text_for_partner,
+    title_of,
+)
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -58,7 +65,7 @@ class ShownGroup:
     group: KnownRefusals
     title: str
     steps: Sequence[str]
-    ways: Sequence[Way]
+    ways: Sequence[NextStep]
     titled: bool
     kind: str
 
@@ -307,7 +314,7 @@ def _advice(key: str, fields: Mapping[str, object], *, outgoing: bool) -> Refusa
     return advice_of(key, str(fields.get("cause", "")), ours=explanation(key, outgoing=outgoing).ours)
 
 
-def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[Way]:
+def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[NextStep]:
     """The buttons of an advice that the user may use."""
     return [each for each in (advice.ways if advice else ()) if visit.reaches(each.place, posted=each.posted)]
 

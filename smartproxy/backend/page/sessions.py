@@ -144,16 +144,18 @@ async def live_values(visit: PageVisit) -> dict[str, Any]:
 
 async def shown(visit: PageVisit) -> Shown:
     """The live sessions, and the past ones that are looked for."""
-    given = {name: visit.filter(name) for name in ("partner", "file", "outcome", "span", "before")}
+    given = {name: visit.filter(name) for name in ("partner", "file", "outcome", "span", "since", "until", "before")}
     typed = await typed_partner(visit, given["partner"])
     given["partner"] = typed.name
     hours = next((hours for name, hours, _ in SPANS if name == given["span"]), None)
+    since, until = (_typed(given[name]) for name in ("since", "until"))
     before = given["before"]
     wanted = SessionsWanted(
         partner=given["partner"] or None,
         file=given["file"] or None,
         outcome=given["outcome"] if given["outcome"] in OUTCOMES else None,
-        since=None if hours is None else visit.now - timedelta(hours=hours),
+        since=since if hours is None else visit.now - timedelta(hours=hours),
+        until=until,
         before=int(before) if before.isdecimal() and len(before) < 19 else None,
         limit=ON_A_PAGE,
     )
@@ -176,6 +178,14 @@ async def shown(visit: PageVisit) -> Shown:
         spans=SPANS,
         kind_of=kind_of,
     )
+
+
+def _typed(text: str) -> datetime | None:
+    """A time that was typed, in UTC; ``None`` for nothing, and for what is none."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+    except ValueError:
+        return None
 
 
 async def live_part(visit: PageVisit) -> Shown:
