@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import EVENTS, EventType
-from smartproxy.logs.fields import CODE, Daemon
+from smartproxy.logs.fields import CODE, Emitter
 from tests.source import Module, modules, outermost_name, parse
 from tests.test_layers import reachable
 
@@ -98,26 +98,26 @@ def named_events(everything: Mapping[str, Module]) -> set[str]:
 
 
 ROOTS = {
-    Daemon.SERVER: ("smartproxy.tap.server", "smartproxy.server"),
-    Daemon.CLIENT: ("smartproxy.tap.client",),
-    Daemon.BACKEND: ("smartproxy.tap.backend", "smartproxy.tap.command", "smartproxy.tap.commands"),
-    Daemon.PLAIN: ("smartproxy.tap.plain_server", "smartproxy.tap.plain_client"),
+    Emitter.SERVER: ("smartproxy.tap.server", "smartproxy.server"),
+    Emitter.CLIENT: ("smartproxy.tap.client",),
+    Emitter.BACKEND: ("smartproxy.tap.backend", "smartproxy.tap.command", "smartproxy.tap.commands"),
+    Emitter.PLAIN: ("smartproxy.tap.plain_server", "smartproxy.tap.plain_client"),
 }
 """Where each daemon begins."""
-NOT_RUN: dict[str, tuple[Daemon, frozenset[str]]] = {
-    "smartproxy.relay.reports": (Daemon.SERVER, frozenset({"station.unreachable"})),
-    "smartproxy.tunnel.client": (Daemon.SERVER, frozenset({"tunnel.failed"})),
-    "smartproxy.tunnel.port": (Daemon.CLIENT, frozenset({"connection.closed"})),
+NOT_RUN: dict[str, tuple[Emitter, frozenset[str]]] = {
+    "smartproxy.relay.reports": (Emitter.SERVER, frozenset({"station.unreachable"})),
+    "smartproxy.tunnel.client": (Emitter.SERVER, frozenset({"tunnel.failed"})),
+    "smartproxy.tunnel.port": (Emitter.CLIENT, frozenset({"connection.closed"})),
 }
 """Events of modules that a daemon loads, and of which it does not run the part that emits them."""
 
 
-def loaded(everything: Mapping[str, Module]) -> dict[str, Daemon]:
+def loaded(everything: Mapping[str, Module]) -> dict[str, Emitter]:
     """Which daemons load each module."""
-    found: dict[str, Daemon] = {}
+    found: dict[str, Emitter] = {}
     for daemon, roots in ROOTS.items():
         for name in reachable(roots, everything):
-            found[name] = found.get(name, Daemon(0)) | daemon
+            found[name] = found.get(name, Emitter(0)) | daemon
     return found
 
 
@@ -126,8 +126,8 @@ def undeclared(everything: Mapping[str, Module]) -> list[str]:
     daemons = loaded(everything)
     wrong = []
     for module, node, event, _, _ in calls(everything):
-        missing = daemons.get(module.name, Daemon(0)) & ~event.daemons
-        daemon, names = NOT_RUN.get(module.name, (Daemon(0), frozenset()))
+        missing = daemons.get(module.name, Emitter(0)) & ~event.emitters
+        daemon, names = NOT_RUN.get(module.name, (Emitter(0), frozenset()))
         if event.name in names:
             missing &= ~daemon
         if missing:
@@ -138,11 +138,13 @@ def undeclared(everything: Mapping[str, Module]) -> list[str]:
 def needless(everything: Mapping[str, Module]) -> list[str]:
     """Find daemons that stand at an event in the catalogue and load no module that names it."""
     daemons = loaded(everything)
-    able: dict[str, Daemon] = {}
+    able: dict[str, Emitter] = {}
     for module in everything.values():
         for name in named_events({module.name: module}):
-            able[name] = able.get(name, Daemon(0)) | daemons.get(module.name, Daemon(0))
-    return [f"{name}: {left}" for name, event in EVENTS.items() if (left := event.daemons & ~able.get(name, Daemon(0)))]
+            able[name] = able.get(name, Emitter(0)) | daemons.get(module.name, Emitter(0))
+    return [
+        f"{name}: {left}" for name, event in EVENTS.items() if (left := event.emitters & ~able.get(name, Emitter(0)))
+    ]
 
 
 class Calls(SynchronousTestCase):

@@ -30,7 +30,7 @@ from smartproxy.backend.generations import Tag
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.fields import Daemon, isotime, utc_of
+from smartproxy.logs.fields import Emitter, isotime, utc_of
 from smartproxy.logs.record import Record, read
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import same_host
@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 
 AHEAD_MOST = timedelta(hours=1)
 """How far the clock of a server or a client may be ahead."""
-CARRIED = Daemon.CLIENT | Daemon.SERVER
+CARRIED = Emitter.CLIENT | Emitter.SERVER
 """Whose events a client carries: never the backend's own, nor those of the operator's command."""
 
 

@@ -35,7 +35,7 @@ from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
-from smartproxy.logs.fields import Daemon
+from smartproxy.logs.fields import Emitter
 from smartproxy.logs.record import read as read_record
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -437,7 +437,7 @@ class ClientService(Service):
         if not self._distrust.takes_report(control.proxy_id, control.peer, fields, rate):
             return
         try:
-            record = read_record(fields, Daemon.SERVER)
+            record = read_record(fields, Emitter.SERVER)
         except CatalogueError as error:
             self._distrust.refused_report(control.proxy_id, str(error), error.detail)
             return

@@ -387,7 +387,7 @@ class Audience(enum.Enum):
     DEVELOPMENT = "development"  #: mends the program
 
 
-class Daemon(enum.Flag):
+class Emitter(enum.Flag):
     """Which daemons emit an event; what the operator's command records is the backend's."""
 
     SERVER = enum.auto()
@@ -396,7 +396,7 @@ class Daemon(enum.Flag):
     PLAIN = enum.auto()  #: either of the plain pair, which carries no event
 
     @classmethod
-    def named(cls, source: str) -> "Daemon":
+    def named(cls, source: str) -> "Emitter":
         """The daemon that a record names as its source; none for another word."""
         return next((each for each in cls if str(each.name).lower() == source), cls(0))
 
@@ -426,7 +426,7 @@ class EventType:
 
     :ivar name: ``subject.what``.
     :ivar level: how much it matters.
-    :ivar daemons: which daemons emit it.
+    :ivar emitters: which daemons emit it.
     :ivar fields: the fields that it may have, by name.
     :ivar required: the names of those that it always has.
     :ivar doc: what happened, in one sentence.
@@ -436,7 +436,7 @@ class EventType:
 
     name: str
     level: Severity
-    daemons: Daemon
+    emitters: Emitter
     fields: Mapping[str, EventField]
     required: frozenset[str]
     doc: str
@@ -483,7 +483,7 @@ class EventType:
 
 
 def entries_of(
-    title: str, audience: Audience, *entries: tuple[str, Severity, Daemon, str, str, str]
+    title: str, audience: Audience, *entries: tuple[str, Severity, Emitter, str, str, str]
 ) -> dict[str, EventType]:
     """The entries under one heading.
 
@@ -491,13 +491,13 @@ def entries_of(
         have.
     """
     events = {}
-    for name, level, daemons, doc, required, optional in entries:
+    for name, level, emitters, doc, required, optional in entries:
         optional_names = [*optional.split(), *(["message"] if "cause" in (required + " " + optional).split() else [])]
         names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional_names, *ALWAYS))
         events[name] = EventType(
             name=name,
             level=level,
-            daemons=daemons,
+            emitters=emitters,
             fields={field: FIELDS[field] for field in names},
             required=frozenset(required.split()),
             doc=doc,

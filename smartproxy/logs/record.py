@@ -11,7 +11,7 @@ from datetime import datetime
 import attrs
 
 from smartproxy.logs.catalogue import EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import NUMBER_MOST, Daemon, Value, isotime, read_time
+from smartproxy.logs.fields import NUMBER_MOST, Emitter, Value, isotime, read_time
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
@@ -66,7 +66,7 @@ class Record:
         return line(self.name, self.shown)
 
 
-def read(document: Mapping[str, object], sources: Daemon | None = None) -> Record:
+def read(document: Mapping[str, object], sources: Emitter | None = None) -> Record:
     """Check a record that came from another daemon.
 
     :param sources: the daemons whose records may come this way, each with the events that it emits; any if not given,
@@ -82,10 +82,10 @@ def read(document: Mapping[str, object], sources: Daemon | None = None) -> Recor
     if len(source) > _SOURCE_MOST or isinstance(sequence, bool) or not 0 <= sequence <= NUMBER_MOST:
         raise CatalogueError(f"{name}: source or sequence number out of range")
     if sources is not None:
-        daemon = Daemon.named(source) & sources
+        daemon = Emitter.named(source) & sources
         if not daemon:
             raise CatalogueError(f"{name}: its source is not {sources}")
-        if not daemon & event.daemons:
+        if not daemon & event.emitters:
             raise CatalogueError(f"{name}: no event of a {daemon}")
     try:
         moment = read_time(time)

@@ -5,12 +5,12 @@ Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import Audience, Daemon, EventType, entries_of, joined
+from smartproxy.logs.fields import Audience, Emitter, EventType, entries_of, joined
 from smartproxy.logs.severity import Severity
 
 _TRACE, _DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = Severity
 
-_SERVER, _CLIENT, _BACKEND, _PLAIN = Daemon
+_SERVER, _CLIENT, _BACKEND, _PLAIN = Emitter
 _PAIR = _SERVER | _CLIENT
 _EVERY = _PAIR | _BACKEND | _PLAIN
 

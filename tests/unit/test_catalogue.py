@@ -7,7 +7,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, Daemon, EventField, FieldKind, FieldRefused, joined
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, Emitter, EventField, FieldKind, FieldRefused, joined
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
@@ -224,7 +224,7 @@ class Carried(SynchronousTestCase):
     def test_whose_events_they_are(self) -> None:
         """Each daemon reports the events that it emits, and no other; nobody reports for a daemon that is not meant."""
         told = {"time": "2026-11-20T10:00:00Z", "source": "server", "sequence": 1}
-        both = Daemon.SERVER | Daemon.CLIENT
+        both = Emitter.SERVER | Emitter.CLIENT
         self.assertEqual("server", read({**self.document}, both).source)
         unreachable = {**told, "name": "station.unreachable", "cause": "a.b"}
         for forged, problem in (
@@ -247,7 +247,7 @@ class Carried(SynchronousTestCase):
                 self.assertNotIn(chosen, str(error))
                 self.assertEqual(chosen, error.detail)
             for key in ("source", "time"):
-                error = self.assertRaises(CatalogueError, read, {**self.document, key: chosen}, Daemon.SERVER)
+                error = self.assertRaises(CatalogueError, read, {**self.document, key: chosen}, Emitter.SERVER)
                 self.assertNotIn(chosen, str(error))
 
     def test_the_level_is_the_catalogue_s(self) -> None:

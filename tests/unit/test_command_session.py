@@ -8,7 +8,7 @@ from smartproxy.backend import journal, session_rows, trials
 from smartproxy.backend.operations.session import OUTCOMES as ALL
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
-from smartproxy.logs.fields import Daemon
+from smartproxy.logs.fields import Emitter
 from smartproxy.logs.record import read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.packed_record import pack, unpack
@@ -34,7 +34,7 @@ class Sessions(CommandCase):
         packed = pack(record_document())
         with self.open.writing() as session:
             for fields in ({"name": "file.ended", **file}, {"name": "session.ended", **ended}):
-                record = read({**always, "time": "2026-11-20T12:00:00.000Z", **fields}, Daemon.CLIENT)
+                record = read({**always, "time": "2026-11-20T12:00:00.000Z", **fields}, Emitter.CLIENT)
                 journal.keep(session, [record], BEGAN, "inner")
             session_rows.keep_record(session, unpack(packed), packed, "inner", BEGAN)
 
