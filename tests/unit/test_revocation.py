@@ -11,6 +11,7 @@ from smartproxy.policy.certificates.revocation import (
     RevocationLists,
     RevocationSet,
     RevocationStatus,
+    compared,
     judge_revocation,
     status,
 )
@@ -157,3 +158,10 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(lists.of_issuer("ab" * 32, "CN=Second"), (second,))
         self.assertEqual(lists.of_issuer("ab" * 32, "CN=Third"), ())
         self.assertEqual(lists.of_issuer("cd" * 32, "CN=First"), ())
+
+    def test_names_in_other_spelling(self) -> None:
+        """Names are equal in any case and with any blanks, and in Teletex as in UTF-8; another letter makes another."""
+        for other in ("CN=M\u00dcLLER  CA", r"CN=M\xfcller Ca", r"CN=M\xdcller CA"):
+            self.assertEqual(compared(other), compared("CN=M\u00fcller CA"))
+        for other in ("CN=Muller CA", r"CN=M\xe4ller CA", "CN=M\u00fcllerCA"):
+            self.assertNotEqual(compared(other), compared("CN=M\u00fcller CA"))
