@@ -84,6 +84,17 @@ class SiteAuthority:
         return [str(each.value) for each in names or ()]
 
 
+def see_names(site: str, https_names: Sequence[str]) -> None:
+    """See that a new site can be called so, before there is anything of it.
+
+    :raises Unusable: when the site's name or one of the https names cannot stand in a certificate.
+    """
+    if not site.strip() or not site.isprintable() or len(site) > SITE_NAME_MOST:
+        raise Unusable(f"the name of the site has to have 1 to {SITE_NAME_MOST} printable characters")
+    for each in https_names:
+        general_name(each)
+
+
 def create(change: Change, site: str, https_names: Sequence[str]) -> SiteAuthority:
     """Make the authority of a new site, and the https certificate of its backend.
 
@@ -95,8 +106,7 @@ def create(change: Change, site: str, https_names: Sequence[str]) -> SiteAuthori
             f"this store has the authority of {row.name!r} already; 'smartproxy authority show' shows it, and "
             "'smartproxy authority https --name HOST' adds names to the backend's certificate"
         )
-    if not site.strip() or not site.isprintable() or len(site) > SITE_NAME_MOST:
-        raise Unusable(f"the name of the site has to have 1 to {SITE_NAME_MOST} printable characters")
+    see_names(site, https_names)
     key = ed25519.Ed25519PrivateKey.generate()
     certificate = authority_certificate(site.strip(), key, change.now)
     https_key = ec.generate_private_key(ec.SECP256R1())

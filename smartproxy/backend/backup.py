@@ -83,12 +83,21 @@ def write(store: Store, now: datetime, out: IO[bytes]) -> BackupFacts:
     return _facts(head, {name: count for name, (count, _) in tables.items()})
 
 
-def restore(store: Store, source: IO[bytes]) -> BackupFacts:
-    """Put a backup into a store that is empty, and compare.
+@attrs.frozen
+class OpenBackup:
+    """A backup of which the head was read and judged, and nothing else.
 
-    :raises Unusable: when the file is no backup, was cut off or changed, or is of another version; nothing is kept.
-    :raises ChangeRefused: when the store is not empty.
-    :raises StoreSealed: when the key of its secrets is not there.
+    :ivar lines: what follows.
+    """
+
+    head: Mapping[str, Any]
+    lines: Iterator[Any]
+
+
+def opened(source: IO[bytes]) -> OpenBackup:
+    """Read the head of a backup, for which no store is needed yet.
+
+    :raises Unusable: when the file is no backup, or is of another version.
     """
     lines = _lines(source)
     head = next(lines, None)
@@ -99,6 +108,18 @@ def restore(store: Store, source: IO[bytes]) -> BackupFacts:
             f"the backup was made by SmartProxy {head.get('version')}, whose tables are others than those of this "
             f"{__version__}; restore it with that version, then update"
         )
+    return OpenBackup(head, lines)
+
+
+def restore(store: Store, source: IO[bytes] | OpenBackup) -> BackupFacts:
+    """Put a backup into a store that is empty, and compare.
+
+    :raises Unusable: when the file is no backup, was cut off or changed, or is of another version; nothing is kept.
+    :raises ChangeRefused: when the store is not empty.
+    :raises StoreSealed: when the key of its secrets is not there.
+    """
+    backup = source if isinstance(source, OpenBackup) else opened(source)
+    head, lines = backup.head, backup.lines
     try:
         with store.writing(key=False) as session:
             for row in (SiteRow, GenerationRow, EventRow):

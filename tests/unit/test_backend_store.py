@@ -356,10 +356,13 @@ class FaultsOfSqlite(SiteCase):
         fault = sqlite3.OperationalError("disk I/O error")
         fault.sqlite_errorcode = code
         room = os.statvfs_result((1, 1, free, free, free, 0, 0, 0, 0, 255))
-        full = patch("os.statvfs", return_value=room)
-        with full, self.assertRaises(StoreUnavailable) as caught, database.in_words(self.location):
-            raise DBAPIError("SELECT", {}, fault)
-        return str(caught.exception)
+
+        def fail() -> None:
+            with database.in_words(self.location):
+                raise DBAPIError("SELECT", {}, fault)
+
+        with patch("os.statvfs", return_value=room):
+            return str(self.assertRaises(StoreUnavailable, fail))
 
     def test_told(self) -> None:
         """Each fault of the file or the disk has its own words, also with the details that SQLite adds to a code."""

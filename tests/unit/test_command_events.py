@@ -166,6 +166,14 @@ class Events(CommandCase):
         self.assertEqual(self.names("--source", "client"), ["tunnel.down"])
         self.assertIn("go together", self.refused("events", "prune", status=2))
 
+    def test_times_that_no_event_has(self) -> None:
+        """A time that ends before it begins, or before what is waited for, is refused; nothing found is said."""
+        self.assertIn("earlier than", self.refused("events", "--since", "1d", "--until", "2d", status=2))
+        self.assertIn("one of the two", self.refused("events", "--follow", "--until", "2d", status=2))
+        self.assertIn("choose from server", self.refused("events", "--source", "nosuch", status=2))
+        self.assertEqual(self.do("events", "--partner", "NOSUCH").out, "no event is like that\n")
+        self.assertEqual(self.do("events", "--partner", "NOSUCH", "--json").json, [])
+
     def test_prune_selects_nothing(self) -> None:
         """An option that selects events for the list is refused with prune, and nothing is deleted."""
         self.tell()
@@ -240,10 +248,13 @@ class Transfer(CommandCase):
             self.refused("identity", "complete", "next", self.file("a.pem", self_signed("a").certificate_pem))
             self.assertEqual(steps, ["certificates", "locked"])
 
-    def test_no_store_for_a_file_that_is_none(self) -> None:
-        """A file that cannot be imported makes no store."""
+    def test_no_store_for_what_is_none(self) -> None:
+        """A file that cannot be imported or restored makes no store, nor does a site that cannot be called so."""
         self.go_elsewhere()
         self.refused("import", self.file("bad.json", b"{}"))
+        self.assertIn("was not written by", self.refused("restore", self.file("bad.backup", b"nothing")))
+        self.assertIn("name of the site", self.refused("authority", "create", "--site", ""))
+        self.assertIn("control characters", self.refused("authority", "create", "--site", "x", "--name", "\x07x"))
         self.assertFalse(self.state.exists())
 
     def test_refused(self) -> None:

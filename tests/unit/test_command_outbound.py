@@ -133,6 +133,18 @@ class PartnerOutbound(OutboundCase):
 class Trials(OutboundCase):
     """Whether a partner or the station can be reached."""
 
+    def setUp(self) -> None:
+        """Have the partner called."""
+        super().setUp()
+        self.say("--host", "oftp.acme.example")
+
+    def test_partner_that_is_never_called(self) -> None:
+        """A partner without an address is refused at once, with what to do."""
+        self.do("partner", "outbound", "ACME", "--never")
+        told = self.refused("test-partner", "ACME")
+        self.assertIn("never called", told)
+        self.assertIn("smartproxy partner outbound ACME --host HOST", told)
+
     def run_trial(self, *arguments: str, event: str | None = None, **fields: object) -> Done:
         """Run a command, while a client tells what came of the trial."""
 

@@ -432,6 +432,7 @@ class Commands(CommandCase):
         self.assertEqual((entry["revocation"], entry["grace_hours"], entry["lists"]), ("prefer", 3, [PUBLISHED]))
         self.do("trust-list", "reject", "odette", SECOND.credential.sha256[:16])
         self.assertIn("no CA is proposed", self.do("trust-list", "proposals", "odette").out)
+        self.assertIn("no trust list 'nosuch'", self.refused("trust-list", "proposals", "nosuch"))
         shown = self.do("trust-list", "proposals", "--all").out
         for text in ("CA first", "rejected", "granted"):
             self.assertIn(text, shown)

@@ -44,6 +44,14 @@ class SiteAddition:
         """What the history says after the operation's name."""
         return f"--site {self.site!r}"
 
+    @property
+    def prepared(self) -> None:
+        """See, before there is a store, that the site can be called so.
+
+        :raises Unusable: when it cannot.
+        """
+        authority.see_names(self.site, self.names)
+
 
 @attrs.frozen(kw_only=True)
 class HttpsNames:

@@ -3,6 +3,7 @@
 import attrs
 
 from smartproxy.backend import journal, partners, trials
+from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.events import KnownEvent, known_event
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.policy.schema import ForPeople, ObjectOf, Optional, kind
@@ -52,9 +53,17 @@ class TrialResult:
 
 @TRIAL.acting("start", "Try a partner up to its greeting, or the station; nothing is transferred.", path="POST ")
 def start(work: Transaction, wanted: TrialWanted) -> StartedTrial:
-    """Have a client try it, if one comes in time."""
+    """Have a client try it, if one comes in time.
+
+    :raises ChangeRefused: for a partner that is never called: no client would dial it.
+    """
     if wanted.partner is not None:
-        partners.find(work.session, wanted.partner)
+        entry = partners.find(work.session, wanted.partner).entry
+        if entry.outbound is None:
+            raise ChangeRefused(
+                f"the partner {entry.name} is never called: no address is configured for it; give one with 'smartproxy "
+                f"partner outbound {entry.name} --host HOST'"
+            )
     return StartedTrial(session=trials.ask(work.session, wanted.partner, work.now).session)
 
 

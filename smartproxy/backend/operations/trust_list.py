@@ -125,6 +125,8 @@ def listed(look: Transaction, wanted: Nothing) -> TrustLists:
 @TRUST_LIST.reading("proposals", "List the CAs that trust lists propose.")
 def proposals(look: Transaction, wanted: ListedCasWanted) -> ListedCas:
     """The CAs about which nobody has decided, or all."""
+    if wanted.trust_list is not None:
+        trust_lists.find(look.session, wanted.trust_list)
     found = trust_lists.listed_cas(look.session, wanted.trust_list)
     return ListedCas(items=tuple(each for each in found if wanted.every or trust_lists.is_proposed(each)))
 

@@ -220,6 +220,9 @@ class Console:
         try:
             if self.arguments.api_url is not None:
                 return self._remote().perform(operation, wanted, terms)
+            if make:
+                # What cannot be done leaves no store behind.
+                getattr(wanted, "prepared", None)
             with self.store(make=make) as store:
                 caller = Caller(name=operator(), scopes=frozenset({EVERYTHING}))
                 return perform(store, operation, wanted, caller, self.now(), terms).answer

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smartproxy.backend.operations.events import EventsWanted
 
 FOLLOW_SECONDS = 0.5
+SOURCES = ("server", "client", "backend", "command")
 NUMBER_SHOWN = 100
 """So many are shown unless it is said how many."""
 
@@ -35,7 +36,7 @@ def register(subparsers: Subparsers) -> None:
     which = parser.add_argument_group("which")
     which.add_argument("--name", metavar="NAME", help="an event's name, or a subject with its full stop: session.")
     which.add_argument("--level", metavar="LEVEL", help="this level and above: debug, info, warning, error, critical")
-    which.add_argument("--source", metavar="NAME", help="server, client, backend or command")
+    which.add_argument("--source", choices=SOURCES, help="the daemon that told of it, or the command")
     which.add_argument("--partner", metavar="NAME")
     which.add_argument("--session", metavar="ID")
     which.add_argument(
@@ -44,7 +45,7 @@ def register(subparsers: Subparsers) -> None:
         metavar="TIME",
         help="a date, 2026-11-20T12:00 (UTC), yesterday, or 5m, 2h, 7d ago",
     )
-    which.add_argument("--until", type=past, metavar="TIME")
+    which.add_argument("--until", type=past, metavar="TIME", help="up to this time, written in the same ways")
     parser.add_argument(
         "-n", "--number", type=number, metavar="N", help=f"show only the newest N; 0: all [{NUMBER_SHOWN}]"
     )
@@ -93,7 +94,8 @@ def show(console: Console) -> None:
     text = str if console.arguments.long else StoredEvent.short
     found, last = _newest(console, wanted, most) if most else _following(console, attrs.evolve(wanted, after=0))
     if not console.arguments.follow:
-        console.answer([each.document() for each in found], "\n".join(map(text, found)))
+        lines = "\n".join(map(text, found)) or "no event is like that"
+        console.answer([each.document() for each in found], lines)
         return
     while True:
         for each in found:
@@ -143,6 +145,10 @@ def _wanted(console: Console) -> "EventsWanted":
 
     wanted = console.arguments
     _check_name(wanted.name)
+    if wanted.until is not None and wanted.follow:
+        raise WrongUse("events: --follow waits for new events, and --until ends before them; give one of the two")
+    if None not in (wanted.since, wanted.until) and wanted.since >= wanted.until:
+        raise WrongUse("events: --since has to be earlier than --until")
     try:
         level = None if wanted.level is None else Severity.named(wanted.level).label
     except ValueError as error:
