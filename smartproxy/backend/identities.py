@@ -5,6 +5,7 @@ once or at a date. Until that date the planned change-over can be undone, and no
 request stays out until then, too.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from shlex import quote
@@ -38,8 +39,6 @@ from smartproxy.net.tls.context import CertificateUnusable, new_context, show_id
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import ServerIdentity
 
-_NEEDED = {NameOID.COUNTRY_NAME: "a country has to be its two letters, such as DE"}
-"""What a part of a subject has to be, beside having 1 to 64 characters (RFC 5280 appendix A, upper bounds)."""
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 SOON = timedelta(days=30)
 """A certificate that ends earlier than this is worth a warning."""
@@ -171,6 +170,7 @@ def make_request(name: str, subject: Subject, key_type: str) -> CertificateReque
 
     :raises Unusable: when something in the subject cannot stand in a certificate.
     """
+    _check_lengths(subject)
     key = _new_key(key_type)
     try:
         text = _request(key, subject).public_bytes(Encoding.PEM).decode("ascii")
@@ -181,6 +181,28 @@ def make_request(name: str, subject: Subject, key_type: str) -> CertificateReque
             "digits, blanks and '()+,-./:=? alone"
         ) from error
     return CertificateRequest(name=name, key=key_to_pem(key), request=text)
+
+
+_MOST = {
+    "common name": 64,
+    "organization": 64,
+    "organizational unit": 64,
+    "locality": 128,
+    "serial number": 64,
+}
+"""How many characters a part of a subject has (RFC 5280, appendix A.1, upper bounds)."""
+
+
+def _check_lengths(subject: Subject) -> None:
+    """See that a certificate can hold the subject, before a key is made.
+
+    :raises Unusable: with the part that is too long, or no country.
+    """
+    if subject.country is not None and re.fullmatch("[A-Za-z]{2}", subject.country) is None:
+        raise Unusable("country: two letters, such as DE")
+    for what, most in _MOST.items():
+        if len(getattr(subject, what.replace(" ", "_")) or "") > most:
+            raise Unusable(f"{what}: {most} characters at most")
 
 
 def request(change: Change, made: CertificateRequest) -> None:
@@ -292,16 +314,7 @@ def _request(key: PrivateKey, subject: Subject) -> x509.CertificateSigningReques
         (NameOID.SERIAL_NUMBER, subject.serial_number),
         (NameOID.COMMON_NAME, subject.common_name),
     )
-    attributes = []
-    for oid, value in parts:
-        if value is None:
-            continue
-        try:
-            attributes.append(x509.NameAttribute(oid, value))
-        except ValueError as error:
-            needed = _NEEDED.get(oid, "each part has to have 1 to 64 characters")
-            raise Unusable(f"this cannot stand in a certificate's subject: {needed}") from error
-    name = x509.Name(attributes)
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value is not None])
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     builder = builder.add_extension(
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False

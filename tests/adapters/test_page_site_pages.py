@@ -270,6 +270,29 @@ class Certificates(SitePageCase):
         self.assertNotIn("CN=page.example", self.alice.get("/certificates").body.decode())
         self.reads_only("/certificates", "/certificates/page/reset")
 
+    def test_kept(self) -> None:
+        """What was typed in a form that is refused is in it again; it is open, and the fault stands in it."""
+        wrong, why = {"file": ("x.p12", b"garbage")}, {"comment": "the yearly one"}
+        asked = {"common_name": "oftp.example", "country": "Germany", "names": "a b", "key_type": "ec-p256"}
+        for path, fields, files in (
+            ("/certificates/identities", {"name": "second", "use_from": "2026-12-01T10:00", **why}, wrong),
+            ("/certificates/requests", {"name": "second", **asked, **why}, {}),
+            ("/certificates/cas", {"name": "Trust Centre", "revocation": "off", **why}, wrong),
+            ("/certificates/lists", why, wrong),
+            ("/certificates/page", why, wrong),
+        ):
+            answer = self.alice.upload(path, fields, files)
+            self.assertEqual(answer.status, 422, path)
+            page = answer.body.decode()
+            (opened,) = re.findall(rf'<details open>(?:(?!</details>).)*action="{path}".*?</details>', page, re.DOTALL)
+            self.assertIn('class="told bad" role="alert"', opened, path)
+            self.assertEqual(page.count('class="told bad" role="alert"'), 1, path)
+            for name, text in fields.items():
+                self.assertRegex(opened, rf'name="{name}"[^>]*value="{text}"|value="{text}" selected', (path, name))
+        self.assertIn("country: two letters, such as DE", words(self.alice.post("/certificates/requests", asked)))
+        long = words(self.alice.post("/certificates/requests", {"common_name": "x" * 65}))
+        self.assertIn("common name: 64 characters at most", long)
+
     def test_cas_and_lists(self) -> None:
         """A CA is added, its list loaded, an address approved; what is missing or fails is said first."""
         ca = TestCa.root("Odette CA")

@@ -47,7 +47,7 @@ async def imported(visit: PageVisit) -> Shown:
     """Import an identity's key and certificates."""
     file = visit.form.file("file")
     if file is None:
-        return await _page(visit, visit.text("Choose the file with the key and the certificate."))
+        return await _page(visit, visit.text("Choose the file with the key and the certificate."), "import")
     wanted = IdentityImport(
         name=visit.form.one("name") or "main",
         files=(GivenFile(name=file.name, octets=file.octets),),
@@ -57,7 +57,7 @@ async def imported(visit: PageVisit) -> Shown:
         wanted = attrs.evolve(wanted, use_from=_use_from(visit))
         made = (await visit.call(identity.take_in, wanted, visit.terms)).answer
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), "import")
     return _taken(visit, wanted.use_from, visit.text("The identity %(name)s is in use.", name=made.name))
 
 
@@ -77,7 +77,7 @@ async def asked(visit: PageVisit) -> Shown:
     try:
         await visit.call(identity.request, wanted, visit.terms)
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), "request")
     place = f"/certificates#identity-{wanted.name}"
     told = visit.text("The request is made; send it to the CA. The certificate in use stays until the answer is here.")
     return visit.redirect(place if place.isascii() and " " not in place else "/certificates", told)
@@ -85,15 +85,15 @@ async def asked(visit: PageVisit) -> Shown:
 
 async def answered(visit: PageVisit) -> Shown:
     """Take the certificate that a CA issued for a request."""
-    file = visit.form.file("file")
+    file, form = visit.form.file("file"), f"complete-{visit.named['name']}"
     if file is None:
-        return await _page(visit, visit.text("Choose the file with the certificate."))
+        return await _page(visit, visit.text("Choose the file with the certificate."), form)
     given = (GivenFile(name=file.name, octets=file.octets),)
     try:
         wanted = RequestAnswer(name=visit.named["name"], files=given, use_from=_use_from(visit))
         await visit.call(identity.complete, wanted, visit.terms)
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), form)
     return _taken(
         visit, wanted.use_from, visit.text("The new certificate of %(name)s is in use.", name=visit.named["name"])
     )
@@ -133,7 +133,7 @@ async def removed(visit: PageVisit) -> Shown:
     """Remove an identity, once its name was typed."""
     name = visit.named["name"]
     if visit.form.one("typed") != name:
-        return await _page(visit, visit.text("Type the name to confirm; nothing is changed."))
+        return await _page(visit, visit.text("Type the name to confirm; nothing is changed."), f"remove-{name}")
     await visit.call(identity.remove, IdentityRemoval(name=name, force=True))
     return visit.redirect("/certificates", visit.text("The identity %(name)s is removed.", name=name))
 
@@ -142,14 +142,14 @@ async def page_imported(visit: PageVisit) -> Shown:
     """Have the page show a certificate at its own address."""
     file = visit.form.file("file")
     if file is None:
-        return await _page(visit, visit.text("Choose the file with the key and the certificate."))
+        return await _page(visit, visit.text("Choose the file with the key and the certificate."), "page")
     wanted = GivenPair(
         files=(GivenFile(name=file.name, octets=file.octets),), password=visit.form.secret("password") or None
     )
     try:
         await visit.call(authority.page_import, wanted, visit.terms)
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), "page")
     return visit.redirect("/certificates#page", visit.text("The page shows this certificate within seconds."))
 
 
@@ -163,13 +163,13 @@ async def ca_added(visit: PageVisit) -> Shown:
     """Add a CA by its certificates."""
     file, name = visit.form.file("file"), visit.form.one("name")
     if file is None or not name:
-        return await _page(visit, visit.text("Give the CA a name, and choose the file with its certificates."))
+        return await _page(visit, visit.text("Give the CA a name, and choose the file with its certificates."), "ca")
     try:
         pem = await visit.backstage.runner.run(pem_of, file.octets, file.name)
         wanted = CaAddition(name=name, certificates=(pem,), ca={"revocation": _mode(visit)})
         done = await visit.call(ca.add, wanted, visit.terms)
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), "ca")
     saying = visit.backstage.renderer.said[visit.language]
     doubts = [f"{saying.plain(each)}." for each in done.answer.warnings]
     told = visit.text("The CA %(name)s is there.", name=name)
@@ -194,11 +194,11 @@ async def ca_removed(visit: PageVisit) -> Shown:
     """Remove a CA that no partner uses."""
     name = visit.named["name"]
     if visit.form.one("typed") != name:
-        return await _page(visit, visit.text("Type the name to confirm; nothing is changed."))
+        return await _page(visit, visit.text("Type the name to confirm; nothing is changed."), f"ca-remove-{name}")
     try:
         await visit.call(ca.remove, Named(name=name))
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), f"ca-remove-{name}")
     return visit.redirect("/certificates", visit.text("The CA %(name)s is removed.", name=name))
 
 
@@ -206,7 +206,7 @@ async def loaded(visit: PageVisit) -> Shown:
     """Load a revocation list."""
     file = visit.form.file("file")
     if file is None:
-        return await _page(visit, visit.text("Choose the file with the revocation list."))
+        return await _page(visit, visit.text("Choose the file with the revocation list."), "list")
     try:
         if file.large is None:
             given: ListsGiven = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
@@ -216,7 +216,7 @@ async def loaded(visit: PageVisit) -> Shown:
             )
         taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:
-        return await _page(visit, str(error))
+        return await _page(visit, str(error), "list")
     count = sum(each.list.serials for each in taken)
     return visit.redirect("/certificates#lists", visit.text("The list is in force: %(count)s entries.", count=count))
 
@@ -271,7 +271,11 @@ async def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[
     )
 
 
-async def _page(visit: PageVisit, fault: str = "") -> Shown:
+async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
+    """The page; with a fault, the form in which it is comes open, with what was typed and the fault in it.
+
+    :param at: which form that is; nothing for the page's top.
+    """
     identities = (await visit.call(identity.listed, Nothing())).answer.items
     cas = (await visit.call(ca.listed, Page(limit=limits.PAGE.most))).answer.items
     lists = (await visit.call(crl.listed, Nothing())).answer
@@ -288,6 +292,8 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         "certificates.html",
         status=422 if fault else 200,
         fault=fault,
+        at=at,
+        kept=lambda form, name, usual="": visit.form.one(name) if at == form else usual,
         identities=identities,
         cas=[(each.ca, each.certificates) for each in cas],
         lists=lists.items,
