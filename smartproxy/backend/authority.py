@@ -319,7 +319,8 @@ def general_name(name: str) -> x509.GeneralName:
         host = name.encode("idna").decode("ascii")
     except UnicodeError:
         host = ""
-    if _HOST.fullmatch(host) is None:
+    # No top level domain is a number (RFC 3696 section 2): this is an address with a figure too many.
+    if _HOST.fullmatch(host) is None or host.rstrip(".").rpartition(".")[2].isdigit():
         raise Unusable(f"{name!r} is neither a host name nor an IP address")
     return x509.DNSName(host)
 

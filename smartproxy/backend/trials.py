@@ -51,6 +51,11 @@ def after(session: Session, number: int, now: datetime) -> Sequence[TrialRow]:
     return session.scalars(wanted.order_by(TrialRow.number)).all()
 
 
+def is_known(session: Session, trial: str) -> bool:
+    """Whether a trial was asked for in the last days."""
+    return session.scalar(select(func.count()).where(TrialRow.session == trial, TrialRow.wish.is_(None))) != 0
+
+
 def result(session: Session, trial: str, names: Sequence[str]) -> EventRow | None:
     """What came of a trial, if that is known.
 

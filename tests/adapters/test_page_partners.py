@@ -514,7 +514,10 @@ class Around(PartnerCase):
         self.assertNotIn("hx-trigger", shown)
         self.assertEqual(re.findall(r'<li class="([a-z]+)"', shown), ["good"] * 3 + ["bad"] + ["left"] * 2)
         self.assertIn("connection refused", shown)
-        self.assertEqual(self.alice.get("/partners/ACME/test/none").status, 404)
+        for name, number in (("ACME", "none"), ("ACME", "0" * 16), ("nope", session_id)):
+            wrong = f"/partners/{name}/test/{number}"
+            for path in (wrong, f"{wrong}/live"):
+                self.assertEqual(self.alice.get(path).status, 404, path)
 
     def test_pinned_by_its_file(self) -> None:
         """What stands in a pinned certificate is known from its file."""

@@ -279,6 +279,8 @@ class Searches(RefusalCase):
         self.assertIn('href="/partners/ACME%202"', self.alice.get("/search?q=acme").body.decode())
         number = self.unknown()
         self.assertIn(f'href="/refusals/{number}"', self.alice.get("/search?q=192.0.2.7").body.decode())
+        for word in ("0123456789abcdef", "0123456789ABCDEF"):
+            self.assertIn('href="/sessions/0123456789abcdef"', self.alice.get(f"/search?q={word}").body.decode())
 
     def test_nothing(self) -> None:
         """What is not found is said, with what can be looked for."""

@@ -306,6 +306,15 @@ class Answers(PageCase):
         self.assertEqual(browser.get("/").headers["cache-control"], "no-store")
         self.assertIn("immutable", browser.get(style).headers["cache-control"])
 
+    def test_zipped(self) -> None:
+        """A file of the page is zipped for a browser that takes it so, and not for one that says that it does not."""
+        browser = self.browser()
+        style = self.backstage.renderer.files.place("look.css")
+        taken = (("br, gzip", True), ("gzip;q=0.5", True), ("gzip;q=0", False), ("gzip; q=0.00", False), ("br", False))
+        for accepted, zipped in taken:
+            answer = browser.get(style, Accept_Encoding=accepted)
+            self.assertEqual(answer.headers.get("content-encoding"), "gzip" if zipped else None, accepted)
+
     def test_paths(self) -> None:
         """A path is taken apart first, and decoded once: a name may hold what takes paths apart."""
         browser = self.browser("alice")

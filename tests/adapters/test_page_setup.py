@@ -51,6 +51,8 @@ class FirstSteps(PageCase):
         answer = browser.post("/first/site", {"site": "Muster GmbH", "names": "backend.example 192.0.2.10"})
         self.assertEqual((answer.status, answer.headers["location"]), (303, "/first"))
         self.assertIn("Muster GmbH has its authority", browser.get("/first").body.decode())
+        again = browser.post("/first/site", {"site": "Muster GmbH", "names": "backend.example 192.0.2.10"})
+        self.assertEqual(again.headers["location"], "/first")
         fields = {"name": "alice", "password": PASSWORD, "again": PASSWORD}
         before = browser.cookies["__Host-smartproxy"]
         answer = browser.post("/first/administrator", fields)

@@ -405,6 +405,16 @@ class Nodes(SitePageCase):
         self.assertEqual(answer.status, 200)
         self.assertIn('value="2036-11-20"', answer.body.decode())
 
+    def test_licence_on_its_way(self) -> None:
+        """A licence that is extended and not yet at its server is not called well."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=400), limits={})
+        told: dict[str, Any] = {"site": "Muster GmbH", "proxy_id": PROXY_ID, "valid_from": NOW}
+        self.tell("licence.accepted", "server", **told, valid_until=NOW + timedelta(days=40))
+        self.assertIn(f"The extended licence has not reached {PROXY_ID[:16]} yet.", words(self.alice.get("/nodes")))
+        self.tell("licence.accepted", "server", **told, valid_until=NOW + timedelta(days=400))
+        self.assertNotIn("has not reached", words(self.alice.get("/nodes")))
+
     def test_tunnel(self) -> None:
         """A tunnel that is down is said first, with the client and the cause."""
         up = {"host": "dmz", "peer": "192.0.2.1:443", "theirs": "1.1", "version": "1.1", "proxy_id": PROXY_ID}

@@ -113,6 +113,8 @@ class NotFounded(SiteCase):
             self.assertIn("1 to 40", create(site))
         self.assertIn("neither a host name", create("Muster", "no host\x00"))
         self.assertIn("neither a host name", create("Muster", ""))
+        for name in ("1.2.3.4.5", "backend.7", "backend.7."):
+            self.assertIn("neither a host name", create("Muster", name))
         self.assertIn("neither a host name", create("Muster", "x" * 70 + ".example"))
 
 

@@ -7,7 +7,7 @@ from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.events import KnownEvent, known_event
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.policy.schema import ForPeople, ObjectOf, Optional, kind
-from smartproxy.policy.values import NAME, Line
+from smartproxy.policy.values import NAME, Flag, Line
 
 TRIAL = Family("trial", "trials", key="session")
 
@@ -46,9 +46,11 @@ class TrialResult:
     """What came of a trial.
 
     :ivar event: the event that says it; ``None`` as long as nothing is known.
+    :ivar asked: whether there is such a trial: one is kept for a day, what came of it as long as its event.
     """
 
     event: KnownEvent | None = attrs.field(metadata=kind(Optional(ObjectOf(KnownEvent))))
+    asked: bool = attrs.field(default=True, metadata=kind(Flag()))
 
 
 @TRIAL.acting("start", "Try a partner up to its greeting, or the station; nothing is transferred.", path="POST ")
@@ -72,5 +74,5 @@ def result(look: Transaction, wanted: StartedTrial) -> TrialResult:
     """The event that says it."""
     row = trials.result(look.session, wanted.session, (*trials.PARTNER_RESULTS, *trials.STATION_RESULTS))
     if row is None:
-        return TrialResult(event=None)
+        return TrialResult(event=None, asked=trials.is_known(look.session, wanted.session))
     return TrialResult(event=known_event(journal.of_numbers(look.session, [row.id])[row.id]))

@@ -8,7 +8,7 @@ import secrets
 
 from smartproxy.backend import users
 from smartproxy.backend.change import Channel
-from smartproxy.backend.errors import BackendError
+from smartproxy.backend.errors import AlreadyThere, BackendError
 from smartproxy.backend.operations import authority, setup
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.shapes import Nothing
@@ -55,6 +55,9 @@ async def site_made(visit: PageVisit) -> Shown:
     wanted = authority.SiteAddition(site=visit.form.one("site"), names=tuple(visit.form.one("names").split()))
     try:
         await _call(visit, authority.create, wanted)
+    except AlreadyThere:
+        # Sent twice: the step that is due shows what is there.
+        return visit.redirect("/first")
     except BackendError as error:
         return await _step(visit, fault=str(error))
     return visit.redirect("/first")

@@ -83,6 +83,11 @@ async def _page(visit: PageVisit, template: str, fault: str = "") -> Shown:
         ending=min(ends, default=None),
         silent=[each.name for each in found.clients if each.enabled and not each.calls],
         down=[each for server in found.servers for each in server.tunnels if not each.up],
+        late=[
+            each
+            for each in found.servers
+            if each.licence_until and each.reported_until and each.reported_until < each.licence_until
+        ],
         clock=_CLOCK_MILLISECONDS,
         # The end may be so late that no year comes after it.
         proposed=lambda end: min(max(end, now), now + LIFE_MOST - _YEAR) + _YEAR,

@@ -241,7 +241,11 @@ async def _test(visit: PageVisit, template: str) -> Shown:
     name, session = visit.named["name"], visit.named["session"]
     if not session.isalnum() or len(session) != 16:
         raise PageRefused(404, visit.text("This is not there"), visit.text("Test the partner again."))
-    event = (await visit.call(trial.result, trial.StartedTrial(session=session))).answer.event
+    await visit.call(operations.show, Named(name=name))
+    found = (await visit.call(trial.result, trial.StartedTrial(session=session))).answer
+    if not found.asked:
+        raise PageRefused(404, visit.text("This is not there"), visit.text("Test the partner again."))
+    event = found.event
     good = event is not None and event.name == "outbound.answered"
     failed = None
     if event is not None and not good:

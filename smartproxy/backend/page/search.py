@@ -24,6 +24,8 @@ async def shown(visit: PageVisit) -> Shown:
     word = visit.argument("q")[:_WORD_MOST].strip()
     if not word.isprintable():
         word = ""
+    if _SESSION.fullmatch(word.lower()):
+        word = word.lower()
     partners: Sequence[partner_views.FoundPartner] = ()
     sessions: Sequence[session.KnownSession] = ()
     why = None

@@ -122,7 +122,7 @@ class PageRoot(Resource):
         request.setHeader(b"content-type", found.media.encode("ascii"))
         request.setHeader(b"cache-control", _FOR_A_YEAR)
         request.setHeader(b"vary", b"accept-encoding")
-        if "gzip" in header_of(request, b"accept-encoding"):
+        if _takes_gzip(header_of(request, b"accept-encoding")):
             request.setHeader(b"content-encoding", b"gzip")
             return found.zipped
         return found.octets
@@ -348,6 +348,15 @@ def _looked_at(visit: PageVisit) -> str:
     said = header_of(visit.request, b"hx-current-url") or header_of(visit.request, b"referer")
     ours = f"https://{visit.reached.host}/"
     return local(said[len(ours) - 1 :]) if said.lower().startswith(ours.lower()) else "/"
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether a browser takes gzip (RFC 9110 section 12.5.3)."""
+    weights = {}
+    for each in accepted.lower().split(","):
+        coding, _, weight = each.partition(";")
+        weights[coding.strip()] = re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight) is None
+    return weights.get("gzip", False)
 
 
 def _most_of(user: users.LoggedIn | None, *, is_large: bool) -> int:

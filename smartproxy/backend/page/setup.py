@@ -187,7 +187,7 @@ async def licence_saved(visit: PageVisit) -> Shown:
     """The newest licence as a file."""
     found = (await visit.call(setup.show, Nothing())).answer
     text = (await visit.call(licence.show, licence.LicenceWanted(proxy_id=found.proxy_id))).answer.text
-    return _file(visit, "smartproxy.lic", "text/plain", text)
+    return _file(visit, "smartproxy.lic", "application/octet-stream", text)
 
 
 async def client_added(visit: PageVisit) -> Shown:
