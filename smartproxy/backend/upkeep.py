@@ -6,8 +6,12 @@ lists are told some days before (:mod:`smartproxy.backend.endings`). Events, and
 deleted after so many days as the setting ``backend.keep_events_days`` says.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, endings, figures, journal, revocation, settings, sightings
 from smartproxy.backend.endings import WatchedEnd
@@ -17,6 +21,8 @@ from smartproxy.logs.clock import now
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.partners import RevocationMode
+
+_Found = TypeVar("_Found")
 
 HOUR = 3600.0
 BUSY_SECONDS = 60.0
@@ -31,15 +37,25 @@ class HourlyLook(StoreRounds):
 
     async def look(self) -> float:
         """Tell what is out of date or ends soon, and delete what was kept long enough."""
-        stale = await self._runner.run(self._stale)
-        await self._runner.run(self._forget)
+        stale = await self._done(self._stale)
+        await self._done(self._forget)
         # Last: what it gives counts as told.
-        ending = await self._runner.run(self._ending)
-        for fields in stale:
+        ending = await self._done(self._ending)
+        for fields in stale or ():
             self._events.emit("crl.stale", **fields)
-        for each in ending:
+        for each in ending or ():
             self._tell_ending(each)
         return HOUR
+
+    async def _done(self, work: Callable[[], _Found]) -> _Found | None:
+        """What a piece of work gives; nothing after a bug, which is reported and stops no other piece."""
+        try:
+            return await self._runner.run(work)
+        except (CancelledError, StoreUnavailable):
+            raise
+        except Exception:
+            self._events.failure(__name__, Failure())
+            return None
 
     def tell_away(self, fault: StoreUnavailable) -> None:
         """Tell it, for all looks."""

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, globalLogPublisher
 
-from smartproxy.backend import cas, journal, licences, revocation, settings
+from smartproxy.backend import cas, endings, figures, journal, licences, revocation, settings
 from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
@@ -63,6 +63,20 @@ class StaleLists(SiteCase):
         self.assertEqual((first["ca"], first["age"]), ("odette", 2 * DAY.total_seconds()))
         self.assertIn("crl load", str(first["advice"]))
 
+    def test_fault_in_one_piece(self) -> None:
+        """A bug in one piece of the work is reported each hour, and keeps no other piece from being done."""
+
+        def fail(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(endings, "take", fail)
+        self.patch(figures, "forget_minutes", fail)
+        self.clock.advance(DAY.total_seconds())
+        self.assertEqual([each["name"] for each in self.told], ["internal.error", "internal.error", "crl.stale"])
+        self.clock.advance(HOUR)
+        self.assertEqual(len(self.told), 6)
+        self.flushLoggedErrors(ZeroDivisionError)
+
     def test_newer_list(self) -> None:
         """A newer list ends it."""
         with self.change() as change:
@@ -80,7 +94,7 @@ class StaleLists(SiteCase):
     def test_failing_store(self) -> None:
         """A store that cannot be asked is told, and asked again an hour later."""
         self.clock.advance(DAY.total_seconds() - HOUR)
-        with patch.object(cas, "listed", side_effect=OSError("disk")):
+        with patch.object(revocation, "listed", side_effect=OSError("disk")):
             self.clock.advance(HOUR)
         self.assertEqual([each["name"] for each in self.told], ["internal.error"])
         self.flushLoggedErrors(OSError)
