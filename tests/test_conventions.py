@@ -224,6 +224,16 @@ def silenced(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
+def cut_years(everything: Mapping[str, Module]) -> list[str]:
+    """Find moments for people that are not written by ``minute``: ``%Y`` cuts the zeros of a certificate's year 1."""
+    return [
+        f"{module.at(node)} writes a moment by itself"
+        for module in everything.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.JoinedStr) and "%H:%M} UTC" in ast.unparse(node)
+    ]
+
+
 def names_twice(everything: Mapping[str, Module]) -> list[str]:
     """Find public classes that share their name with one of another module, and modules of a name that says too little.
 
@@ -268,6 +278,10 @@ class Conventions(SynchronousTestCase):
     def test_names_say_something(self) -> None:
         """There is no ``utils``, ``helpers``, ``common``, ``manager`` or ``handler``."""
         self.assertEqual([], empty_names(self.modules))
+
+    def test_moments_are_written_in_one_way(self) -> None:
+        """Whoever tells people a moment writes it as ``minute`` does."""
+        self.assertEqual([], cut_years(self.modules))
 
     def test_every_class_has_a_name_of_its_own(self) -> None:
         """No two public classes have one name."""
@@ -321,6 +335,11 @@ class Planted(SynchronousTestCase):
             ],
             names_twice(everything),
         )
+
+    def test_moments(self) -> None:
+        """A moment in UTC with a format of its own is found; a day, and one by the function, are not."""
+        self.assertEqual(1, len(cut_years(self.judge("f'until {end:%Y-%m-%d %H:%M} UTC'"))))
+        self.assertEqual([], cut_years(self.judge("f'until {minute(end)}, {day:%Y-%m-%d}'")))
 
     def test_comparisons(self) -> None:
         """Names with token, ticket or digest on either side of ``==`` are found; lengths and queries are not."""

@@ -36,6 +36,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.limits import LICENCE_WARNING_DAYS
 from smartproxy.policy.partners import RevocationMode
+from smartproxy.policy.values import minute
 
 KEPT_AFTER = timedelta(days=30)
 """How long after an end it is kept that it was told: a clock may be put back."""
@@ -80,7 +81,7 @@ class WatchedEnd:
     @property
     def sentence(self) -> str:
         """That it ends, for people."""
-        return f"{self.what} ends on {self.until:%Y-%m-%d %H:%M} UTC"
+        return f"{self.what} ends on {minute(self.until)}"
 
     @property
     def key(self) -> str:

@@ -38,6 +38,7 @@ from smartproxy.backend.schema import CertificateRequest, IdentityRow
 from smartproxy.net.tls.context import CertificateUnusable, new_context, show_identity
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import ServerIdentity
+from smartproxy.policy.values import minute
 
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 SOON = timedelta(days=30)
@@ -84,11 +85,11 @@ def plan(change: Change, name: str, pair: KeyAndChain, since: datetime) -> Ident
     if row is None or row.entry is None:
         raise ChangeRefused(f"the identity {name!r} has no certificate in use that could stay: leave the date out")
     if since <= change.now:
-        raise ChangeRefused(f"{since:%Y-%m-%d %H:%M} UTC is over: leave the date out to use the certificate at once")
+        raise ChangeRefused(f"{minute(since)} is over: leave the date out to use the certificate at once")
     if not leaf.not_valid_before_utc <= since < leaf.not_valid_after_utc:
         raise ChangeRefused(
-            f"the certificate is not valid on {since:%Y-%m-%d %H:%M} UTC, but from "
-            f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            f"the certificate is not valid on {minute(since)}, but from "
+            f"{minute(leaf.not_valid_before_utc)} to {minute(leaf.not_valid_after_utc)}"
         )
     row.planned, row.planned_since = entry, since
     change.note(
@@ -260,7 +261,7 @@ def warnings_of(row: IdentityRow, now: datetime) -> list[str]:
     chain, since = chain_of(row), row.planned_since
     if since is None:
         return warnings(chain[0], now) if chain else []
-    until, day = chain[0].not_valid_after_utc, f"{since:%Y-%m-%d %H:%M} UTC"
+    until, day = chain[0].not_valid_after_utc, minute(since)
     # A successor is there: that the present one ends after the change-over matters to nobody.
     found = [] if until >= since and until > now else warnings(chain[0], now)
     if until < since:
@@ -272,13 +273,13 @@ def warnings_of(row: IdentityRow, now: datetime) -> list[str]:
 def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
     """What an operator should know about a certificate that partners are shown."""
     found = []
-    until = f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    until = minute(leaf.not_valid_after_utc)
     if leaf.not_valid_after_utc <= now:
         found.append(f"the certificate ended on {until}; partners will refuse it: import a newer one")
     elif leaf.not_valid_after_utc - now < SOON:
         found.append(f"the certificate ends on {until}, in {(leaf.not_valid_after_utc - now).days} days: renew it now")
     if leaf.not_valid_before_utc > now:
-        found.append(f"the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
+        found.append(f"the certificate is not valid before {minute(leaf.not_valid_before_utc)}")
     if not _for_servers(leaf):
         found.append("the certificate is not for TLS servers (extended key usage lacks serverAuth)")
     return found

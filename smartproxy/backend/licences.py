@@ -19,6 +19,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import LicenceRow, WithdrawnRow
 from smartproxy.policy.licence import Licence, WithdrawnClient, is_proxy_id, sign
+from smartproxy.policy.values import minute
 
 LIFE_MOST: Final = timedelta(days=3653)
 
@@ -80,7 +81,7 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
     row = only(change.session, proxy_id)
     if valid_until <= row.valid_until:
         raise Unusable(
-            f"the licence ends on {row.valid_until:%Y-%m-%d %H:%M} UTC already; give a later --until, or issue another "
+            f"the licence ends on {minute(row.valid_until)} already; give a later --until, or issue another "
             "with 'smartproxy licence issue' (the server takes no licence that ends earlier than its own)"
         )
     return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=_limits(row))

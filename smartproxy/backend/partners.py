@@ -123,7 +123,7 @@ def rule_text(rule: Rule, notes: Iterable[PinNote] = ()) -> str:
             return f"{rule.by} {rule.san} below the CA {rule.ca}"
         case _:
             note = next((each for each in notes if each.sha256 == rule.sha256), None)
-            about = "" if note is None else f" ({note.subject}, until {note.not_after:%Y-%m-%d})"
+            about = "" if note is None else f" ({note.subject}, until {note.not_after.date()})"
             return f"{rule.by} {rule.sha256}{about}"
 
 

@@ -29,7 +29,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.outbound import rules_of
 from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, Rule, Verify
 from smartproxy.policy.schema import Optional, kind
-from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Line
+from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Line, minute
 
 PROPOSALS_MOST: Final = 5
 """Proposals that are kept of one partner, the newest of them."""
@@ -214,7 +214,7 @@ def _refused(session: Session, record: Record, received: datetime, *, outgoing: 
         "peer": told.get("peer"),
         "direction": "outbound" if outgoing else "inbound",
         "advice": advice(old.partner),
-        "facts": {"pinned_sha256": old.sha256, "pinned_until": f"{old.not_after:%Y-%m-%d %H:%M} UTC"},
+        "facts": {"pinned_sha256": old.sha256, "pinned_until": minute(old.not_after)},
     }
     checked = look_up("certificate.proposed").check({name: each for name, each in fields.items() if each is not None})
     journal.keep(session, [Record("certificate.proposed", received, "backend", None, checked)], received)

@@ -26,6 +26,7 @@ from smartproxy.net.tls.facts import may_sign_lists
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import ListScope, compared
+from smartproxy.policy.values import minute
 
 
 @attrs.frozen(kw_only=True)
@@ -160,7 +161,7 @@ def _take(
     row = _row(change.session, certificate, scope)
     if is_future(this_update, change.now):
         raise Unusable(
-            f"{what} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
+            f"{what} is of {minute(this_update)}, which is in the "
             "future; check this machine's clock, and load the list when its time has come"
         )
     previous = None if row is None else row.this_update
@@ -208,8 +209,8 @@ def _check_newer(parsed: ParsedList, row: RevocationRow) -> None:
     """Refuse a list that is older than the one in force."""
     if row.this_update > parsed.this_update:
         raise Unusable(
-            f"{parsed.what} is of {parsed.this_update:%Y-%m-%d %H:%M} UTC and older than the one in force, of "
-            f"{row.this_update:%Y-%m-%d %H:%M} UTC; load the newest one from the CA"
+            f"{parsed.what} is of {minute(parsed.this_update)} and older than the one in force, of "
+            f"{minute(row.this_update)}; load the newest one from the CA"
         )
     if row.number is not None and parsed.number is not None and parsed.number < int(row.number, 16):
         # Dates have seconds; of two lists made in the same one, the number tells which came first (RFC 5280 5.2.3).

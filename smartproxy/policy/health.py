@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from smartproxy.policy.values import minute
+
 OK_CODE = "ok"
 RAN_OUT_CODE = "ran-out"
 _NAMED_MOST = 3
@@ -86,7 +88,7 @@ def judge(findings: Iterable[Finding], expiries: Iterable[Expiry], now: datetime
 
 
 def _ran_out(over: Sequence[Expiry]) -> Finding:
-    named = [f"{each.what} ended on {each.until:%Y-%m-%d %H:%M} UTC" for each in over[:_NAMED_MOST]]
+    named = [f"{each.what} ended on {minute(each.until)}" for each in over[:_NAMED_MOST]]
     if len(over) > _NAMED_MOST:
         named.append(f"so did {len(over) - _NAMED_MOST} more")
     return Finding(RAN_OUT_CODE, Health.DEGRADED, f"renew what has run out: {'; '.join(named)}")

@@ -27,7 +27,7 @@ from smartproxy.policy.certificates.decoding import first_certificate_in, public
 from smartproxy.policy.schema import Counts, ListOf, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
-from smartproxy.policy.values import NAME, Fixed, Instant, Line, Pem, shifted
+from smartproxy.policy.values import NAME, Fixed, Instant, Line, Pem, minute, shifted
 
 #: The version of the licence's form.
 FORMAT: Final = 1
@@ -213,11 +213,9 @@ def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None
             f"it is for another machine: its Proxy ID is {licence.proxy_id}, this machine's is {proxy_id}",
         )
     if now < licence.valid_from:
-        raise LicenceRefused(
-            Cause.LICENCE_NOT_YET_VALID, f"it is not valid before {licence.valid_from:%Y-%m-%d %H:%M} UTC"
-        )
+        raise LicenceRefused(Cause.LICENCE_NOT_YET_VALID, f"it is not valid before {minute(licence.valid_from)}")
     if now > licence.valid_until:
-        raise LicenceRefused(Cause.LICENCE_EXPIRED, f"it ended on {licence.valid_until:%Y-%m-%d %H:%M} UTC")
+        raise LicenceRefused(Cause.LICENCE_EXPIRED, f"it ended on {minute(licence.valid_until)}")
     return licence
 
 
@@ -233,7 +231,7 @@ def renew(present: Licence, text: str, now: datetime.datetime) -> Licence:
     if licence.valid_until <= present.valid_until and not more:
         raise LicenceRefused(
             Cause.LICENCE_NOT_NEWER,
-            f"it ends on {licence.valid_until:%Y-%m-%d %H:%M} UTC, no later than the one in force",
+            f"it ends on {minute(licence.valid_until)}, no later than the one in force",
         )
     return licence
 

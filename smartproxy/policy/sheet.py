@@ -8,7 +8,7 @@ import enum
 import html
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import attrs
 
@@ -28,6 +28,7 @@ from smartproxy.policy.partners import (
 )
 from smartproxy.policy.settings import Offer, SheetSettings
 from smartproxy.policy.sheet_words import WORDS, Language, SheetWords
+from smartproxy.policy.values import minute
 
 _WIDTH = 100
 _LABEL = 50
@@ -272,7 +273,7 @@ def _needed(words: SheetWords, partner: Partner, ours: OurSide) -> Iterator[str]
 
 
 def _day(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return minute(moment)
 
 
 def _fingerprint(sha256: str) -> str:

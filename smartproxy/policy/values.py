@@ -275,6 +275,11 @@ class Instant(ValueKind):
         return value.astimezone(datetime.UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
+def minute(moment: datetime.datetime) -> str:
+    """A moment as people read it, such as ``2026-11-20 10:00 UTC``; the year has four digits always."""
+    return f"{moment.astimezone(datetime.UTC).isoformat(' ', 'minutes')[:16]} UTC"
+
+
 def shifted(moment: datetime.datetime, by: datetime.timedelta) -> datetime.datetime:
     """The moment *by* after *moment*, or the first or last moment that a date can have.
 

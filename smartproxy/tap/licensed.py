@@ -8,6 +8,7 @@ from typing import NoReturn
 from smartproxy._version import RELEASED
 from smartproxy.policy.licence import Licence, LicenceRefused
 from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
+from smartproxy.policy.values import minute
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tunnel import licence as licence_file
@@ -47,7 +48,7 @@ class LicensedOptions(DaemonOptions):
         if self._now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
             self.end(
                 NOT_STARTED,
-                f"this machine's clock shows {self._now():%Y-%m-%d %H:%M} UTC, but this version was not made before "
+                f"this machine's clock shows {minute(self._now())}, but this version was not made before "
                 f"{RELEASED}: put the clock right, because certificates and the licence are judged by it",
             )
         self.licence_path = Path(self["licence"]).absolute()
@@ -57,8 +58,8 @@ class LicensedOptions(DaemonOptions):
             self._unlicensed(refused)
         if self["validity"]:
             self.answer(
-                f"licensed to {self.licence.site} from {self.licence.valid_from:%Y-%m-%d %H:%M} UTC "
-                f"until {self.licence.valid_until:%Y-%m-%d %H:%M} UTC"
+                f"licensed to {self.licence.site} from {minute(self.licence.valid_from)} "
+                f"until {minute(self.licence.valid_until)}"
             )
 
     def _unlicensed(self, refused: LicenceRefused) -> NoReturn:

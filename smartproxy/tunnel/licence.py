@@ -22,6 +22,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, Unlicensed
 from smartproxy.policy.licence import Licence, LicenceRefused, read, renew
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
+from smartproxy.policy.values import minute
 from smartproxy.tunnel.identity import Identity
 
 
@@ -86,7 +87,7 @@ class LicenceInForce:
         if self.present.in_force(self._now()):
             return None
         return Unlicensed(
-            rule=Cause.LICENCE_EXPIRED, message=f"the licence ended on {self.present.valid_until:%Y-%m-%d %H:%M} UTC"
+            rule=Cause.LICENCE_EXPIRED, message=f"the licence ended on {minute(self.present.valid_until)}"
         )
 
     def judge(self, text: str) -> Licence | None:

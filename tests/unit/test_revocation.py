@@ -15,6 +15,7 @@ from smartproxy.policy.certificates.revocation import (
     judge_revocation,
     status,
 )
+from smartproxy.policy.values import minute
 
 MADE = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
@@ -59,6 +60,17 @@ class StatusTests(SynchronousTestCase):
         """A set that was made later than now is of no use, but for clocks that differ a little."""
         self.assertIs(status(self.dated, 8, MADE - 300 * SECOND, NO_GRACE), RevocationStatus.GOOD)
         self.assertIs(status(self.dated, 8, MADE - 301 * SECOND, NO_GRACE), RevocationStatus.FUTURE)
+
+    def test_moments_for_people(self) -> None:
+        """A date is told in UTC, to the minute, and its year has four digits, as a certificate of the year 1 has it."""
+        first, last = (each.replace(tzinfo=datetime.UTC) for each in (datetime.datetime.min, datetime.datetime.max))
+        east = datetime.timezone(HOUR)
+        for moment, told in (
+            (first, "0001-01-01 00:00 UTC"),
+            (MADE.astimezone(east) + SECOND, "2026-11-20 10:00 UTC"),
+            (last, "9999-12-31 23:59 UTC"),
+        ):
+            self.assertEqual(minute(moment), told)
 
     def test_ends_of_time(self) -> None:
         """Dates at the ends of time are judged like others: nothing overflows, whatever the grace."""

@@ -23,6 +23,7 @@ from smartproxy.backend.page.static_files import StaticFiles
 from smartproxy.backend.page.texts import SOURCE, catalogues
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.render import escape as made_visible
+from smartproxy.policy.values import minute
 
 TEMPLATES = Path(__file__).parent / "templates"
 PEER_TEXT_MOST = 500
@@ -125,7 +126,7 @@ def moment_of(told: object) -> datetime | None:
 
 def utc(moment: datetime) -> str:
     """A time for readers, in UTC, until the browser shows it in the reader's zone."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return minute(moment)
 
 
 def decimal(text: str, language: str) -> str:

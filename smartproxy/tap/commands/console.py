@@ -28,6 +28,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.permissions import EVERYTHING
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.values import minute
 from smartproxy.tap.commands.remote import RemoteSite, SiteFailed, SiteMisnamed
 
 if TYPE_CHECKING:
@@ -398,7 +399,7 @@ def plain(value: object) -> object:
 
 def when(moment: datetime | None, none: str = "-") -> str:
     """A time for people: UTC, to the minute."""
-    return none if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return none if moment is None else minute(moment)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> str:
