@@ -186,8 +186,8 @@ class Filled(ListCase):
             self.ended("server", session, outcome=f"o{number}_and_more_than_sixteen", cause="a.b")
             self.tell("certificate.refused", "server", session=session, cause=f"certificate.c{number}")
         counts = self.counts()
-        self.assertEqual((counts["ended.other"], counts["refused.other"]), (20, 20))
         self.assertEqual(set(counts), {"begun", "ended.other", "refused.other", "octets_in", "octets_out"})
+        self.assertEqual((counts["ended.other"], counts["refused.other"]), (20, 20))
         with self.store.reading() as session_:
             self.assertEqual({row.outcome for row in session_.query(SessionRow)}, {"other"})
 
