@@ -250,12 +250,14 @@ class Writing(SynchronousTestCase):
             FieldKind.NUMBER: 1,
             FieldKind.SECONDS: 1.0,
             FieldKind.FLAG: True,
-            FieldKind.TIME: "9999-12-31T23:59:59Z",
+            FieldKind.TIME: "9998-12-31T23:59:59Z",
             FieldKind.TEXTS: [text, text],
             FieldKind.FACTS: {text: text},
         }
         event = EVENTS[name]
-        fields = event.check({field.name: values.get(field.kind, text) for field in event.fields.values()})
+        free = {field.name: values.get(field.kind, text) for field in event.fields.values() if field.longest is None}
+        named = {field.name: "a name" for field in event.fields.values() if field.longest is not None}
+        fields = event.check({**free, **named})
         self.setUp()
         self.emit(name, fields)
         self.assertTrue(harmless(self.only_line()))
