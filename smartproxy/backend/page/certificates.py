@@ -19,6 +19,7 @@ from smartproxy.backend.operations.identity import (
 )
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
 from smartproxy.backend.operations.shapes import Foreseen, GivenFile, Named, Nothing, Page
+from smartproxy.backend.page import trust_lists
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, pem_of, time_line
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
@@ -281,6 +282,7 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
     lists = (await visit.call(crl.listed, Nothing())).answer
     addresses = (await visit.call(crl.proposals, OfOneCa())).answer.items
     own = (await visit.call(authority.page, Nothing())).answer
+    trusted, proposed = await trust_lists.known(visit)
     now = visit.now
     waiting = [each for each in addresses if each.configured and not each.approved and each.rejected is None]
     ends = [_end(each) for each in identities if each.certificates]
@@ -299,6 +301,8 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
         lists=lists.items,
         list_megabytes=limits.DOWNLOAD_OCTETS_MOST // (1024 * 1024),
         downloads=lists.downloads,
+        trust_lists=trusted,
+        listed_cas=proposed,
         waiting=waiting,
         failing=[each for each in lists.downloads if each.needed and each.fault is not None],
         stale=stale,

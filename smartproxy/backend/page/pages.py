@@ -19,6 +19,7 @@ from smartproxy.backend.page import (
     sessions,
     settings,
     setup,
+    trust_lists,
     users,
 )
 from smartproxy.backend.page.routes import Route
@@ -35,6 +36,7 @@ MODULES = (
     setup,
     events,
     certificates,
+    trust_lists,
     nodes,
     settings,
     ignore,

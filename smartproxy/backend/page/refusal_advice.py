@@ -17,7 +17,7 @@ from smartproxy.backend.page.texts import later
 
 
 @attrs.frozen
-class NextStep:
+class AdviceButton:
     """A button beside the steps.
 
     :ivar place: a page; what a posted one does needs no more.
@@ -28,8 +28,8 @@ class NextStep:
     posted: bool = False
 
 
-def _setting(label: str, name: str) -> NextStep:
-    return NextStep(label, f"/settings/{name}")
+def _setting(label: str, name: str) -> AdviceButton:
+    return AdviceButton(label, f"/settings/{name}")
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class RefusalAdvice:
 
     title: str
     steps: tuple[str, ...]
-    ways: tuple[NextStep, ...] = ()
+    ways: tuple[AdviceButton, ...] = ()
 
 
 ASK = later("Ask the partner for its new certificate, and compare the SHA-256 by telephone.")
@@ -130,9 +130,9 @@ _AGAIN = later("See on the overview whether it is over. The partner need not cha
 _LIMIT = later("Raise the limit if the partner's sessions are wanted, and the machine has room for them.")
 _FIREWALL = later("Ask the partner whether its firewall ends idle connections; compare the times.")
 _REPORT = later("Report it with the recording of the session and the logs of server and client: it is a bug.")
-_NODES = NextStep(later("Nodes and licences"), "/nodes")
-_OVERVIEW = NextStep(later("Overview"), "/")
-_TEST_STATION = NextStep(later("Test the station"), "/overview/test-station", posted=True)
+_NODES = AdviceButton(later("Nodes and licences"), "/nodes")
+_OVERVIEW = AdviceButton(later("Overview"), "/")
+_TEST_STATION = AdviceButton(later("Test the station"), "/overview/test-station", posted=True)
 _STATION = (_TEST_STATION, _setting(later("The station's address"), "client.station.host"))
 _LEVEL = later("Set the station to OFTP 2.0, or allow the lower level in the partner's entry.")
 OURS_ADVICE: Mapping[str, RefusalAdvice] = {

@@ -24,7 +24,7 @@ from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
 from smartproxy.backend.page.refusal_advice import (
     STRANGERS,
-    NextStep,
+    AdviceButton,
     RefusalAdvice,
     advice_of,
     text_for_partner,
@@ -65,7 +65,7 @@ class ShownGroup:
     group: KnownRefusals
     title: str
     steps: Sequence[str]
-    ways: Sequence[NextStep]
+    ways: Sequence[AdviceButton]
     titled: bool
     kind: str
 
@@ -314,7 +314,7 @@ def _advice(key: str, fields: Mapping[str, object], *, outgoing: bool) -> Refusa
     return advice_of(key, str(fields.get("cause", "")), ours=explanation(key, outgoing=outgoing).ours)
 
 
-def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[NextStep]:
+def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[AdviceButton]:
     """The buttons of an advice that the user may use."""
     return [each for each in (advice.ways if advice else ()) if visit.reaches(each.place, posted=each.posted)]
 
