@@ -53,8 +53,8 @@ class Commands(CommandCase):
     def test_scope_of_nothing(self) -> None:
         """A scope that no operation has is refused, with what may have been meant."""
         told = self.refused("admin-token", "create", "erp", "--scope", "partner:chnage")
-        self.assertIn("no operation has the scope partner:chnage; was partner:change meant?", told)
-        self.assertIn("has the scope frob:*", self.refused("admin-token", "create", "erp", "--scope", "frob:*"))
+        self.assertIn("no operation has the scope 'partner:chnage'; did you mean partner:change?", told)
+        self.assertIn("has the scope 'frob:*'", self.refused("admin-token", "create", "erp", "--scope", "frob:*"))
         scopes = sorted(
             set().union(*(each.scopes for each in AdminRole)) | {"partner:change", "*:audit", "history:undo"}
         )

@@ -52,6 +52,11 @@ class WrittenFiles(SynchronousTestCase):
         thread.start()
         return thread, found
 
+    def reserve(self, path: Path | None = None) -> None:
+        """See that a new file can be written, and write none."""
+        with files.reserved(path or self.path, new=True):
+            pass
+
     def test_written_as_it_is_made(self) -> None:
         """What makes its octets one after the other is written so, and leaves nothing behind if it fails on the way."""
 
@@ -194,8 +199,7 @@ class WrittenFiles(SynchronousTestCase):
     def test_new_only(self) -> None:
         """Where a new file is wanted, none that is there is replaced, not even one that comes meanwhile."""
         self.path.write_bytes(b"old")
-        with self.assertRaises(FileExistsError), files.reserved(self.path, new=True):
-            pass
+        self.assertRaises(FileExistsError, self.reserve)
         self.assertRaises(FileExistsError, files.write, self.path, b"new", new=True)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["file"])
         with files.reserved(self.path, new=False):
@@ -231,15 +235,14 @@ class WrittenFiles(SynchronousTestCase):
             written.append(len(content))
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        with patch.object(files, "_fill", full), self.assertRaises(OSError), files.reserved(self.path, new=True):
-            pass
+        with patch.object(files, "_fill", full):
+            self.assertRaises(OSError, self.reserve)
         self.assertEqual((written, list(self.folder.iterdir())), ([4096], []))
 
     def test_reserved_pipe(self) -> None:
         """A pipe that nobody reads is not reserved; the reader of one does not take the try for the end."""
         os.mkfifo(self.path)
-        with self.assertRaises(OSError), files.reserved(self.path, new=True):
-            pass
+        self.assertRaises(OSError, self.reserve)
         thread, found = self.reader(self.path)
         while True:
             try:
@@ -255,9 +258,7 @@ class WrittenFiles(SynchronousTestCase):
     def test_reserved_device(self) -> None:
         """A device is not reserved: it does not say beforehand that it has no room; a terminal is."""
         for device in ("/dev/full", "/dev/null"):
-            with self.assertRaises(OSError) as caught, files.reserved(Path(device), new=True):
-                pass
-            self.assertIn("it is a device", str(caught.exception))
+            self.assertIn("it is a device", str(self.assertRaises(OSError, self.reserve, Path(device))))
         master, slave = os.openpty()
         self.addCleanup(os.close, master)
         self.addCleanup(os.close, slave)
