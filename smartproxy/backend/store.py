@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 import attrs
@@ -146,17 +147,28 @@ def _see_ours(location: Location, *, make: bool) -> None:
     """
     if location.file is None:
         return
-    try:
-        with contextlib.closing(sqlite3.connect(location.file, timeout=0)) as connection:
-            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    except sqlite3.Error:
-        # The engine comes to the same fault, and tells it.
+    # A look that takes no lock is in nobody's way; it may come too early to see what stands in the log only.
+    if _VERSION_TABLE in (_tables_in(location.file, "mode=ro&immutable=1") or ()):
         return
-    if "alembic_version" in names:
+    names = _tables_in(location.file, "mode=rw")
+    if names is None or _VERSION_TABLE in names:
+        # What cannot be looked at, the engine cannot use either, and it says why.
         return
     _see_empty(names, location)
     if not make:
         raise _no_store(location)
+
+
+def _tables_in(file: Path, how: str) -> list[str] | None:
+    """The tables in an SQLite file; ``None`` if it cannot be read so.
+
+    :param how: the parameters of its URI.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=0)) as looked:
+            return [row[0] for row in looked.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    except sqlite3.Error:
+        return None
 
 
 def _see_empty(tables: Sequence[str], location: Location) -> None:
@@ -177,6 +189,7 @@ def _no_store(location: Location) -> StoreUnavailable:
 
 
 _TABLES_SHOWN = 3
+_VERSION_TABLE = "alembic_version"
 
 
 def _check_revision(connection: Connection) -> None:
@@ -194,7 +207,7 @@ def _check_revision(connection: Connection) -> None:
 
 def _revision(connection: Connection) -> str | None:
     """The migration that the tables stand at; nothing for an empty database."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(_VERSION_TABLE):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
