@@ -126,7 +126,7 @@ class Lists(RefusalCase):
         for path, there in (
             ("/refusals", "ACME gives"),
             ("/sessions", 'title="only this partner">'),
-            ("/events", 'id="e1"'),
+            ("/events", '<tr id="e'),
         ):
             found, missed = (self.alice.get(f"{path}?partner={typed}") for typed in ("acme", "ACMEE"))
             self.assertIn(there, found.body.decode(), path)
