@@ -588,9 +588,7 @@ class Alerts(SitePageCase):
 
     def test_test_mail(self) -> None:
         """A mail that tries the settings is asked for, sent by itself, and what came of it is shown; others read."""
-        self.assertIn(
-            "No mail server is set; the settings backend.mail.host", words(self.alice.post("/event-script/mail"))
-        )
+        self.assertIn("No mail server is set; the settings", words(self.alice.post("/event-script/mail")))
         with self.change() as change:
             for name, value in (("host", "mail.example"), ("from", "a@b.example"), ("to", ["c@d.example"])):
                 settings.put(change, f"backend.mail.{name}", value)

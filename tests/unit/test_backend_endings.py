@@ -173,7 +173,7 @@ class Endings(SiteCase):
             partners.add(change, acme, [PinNote(sha256=PIN, subject="CN=x", not_after=NOW + 8 * DAY)])
         self.assertEqual(self.days(1), [("ending.partner", 8), ("ending.partner", 7)])
         self.assertEqual(self.told[0]["partner"], "ACME")
-        self.assertIn("smartproxy partner change ACME", str(self.told[0]["advice"]))
+        self.assertIn("smartproxy partner certificate add ACME", str(self.told[0]["advice"]))
         fields: dict[str, Any] = {"partner": "ACME", "certificate_sha256": "cd" * 32, "issuer": "x", "serial": "1"}
         fields |= {"ca": "odette", "not_after": isotime(NOW + LIFE)}
         with self.store.writing() as session:
