@@ -258,7 +258,7 @@ class Families(AdminCase):
         """A trial is asked for, and what came of it is there once a client has told it."""
         self.problem(404, "api.not_found", "POST", "trials", {"partner": "ACME"})
         session = self.admin("POST", "trials", {}).json["session"]
-        self.assertEqual(self.admin("GET", f"trials/{session}").json, {"event": None})
+        self.assertEqual(self.admin("GET", f"trials/{session}").json, {"event": None, "asked": True})
         record = {"name": "station.answered", "time": "2026-11-20T12:00:01Z", "source": "client", "session": session}
         told = {"events": [{**record, "sequence": 1, "host": "192.0.2.1", "port": 3305, "duration": 0.1}]}
         self.assertEqual(self.call("POST", "/events", told).json, {"stored": 1, "refused": 0})

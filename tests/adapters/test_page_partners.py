@@ -69,6 +69,16 @@ class PartnerCase(PageCase):
         """The text of a page."""
         return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode().replace("<wbr>", ""))))
 
+    def form(self, browser: Browser, path: str = "/partners/ACME/change") -> dict[str, object]:
+        """Open a form; what it would send as it is."""
+        text = browser.get(path).body.decode()
+        found: dict[str, object] = dict(re.findall(r'<input[^>]*name="([a-z_]+)"[^>]*value="([^"]*)"', text))
+        found |= dict(re.findall(r'<textarea[^>]*name="([a-z_]+)"[^>]*>([^<]*)<', text))
+        for name, choices in re.findall(r'<select[^>]*name="([a-z_]+)"[^>]*>(.*?)</select>', text, re.DOTALL):
+            chosen = re.search(r'value="([^"]*)" selected', choices)
+            found[name] = chosen[1] if chosen else ""
+        return {name: html.unescape(str(value)) for name, value in found.items() if name != "csrf"}
+
 
 class Lists(PartnerCase):
     """The list."""
@@ -216,16 +226,6 @@ class Additions(PartnerCase):
 
 class Alterations(PartnerCase):
     """A partner is changed."""
-
-    def form(self, browser: Browser, path: str = "/partners/ACME/change") -> dict[str, object]:
-        """Open a form; what it would send as it is."""
-        text = browser.get(path).body.decode()
-        found: dict[str, object] = dict(re.findall(r'<input[^>]*name="([a-z_]+)"[^>]*value="([^"]*)"', text))
-        found |= dict(re.findall(r'<textarea[^>]*name="([a-z_]+)"[^>]*>([^<]*)<', text))
-        for name, choices in re.findall(r'<select[^>]*name="([a-z_]+)"[^>]*>(.*?)</select>', text, re.DOTALL):
-            chosen = re.search(r'value="([^"]*)" selected', choices)
-            found[name] = chosen[1] if chosen else ""
-        return {name: html.unescape(str(value)) for name, value in found.items() if name != "csrf"}
 
     def test_fields_explain_themselves(self) -> None:
         """Each field has what is declared of it: help, range and default; in the reader's language."""
@@ -493,7 +493,11 @@ class Around(PartnerCase):
         self.assertNotIn("<", answer.body.decode())
 
     def test_tested(self) -> None:
-        """A test shows its steps as soon as a result is there, and which one failed."""
+        """A test shows its steps as soon as a result is there, and which one failed; who is never called has none."""
+        refused = self.alice.post("/partners/ACME/test")
+        self.assertEqual((refused.status, "ACME is never called" in self.text(refused)), (422, True))
+        calls = {"host": "oftp.acme.example", "port": "6619", "verify": "pin", "step": "do"}
+        self.alice.post("/partners/ACME/calls", self.form(self.alice, "/partners/ACME/calls") | calls)
         place = self.alice.post("/partners/ACME/test").headers["location"]
         session_id = place.rpartition("/")[2]
         self.assertIn('hx-trigger="every 1s"', self.alice.get(f"{place}/live").body.decode())

@@ -378,7 +378,7 @@ class OddFiles(CommandCase):
         ServerGeneration.build(part, lambda: datetime.now(UTC))
 
     def test_what_tls_cannot_use(self) -> None:
-        """A CA's name that OpenSSL does not read, and a key that it finds too short, are refused at once.
+        """A CA's name that OpenSSL does not read, and a key on a curve that is too short, are refused at once.
 
         A server would refuse every further generation for them, and does so with their place.
         """
@@ -387,7 +387,7 @@ class OddFiles(CommandCase):
         path = self.file("odd.pem", block("CERTIFICATE", der))
         self.assertIn("is not a certificate that can be read", self.refused("ca", "add", "odd", path))
         short = self.file("short.pem", corpus()["of-p192-with-key"])
-        self.assertIn("does not accept it as strong enough", self.refused("identity", "import", "main", short))
+        self.assertIn("TLS does not use the curve", self.refused("identity", "import", "main", short))
         entry = TrustedCa(name="odd", certificates=block("CERTIFICATE", der).decode())
         identity = ServerIdentity(name="main", certificate=LEAF.chain_pem.decode(), key=LEAF.key_pem.decode())
         part = ServerPart(generation=1, site="x", server=ServerConfiguration(identities=(identity,), cas=(entry,)))

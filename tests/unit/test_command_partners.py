@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from smartproxy.backend import list_entries, revocation
+from smartproxy.backend import list_contents, list_entries
 from smartproxy.backend.certificates import read_revocation_lists
 from smartproxy.backend.store import Store
 from smartproxy.tap.commands import console
@@ -313,7 +313,7 @@ class Cas(CommandCase):
             return call
 
         with (
-            patch.object(revocation, "read_revocation_lists", told("file", read_revocation_lists)),
+            patch.object(list_contents, "read_revocation_lists", told("file", read_revocation_lists)),
             patch.object(list_entries, "serials", told("entry", list_entries.serials)),
             patch.object(Store, "writing", told("locked", Store.writing)),
         ):

@@ -83,7 +83,9 @@ class FourEyes(SiteCase):
         """What was done has to be wanted twice again."""
         self.assertRaises(SecondAwaited, self.disable, "alice")
         self.disable("bob")
+        perform(self.store, operations.enable, Named(name="ACME"), self.caller("carol"), NOW, ANYHOW)
         self.assertRaises(SecondAwaited, self.disable, "bob")
+        self.assertTrue(self.enabled())
 
     def test_week(self) -> None:
         """After a week it is as if nobody had wanted it."""

@@ -1,5 +1,7 @@
 """Operations that try whether a partner or the station can be reached."""
 
+from shlex import quote
+
 import attrs
 
 from smartproxy.backend import journal, partners, trials
@@ -64,7 +66,7 @@ def start(work: Transaction, wanted: TrialWanted) -> StartedTrial:
         if entry.outbound is None:
             raise ChangeRefused(
                 f"the partner {entry.name} is never called: no address is configured for it; give one with 'smartproxy "
-                f"partner outbound {entry.name} --host HOST'"
+                f"partner outbound {quote(entry.name)} --host HOST'"
             )
     return StartedTrial(session=trials.ask(work.session, wanted.partner, work.now).session)
 

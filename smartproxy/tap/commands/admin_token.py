@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from smartproxy.policy.permissions import EVERYTHING, AdminRole
@@ -58,7 +59,9 @@ def create(console: Console) -> None:
     )
     _see_scopes(addition.scopes)
     made = console.call(operations.create, addition)
-    lost = f"the token {made.name} is made, but it is lost: revoke it ('smartproxy admin-token revoke {made.name}')"
+    lost = (
+        f"the token {made.name} is made, but it is lost: revoke it ('smartproxy admin-token revoke {quote(made.name)}')"
+    )
     with console.telling_once(f"{lost} and make another one"):
         _give(console, made)
 

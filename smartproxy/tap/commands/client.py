@@ -1,5 +1,6 @@
 """``smartproxy client``: the smartproxy-clients that may call the backend."""
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from smartproxy.policy.addresses import BadHostPort, port_of
@@ -167,7 +168,7 @@ def _named(console: Console) -> "Named":
 
 def _tell(console: Console, made: "ClientToken", lost: str) -> None:
     path, name, token = console.arguments.token_file, made.name, made.token
-    with console.telling_once(f"{lost}: run 'smartproxy client token {name}'"):
+    with console.telling_once(f"{lost}: run 'smartproxy client token {quote(name)}'"):
         _give(console, path, name, token)
 
 

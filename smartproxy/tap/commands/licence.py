@@ -1,6 +1,7 @@
 """``smartproxy licence``: the licences of the servers in the DMZ."""
 
 from datetime import datetime
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, number, subject, writes
@@ -91,7 +92,7 @@ def issue(console: Console) -> None:
         proxy_id=wanted.proxy_id, valid_from=wanted.since, valid_until=wanted.until, sessions=wanted.sessions
     )
     made = console.call(operations.issue, order)
-    with console.telling_once(f"the licence is issued: smartproxy licence download {made.proxy_id} -o FILE"):
+    with console.telling_once(f"the licence is issued: smartproxy licence download {quote(made.proxy_id)} -o FILE"):
         _write(console, made, "; carry it to the server's machine as /etc/smartproxy.lic")
 
 
@@ -103,7 +104,9 @@ def extend(console: Console) -> None:
     extension = operations.LicenceExtension(proxy_id=wanted.proxy_id, valid_until=wanted.until)
     made = console.call(operations.extend, extension)
     if wanted.output:
-        with console.telling_once(f"the licence is extended: smartproxy licence download {made.proxy_id} -o FILE"):
+        with console.telling_once(
+            f"the licence is extended: smartproxy licence download {quote(made.proxy_id)} -o FILE"
+        ):
             console.write(wanted.output, made.text)
     console.answer(
         _document(made),
