@@ -395,14 +395,20 @@ class Emitter(enum.Flag):
     BACKEND = enum.auto()
     PLAIN = enum.auto()  #: either of the plain pair, which carries no event
 
-    @classmethod
-    def named(cls, source: str) -> "Emitter":
-        """The daemon that a record names as its source; none for another word."""
-        return next((each for each in cls if str(each.name).lower() == source), cls(0))
+    def named(self, source: str) -> bool:
+        """Whether a record names one of these as its source; no other word does."""
+        return source in _SOURCES[self._value_]
 
     def __str__(self) -> str:
         """Their names, as records have them."""
         return " or ".join(str(each.name).lower() for each in self)
+
+
+_SOURCES: Mapping[int, frozenset[str]] = {
+    some: frozenset(str(each.name).lower() for each in Emitter if each.value & some)
+    for some in range(2 ** len(Emitter))
+}
+"""The words that records have for some daemons, by the value of these: looked up for every record that arrives."""
 
 
 class CatalogueError(ValueError):

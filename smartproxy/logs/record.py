@@ -82,11 +82,10 @@ def read(document: Mapping[str, object], sources: Emitter | None = None) -> Reco
     if len(source) > _SOURCE_MOST or isinstance(sequence, bool) or not 0 <= sequence <= NUMBER_MOST:
         raise CatalogueError(f"{name}: source or sequence number out of range")
     if sources is not None:
-        daemon = Emitter.named(source) & sources
-        if not daemon:
+        if not sources.named(source):
             raise CatalogueError(f"{name}: its source is not {sources}")
-        if not daemon & event.emitters:
-            raise CatalogueError(f"{name}: no event of a {daemon}")
+        if not event.emitters.named(source):
+            raise CatalogueError(f"{name}: no event of a {source}")
     try:
         moment = read_time(time)
     except ValueError as error:

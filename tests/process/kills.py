@@ -28,8 +28,10 @@ from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 
 store = Store.open(Location.of(sys.argv[1]))
+with store.reading() as session:
+    last = settings.value_of(session, "server.deadlines.ssid")
 for number in range(10_000):
-    value = 20 + number % 40
+    value = last = 20 + (last - 19) % 40
     with changing(store, by="killed", what=str(value), now=datetime.now(UTC)) as change:
         settings.put(change, "server.deadlines.ssid", value)
         generation = change.generation

@@ -137,8 +137,8 @@ def daemon_files() -> Iterator[Situation]:
     for name in ("empty", "/dev/null"):
         yield say(f"{client} --token-file {name}", WRONG_USE, "no token")
         yield say(f"{client} --token-file token --backend-ca {name}", WRONG_USE, "no PEM certificate")
-    yield say("smartproxy-plain-client -d -c token -e x --state-dir client", WRONG_USE, "no credential")
-    yield say("smartproxy-plain-client -d -c /dev/null -e x --state-dir client", WRONG_USE, "no credential")
+    yield say("smartproxy-plain-client -d -c token -e x --state-dir client", WRONG_USE, "not a client's credential")
+    yield say("smartproxy-plain-client -d -c /dev/null -e x --state-dir client", WRONG_USE, "not a client's credential")
     yield say("smartproxy-plain-client -d -c open.credential -e x --state-dir client", WRONG_USE, "chmod 600")
     for name, why in (("folder", "Is a directory"), ("garbage", "not a PID file"), ("fifo2", "not a PID file")):
         yield say(f"{server} -l good.lic --pid-file {name}", 1, "--pid-file", name, why)
@@ -281,7 +281,7 @@ def command_words() -> Iterator[Situation]:
         ("ca show nosuch", "nosuch"),
         ("crl remove nosuch", "crl list"),
         ("identity show nosuch", "nosuch"),
-        ("identity request x --common-name x --country XXX", "subject"),
+        ("identity request x --common-name x --country XXX", "two letters, such as DE"),
         ("settings show nosuch", "settings show"),
         ("settings set server.listeners 0.0.0.0:99999", "server.listeners", "65535"),
         ("settings set client.station.host http://x", "host name"),
