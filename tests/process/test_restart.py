@@ -181,13 +181,6 @@ class ClientHandingOver(OutboundCase):
         for name in ("tunnel.refused", "listener.closed", "configuration.forgotten", "session.withdrawn"):
             self.assertEqual(server.events(name), [], name)
 
-    async def serving(self) -> int:
-        """The process that serves, once one does: a client waits before it dials a server that moves again so soon."""
-        while True:
-            with contextlib.suppress(ProgramFailed):
-                number: int = (await self.control("status"))["pid"]
-                return number
-
     async def test_new_process_that_cannot_serve(self) -> None:
         """The answer says why; the old process goes on, and its name is its alone again."""
         before = await self.site.smartproxy("ctl", "status", "--socket", str(self.socket))
