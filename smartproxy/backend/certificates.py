@@ -225,11 +225,12 @@ def is_encrypted(octets: bytes) -> bool:
 
     :raises Unusable: when the file is cut.
     """
-    return any(
-        label.startswith("ENCRYPTED ") or b"Proc-Type: 4,ENCRYPTED" in text
-        for label, text in _pem(as_saved(octets), "the file")
-        if label.endswith(_KEY_LABEL)
-    )
+    return any(_protected(*block) for block in _pem(as_saved(octets), "the file") if block[0].endswith(_KEY_LABEL))
+
+
+def _protected(label: str, text: bytes) -> bool:
+    """Whether a PEM block of a key needs a password."""
+    return label.startswith("ENCRYPTED ") or b"Proc-Type: 4,ENCRYPTED" in text
 
 
 def read_private_key(octets: bytes, password: bytes | None, source: str) -> PrivateKey:
@@ -242,7 +243,7 @@ def read_private_key(octets: bytes, password: bytes | None, source: str) -> Priv
     blocks = [(label, text) for label, text in _pem(octets, source) if label.endswith(_KEY_LABEL)]
     if len(blocks) > 1:
         raise Unusable(f"{source} holds more than one private key; give the one key that the certificate is for")
-    encrypted = not blocks or is_encrypted(octets)
+    encrypted = not blocks or _protected(*blocks[0])
     for der in (content for label, content in _blocks(octets, source) if label.endswith(_KEY_LABEL)):
         _check_rounds(der, source)
     try:

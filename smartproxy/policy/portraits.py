@@ -10,6 +10,7 @@ import math
 from typing import Final
 
 import attrs
+from typing_extensions import override
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -17,7 +18,7 @@ from smartproxy.policy.limits import Limit
 from smartproxy.policy.schema import ObjectOf, Optional, kind
 from smartproxy.policy.session_record import SESSION_ID
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import Flag, Instant, PeerText, Whole, wrong
+from smartproxy.policy.values import Flag, Instant, PeerText, ValueKind, Whole, wrong
 
 TOLD_MOST: Final = 200
 """Live sessions that one client tells of."""
@@ -32,19 +33,19 @@ _FLAG: Final = kind(Flag())
 
 
 @attrs.frozen
-class Age:
+class Age(ValueKind):
     """Seconds since something began, with their fraction."""
 
+    @override
     def read(self, value: object, where: str) -> float:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong(value, where, "a number of seconds")
         if not math.isfinite(value) or not 0 <= value <= AGE_SECONDS_MOST:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="is no age that a session can have")
         return float(value)
 
+    @override
     def write(self, value: float) -> object:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
 
 

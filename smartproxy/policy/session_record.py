@@ -42,12 +42,12 @@ _RETURNS: Final = frozenset({"\r", "\x8d", "\n"})
 class FieldText(PeerText):
     """The text of a field of a command, which may be a carriage return."""
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value if isinstance(value, str) and value in _RETURNS else super().read(value, where)
 
+    @override
     def write(self, value: str) -> str:
-        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value if value in _RETURNS else super().write(value)
 
 

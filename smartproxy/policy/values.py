@@ -180,7 +180,7 @@ def _visible(character: str) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class PeerText:
+class PeerText(ValueKind):
     """A text that a peer may have chosen: it is written with everything made visible that could act on a reader.
 
     :ivar most: its characters; a longer one is cut.
@@ -188,8 +188,8 @@ class PeerText:
 
     most: int
 
+    @override
     def read(self, value: object, where: str) -> str:
-        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a text")
         if len(value) > self.most:
@@ -202,8 +202,8 @@ class PeerText:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
         return value
 
+    @override
     def write(self, value: str) -> str:
-        """See :class:`ValueKind`."""
         return visible(visible(value, self.most), self.most)
 
 
