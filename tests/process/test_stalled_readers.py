@@ -141,13 +141,15 @@ class StalledReaders(SiteCase):
         figures = ", ".join(f"{name} {each / SESSIONS / 1024:.0f} KiB a session" for name, each in octets.items())
         print(f"\n      {what}: {figures}", end=" ")
 
+
+class StalledUntilADeadline(SiteCase):
+    """One that stands for longer than it may; on a site of its own, whose deadline would end those above too."""
+
+    settings = ("server.deadlines.inactivity", "10", "client.deadlines.inactivity", "10")
+
     async def test_a_deadline(self) -> None:
         """The deadline ends it though nothing can be sent: both ends are let go, others go on, both daemons say who."""
         logs = [Log(self.site.server), Log(self.site.client)]
-        await self.site.smartproxy(
-            *("settings", "set", "server.deadlines.inactivity", "10", "client.deadlines.inactivity", "10")
-        )
-        await self.site.in_force(*logs)
         session = await self.session(attrs.evolve(self.acme, credit=CREDIT))
         stalled = await stall(session)
         await stand_still([stalled])
