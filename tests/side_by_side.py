@@ -3,7 +3,7 @@
 trial's own ``--jobs`` deals out single tests. Tests of whole daemons share a site within their class, and making one
 takes longer than most tests; so a process takes a whole class here, and the next when it is done. Ports are free ones
 and folders a process's own, so that nothing else is shared. Name what takes longest first: the ends are even then.
-Before trial's last line stands which classes took longest.
+A failure is told at once; before trial's last line stands which classes took longest.
 """
 
 import sys
@@ -56,7 +56,7 @@ def main() -> None:
     """Run the named modules or packages; the exit status tells whether all passed."""
     jobs, *names = sys.argv[1:]
     suite = TestLoader().loadByNames(names, True)
-    runner = ByClass(reporterFactory=TextReporter, maxWorkers=int(jobs), workerArguments=[])
+    runner = ByClass(reporterFactory=TextReporter, maxWorkers=int(jobs), workerArguments=[], realTimeErrors=True)
     sys.exit(not runner.run(suite).wasSuccessful())
 
 
