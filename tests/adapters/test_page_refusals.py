@@ -11,6 +11,7 @@ from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Named, Nothing
+from smartproxy.backend.page import overview
 from smartproxy.backend.sighting_tables import CrlUrlRow
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.testing.pki import TestCa
@@ -91,6 +92,16 @@ class Lists(RefusalCase):
         text = self.text(self.alice.get(f"/refusals/{theirs}"))
         self.assertIn("Nothing on this side. Send the text below to the partner.", text)
         self.assertNotIn("/overview/test-station", self.browser("vera").get("/refusals").body.decode())
+
+    def test_overview(self) -> None:
+        """The overview lists the newest causes, says how many there are, and leads to all of them."""
+        self.unknown()
+        self.assertNotIn("All of them", self.text(self.alice.get("/")))
+        self.patch(overview, "_REFUSALS_SHOWN", 1)
+        self.tell("session.ended", partner="BOLT", outcome="aborted", ended_by="partner", reason=99)
+        shown = self.alice.get("/")
+        self.assertIn("1 of 2 causes", self.text(shown))
+        self.assertIn('href="/refusals">All of them', shown.body.decode())
 
     def test_different_certificates(self) -> None:
         """Each certificate of callers that nobody knows is reached, not only that of the one who came last."""

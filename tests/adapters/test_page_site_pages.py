@@ -9,7 +9,18 @@ from typing import Any
 import attrs
 from sqlalchemy import update
 
-from smartproxy.backend import cas, identities, journal, licences, partners, revocation, settings, sightings, users
+from smartproxy.backend import (
+    cas,
+    clients,
+    identities,
+    journal,
+    licences,
+    partners,
+    revocation,
+    settings,
+    sightings,
+    users,
+)
 from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.calls import Calls
@@ -424,6 +435,18 @@ class Nodes(SitePageCase):
             "tunnel.down", "client", 30, host="dmz", peer="192.0.2.1:443", cause="tunnel.lost", message="it was reset"
         )
         self.assertIn("The tunnel of inner is down ( it was reset )", words(self.alice.get("/nodes/live")))
+
+    def test_tunnel_that_nobody_tells_of(self) -> None:
+        """The picture of the parts calls no tunnel up whose client does not call: what it told last may be long ago."""
+        up = {"host": "dmz", "peer": "192.0.2.1:443", "theirs": "1.1", "version": "1.1", "proxy_id": PROXY_ID}
+        self.tell("tunnel.up", "client", 90, **up)
+        with self.store.writing() as session:
+            clients.note_call(session, "inner", NOW, "1.1", "192.0.2.9")
+        self.assertIn("1 of 1 tunnels", words(self.alice.get("/")))
+        self.clock.advance(360)
+        seen = words(self.alice.get("/"))
+        self.assertIn("tunnels not known", seen)
+        self.assertNotIn("1 of 1 tunnels", seen)
 
 
 class Events(SitePageCase):

@@ -284,10 +284,15 @@ def troubles_of(
 
 
 def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int) -> list[DrawnPart]:
-    """Partners, servers, clients, station, and backends."""
-    up = [each for server in known.servers for each in server.tunnels if each.up]
-    tunnels = [each for server in known.servers for each in server.tunnels]
+    """Partners, servers, clients, station, and backends.
+
+    How a tunnel is, its client tells: of a client that does not call, it is not known.
+    """
     calling = [each for each in known.clients if each.calls]
+    names = {each.name for each in calling}
+    tunnels = [each for server in known.servers for each in server.tunnels if each.client in names]
+    up = [each for each in tunnels if each.up]
+    untold = any(server.tunnels for server in known.servers) and not tunnels
     enabled = [each for each in known.clients if each.enabled]
     reached = "info" if not tunnels else "good" if len(up) == len(tunnels) else "warn" if up else "bad"
     asked = "info" if not enabled else "good" if len(calling) == len(enabled) else "warn" if calling else "bad"
@@ -315,7 +320,11 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
         ),
         DrawnPart(
             title=_names(visit, [each.name for each in enabled], later("no client")),
-            line=visit.text("%(up)s of %(all)s tunnels", up=len(up), all=len(tunnels)) if tunnels else "",
+            line=visit.text("%(up)s of %(all)s tunnels", up=len(up), all=len(tunnels))
+            if tunnels
+            else visit.text("tunnels not known")
+            if untold
+            else "",
             note=visit.text("generation %(number)s", number=known.generation),
             kind=asked,
             arrow=visit.text("tunnel"),
