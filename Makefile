@@ -87,10 +87,12 @@ $(VENV)/installed: $(VENV)/libraries $(WHEELS)/made
 demo: environment  ## show the main job: files across the DMZ, and everything that is stopped there (KEEP=1: leave it running)
 	@cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m smartproxy.testing demo --folder $(CURDIR)/.demo $(if $(KEEP),--keep)
 
+# Types and style are checked beside the tests of whole daemons, which wait more than they compute.
 test: python  ## run everything: tests, layers, types, style; every part, then the status tells
 	@$(PYTHON) tests/programs.py install
-	@$(MAKE) --no-print-directory --keep-going fast-tests slow-tests types lint fragments; status=$$?; \
-	$(PYTHON) tests/programs.py missing; exit $$status
+	@$(MAKE) --no-print-directory fast-tests; fast=$$?; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 slow-tests types lint fragments; slow=$$?; \
+	$(PYTHON) tests/programs.py missing; exit $$((fast | slow))
 
 fast-tests: environment  ## tests without daemons; those of the store on SQLite and PostgreSQL (TESTS=tests.unit.test_stream chooses)
 	$(TRIAL) --jobs=$(JOBS) $(or $(TESTS),$(FAST_TESTS))
