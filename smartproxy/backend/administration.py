@@ -276,10 +276,9 @@ class Administration:
         if seconds:
             silent = self._sparing.tell(prefix, Cause.API_GUESSING, self._clock.seconds())
             if silent is not None:
-                facts = {"not_written_before": silent} if silent else None
                 message = f"tokens that nobody has came repeatedly; answers to this network take {seconds:.0f} seconds"
                 self._events.emit(
-                    "backend.guessing", peer=address, cause=Cause.API_GUESSING, message=message, facts=facts
+                    "backend.guessing", peer=address, cause=Cause.API_GUESSING, message=message, facts=silent.facts
                 )
             if not self._guesses.hold(prefix):
                 return CallRefused(

@@ -379,9 +379,7 @@ class Api:
             request.setHeader(b"www-authenticate", b"Bearer")
         silent = self._rate.admit(address_of(request), self._clock.seconds())
         if silent is not None:
-            facts = dict(self._facts.get(request, {}))
-            if silent:
-                facts["facts"] = {"not_written_before": silent}
+            facts = self._facts.get(request, {}) | {"facts": silent.facts}
             self._events.emit(
                 "backend.call_refused",
                 cause=error.cause,

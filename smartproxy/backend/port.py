@@ -232,9 +232,8 @@ class Places(WrappingFactory[Guest]):
     ) -> None:
         left_out = self._sparing.tell(prefix, cause, self._clock.seconds())
         if left_out is not None:
-            facts = {"not_written_before": left_out} if left_out else None
             words = message or cause.meaning
-            self._events.emit(event, peer=peer, cause=cause, message=words, advice=advice, facts=facts)
+            self._events.emit(event, peer=peer, cause=cause, message=words, advice=advice, facts=left_out.facts)
 
 
 def guest_of(request: IRequest) -> Guest | None:

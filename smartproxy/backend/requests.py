@@ -23,6 +23,7 @@ from twisted.web.server import Request
 from smartproxy._version import __version__
 from smartproxy.backend.generations import DIGEST_CHARACTERS, Tag
 from smartproxy.net.leg import peer_of
+from smartproxy.policy.admission import LeftOut
 from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import STORE_ID
@@ -86,11 +87,11 @@ class RefusalRate:
         self._budgets: Budgets[str] = Budgets(EVENTS_AT_ONCE * EVENT_EVERY_SECONDS, ADDRESSES_MOST)
         self._silent: OrderedDict[str, int] = OrderedDict()
 
-    def admit(self, address: str, now: float) -> int | None:
+    def admit(self, address: str, now: float) -> LeftOut | None:
         """Whether a refusal is to be written, and how many before it were not; ``None`` when it is not."""
         silent = self._silent.pop(address, 0)
         if self._budgets.take(address, 1 / EVENT_EVERY_SECONDS, now):
-            return silent
+            return LeftOut(silent)
         self._silent[address] = silent + 1
         if len(self._silent) > ADDRESSES_MOST:
             self._silent.popitem(last=False)

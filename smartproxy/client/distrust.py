@@ -79,9 +79,8 @@ class ServerDistrust:
         cause = Cause.EVENTS_CATALOGUE
         left_out = self._sparing.tell(server, cause, self._clock.seconds())
         if left_out is not None:
-            facts = {"not_written_before": left_out} if left_out else None
             self._events.emit(
-                "events.refused", cause=cause, message=message, daemon="server", detail=detail, facts=facts
+                "events.refused", cause=cause, message=message, daemon="server", detail=detail, facts=left_out.facts
             )
 
     def _wrong(self, facts: SessionFacts, configuration: Configuration) -> str | None:
@@ -108,7 +107,6 @@ class ServerDistrust:
     def _tell(self, server: str, peer: str, cause: Cause, message: str) -> None:
         left_out = self._sparing.tell(server, cause, self._clock.seconds())
         if left_out is not None:
-            facts = {"not_written_before": left_out} if left_out else None
             self._events.emit(
-                "tunnel.distrusted", proxy_id=server, peer=peer, cause=cause, message=message, facts=facts
+                "tunnel.distrusted", proxy_id=server, peer=peer, cause=cause, message=message, facts=left_out.facts
             )

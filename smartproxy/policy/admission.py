@@ -245,6 +245,15 @@ class _Told:
     silent: int = 0
 
 
+class LeftOut(int):
+    """How many refusals were left out since the last one that was told."""
+
+    @property
+    def facts(self) -> dict[str, int] | None:
+        """The facts of the event that tells the next one; ``None`` where nothing was left out."""
+        return {"not_written_before": int(self)} if self else None
+
+
 class Sparing:
     """The refusals that were reported, by address and cause."""
 
@@ -254,7 +263,7 @@ class Sparing:
     def __len__(self) -> int:
         return len(self._told)
 
-    def tell(self, address: str, cause: str, now: float) -> int | None:
+    def tell(self, address: str, cause: str, now: float) -> LeftOut | None:
         """Decide whether to report that *address* is refused for *cause*.
 
         :param address: an address, counted by its prefix; any other text counts as it is.
@@ -270,7 +279,7 @@ class Sparing:
             return None
         self._told[key] = _Told(now)
         self._told.move_to_end(key)
-        return 0 if told is None else told.silent
+        return LeftOut(0 if told is None else told.silent)
 
     def _forget(self, now: float) -> None:
         """Make room in a full table: delete the oldest entries that may be reported again."""

@@ -131,9 +131,10 @@ class Gate:
         """Report that a connection is refused, unless that was reported for its address a moment ago."""
         left_out = self._sparing.tell(host, limit or cause, self._clock.seconds())
         if left_out is not None:
-            facts = {"not_written_before": left_out} if left_out else None
             told = {"limit": limit, "most": most, "advice": advice}
-            self._events.emit("connection.refused", peer=peer, cause=cause, message=message, facts=facts, **told)
+            self._events.emit(
+                "connection.refused", peer=peer, cause=cause, message=message, facts=left_out.facts, **told
+            )
 
     def unconfigured(self, host: str, peer: str) -> None:
         """Report that nobody can be admitted, since there is no configuration."""

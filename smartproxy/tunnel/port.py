@@ -194,8 +194,7 @@ class TunnelPort(Factory):
         """Tell of a refusal, sparingly: a stranger can cause thousands of them a second."""
         left_out = self._sparing.tell(host, refusal.cause, self._clock.seconds())
         if left_out is not None:
-            facts = {"not_written_before": left_out} if left_out else None
-            self._events.emit("tunnel.refused", peer=peer, facts=facts, **refusal.fields())
+            self._events.emit("tunnel.refused", peer=peer, facts=left_out.facts, **refusal.fields())
 
     def _closed(self, peer: str, message: str) -> None:
         """A connection ended before it sent anything: a port scan, or a check whether the port is open."""

@@ -47,3 +47,12 @@ class SparingTests(SynchronousTestCase):
         self.assertIsNone(sparing.tell("192.0.2.2", "ban", MINUTE))
         self.assertIsNone(sparing.tell("192.0.2.3", "ban", MINUTE + 29.0))
         self.assertEqual(sparing.tell("192.0.2.1", "ban", MINUTE + 30.0), 0)
+
+    def test_facts(self) -> None:
+        """The event that tells the next refusal says how many were left out; it says nothing where none was."""
+        sparing = Sparing()
+        first = sparing.tell("192.0.2.1", "ban", 0.0)
+        sparing.tell("192.0.2.1", "ban", 1.0)
+        second = sparing.tell("192.0.2.1", "ban", MINUTE)
+        assert first is not None and second is not None
+        self.assertEqual([first.facts, second.facts], [None, {"not_written_before": 1}])

@@ -287,7 +287,7 @@ class PageRoot(Resource):
                 method=visit.request.method.decode("ascii", "replace"),
                 path=_told_path(visit.path, cause),
                 peer=visit.address,
-                facts={"not_written_before": silent} if silent else None,
+                facts=silent.facts,
             )
         return visit.render("error.html", refused.status, refused=refused)
 
