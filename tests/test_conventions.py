@@ -230,7 +230,7 @@ def cut_years(everything: Mapping[str, Module]) -> list[str]:
         f"{module.at(node)} writes a moment by itself"
         for module in everything.values()
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.JoinedStr) and "%H:%M} UTC" in ast.unparse(node)
+        if isinstance(node, ast.JoinedStr) and " %H:%M}" in ast.unparse(node)
     ]
 
 
@@ -337,9 +337,10 @@ class Planted(SynchronousTestCase):
         )
 
     def test_moments(self) -> None:
-        """A moment in UTC with a format of its own is found; a day, and one by the function, are not."""
-        self.assertEqual(1, len(cut_years(self.judge("f'until {end:%Y-%m-%d %H:%M} UTC'"))))
-        self.assertEqual([], cut_years(self.judge("f'until {minute(end)}, {day:%Y-%m-%d}'")))
+        """A moment in UTC with a format of its own is found; a day, one for a form, and one by the function, are not."""
+        for text in ("f'until {end:%Y-%m-%d %H:%M} UTC'", "until = f'{end:%Y-%m-%d %H:%M}'"):
+            self.assertEqual(1, len(cut_years(self.judge(text))), text)
+        self.assertEqual([], cut_years(self.judge("f'until {minute(end)}, {day:%Y-%m-%d}, {end:%Y-%m-%dT%H:%M}'")))
 
     def test_comparisons(self) -> None:
         """Names with token, ticket or digest on either side of ``==`` are found; lengths and queries are not."""

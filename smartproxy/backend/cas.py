@@ -30,6 +30,7 @@ from smartproxy.policy.certificates.decoding import Undecodable
 from smartproxy.policy.certificates.judge import judge_dates, judge_key
 from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
+from smartproxy.policy.values import minute
 
 _ROWS = NamedRows(CaRow, lambda name, known: NotFound(f"there is no CA {name!r}; known: {known}"))
 find, listed = _ROWS.find, _ROWS.listed
@@ -104,8 +105,8 @@ def doubts(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator[
         try:
             judge_dates(facts, 0, now)
         except CertificateRefusal as refusal:
-            since, until = f"{facts.not_before:%Y-%m-%d %H:%M}", f"{facts.not_after:%Y-%m-%d %H:%M}"
-            yield f"{name}: {refusal.message} (valid from {since} to {until} UTC); nobody is admitted below it"
+            since, until = minute(facts.not_before), minute(facts.not_after)
+            yield f"{name}: {refusal.message} (valid from {since} to {until}); nobody is admitted below it"
         try:
             judge_key(facts, 0)
             check_cost(each, 0)
