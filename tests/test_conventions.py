@@ -337,7 +337,7 @@ class Planted(SynchronousTestCase):
         )
 
     def test_moments(self) -> None:
-        """A moment in UTC with a format of its own is found; a day, one for a form, and one by the function, are not."""
+        """A moment in UTC with a format of its own is found; a day, one for a form, and one by ``minute`` are not."""
         for text in ("f'until {end:%Y-%m-%d %H:%M} UTC'", "until = f'{end:%Y-%m-%d %H:%M}'"):
             self.assertEqual(1, len(cut_years(self.judge(text))), text)
         self.assertEqual([], cut_years(self.judge("f'until {minute(end)}, {day:%Y-%m-%d}, {end:%Y-%m-%dT%H:%M}'")))

@@ -29,12 +29,12 @@ from smartproxy.ctl.statuses import (
     ToldClient,
     ToldDownload,
     fields_of,
-    host_port,
     instant,
     judged,
 )
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, parse
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 
@@ -83,8 +83,8 @@ class BackendCondition:
             **fields_of(_generation(stored)),
             version=__version__,
             site=None if service.site is None else service.site.site,
-            listener=None if at is None else host_port(*at),
-            page=next((host_port(*place) for place in service.reach.listens_at), None) if service.reach else None,
+            listener=None if at is None else str(HostPort(*at)),
+            page=next((str(HostPort(*place)) for place in service.reach.listens_at), None) if service.reach else None,
             store=service.location.shown,
             on_duty=service.duty is not None and service.duty.here,
             clients=() if stored is None else tuple(map(_client, stored.clients)),

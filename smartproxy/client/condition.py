@@ -12,8 +12,9 @@ from smartproxy.client.service import ClientService
 from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import in_force, killed
 from smartproxy.ctl.licences import read_licences
-from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, host_port, instant, judged
+from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, instant, judged
 from smartproxy.net.tls.expiries import expiries
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.condition import load_facts, tunnel_told
@@ -43,10 +44,11 @@ class ClientCondition:
             **load_facts(len(service.sessions.live), most),
             **fields_of(self.generation()),
             backend=service.backend_url,
-            station=None if station is None else host_port(station.host, station.port),
+            station=None if station is None else str(HostPort(station.host, station.port)),
             servers=tuple(service.servers),
             outbound_listeners={
-                name or ANY: None if port is None else host_port(*port) for name, port in service.calls.ports.items()
+                name or ANY: None if port is None else str(HostPort(*port))
+                for name, port in service.calls.ports.items()
             },
             tunnels=tuple(map(tunnel_told, service.tunnels)),
             workers=service.workers,

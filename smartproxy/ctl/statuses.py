@@ -24,7 +24,6 @@ from smartproxy.ctl.kinds import (
     Words,
     many,
 )
-from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.health import Diagnosis, Health
 from smartproxy.policy.schema import ObjectOf, Optional, Tagged, kind
 from smartproxy.policy.values import Flag, Member
@@ -33,11 +32,6 @@ from smartproxy.policy.values import Flag, Member
 def instant(when: datetime) -> str:
     """A time as answers have it: ISO 8601 in UTC, to the second."""
     return when.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def host_port(host: str, port: int) -> str:
-    """An address and a port as one text; an IPv6 address stands in brackets."""
-    return str(HostPort(host, port))
 
 
 @attrs.frozen(kw_only=True)

@@ -11,11 +11,12 @@ import attrs
 from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import killed
 from smartproxy.ctl.licences import told
-from smartproxy.ctl.statuses import InForce, PlainClientStatus, PlainServerStatus, host_port, judged
+from smartproxy.ctl.statuses import InForce, PlainClientStatus, PlainServerStatus, judged
 from smartproxy.net.tls.context import load_certificates
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.server import PlainServerService
 from smartproxy.plain.sessions import PlainSessions
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.tunnel.condition import load_facts, outside_facts, tunnel_told
 
@@ -126,7 +127,7 @@ class PlainClientCondition(_PlainCondition):
             station=str(service.target),
             servers=(service.tunnel.server,),
             outbound_listeners={
-                "any destination" if to is None else str(to): host_port(*port) for to, port in service.ports
+                "any destination" if to is None else str(to): str(HostPort(*port)) for to, port in service.ports
             },
             tunnels=(attrs.evolve(tunnel_told(service.tunnel), generation=None),),
         )

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from smartproxy import __version__
-from smartproxy.ctl.statuses import TunnelOfClient, TunnelToServer, host_port
+from smartproxy.ctl.statuses import TunnelOfClient, TunnelToServer
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.server_control import ServerControl
@@ -36,9 +37,9 @@ def outside_facts(
         "site": licence.site,
         "proxy_id": licence.proxy_id,
         "licence_until": licence.valid_until,
-        "internal_listener": None if internal is None else host_port(*internal),
-        "external_listeners": tuple(host_port(*port) for port in open_at),
-        "external_listeners_missing": tuple(host_port(each.address, each.port) for each in missing),
+        "internal_listener": None if internal is None else str(HostPort(*internal)),
+        "external_listeners": tuple(str(HostPort(*port)) for port in open_at),
+        "external_listeners_missing": tuple(str(HostPort(each.address, each.port)) for each in missing),
         "tunnels": tuple(
             TunnelOfClient(
                 client=control.client_name,
