@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.backend import generations, journal, partners, transfers
 from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.journal import Filter
-from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, StoreRounds
+from smartproxy.backend.rounds import AGAIN_SECONDS, STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.transfers import TransferOutcome
@@ -348,7 +348,7 @@ class BusinessWatch(StoreRounds):
         """Tell who is silent or late."""
         found = await self._runner.run(self._found)
         self._events.log_stored(found.told)
-        return LOOK_SECONDS if found.more else AGAIN_SECONDS
+        return STORE_LOOK_SECONDS if found.more else AGAIN_SECONDS
 
     def _found(self) -> BusinessLook:
         with self._store.reading() as session:

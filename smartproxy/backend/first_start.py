@@ -31,7 +31,7 @@ from smartproxy.policy.addresses import HostPort
 
 PREFIX: Final = "sps_"
 """What every token of a link begins with."""
-LOOK_SECONDS: Final = 0.5
+SITE_LOOK_SECONDS: Final = 0.5
 """How often the store is asked whether the site is there."""
 _BROWSERS_MOST = 8
 _LIFE = timedelta(days=30)
@@ -127,7 +127,7 @@ class AwaitedSite(StoreRounds):
     :param found: told of it, once.
     """
 
-    busy_seconds = fault_seconds = LOOK_SECONDS
+    busy_seconds = fault_seconds = SITE_LOOK_SECONDS
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class AwaitedSite(StoreRounds):
         if site is not None and self._rounds.running:
             self._rounds.stop()
             self._found(site)
-        return LOOK_SECONDS
+        return SITE_LOOK_SECONDS
 
     def _load(self) -> SiteAuthority | None:
         with self._store.reading() as session:

@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.backend import generations, settings
-from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
@@ -23,7 +23,7 @@ from smartproxy.policy.settings import ApiLog
 class LogSettings(StoreRounds):
     """Keeps the log as the settings say, between :meth:`start` and :meth:`stop`."""
 
-    busy_seconds = fault_seconds = LOOK_SECONDS
+    busy_seconds = fault_seconds = STORE_LOOK_SECONDS
 
     def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime, log: Log) -> None:
         super().__init__(store, runner, events, clock)
@@ -41,7 +41,7 @@ class LogSettings(StoreRounds):
         found = await self._runner.run(self._read)
         if self._rounds.running:
             self._use(found)
-        return LOOK_SECONDS
+        return STORE_LOOK_SECONDS
 
     def _read(self) -> ApiLog:
         """The settings of the newest generation; those in use if it is the one that is known."""

@@ -19,7 +19,7 @@ from smartproxy.backend.errors import Unusable
 from smartproxy.backend.page.serving import PageRoot
 from smartproxy.backend.page_certificate import PageCertificate
 from smartproxy.backend.port import HttpsPort
-from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners
@@ -47,7 +47,7 @@ class PageReach(StoreRounds):
     :ivar proxies: the reverse proxies in front of the page.
     """
 
-    busy_seconds = fault_seconds = LOOK_SECONDS
+    busy_seconds = fault_seconds = STORE_LOOK_SECONDS
 
     def __init__(self, store: Store, runner: Runner, events: Events, reactor: Any) -> None:
         super().__init__(store, runner, events, reactor)
@@ -93,7 +93,7 @@ class PageReach(StoreRounds):
         found = await self._runner.run(self._read)
         if self._rounds.running:
             self._use(found)
-        return LOOK_SECONDS
+        return STORE_LOOK_SECONDS
 
     def _read(self) -> Reach:
         """What the newest generation and the files want."""

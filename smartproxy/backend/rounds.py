@@ -11,7 +11,7 @@ from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 
-LOOK_SECONDS: Final = 1.0
+STORE_LOOK_SECONDS: Final = 1.0
 """So often the store is asked what is to be done."""
 AGAIN_SECONDS: Final = 60.0
 """After that long where the store could not be asked."""

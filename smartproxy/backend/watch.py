@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 
 from smartproxy.backend.generations import Tag
 
-LOOK_SECONDS = 0.5
-LOOK_SECONDS_HEARING = 10.0
+CHANGE_LOOK_SECONDS = 0.5
+"""How often the store is asked whether there is what somebody waits for."""
+CHANGE_LOOK_SECONDS_HEARING = 10.0
 """So long where the database tells of changes: it only makes good for one that was not heard of."""
 
 
@@ -84,7 +85,7 @@ class GenerationWatch:
         self._asking = False
         again, self._ask_again = self._ask_again, False
         if self._waiters:
-            seconds = LOOK_SECONDS_HEARING if self.hearing else LOOK_SECONDS
+            seconds = CHANGE_LOOK_SECONDS_HEARING if self.hearing else CHANGE_LOOK_SECONDS
             self._next_look = self._clock.callLater(0 if again else seconds, self._look)
         return result
 

@@ -49,7 +49,7 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import LOOK_SECONDS, Crew
+from smartproxy.workers.crew import WORKER_ANSWER_SECONDS, Crew
 from smartproxy.workers.members import CrewMember, tell_lost
 from smartproxy.workers.packets import Closeable
 from smartproxy.workers.sessions import CrewSessions
@@ -215,7 +215,7 @@ class CrewHouse:
         await DeferredList([Deferred.fromCoroutine(each) for each in looking], consumeErrors=True)
 
     async def _count_connections(self, lane: CrewLane) -> None:
-        told = {"seconds": LOOK_SECONDS, "server": lane.number}
+        told = {"seconds": WORKER_ANSWER_SECONDS, "server": lane.number}
         asked = [member.link.ask(CountConnections, **told) for member in self.crew.members]
         found = await DeferredList(asked, consumeErrors=True)
         lane.count = sum(answer["count"] for well, answer in found if well)

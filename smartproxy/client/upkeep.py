@@ -28,14 +28,13 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
+from smartproxy.policy.limits import CLOCK_LOOK_SECONDS
 from smartproxy.tunnel.credential import ClientCredential
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 POLL_SECONDS_LEAST = 1.0
 """The least time between two requests without news, in case a backend answers without waiting."""
-LOOK_SECONDS = 3600.0
-"""The longest time between two looks at the time of day, which may step, for the renewal of the certificate."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
 REMOVED = "removed"
@@ -232,7 +231,7 @@ class BackendWatch:
             await self._pause(RETRY_SECONDS_MOST)
             # In steps: the time of day may be put right meanwhile.
             while (seconds := renewal_seconds(issued.certificate, now(self._clock))) > 0:
-                await self._pause(min(seconds, LOOK_SECONDS))
+                await self._pause(min(seconds, CLOCK_LOOK_SECONDS))
 
     async def _configurations(self) -> None:
         etag: str | None = None

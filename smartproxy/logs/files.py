@@ -24,7 +24,7 @@ from smartproxy.policy.causes import Cause
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
-LOOK_SECONDS = 1.0
+FILE_LOOK_SECONDS = 1.0
 """How often it is looked whether the file is still where it was opened."""
 _LOOKS_MOST = 100
 """How often it is looked, when a file is opened, whether its last line is ended."""
@@ -150,7 +150,7 @@ class LogFile:
         self._place.opened(path, now)
 
     def _moved(self, path: Path, now: datetime) -> bool:
-        if 0 <= (now - self._looked).total_seconds() < LOOK_SECONDS:
+        if 0 <= (now - self._looked).total_seconds() < FILE_LOOK_SECONDS:
             return False
         self._looked = now
         assert self._descriptor is not None

@@ -18,7 +18,8 @@ from smartproxy.net.transport.sockets import WORK
 from smartproxy.policy import limits
 from smartproxy.policy.effort import Effort, Spent
 
-LOOK_SECONDS = 1.0
+EFFORT_LOOK_SECONDS = 1.0
+"""How often it is looked what the sessions have cost."""
 
 
 class Measured(Protocol):
@@ -61,7 +62,7 @@ class EffortWatch:
         """There is a session."""
         if not self._next.running:
             self._since = (self._clock.seconds(), self._cpu(), self._worked())
-            self._next.start(LOOK_SECONDS)
+            self._next.start(EFFORT_LOOK_SECONDS)
 
     def over(self) -> None:
         """A session is over."""
@@ -70,7 +71,7 @@ class EffortWatch:
             self._next.stop()
 
     def _look(self) -> None:
-        self._next.start(LOOK_SECONDS)
+        self._next.start(EFFORT_LOOK_SECONDS)
         try:
             self._judge()
         except Exception:

@@ -277,8 +277,6 @@ DIGEST_PIECE_OCTETS: Final = 4 * 1024 * 1024
 ANSWER_PIECE_OCTETS: Final = 256 * 1024
 #: Octets of events that travel in one question.
 REPORTS_OCTETS: Final = 48 * 1024
-#: Time between two looks at the time of day, which may step, for the end of a client's certificate.
-CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
 #: Connections to the tunnel port that have sent no whole TLS record; one more replaces one of the most crowded address.
@@ -513,6 +511,8 @@ FORM_FIELDS_MOST: Final = 1_000
 
 # The licence, and what its authority certifies.
 
+#: The time of day may step: who waits for the end of a licence or certificate, or for a renewal, looks this often.
+CLOCK_LOOK_SECONDS: Final = 3_600.0
 #: How long a plain client's credential is valid.
 CREDENTIAL_DAYS: Final = Limit(default=365, least=1, most=3650, unit="days")
 LICENCE_OCTETS_MOST: Final = 64 * 1024

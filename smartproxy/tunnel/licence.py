@@ -21,7 +21,7 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, Unlicensed
 from smartproxy.policy.licence import Licence, LicenceRefused, read, renew
-from smartproxy.policy.limits import LICENCE_OCTETS_MOST
+from smartproxy.policy.limits import CLOCK_LOOK_SECONDS, LICENCE_OCTETS_MOST
 from smartproxy.policy.values import minute
 from smartproxy.tunnel.identity import Identity
 
@@ -232,10 +232,8 @@ class LicenceFileWatch:
             self._renewed()
 
 
-LOOK_SECONDS = 3600.0
-"""The longest time between two looks."""
 _LEAST_SECONDS = 1.0
-"""The shortest: in its last second a licence is still in force."""
+"""The shortest time between two looks: in its last second a licence is still in force."""
 RENEWED_BY_ITSELF = (
     "extend it in the backend: smartproxy licence extend {} --until DATE; it reaches this server by itself"
 )
@@ -278,8 +276,8 @@ class LicenceWatch:
             self._told = (licence.valid_until, due)
             self._tell(due, now)
         following = licence.next_warning(now)
-        seconds = LOOK_SECONDS if following is None else max((following - now).total_seconds(), _LEAST_SECONDS)
-        self._next.start(min(seconds, LOOK_SECONDS))
+        seconds = CLOCK_LOOK_SECONDS if following is None else max((following - now).total_seconds(), _LEAST_SECONDS)
+        self._next.start(min(seconds, CLOCK_LOOK_SECONDS))
 
     def stop(self) -> None:
         """Stop looking."""

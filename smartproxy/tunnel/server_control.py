@@ -322,7 +322,7 @@ class ServerControl(BoundedAMP):
     def _watch_certificate(self) -> None:
         """End the tunnel when the newest certificate of the client expires: it has not been renewed."""
         left = (self.client.not_after - now(self._clock)).total_seconds()
-        self._expiry.start(min(max(0.0, left), limits.CERTIFICATE_LOOK_SECONDS))
+        self._expiry.start(min(max(0.0, left), limits.CLOCK_LOOK_SECONDS))
 
     def _look(self) -> None:
         """End the tunnel if the certificate has expired. The time of day may have been put right meanwhile."""

@@ -48,8 +48,8 @@ from smartproxy.workers.words import (
 
 _STATUS_SECONDS = 2.0
 """How long a death waits for the status of the process, to be told with it."""
-LOOK_SECONDS = 2.0
-"""How long a look at sessions waits for a worker: an operator asks because something hangs, and is not let hang."""
+WORKER_ANSWER_SECONDS = 2.0
+"""So long a worker is waited for when somebody looks at sessions: an operator asks because something hangs."""
 _PORTRAITS_MOST = 10_000
 
 
@@ -194,7 +194,7 @@ class Crew:
         after = ""
         for _ in range(limits.PORTRAIT_PAGES_MOST):
             try:
-                answer = await member.link.ask(Portraits, after=after, seconds=LOOK_SECONDS)
+                answer = await member.link.ask(Portraits, after=after, seconds=WORKER_ANSWER_SECONDS)
             except Exception:
                 break
             page: list[dict[str, Plain]] = answer["portraits"] or []

@@ -14,7 +14,7 @@ from smartproxy.backend.api import WAITING_PER_CLIENT_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
-from smartproxy.backend.watch import LOOK_SECONDS, LOOK_SECONDS_HEARING, GenerationWatch
+from smartproxy.backend.watch import CHANGE_LOOK_SECONDS, CHANGE_LOOK_SECONDS_HEARING, GenerationWatch
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase
 
@@ -152,14 +152,14 @@ class Watch(SynchronousTestCase):
         """However many wait, the store is asked twice a second."""
         for _ in range(100):
             self.watch.changed(Tag(7), 60)
-        self.clock.pump([LOOK_SECONDS] * 20)
+        self.clock.pump([CHANGE_LOOK_SECONDS] * 20)
         self.assertEqual(self.asked, 21)
 
     def test_told(self) -> None:
         """Where the database tells of changes, the store is asked at once, and by itself every ten seconds only."""
         self.watch.hearing = True
         waiting = self.watch.changed(Tag(7), 60)
-        self.clock.pump([LOOK_SECONDS] * 10)
+        self.clock.pump([CHANGE_LOOK_SECONDS] * 10)
         self.assertEqual(self.asked, 1)
         self.watch.look_now()
         self.assertEqual(self.asked, 2)
@@ -188,14 +188,14 @@ class Watch(SynchronousTestCase):
         self.watch.hearing = True
         waiting = self.watch.changed(Tag(7), 60)
         self.answer = succeed(Tag(8))
-        self.clock.advance(LOOK_SECONDS_HEARING)
+        self.clock.advance(CHANGE_LOOK_SECONDS_HEARING)
         self.assertTrue(self.successResultOf(waiting))
 
     def test_slow_store(self) -> None:
         """A store that does not answer is not asked again meanwhile, and waits still end in their time."""
         self.answer = Deferred()
         waiting = self.watch.changed(Tag(7), 3)
-        self.clock.pump([LOOK_SECONDS] * 6)
+        self.clock.pump([CHANGE_LOOK_SECONDS] * 6)
         self.assertFalse(self.successResultOf(waiting))
         self.assertEqual(self.asked, 1)
 
@@ -208,7 +208,7 @@ class Watch(SynchronousTestCase):
         self.assertEqual(self.asked, 1)
         slow, self.answer = self.answer, None
         slow.callback(Tag(7))
-        self.clock.pump([LOOK_SECONDS] * 10)
+        self.clock.pump([CHANGE_LOOK_SECONDS] * 10)
         self.assertEqual(self.asked, 11)
         self.watch.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -218,11 +218,11 @@ class Watch(SynchronousTestCase):
         self.answer = fail(OSError("disk"))
         waiting = self.watch.changed(Tag(7), 30)
         self.answer = fail(OSError("disk"))
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(CHANGE_LOOK_SECONDS)
         self.assertEqual([each.type for each in self.failures], [OSError])
         self.assertNoResult(waiting)
         self.answer = succeed(Tag(8))
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(CHANGE_LOOK_SECONDS)
         self.assertTrue(self.successResultOf(waiting))
 
     def test_cancelled(self) -> None:
@@ -231,7 +231,7 @@ class Watch(SynchronousTestCase):
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.answer = succeed(Tag(8))
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(CHANGE_LOOK_SECONDS)
         self.assertTrue(self.successResultOf(second))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -16,8 +16,8 @@ from smartproxy.backend import authority
 from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.first_start import (
-    LOOK_SECONDS,
     PREFIX,
+    SITE_LOOK_SECONDS,
     AwaitedSite,
     SetupLink,
     reached_by,
@@ -151,19 +151,19 @@ class EmptyStore(StartedCase):
 
     def test_site_arrives(self) -> None:
         """When the site is there, new connections get its certificate, and the duties start; nothing is asked again."""
-        self.reactor.advance(LOOK_SECONDS)
+        self.reactor.advance(SITE_LOOK_SECONDS)
         self.assertEqual(self.stored("backend.site_found"), [])
         with self.change("authority create") as change:
             made = authority.create(change, "Muster GmbH", [])
         self.assertNotEqual(self.shown(), made.https_certificate)
-        self.reactor.advance(LOOK_SECONDS)
+        self.reactor.advance(SITE_LOOK_SECONDS)
         self.assertEqual(self.shown(), made.https_certificate)
         assert self.service.duty is not None and self.service.site is not None
         self.assertTrue(self.service.duty.here)
         self.assertEqual(self.service.site.site, "Muster GmbH")
         (found,) = self.stored("backend.site_found")
         self.assertEqual(found.fields["site"], "Muster GmbH")
-        self.reactor.advance(LOOK_SECONDS)
+        self.reactor.advance(SITE_LOOK_SECONDS)
         self.assertEqual(len(self.stored("backend.site_found")), 1)
 
 
@@ -208,12 +208,12 @@ class Looking(SiteCase):
         awaited = AwaitedSite(self.store, AtOnce(), events, clock, found.append)
         with patch.object(awaited, "_load", side_effect=[StoreBusy(), ValueError("x"), None]):
             awaited.start()
-            clock.advance(LOOK_SECONDS)
-            clock.advance(LOOK_SECONDS)
+            clock.advance(SITE_LOOK_SECONDS)
+            clock.advance(SITE_LOOK_SECONDS)
         self.assertEqual([each["name"] for each in told], ["internal.error"])
         with self.change("authority create") as change:
             authority.create(change, "Muster GmbH", [])
-        clock.advance(LOOK_SECONDS)
+        clock.advance(SITE_LOOK_SECONDS)
         self.assertEqual([each.site for each in found], ["Muster GmbH"])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         awaited.stop()

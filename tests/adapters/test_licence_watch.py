@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from smartproxy.policy.licence import sign
-from smartproxy.tunnel.licence import LOOK_SECONDS
+from smartproxy.policy.limits import CLOCK_LOOK_SECONDS
 from tests.adapters.test_server_service import NOW, ServerTestCase, document, licence, signing_key
 
 DAY = timedelta(days=1)
@@ -60,7 +60,7 @@ class LicenceEnds(ServerTestCase):
         self.assertIsNone(self.service.licence.fault())
         self.assertEqual(len(self.told()), 2)
         self.now = NOW + 899 * DAY
-        self.reactor.advance(LOOK_SECONDS)
+        self.reactor.advance(CLOCK_LOOK_SECONDS)
         self.assertEqual(self.told()[2:], [("licence.ending", 1)])
 
     def test_renewed_limits_hold_at_once(self) -> None:
@@ -74,9 +74,9 @@ class LicenceEnds(ServerTestCase):
         """A clock that ran ahead and is put right lets sessions begin again; the end is told again when it comes."""
         self.days(1)
         self.now += 2 * DAY
-        self.reactor.advance(LOOK_SECONDS)
+        self.reactor.advance(CLOCK_LOOK_SECONDS)
         self.now -= 2 * DAY
-        self.reactor.advance(LOOK_SECONDS)
+        self.reactor.advance(CLOCK_LOOK_SECONDS)
         self.assertEqual([name for name, _ in self.told()], ["licence.ending", "licence.expired", "licence.ending"])
         self.assertIsNone(self.service.licence.fault())
 

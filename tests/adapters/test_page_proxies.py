@@ -2,7 +2,7 @@
 
 from smartproxy.backend import settings, users
 from smartproxy.backend.page_reach import PageReach
-from smartproxy.backend.rounds import LOOK_SECONDS
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.policy import limits
 from smartproxy.policy.page_access import PageAccess, ProxyHeader
 from tests.adapters.api_site import AtOnce
@@ -97,5 +97,5 @@ class Proxies(PageCase):
         self.assertFalse(reach.proxies.has(PEER))
         with self.change() as change:
             settings.put(change, "backend.page.proxies", [f"{PEER}/32"])
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertTrue(reach.proxies.has(PEER))

@@ -18,7 +18,7 @@ from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import ChangeRefused, Unusable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.page_reach import PageReach
-from smartproxy.backend.rounds import LOOK_SECONDS
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy.causes import Cause
@@ -53,7 +53,7 @@ class Reached(SiteCase):
         with self.change() as change:
             for key, value in values.items():
                 settings.put(change, f"backend.page.{key}", value)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
 
     def pair(self, name: str) -> KeyAndChain:
         """A key with its certificate and its CA's."""
@@ -103,7 +103,7 @@ class Reached(SiteCase):
             issued = page_certificate.of_store(session).shown.certificate
         self.assertEqual(self.shown(), [certificate_pin(issued)])
         self.assertEqual(self.names(), ["page.certificate_used", "listener.opened"])
-        self.clock.advance(10 * LOOK_SECONDS)
+        self.clock.advance(10 * STORE_LOOK_SECONDS)
         self.assertEqual(self.names(), [])
         self.set(address=None)
         self.assertEqual((self.reach.apart, self.names()), (False, ["listener.closed"]))
@@ -115,12 +115,12 @@ class Reached(SiteCase):
             pair = self.pair(name)
             with self.change() as change:
                 page_certificate.keep(change, pair)
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
             self.assertEqual(self.shown(), [certificate_pin(each) for each in pair.chain])
         self.assertEqual(len(self.clock.tcpServers), 1)
         with self.change() as change:
             page_certificate.forget(change)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(len(self.shown()), 1)
 
     def test_file(self) -> None:
@@ -134,7 +134,7 @@ class Reached(SiteCase):
             self.assertEqual(self.shown(), [certificate_pin(each) for each in pair.chain])
         renewed = self.pair("renewed.example")
         self.write(renewed)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.shown()[0], certificate_pin(renewed.chain[0]))
 
     def test_bad_file(self) -> None:
@@ -144,18 +144,18 @@ class Reached(SiteCase):
         self.set(address="127.0.0.1", certificate_file=str(self.folder / "page.pem"))
         self.names()
         self.write(self.pair("other.example"), key=good)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.names(), [])
-        self.clock.pump([LOOK_SECONDS] * 3)
+        self.clock.pump([STORE_LOOK_SECONDS] * 3)
         self.assertEqual(self.names(), ["page.certificate_failed"])
         (self.folder / "page.pem").unlink()
-        self.clock.pump([LOOK_SECONDS] * 3)
+        self.clock.pump([STORE_LOOK_SECONDS] * 3)
         (told,) = self.told
         self.assertIn("cannot be read: No such file", str(told["message"]))
         self.assertEqual(self.shown()[0], certificate_pin(good.chain[0]))
         self.names()
         self.write(good)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.names(), [])
 
     def test_never_usable(self) -> None:

@@ -163,8 +163,8 @@ class SessionPages(PageCase):
         self.agent.flush()
         with self.store.writing() as session:
             session.merge(LiveReportRow(client="inner", received=NOW + timedelta(seconds=3), count=0, sessions="[]"))
-        for _ in range(int(sessions.STREAM_SECONDS / sessions.LOOK_SECONDS) + 1):
-            self.clock.advance(sessions.LOOK_SECONDS)
+        for _ in range(int(sessions.STREAM_SECONDS / sessions.LIVE_LOOK_SECONDS) + 1):
+            self.clock.advance(sessions.LIVE_LOOK_SECONDS)
         self.agent.flush()
         answer = self.successResultOf(waiting)
         self.assertEqual(answer.headers["content-type"], "text/event-stream")
@@ -187,7 +187,7 @@ class SessionPages(PageCase):
                 wanted = UserAlteration(name="olga", role=AdminRole.AUDITOR)
                 perform(self.store, alter, wanted, root, NOW)
             self.report("[]")
-            self.clock.advance(sessions.LOOK_SECONDS)
+            self.clock.advance(sessions.LIVE_LOOK_SECONDS)
             self.agent.flush()
             shown = self.successResultOf(waiting).body
             self.assertEqual((b"BOLT" in shown, b"No session runs now" in shown), (True, False), end)
@@ -206,7 +206,7 @@ class SessionPages(PageCase):
         answer = self.successResultOf(waiting)
         self.assertEqual((answer.status, answer.headers["content-type"]), (200, "text/event-stream"))
         self.assertEqual(sessions._STREAMS, {"olga": sessions.STREAMS_OF_USER_MOST})
-        self.clock.pump([sessions.LOOK_SECONDS] * int(sessions.STREAM_SECONDS / sessions.LOOK_SECONDS + 1))
+        self.clock.pump([sessions.LIVE_LOOK_SECONDS] * int(sessions.STREAM_SECONDS / sessions.LIVE_LOOK_SECONDS + 1))
         self.assertEqual(sessions._STREAMS, {})
 
     def test_overview(self) -> None:

@@ -26,7 +26,7 @@ from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.page import events
 from smartproxy.backend.page.setting_texts import text_of
-from smartproxy.backend.rounds import LOOK_SECONDS
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
 from smartproxy.policy.partners import RevocationMode, SubjectRule
@@ -624,14 +624,14 @@ class Alerts(SitePageCase):
         for good, said in ((True, "has taken the last test"), (False, "cannot be reached")):
             self.assertEqual(self.alice.post("/event-script/mail").status, 303)
             self.assertIn("within seconds", words(self.alice.get("/event-script/mail/live")))
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
             self.assertIn("TEST", Mails.sent[-1].subject)
             if good:
                 Mails.sent[-1].done.callback([])
             else:
                 Mails.sent[-1].fail()
             self.assertIn(said, words(self.alice.get("/event-script")))
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(len(Mails.sent), 2)
         self.alice.post("/event-script/mail")
         sending.stop()

@@ -16,7 +16,7 @@ from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.alerts.results import AlertResult
 from smartproxy.backend.alerts.script import ScriptRun
 from smartproxy.backend.errors import StoreBusy
-from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS
+from smartproxy.backend.rounds import AGAIN_SECONDS, STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read
@@ -110,7 +110,7 @@ class Desk(SiteCase):
             journal.keep(session, records, moment)
             numbers = list(range(before + 1, journal.newest_number(session) + 1))
         if look:
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
         return numbers
 
     def results(self) -> list[AlertResult]:
@@ -136,7 +136,7 @@ class Started(Desk):
         with self.store.reading() as session:
             stored = journal.of_numbers(session, numbers)[numbers[0]]
         self.assertEqual(self.programs.end(), {**stored.document(), "attempt": 1})
-        self.clock.advance(10 * LOOK_SECONDS)
+        self.clock.advance(10 * STORE_LOOK_SECONDS)
         self.assertEqual(self.programs.runs, [])
         (result,) = self.results()
         self.assertEqual(
@@ -159,7 +159,7 @@ class Started(Desk):
         """What starts it is what is stored, whoever stores it."""
         self.put("event_script.names", ["settings."])
         self.put("event_script.hours", 24)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         # Each of the two changes is an event; the second setting is in force within the first change already.
         self.assertEqual([told["name"] for told, _ in self.programs.runs], ["settings.changed"] * 2)
 
@@ -191,7 +191,7 @@ class Started(Desk):
             settings.reset(change, "backend.event_script.program")
         self.arrive(self.event())
         self.put("event_script.program", PROGRAM)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual((self.programs.runs, self.results()), ([], []))
 
     def test_too_old(self) -> None:
@@ -217,7 +217,7 @@ class Started(Desk):
             ("ignore.hit", "info", "port 7", 2, "listener.failed", last),
         )
         self.assertLess(first, last)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(len(self.told), 1)
 
     def test_rule_is_over(self) -> None:
@@ -276,19 +276,19 @@ class Failing(Desk):
         while self.programs.runs:
             self.programs.end()
         self.assertEqual(self.states(), ["done"] * 3 + ["lost"] * 5)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(len(self.told), 1)
 
     def test_busy_store(self) -> None:
         """A store that is busy is asked again; an end that could not be noted is noted later."""
         with patch.object(self.store.__class__, "reading", side_effect=StoreBusy):
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
         self.arrive(self.event())
         with patch.object(self.store.__class__, "writing", side_effect=StoreBusy):
             self.programs.end()
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.states(), ["waiting"])
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.states(), ["done"])
         self.assertEqual(self.told, [])
 
@@ -296,7 +296,7 @@ class Failing(Desk):
         """A bug is told once a minute, and does not end the work."""
         self.arrive(self.event(), look=False)
         with patch.object(ignore_rules, "take_expired", side_effect=ZeroDivisionError):
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.names(), ["internal.error"])
         self.flushLoggedErrors(ZeroDivisionError)
         self.clock.advance(AGAIN_SECONDS)
@@ -360,5 +360,5 @@ class Restarted(Desk):
         with self.store.writing() as session:
             journal.forget(session, NOW + 2 * HOUR)
         self.programs.end()
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual((self.programs.runs, self.results()), ([], []))

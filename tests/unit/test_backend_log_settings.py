@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from smartproxy.backend import settings
 from smartproxy.backend.errors import ChangeRefused, StoreBusy
 from smartproxy.backend.log_settings import LogSettings
-from smartproxy.backend.rounds import LOOK_SECONDS
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
@@ -54,7 +54,7 @@ class Following(SiteCase):
         with self.change() as change:
             for key, value in values.items():
                 settings.put(change, f"backend.log.{key}", value)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
 
     def say(self, message: str) -> None:
         """Log something at DEBUG."""
@@ -75,7 +75,7 @@ class Following(SiteCase):
         self.assertEqual((told["name"], told["mode"], told["cause"]), ("level.changed", "debug", "operator.setting"))
         with self.change() as change:
             settings.reset(change, "backend.log.level")
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.say("two")
         self.assertNotIn("two", self.output.getvalue())
         self.assertEqual(self.told[1]["mode"], "warning")
@@ -143,5 +143,5 @@ class Following(SiteCase):
         with patch.object(self.following, "_read", side_effect=StoreBusy):
             self.set(level="debug")
         self.assertEqual(self.told, [])
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(self.told[0]["mode"], "debug")

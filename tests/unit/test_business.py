@@ -14,7 +14,7 @@ from smartproxy.backend.alerts import results
 from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.business import BusinessWatch
 from smartproxy.backend.errors import StoreBusy
-from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS
+from smartproxy.backend.rounds import AGAIN_SECONDS, STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import read
@@ -366,7 +366,7 @@ class Overdue(BusinessCase):
             partners.alter(change, "ACME", watching=PartnerWatching(eerp_hours=12))
         self.clock.advance(AGAIN_SECONDS)
         self.assertEqual(self.told(), [])
-        self.clock.pump([LOOK_SECONDS] * 5)
+        self.clock.pump([STORE_LOOK_SECONDS] * 5)
         self.assertEqual(self.told(), [("watch.eerp_overdue", "202611200200000012")])
 
     def test_bound(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs.files import LOOK_SECONDS, Daily, LogFile, SameFile
+from smartproxy.logs.files import FILE_LOOK_SECONDS, Daily, LogFile, SameFile
 from smartproxy.logs.observers import AppenderTrouble
 
 LAST_SECOND = datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
@@ -102,13 +102,13 @@ class Writing(FilesTestCase):
         file.write("a\n")
         os.rename(self.folder / "x.jsonl", self.folder / "old")
         file.write("b\n")
-        self.now += timedelta(seconds=LOOK_SECONDS)
+        self.now += timedelta(seconds=FILE_LOOK_SECONDS)
         file.write("c\n")
         (self.folder / "x.jsonl").unlink()
         (self.folder / "x.jsonl").touch()
-        self.now += timedelta(seconds=LOOK_SECONDS)
+        self.now += timedelta(seconds=FILE_LOOK_SECONDS)
         file.write("d\n")
-        self.now += timedelta(seconds=LOOK_SECONDS)
+        self.now += timedelta(seconds=FILE_LOOK_SECONDS)
         file.write("e\n")
         self.assertEqual((self.folder / "old").read_text(), "a\nb\n")
         self.assertEqual((self.folder / "x.jsonl").read_text(), "d\ne\n")

@@ -14,7 +14,7 @@ from smartproxy.backend.alerts import ignore_rules, results
 from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.alerts.mail import MailFailed, MailSender
 from smartproxy.backend.alerts.mail_desk import MailDesk
-from smartproxy.backend.rounds import LOOK_SECONDS
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import read as read_record
@@ -84,7 +84,7 @@ class Mailed(SiteCase):
         records = [read_record({**told, "sequence": port, "port": port, **more}) for port in ports]
         with self.store.writing() as session:
             journal.keep(session, records, moment)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
 
     def states(self) -> list[str]:
         """How far all of it is."""
@@ -133,7 +133,7 @@ class Mailed(SiteCase):
         with self.store.writing() as session:
             told = {"name": "mail.failed", "time": NOW.isoformat(), "source": "backend", "sequence": 1}
             journal.keep(session, [read_record({**told, "cause": Cause.MAIL_TLS, "count": 1})], NOW)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual(Mails.sent, [])
         self.arrive(9)
         self.assertEqual(len(Mails.sent), 1)

@@ -27,7 +27,7 @@ from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_s
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -87,7 +87,7 @@ class AlertDesk(StoreRounds):
     :param scripts: where programs are waited for.
     """
 
-    busy_seconds = LOOK_SECONDS
+    busy_seconds = STORE_LOOK_SECONDS
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class AlertDesk(StoreRounds):
         for each in agenda.starts:
             self._running[each.alert] = Deferred()
             Deferred.fromCoroutine(self._run(each))
-        return LOOK_SECONDS
+        return STORE_LOOK_SECONDS
 
     def _tell(self, agenda: Agenda) -> None:
         for hit in agenda.hits:
@@ -186,7 +186,7 @@ class AlertDesk(StoreRounds):
                     # It counts as lost, and is begun again after the restart.
                     return
                 paused: Deferred[None] = Deferred()
-                self._clock.callLater(LOOK_SECONDS, paused.callback, None)
+                self._clock.callLater(STORE_LOOK_SECONDS, paused.callback, None)
                 await paused
             else:
                 return

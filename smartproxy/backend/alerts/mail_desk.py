@@ -22,7 +22,7 @@ from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
 from smartproxy.backend.alerts.mail import MailDigest, MailFailed, Mailing, compose, prepare, shown_answer
 from smartproxy.backend.errors import StoreBusy
-from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
@@ -59,7 +59,7 @@ class MailDesk(StoreRounds):
     :param mailing: what sends a mail.
     """
 
-    busy_seconds = LOOK_SECONDS
+    busy_seconds = STORE_LOOK_SECONDS
 
     def __init__(
         self, store: Store, runner: Runner, events: Events, reactor: Any, mailing: type[Mailing] = Mailing
@@ -91,7 +91,7 @@ class MailDesk(StoreRounds):
                 advice="let fewer events start one, or silence what is known: smartproxy ignore add",
             )
         found = await self._runner.run(self._next_mail)
-        return LOOK_SECONDS if found is None else await self._send(found)
+        return STORE_LOOK_SECONDS if found is None else await self._send(found)
 
     async def _send(self, found: MailToSend) -> float:
         mail = found.mail
@@ -124,12 +124,12 @@ class MailDesk(StoreRounds):
             )
         self._events.emit("mail.sent", count=count, host=mail.host, port=mail.port)
         await self._note(found, sent=True)
-        return LOOK_SECONDS
+        return STORE_LOOK_SECONDS
 
     async def _failed(self, found: MailToSend, failed: MailFailed) -> float:
         await self._note(found, sent=False)
         if self._stopped:
-            return LOOK_SECONDS
+            return STORE_LOOK_SECONDS
         self._failures += 1
         first, most = limits.MAIL_AGAIN_SECONDS
         seconds = min(most, first * 2.0 ** min(self._failures - 1, 16))

@@ -13,7 +13,7 @@ from smartproxy.backend.alert_tables import MailTestRow
 from smartproxy.backend.alerts.mail import MailFailed, Mailing
 from smartproxy.backend.alerts.results import MailTrial, mail_to_try
 from smartproxy.backend.errors import ChangeRefused
-from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -26,7 +26,7 @@ SENT_WITHIN: Final = timedelta(minutes=5)
 class MailTests(StoreRounds):
     """Sends what was asked for, between :meth:`start` and :meth:`stop`."""
 
-    busy_seconds = LOOK_SECONDS
+    busy_seconds = STORE_LOOK_SECONDS
 
     def __init__(self, store: Store, runner: Runner, events: Events, reactor: Any) -> None:
         super().__init__(store, runner, events, reactor)
@@ -47,7 +47,7 @@ class MailTests(StoreRounds):
             await self._runner.run(self._ended, failed.cause, f"{failed}{answer}")
         except ChangeRefused as refused_change:
             await self._runner.run(self._ended, Cause.MAIL_SETTINGS, str(refused_change))
-        return LOOK_SECONDS
+        return STORE_LOOK_SECONDS
 
     def _waiting(self) -> MailTrial | None:
         with self._store.reading() as session:

@@ -35,7 +35,8 @@ ENVIRONMENT: Final = {
 }
 """What else stands in the environment."""
 
-_LOOK_SECONDS: Final = 0.1
+_PIPE_LOOK_SECONDS: Final = 0.1
+"""How often it is looked whether a program has ended, where its pipes are quiet."""
 _PIECE: Final = 65_536
 _PIPE_PIECES: Final = 2
 _LINE_MOST: Final = 1_000
@@ -208,7 +209,7 @@ class _Talk:
                 if rest <= 0:
                     return False
                 # A selector without files waits, too.
-                for key, _ in selector.select(min(rest, _LOOK_SECONDS)):
+                for key, _ in selector.select(min(rest, _PIPE_LOOK_SECONDS)):
                     if key.fileobj is self._stdin:
                         if self._write():
                             selector.unregister(self._stdin)

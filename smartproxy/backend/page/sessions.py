@@ -31,7 +31,7 @@ from smartproxy.logs.catalogue import EVENTS
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.session_record import STEPS_LAST
 
-LOOK_SECONDS: Final = 2.0
+LIVE_LOOK_SECONDS: Final = 2.0
 """How often a page that watches live sessions is told of them."""
 STREAM_SECONDS: Final = 120.0
 """How long one stream lasts; the page asks for the next, and is judged anew."""
@@ -218,7 +218,7 @@ async def stream(visit: PageVisit) -> Shown:
             if part != last:
                 last = part
                 request.write(b"".join(b"data: " + line + b"\n" for line in part.splitlines()) + b"\n")
-            await deferLater(clock, LOOK_SECONDS)
+            await deferLater(clock, LIVE_LOOK_SECONDS)
     finally:
         _STREAMS[user] -= 1
         if not _STREAMS[user]:

@@ -18,7 +18,8 @@ from smartproxy.policy.faults import StopReason
 from smartproxy.policy.outbound import reachable
 from smartproxy.policy.settings import SourceMissing
 
-LOOK_SECONDS: Final = 60.0
+SOURCES_LOOK_SECONDS: Final = 60.0
+"""How often it is looked whether the addresses that partners are called from are there."""
 STOPPED: Final = 2
 """Exit status of a server that stops for this; a service manager is not to start it again by itself."""
 
@@ -104,7 +105,7 @@ class Sources:
         if not self._users():
             self._watch.stop()
             return
-        self._watch.start(LOOK_SECONDS)
+        self._watch.start(SOURCES_LOOK_SECONDS)
         missing = self.missing()
         known, self._known = self._known, frozenset(missing)
         for address, names in missing.items():

@@ -9,7 +9,8 @@ from smartproxy.tap.commands.console import Console, listing
 if TYPE_CHECKING:
     from smartproxy.backend.journal import StoredEvent
 
-_LOOK_SECONDS = 0.25
+_RESULT_LOOK_SECONDS = 0.25
+"""How often the store is asked for the result."""
 _TELL_SECONDS = 5
 """How often somebody who waits is told that nothing has come."""
 _STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
@@ -73,14 +74,14 @@ def _tried(console: Console, partner: str | None) -> "StoredEvent | None":
     from smartproxy.backend.operations import trial as operations
 
     trial = console.call(operations.start, operations.TrialWanted(partner=partner))
-    for look in range(round(console.arguments.wait / _LOOK_SECONDS)):
-        waited = look * _LOOK_SECONDS
+    for look in range(round(console.arguments.wait / _RESULT_LOOK_SECONDS)):
+        waited = look * _RESULT_LOOK_SECONDS
         if waited and waited % _TELL_SECONDS == 0:
             console.warn(f"no client has reported a result yet; {waited:g} of {console.arguments.wait} s are over")
         found = console.call(operations.result, trial).event
         if found is not None:
             return found.stored()
-        console.sleep(_LOOK_SECONDS)
+        console.sleep(_RESULT_LOOK_SECONDS)
     return None
 
 
