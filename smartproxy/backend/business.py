@@ -27,13 +27,13 @@ from smartproxy.backend.journal import Filter
 from smartproxy.backend.rounds import AGAIN_SECONDS, STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Runner, Store
-from smartproxy.backend.transfers import TransferOutcome
 from smartproxy.backend.watch_tables import AwaitedResponseRow, WatchCursorRow, WatchedPartnerRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.clock import now as now_of
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
+from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import NAME, Instant, Line, Whole
 from smartproxy.policy.watching import PartnerWatching, Watching
@@ -49,7 +49,7 @@ NAMED_MOST: Final = 20
 BATCH: Final = 1_000
 """Events that are taken in at once."""
 _NAMES: Final = ("session.started", "file.ended", "file.response")
-_SENT: Final = (TransferOutcome.COMPLETED.value, TransferOutcome.UNCONFIRMED.value)
+_SENT: Final = (TransferOutcome.COMPLETED, TransferOutcome.UNCONFIRMED)
 
 
 @attrs.frozen

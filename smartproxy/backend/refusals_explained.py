@@ -20,7 +20,8 @@ from smartproxy.logs.fields import Value
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import HowEnded, explanation
-from smartproxy.policy.faults import EndedBy, Outcome, Step
+from smartproxy.policy.faults import Step
+from smartproxy.policy.outcomes import EndedBy, Outcome
 
 _ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
 """The causes whose alert the partner sent."""

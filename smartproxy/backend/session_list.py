@@ -17,6 +17,7 @@ from smartproxy.backend import journal, refusals_explained
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, SessionRecordRow, SessionRow
+from smartproxy.policy.outcomes import RUNNING
 from smartproxy.policy.packed_record import unpack
 from smartproxy.policy.portraits import ToldSession
 from smartproxy.policy.schema import read_object
@@ -27,8 +28,6 @@ LIVE_GOOD_FOR: Final = timedelta(seconds=15)
 """How long a client's report counts."""
 EVENTS_MOST: Final = 500
 """Events of a session that are shown."""
-RUNNING: Final = "running"
-"""The outcome of a session of which no end was told."""
 _LAST: Final = "\U0010ffff"
 
 

@@ -17,18 +17,18 @@ from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, Ses
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import EXPLANATIONS
-from smartproxy.policy.faults import Outcome
+from smartproxy.policy.outcomes import Outcome
 from smartproxy.policy.session_record import SessionRecord
 
 _ENDS: Final = {
     "session.ended": None,
     "session.abandoned": None,
-    "session.refused": "refused",
-    "session.failed": "failed",
-    "session.violation": "violated",
-    "session.expired": "expired",
-    "identity.refused": "refused",
-    "outbound.refused": "refused",
+    "session.refused": Outcome.REFUSED,
+    "session.failed": Outcome.FAILED,
+    "session.violation": Outcome.VIOLATED,
+    "session.expired": Outcome.EXPIRED,
+    "identity.refused": Outcome.REFUSED,
+    "outbound.refused": Outcome.REFUSED,
 }
 """Events that say how a session ended, and the outcome of one that says none."""
 _BEGINS: Final = frozenset({"session.started", "identity.accepted"})

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from smartproxy.policy.faults import Outcome
+from smartproxy.policy.outcomes import Outcome
 
 REFUSALS: Final = (
     "certificate.refused",

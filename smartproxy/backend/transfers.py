@@ -15,27 +15,13 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.journal import Filter, StoredEvent
+from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.policy.values import shifted
 
 LONGEST: Final = timedelta(days=2)
 """How long before its end a transfer may have begun; one that takes longer has no rate."""
 _SHORTEST_SECONDS: Final = 0.001
 _SOURCE: Final = "client"
-
-
-class TransferOutcome(enum.StrEnum):
-    """How a transfer ended; the value is what the event says, but for the last one."""
-
-    COMPLETED = "completed"
-    """The receiver answered EFID with EFPA."""
-    REFUSED = "refused"
-    """The receiver answered SFID with SFNA, or EFID with EFNA."""
-    UNCONFIRMED = "unconfirmed"
-    """Sent whole, but the session ended before the receiver answered EFID."""
-    LOST = "lost"
-    """The session ended before the file was sent whole."""
-    RUNNING = "running"
-    """Accepted, and no end was told yet."""
 
 
 _TOLD: Final = frozenset(TransferOutcome) - {TransferOutcome.RUNNING}

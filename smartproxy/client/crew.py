@@ -40,7 +40,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import EndedBy, OwnFault, StationUnreachable
+from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.outcomes import EndedBy
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.policy.strict_json import DocumentRefused

@@ -31,7 +31,8 @@ from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import Outcome, StationUnreachable
+from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.outcomes import Outcome
 from smartproxy.policy.settings import Station
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import Opening, SessionFacts, client_inbound

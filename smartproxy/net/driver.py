@@ -21,7 +21,8 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.effort import Spent
-from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
+from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.outcomes import Outcome
 from smartproxy.relay import events as happened
 from smartproxy.relay import intents
 from smartproxy.relay.deadlines import Timer

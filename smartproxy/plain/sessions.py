@@ -19,7 +19,8 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
+from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.outcomes import Outcome
 from smartproxy.relay.events import SharedEnd
 
 _PLACE = "smartproxy.plain.sessions"

@@ -12,7 +12,8 @@ from typing import Final
 import attrs
 
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS, Explanation
-from smartproxy.policy.faults import EndedBy, Outcome, Step
+from smartproxy.policy.faults import Step
+from smartproxy.policy.outcomes import EndedBy, Outcome
 
 OUR_CALL: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; our system has to call again."
 """What a partner is told to do where the cause is on our side, and we called."""

@@ -2,8 +2,8 @@
 
 Duty: one class for each kind of fault (refused by policy, out of time, a part of this site is missing, a bug), with the
 ESID reason code that is sent (RFC 5024 section 5.3.11). The ``rule`` of these faults is a
-:class:`~smartproxy.policy.causes.Cause`; at which step a call failed, and how a session ended, are enumerations. Never
-carries a peer's octets, because faults are logged.
+:class:`~smartproxy.policy.causes.Cause`; the step at which a call failed is an enumeration. Never carries a peer's
+octets, because faults are logged.
 """
 
 import enum
@@ -13,6 +13,7 @@ import attrs
 
 from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.outcomes import EndedBy
 
 
 class Step(enum.StrEnum):
@@ -51,46 +52,6 @@ class Step(enum.StrEnum):
     def cause(self) -> Cause:
         """The general cause of a call that failed at this step."""
         return Cause(f"call.{self.value}")
-
-
-class Outcome(enum.StrEnum):
-    """How a session ended; the value is its code."""
-
-    COMPLETED = "completed"
-    """With ESID 00."""
-    ABORTED = "aborted"
-    """With any other ESID of a peer."""
-    VIOLATED = "violated"
-    """A peer broke the protocol."""
-    REFUSED = "refused"
-    """Policy did not accept it."""
-    EXPIRED = "expired"
-    """A deadline passed."""
-    LOST = "lost"
-    """A connection was lost."""
-    UNREACHABLE = "unreachable"
-    """The other side could not be reached."""
-    STOPPED = "stopped"
-    """This site stopped it: a daemon drains, an operator or a withdrawal ended it."""
-    FAILED = "failed"
-    """A bug of ours."""
-
-
-class EndedBy(enum.StrEnum):
-    """Who began the end of a session; the value is its code."""
-
-    PARTNER = "partner"
-    """The partner: by ESID, by a violation, by its silence, or because its connection is gone."""
-    STATION = "station"
-    """The station, in one of the same ways."""
-    SERVER = "server"
-    """The server: by policy, because it stops, or by a bug."""
-    CLIENT = "client"
-    """The client, in one of the same ways."""
-    OPERATOR = "operator"
-    """An operator, with ``smartproxy ctl kill``."""
-    NOBODY = "nobody"
-    """The tunnel was lost."""
 
 
 class PolicyRefusal(SessionFault):

@@ -15,7 +15,8 @@ from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import Agreed
-from smartproxy.policy.faults import EndedBy, Outcome, PartnerUnreachable
+from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.outcomes import EndedBy, Outcome
 from smartproxy.policy.portraits import Portrait, ToldAgreement, ToldFile
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.relay.events import SharedEnd

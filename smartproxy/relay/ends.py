@@ -20,7 +20,8 @@ from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
+from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.outcomes import EndedBy, Outcome
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer, late_role, not_there

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import attrs
 
 from smartproxy.oftp2.roles import Role
-from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
+from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.outcomes import EndedBy, Outcome
 from smartproxy.relay.deadlines import Timer
 
 

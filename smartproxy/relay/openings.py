@@ -15,7 +15,8 @@ import attrs
 
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.roles import Level, Profile, Role
-from smartproxy.policy.faults import EndedBy, OwnFault
+from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.outcomes import EndedBy
 from smartproxy.policy.partners import Partner
 
 

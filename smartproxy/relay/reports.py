@@ -16,6 +16,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
 from smartproxy.oftp2.witness import Transfer
 from smartproxy.policy.faults import LevelTooLow, PolicyRefusal, QuotaExceeded
+from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, side_of, stamp
 from smartproxy.relay.intents import Tell
@@ -258,9 +259,9 @@ class FileLedger:
                 if self.sent is not None:
                     self.sent(self._octets, end.rcnt)
             case EFPA():
-                return self._ended("completed")
+                return self._ended(TransferOutcome.COMPLETED)
             case (SFNA() | EFNA()) as refused:
-                return self._ended("refused", answer=refused.reas, reason_text=refused.reast)
+                return self._ended(TransferOutcome.REFUSED, answer=refused.reas, reason_text=refused.reast)
             case (EERP() | NERP()) as response:
                 return (Tell("file.response", self._response(response, observation.sender)),)
         return ()
@@ -274,9 +275,9 @@ class FileLedger:
             self._octets = transfer.octets
         whole = self._offer is not None and self._records is not None
         self.unconfirmed += whole
-        return self._ended("unconfirmed" if whole else "lost")
+        return self._ended(TransferOutcome.UNCONFIRMED if whole else TransferOutcome.LOST)
 
-    def _ended(self, outcome: str, **answer: object) -> Sequence[Tell]:
+    def _ended(self, outcome: TransferOutcome, **answer: object) -> Sequence[Tell]:
         offer = self._offer
         if offer is None:
             return ()

@@ -18,7 +18,8 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Denied, Visit
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import EndedBy, OwnFault, StopReason, TunnelLost
+from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
+from smartproxy.policy.outcomes import EndedBy
 from smartproxy.policy.penalties import Deaths, Fault
 from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import SessionFacts

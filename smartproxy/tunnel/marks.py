@@ -16,7 +16,7 @@ from typing import Final, Self, TypeAlias
 import attrs
 
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.policy.outcomes import EndedBy, Outcome
 from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.boxes import Choice, Code, Number, PrintableText
 from smartproxy.tunnel.faults import Violation

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from smartproxy.logs.emit import EventBudgets, Events
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.policy.outcomes import EndedBy, Outcome, TransferOutcome
 from smartproxy.relay.openings import Direction
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.control import Responder
@@ -59,7 +59,7 @@ class CarriedSession:
             case "file.started":
                 self._file, self._whole = {name: fields[name] for name in _OF_A_FILE if name in fields}, None
             case "file.ended":
-                completed = fields["outcome"] == "completed"
+                completed = fields["outcome"] == TransferOutcome.COMPLETED
                 if fields.get("link", "in") == "in":
                     self._files_in += completed
                 else:
@@ -84,7 +84,7 @@ class CarriedSession:
         unconfirmed = 0
         if self._file is not None:
             unconfirmed = 0 if self._whole is None else 1
-            outcome = "unconfirmed" if unconfirmed else "lost"
+            outcome = TransferOutcome.UNCONFIRMED if unconfirmed else TransferOutcome.LOST
             events.emit("file.ended", outcome=outcome, **always, **self._file, **(self._whole or {}))
         events.emit(
             "session.ended",

@@ -5,9 +5,8 @@ from typing import Any
 
 from smartproxy.backend import journal
 from smartproxy.backend.store import Store
-from smartproxy.backend.transfers import TransferOutcome
 from smartproxy.logs.record import read
-from smartproxy.tap.commands.transfers import OUTCOMES
+from smartproxy.policy.outcomes import TransferOutcome
 from tests.unit.commands import CommandCase
 
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
@@ -208,4 +207,5 @@ class Transfers(CommandCase):
 
     def test_outcomes(self) -> None:
         """The argument takes each outcome."""
-        self.assertEqual(OUTCOMES, tuple(TransferOutcome))
+        for outcome in TransferOutcome:
+            self.do("transfers", "--outcome", outcome)

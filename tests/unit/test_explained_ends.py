@@ -15,7 +15,8 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL, HowEnded
-from smartproxy.policy.faults import EndedBy, IdentityMismatch, Outcome, QuotaExceeded, Step
+from smartproxy.policy.faults import IdentityMismatch, QuotaExceeded, Step
+from smartproxy.policy.outcomes import EndedBy, Outcome
 from smartproxy.relay import events
 from smartproxy.relay.openings import server_inbound, server_outbound
 from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID

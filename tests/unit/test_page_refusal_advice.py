@@ -6,7 +6,7 @@ from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_o
 from smartproxy.backend.settings import defaults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import EXPLANATIONS, HowEnded, explanation
-from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.policy.outcomes import EndedBy, Outcome
 
 DEFAULT = OURS_ADVICE["ours"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.policy.outcomes import EndedBy, Outcome
 from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.faults import Violation
 from smartproxy.tunnel.marks import TICKET_OCTETS, Attach, End, Item, MarkSplitter, RawSplitter

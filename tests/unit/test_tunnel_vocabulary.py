@@ -12,7 +12,8 @@ from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, PartnerUnreachable, Step
+from smartproxy.policy.faults import PartnerUnreachable, Step
+from smartproxy.policy.outcomes import Outcome
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.openings import CallWish, PartnerTls, SessionFacts, Way
 from smartproxy.server.words import NoPlace, ServerLink

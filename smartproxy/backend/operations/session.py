@@ -11,11 +11,11 @@ from smartproxy.backend.ladders import Rung
 from smartproxy.backend.operations.events import KnownEvent, known_event
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Instantaneous, JsonObject, Nothing, Word
-from smartproxy.backend.session_list import RUNNING, SessionFilter
+from smartproxy.backend.session_list import SessionFilter
 from smartproxy.backend.session_tables import SessionFileRow, SessionRow
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
-from smartproxy.policy.faults import Outcome
+from smartproxy.policy.outcomes import RUNNING, SESSION_OUTCOMES
 from smartproxy.policy.portraits import ToldSession
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.session_record import OCTETS_MOST, SESSION_ID
@@ -23,7 +23,6 @@ from smartproxy.policy.values import Flag, Line, Lines, Whole
 
 SESSION = Family("session", "sessions", key="session")
 
-OUTCOMES = (*(each.value for each in Outcome), RUNNING)
 _TEXT = AnyText()
 _COUNT = Whole(limits.EVENT_NUMBER)
 _LEVELS = tuple(each.label for each in Severity)
@@ -39,7 +38,7 @@ class SessionsWanted:
 
     partner: str | None = attrs.field(default=None, metadata=kind(Optional(Line())))
     outcome: str | None = attrs.field(
-        default=None, metadata=kind(Optional(Word(OUTCOMES)), people=ForPeople(help="how it ended, or running"))
+        default=None, metadata=kind(Optional(Word(SESSION_OUTCOMES)), people=ForPeople(help="how it ended, or running"))
     )
     file: str | None = attrs.field(
         default=None,

@@ -7,8 +7,9 @@ import attrs
 from smartproxy.backend import transfers
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Instantaneous
-from smartproxy.backend.transfers import FileTransfer, TransferFilter, TransferOutcome, Travel
+from smartproxy.backend.transfers import FileTransfer, TransferFilter, Travel
 from smartproxy.policy import limits
+from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import NAME, Member, Whole
 

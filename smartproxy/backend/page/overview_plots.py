@@ -9,6 +9,7 @@ from smartproxy.backend.page.plots import Plot, Series, plot
 from smartproxy.backend.page.rendering import decimal, octets_in_words
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.policy.outcomes import Outcome
 
 SUBJECTS: Final = (
     (later("certificate"), "first", "certificate"),
@@ -54,8 +55,8 @@ def plots_of(visit: PageVisit, series: FigureSeries, span: Span) -> list[Plot]:
     def time(value: float) -> str:
         return f"{value:.0f} ms" if value < 1000 else f"{decimal(f'{value / 1000:g}', visit.language)} s"
 
-    good = [float(each.ended.get("completed", 0)) for each in points]
-    other = [float(sum(each.ended.values()) - each.ended.get("completed", 0)) for each in points]
+    good = [float(each.ended.get(Outcome.COMPLETED, 0)) for each in points]
+    other = [float(sum(each.ended.values()) - each.ended.get(Outcome.COMPLETED, 0)) for each in points]
     return [
         plot(
             "sessions",

@@ -26,9 +26,9 @@ from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
-from smartproxy.backend.session_list import RUNNING
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.oftp2.roles import Level
+from smartproxy.policy.outcomes import RUNNING, Outcome, TransferOutcome
 from smartproxy.policy.session_record import STEPS_LAST
 
 LIVE_LOOK_SECONDS: Final = 2.0
@@ -40,24 +40,24 @@ STREAMS_OF_USER_MOST: Final = 4
 """So many of them one user has at most: nobody takes them all."""
 ON_A_PAGE: Final = 50
 _BLOCK: Final = 1024
-_GOOD: Final = frozenset({"completed", RUNNING})
-_WARN: Final = frozenset({"aborted", "stopped", "unreachable", "expired", "lost"})
+_GOOD: Final = frozenset({Outcome.COMPLETED, RUNNING})
+_WARN: Final = frozenset({Outcome.ABORTED, Outcome.STOPPED, Outcome.UNREACHABLE, Outcome.EXPIRED, Outcome.LOST})
 OUTCOMES: Final = {
-    "completed": later("completed"),
-    "aborted": later("aborted"),
-    "violated": later("protocol violated"),
-    "refused": later("refused"),
-    "expired": later("timed out"),
-    "lost": later("connection lost"),
-    "unreachable": later("not reachable"),
-    "stopped": later("stopped here"),
-    "failed": later("failed here"),
+    Outcome.COMPLETED: later("completed"),
+    Outcome.ABORTED: later("aborted"),
+    Outcome.VIOLATED: later("protocol violated"),
+    Outcome.REFUSED: later("refused"),
+    Outcome.EXPIRED: later("timed out"),
+    Outcome.LOST: later("connection lost"),
+    Outcome.UNREACHABLE: later("not reachable"),
+    Outcome.STOPPED: later("stopped here"),
+    Outcome.FAILED: later("failed here"),
     RUNNING: later("end not told"),
 }
 """How a session ended, for readers."""
 _WORDS: Final = {
     **OUTCOMES,
-    "unconfirmed": later("sent, not confirmed"),
+    TransferOutcome.UNCONFIRMED: later("sent, not confirmed"),
     "awaiting SSRM": later("awaits SSRM"),
     "awaiting SSID": later("awaits SSID"),
     "authenticating": later("authenticates"),
@@ -264,25 +264,25 @@ def title_of(visit: PageVisit, known: KnownSession, *, live: bool) -> str:
     partner = known.partner or visit.text("somebody unknown")
     if live:
         return visit.text("The session with %(partner)s runs.", partner=partner)
-    done = [each for each in known.files if each.outcome == "completed"]
+    done = [each for each in known.files if each.outcome == TransferOutcome.COMPLETED]
     if known.outcome == RUNNING:
         return visit.text("No end of the session with %(partner)s was told.", partner=partner)
-    if known.outcome == "completed" and len(done) == len(known.files) == 1:
+    if known.outcome == Outcome.COMPLETED and len(done) == len(known.files) == 1:
         if done[0].link == "in":
             return visit.text(
                 "%(partner)s sent %(file)s; the station confirmed it.", partner=partner, file=done[0].dataset
             )
         return visit.text("The station sent %(file)s; %(partner)s confirmed it.", partner=partner, file=done[0].dataset)
-    if known.outcome == "completed" and not known.files:
+    if known.outcome == Outcome.COMPLETED and not known.files:
         return visit.text("The session with %(partner)s ended well; no file was sent.", partner=partner)
-    if known.outcome == "completed":
+    if known.outcome == Outcome.COMPLETED:
         return visit.text(
             "The session with %(partner)s ended well: %(done)s of %(all)s files were confirmed.",
             partner=partner,
             done=len(done),
             all=len(known.files),
         )
-    if known.outcome == "refused":
+    if known.outcome == Outcome.REFUSED:
         return visit.text("A session with %(partner)s was refused.", partner=partner)
     return visit.text(
         "The session with %(partner)s did not end well: %(how)s.",

@@ -4,6 +4,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from smartproxy.policy import limits
+from smartproxy.policy.outcomes import RUNNING, SESSION_OUTCOMES, Outcome
 from smartproxy.policy.session_record import STEPS_LAST
 from smartproxy.tap.commands.arguments import Subparsers, action, number, past, subject, writes
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
@@ -11,9 +12,6 @@ from smartproxy.tap.commands.console import Console, WrongUse, listing, table, w
 if TYPE_CHECKING:
     from smartproxy.backend.operations.session import KnownRung, KnownSession, SessionStory
 
-OUTCOMES = (
-    "completed", "aborted", "violated", "refused", "expired", "lost", "unreachable", "stopped", "failed", "running",
-)  # fmt: skip
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 _HEADS = ("BEGAN", "SESSION", "PARTNER", "CALLED BY", "FILES", "IN", "OUT", "OUTCOME")
 _LIVE_HEADS = ("SINCE", "SESSION", "PARTNER", "PHASE", "FILE", "OCTETS", "OF", "RATE", "CLIENT")
@@ -32,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     actions = subject(subparsers, "session", "sessions: past ones, who said what, and those that run now", _EXAMPLES)
     which = action(actions, "list", "List sessions, the newest first.", list_sessions, _EXAMPLES)
     which.add_argument("--partner", metavar="NAME")
-    which.add_argument("--outcome", choices=OUTCOMES, help="how it ended; running: no end was told yet")
+    which.add_argument("--outcome", choices=SESSION_OUTCOMES, help="how it ended; running: no end was told yet")
     which.add_argument("--file", metavar="NAME", help="the beginning of the name of a file that was transferred in it")
     which.add_argument(
         "--since", type=past, metavar="TIME", help="a date, 2026-11-20T12:00 (UTC), yesterday, or 5m, 2h, 7d ago"
@@ -179,7 +177,7 @@ def _caller(each: "KnownSession") -> str:
 
 
 def _outcome(each: "KnownSession") -> str:
-    usual = each.outcome in ("completed", "running") or not each.cause
+    usual = each.outcome in (Outcome.COMPLETED, RUNNING) or not each.cause
     return each.outcome if usual else f"{each.outcome} ({each.cause})"
 
 

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from smartproxy.policy import limits
+from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.tap.commands.arguments import Subparsers, action, past
 from smartproxy.tap.commands.console import Console, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.transfer import KnownResponse, KnownTransfer
 
-OUTCOMES = ("completed", "refused", "unconfirmed", "lost", "running")
 _HEADS = ("TIME", "PARTNER", "DIRECTION", "FILE", "OCTETS", "RATE", "OUTCOME", "EERP")
 _THOUSAND = 1000
 
@@ -30,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     which.add_argument("--partner", metavar="NAME")
     which.add_argument(
         "--outcome",
-        choices=OUTCOMES,
+        choices=[each.value for each in TransferOutcome],
         help="unconfirmed: sent completely, but the session ended before EFPA; lost: it ended during the file",
     )
     which.add_argument(
@@ -48,7 +48,6 @@ def run(console: Console) -> None:
     import attrs
 
     from smartproxy.backend.operations import transfer as operations
-    from smartproxy.backend.transfers import TransferOutcome
 
     given = console.arguments
     wanted = operations.TransfersWanted(
