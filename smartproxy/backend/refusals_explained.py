@@ -21,7 +21,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import HowEnded, explanation
 from smartproxy.policy.faults import Step
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 
 _ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
 """The causes whose alert the partner sent."""
@@ -217,7 +217,7 @@ def _end(event: StoredEvent) -> HowEnded:
     return HowEnded(
         cause=cause,
         outcome=outcome_of(event.name, fields),
-        ended_by=member(EndedBy, fields.get("ended_by")) or member(EndedBy, fields.get("side")),
+        ended_by=member(Participant, fields.get("ended_by")) or member(Participant, fields.get("side")),
         step=member(Step, fields.get("step")),
         outgoing=is_outgoing(event),
     )

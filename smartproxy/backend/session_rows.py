@@ -17,7 +17,7 @@ from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, Ses
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import EXPLANATIONS
-from smartproxy.policy.outcomes import Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.policy.session_record import SessionRecord
 
 _ENDS: Final = {
@@ -83,7 +83,7 @@ def keep_record(session: Session, record: SessionRecord, packed: bytes, client: 
     session.add(SessionRecordRow(session=record.session, received=received, client=client, packed=packed))
     began = utc_of(record.began)
     told = {"time": began, "session": record.session, "partner": record.partner, "name": "session.started"}
-    direction = "inbound" if record.initiator == "partner" else "outbound"
+    direction = "inbound" if record.initiator == Participant.PARTNER else "outbound"
     told |= {"source": "client", "fields": {"direction": direction, "peer": record.peer}}
     row = _rows(session, [told], received)[record.session]
     row.began = min(row.began, began)

@@ -41,7 +41,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import OwnFault, StationUnreachable
-from smartproxy.policy.outcomes import EndedBy
+from smartproxy.policy.outcomes import Participant
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.settings import Pool, Station
 from smartproxy.policy.strict_json import DocumentRefused
@@ -264,7 +264,7 @@ class CrewHouse:
 
     def died(self, member: CrewMember) -> None:
         """Part of ``CrewUser``: the places of its sessions are given back by now."""
-        tell_lost(self._events, member.sessions.values(), EndedBy.CLIENT, self._reactor.seconds())
+        tell_lost(self._events, member.sessions.values(), Participant.CLIENT, self._reactor.seconds())
 
     # Sessions.
 

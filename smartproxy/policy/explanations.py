@@ -13,7 +13,7 @@ import attrs
 
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS, Explanation
 from smartproxy.policy.faults import Step
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 
 OUR_CALL: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; our system has to call again."
 """What a partner is told to do where the cause is on our side, and we called."""
@@ -233,7 +233,7 @@ class HowEnded:
 
     cause: str
     outcome: Outcome | None = None
-    ended_by: EndedBy | None = None
+    ended_by: Participant | None = None
     step: Step | None = None
     outgoing: bool = False
 

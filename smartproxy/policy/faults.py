@@ -13,7 +13,7 @@ import attrs
 
 from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.outcomes import EndedBy
+from smartproxy.policy.outcomes import Participant
 
 
 class Step(enum.StrEnum):
@@ -106,14 +106,14 @@ class OwnFault(SessionFault):
     :cvar ended_by: who began the end; ``None`` if the daemon that has the fault did.
     """
 
-    ended_by: ClassVar[EndedBy | None] = None
+    ended_by: ClassVar[Participant | None] = None
     reason = EsidReason.RESOURCES_NOT_AVAILABLE
 
 
 class StationUnreachable(OwnFault):
     """The station cannot be reached or did not greet in time."""
 
-    ended_by = EndedBy.STATION
+    ended_by = Participant.STATION
 
 
 @attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
@@ -124,7 +124,7 @@ class PartnerUnreachable(OwnFault):
     :ivar cause: the most specific cause that is known, such as ``certificate.expired``.
     """
 
-    ended_by = EndedBy.PARTNER
+    ended_by = Participant.PARTNER
 
     step: Step
     cause: Cause
@@ -142,7 +142,7 @@ class PartnerUnreachable(OwnFault):
 class TunnelLost(OwnFault):
     """The tunnel between server and client is down."""
 
-    ended_by = EndedBy.NOBODY
+    ended_by = Participant.NOBODY
 
 
 class Unlicensed(OwnFault):
@@ -158,7 +158,7 @@ class LegLost(OwnFault):
 class TooCostly(OwnFault):
     """The partner's octets took far more CPU time than those of an honest session."""
 
-    ended_by = EndedBy.SERVER
+    ended_by = Participant.SERVER
 
 
 class Draining(OwnFault):
@@ -170,19 +170,19 @@ class Draining(OwnFault):
 class Killed(Draining):
     """An operator ended the session."""
 
-    ended_by = EndedBy.OPERATOR
+    ended_by = Participant.OPERATOR
 
 
 class ClosedByClient(Draining):
     """The client asked the server to end the session."""
 
-    ended_by = EndedBy.CLIENT
+    ended_by = Participant.CLIENT
 
 
 class Withdrawn(OwnFault):
     """The partner lost its access: its certificate was revoked, or its entry was removed or disabled."""
 
-    ended_by = EndedBy.SERVER
+    ended_by = Participant.SERVER
     reason = EsidReason.UNSPECIFIED_ABORT
 
 

@@ -38,8 +38,8 @@ SESSION_OUTCOMES: Final = (*(each.value for each in Outcome), RUNNING)
 """How a session can be, for who looks for sessions."""
 
 
-class EndedBy(enum.StrEnum):
-    """Who began the end of a session; the value is its code."""
+class Participant(enum.StrEnum):
+    """Who takes part in a session, and may have begun its end; the value is its code."""
 
     PARTNER = "partner"
     """The partner: by ESID, by a violation, by its silence, or because its connection is gone."""

@@ -16,7 +16,7 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import Agreed
 from smartproxy.policy.faults import PartnerUnreachable
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.policy.portraits import Portrait, ToldAgreement, ToldFile
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.relay.events import SharedEnd
@@ -42,7 +42,7 @@ class Ending:
     cause: str
     message: str
     stage: Stage
-    ended_by: EndedBy
+    ended_by: Participant
     by: Role | None = None
     reason: EsidReason | None = None
     fault: SessionFault | None = None
@@ -50,7 +50,7 @@ class Ending:
     @property
     def text(self) -> str:
         """What ESID 99 says of it to a side that did not cause it: fixed words, which name nothing inside the site."""
-        if self.ended_by is EndedBy.NOBODY:
+        if self.ended_by is Participant.NOBODY:
             return "Connection between parties lost"
         return _TEXTS.get(self.outcome, EsidReason.UNSPECIFIED_ABORT.phrase)
 
@@ -66,7 +66,9 @@ class Ending:
         )
 
     @classmethod
-    def of(cls, fault: SessionFault, outcome: Outcome, stage: Stage, ended_by: EndedBy, by: Role | None = None) -> Self:
+    def of(
+        cls, fault: SessionFault, outcome: Outcome, stage: Stage, ended_by: Participant, by: Role | None = None
+    ) -> Self:
         """An ending that a fault explains."""
         return cls(
             outcome=outcome,
@@ -139,7 +141,7 @@ def summarize(
 
 def side_of(opening: Opening, ending: Ending) -> str | None:
     """The side that an ending is about; ``tunnel`` where the tunnel was lost."""
-    if ending.ended_by is EndedBy.NOBODY:
+    if ending.ended_by is Participant.NOBODY:
         return "tunnel"
     return None if ending.by is None else opening.side(ending.by)
 

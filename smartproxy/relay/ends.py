@@ -21,7 +21,7 @@ from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer, late_role, not_there
@@ -152,7 +152,7 @@ class SessionEnds:
 
     def _absent(self, cause: Cause, message: str) -> OwnFault:
         """The fault of a Responder that was reached and did not greet."""
-        if self._opening.side(Role.RESPONDER) is EndedBy.PARTNER:
+        if self._opening.side(Role.RESPONDER) is Participant.PARTNER:
             return faults.PartnerUnreachable.at(faults.Step.SSRM, message, cause)
         return faults.StationUnreachable(rule=cause, message=message)
 
@@ -174,7 +174,7 @@ class SessionEnds:
         message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
         if leg is self._opening.tunnel:
             fault = faults.LegLost(rule=Cause.TUNNEL_LOST, message=message)
-            self._break_off(fault, Outcome.LOST, EndedBy.NOBODY, leg)
+            self._break_off(fault, Outcome.LOST, Participant.NOBODY, leg)
         elif leg is Role.RESPONDER and self.stage is Stage.GREETING:
             self._unreachable(self._absent(Cause.LEG_LOST, message))
         else:
@@ -184,7 +184,7 @@ class SessionEnds:
 
     def _cut(self, event: events.Ended) -> None:
         if event.end is None:
-            other = EndedBy.SERVER if self._opening.daemon is EndedBy.CLIENT else EndedBy.CLIENT
+            other = Participant.SERVER if self._opening.daemon is Participant.CLIENT else Participant.CLIENT
             fault = faults.LegLost(rule=Cause.LEG_ENDED, message="the other daemon gave up the session")
             self._break_off(fault, Outcome.LOST, other, event.leg)
             return
@@ -198,7 +198,7 @@ class SessionEnds:
         self._end(ending, tell)
 
     def _settle(self, event: events.Ended) -> None:
-        if event.end is not None and self._opening.daemon is EndedBy.CLIENT:
+        if event.end is not None and self._opening.daemon is Participant.CLIENT:
             assert self._ending is not None
             self._ending = self._adopted(event.end, self._ending.stage)
 
@@ -214,7 +214,7 @@ class SessionEnds:
             reason=None if end.reason is None else _REASONS.get(end.reason),
         )
 
-    def _blamed(self, fault: SessionFault) -> EndedBy:
+    def _blamed(self, fault: SessionFault) -> Participant:
         """Who begins the end that a fault brings: this daemon, unless the fault says otherwise."""
         given = fault.ended_by if isinstance(fault, OwnFault) else None
         return given or self._opening.daemon
@@ -241,7 +241,7 @@ class SessionEnds:
         fault = faults.InternalError(rule=Cause.INTERNAL_ERROR, message="a bug ended the session")
         self._break_off(fault, Outcome.FAILED, self._opening.daemon, None)
 
-    def _break_off(self, fault: SessionFault, outcome: Outcome, ended_by: EndedBy, leg: Role | None) -> None:
+    def _break_off(self, fault: SessionFault, outcome: Outcome, ended_by: Participant, leg: Role | None) -> None:
         """End for a reason that is no peer's fault."""
         reason = fault.reason
         if isinstance(fault, faults.TunnelLost) and self._monitor.agreed is not None:

@@ -10,7 +10,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.relay.deadlines import Timer
 
 
@@ -30,10 +30,10 @@ class SharedEnd:
 
     outcome: Outcome
     cause: str
-    ended_by: EndedBy
+    ended_by: Participant
     reason: int | None = None
     message: str = ""
-    side: EndedBy | None = None
+    side: Participant | None = None
 
 
 @attrs.frozen

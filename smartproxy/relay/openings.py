@@ -16,7 +16,7 @@ import attrs
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.policy.faults import OwnFault
-from smartproxy.policy.outcomes import EndedBy
+from smartproxy.policy.outcomes import Participant
 from smartproxy.policy.partners import Partner
 
 
@@ -137,13 +137,13 @@ class Opening:
         return Direction.INBOUND if self.partner is Role.INITIATOR else Direction.OUTBOUND
 
     @property
-    def daemon(self) -> EndedBy:
-        """Which daemon this is, as one that ends sessions."""
-        return EndedBy.CLIENT if self.tunnel is self.partner else EndedBy.SERVER
+    def daemon(self) -> Participant:
+        """Which daemon this is."""
+        return Participant.CLIENT if self.tunnel is self.partner else Participant.SERVER
 
-    def side(self, role: Role) -> EndedBy:
+    def side(self, role: Role) -> Participant:
         """Who plays a role: the partner or the station."""
-        return EndedBy.PARTNER if role is self.partner else EndedBy.STATION
+        return Participant.PARTNER if role is self.partner else Participant.STATION
 
     def leg(self, role: Role) -> str:
         """What a role's leg leads to: ``partner``, ``station`` or ``tunnel``."""

@@ -19,7 +19,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.admission import Denied, Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
-from smartproxy.policy.outcomes import EndedBy
+from smartproxy.policy.outcomes import Participant
 from smartproxy.policy.penalties import Deaths, Fault
 from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import SessionFacts
@@ -117,7 +117,7 @@ class Claims:
 
     def died(self, deaths: Deaths, now: float) -> None:
         """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
-        tell_lost(self._events, self._member.sessions.values(), EndedBy.SERVER, now)
+        tell_lost(self._events, self._member.sessions.values(), Participant.SERVER, now)
         for session in self._member.sessions:
             self._desks.over(session)
         for called in self._calls:

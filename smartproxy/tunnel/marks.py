@@ -16,7 +16,7 @@ from typing import Final, Self, TypeAlias
 import attrs
 
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.boxes import Choice, Code, Number, PrintableText
 from smartproxy.tunnel.faults import Violation
@@ -38,7 +38,7 @@ _LENGTHS = {
 _ALL_LENGTHS = frozenset().union(*_LENGTHS.values())
 _ATTACH_LENGTH = _BODY + TICKET_OCTETS
 _OUTCOME = Choice(Outcome, Outcome.ABORTED)
-_ENDED_BY = Choice(EndedBy, EndedBy.NOBODY)
+_ENDED_BY = Choice(Participant, Participant.NOBODY)
 _CAUSE = Code()
 _REASON = Number(99)
 _MESSAGE = PrintableText(_MESSAGE_CHARACTERS_MOST)

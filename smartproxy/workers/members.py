@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from smartproxy.logs.emit import EventBudgets, Events
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.outcomes import EndedBy, Outcome, TransferOutcome
+from smartproxy.policy.outcomes import Outcome, Participant, TransferOutcome
 from smartproxy.relay.openings import Direction
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.control import Responder
@@ -70,7 +70,7 @@ class CarriedSession:
         """The file that is under way was sent whole."""
         self._whole = {"octets": octets, "records": records}
 
-    def tell_lost(self, events: Events, by: EndedBy, now: float) -> None:
+    def tell_lost(self, events: Events, by: Participant, now: float) -> None:
         """Tell the end of the session, and of its file: the worker died.
 
         :param by: the daemon whose worker it was.
@@ -169,7 +169,7 @@ class CrewUser(Protocol):
         """A worker is gone, with the sessions that it still has; with none where it was not needed any more."""
 
 
-def tell_lost(events: Events, sessions: Iterable[CarriedSession], by: EndedBy, now: float) -> None:
+def tell_lost(events: Events, sessions: Iterable[CarriedSession], by: Participant, now: float) -> None:
     """Tell the end of the sessions that a worker took along, since it cannot."""
     for carried in sessions:
         carried.tell_lost(events, by, now)

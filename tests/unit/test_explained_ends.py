@@ -16,7 +16,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL, HowEnded
 from smartproxy.policy.faults import IdentityMismatch, QuotaExceeded, Step
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.relay import events
 from smartproxy.relay.openings import server_inbound, server_outbound
 from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID
@@ -24,10 +24,10 @@ from tests.unit.session_pair import Daemon, Pair
 from tests.unit.sites import NOW, SiteCase
 from tests.unit.test_one_ending import ENDS, PASSWORD, says
 
-PARTNER, STATION, SERVER, CLIENT, OPERATOR, NOBODY = EndedBy
+PARTNER, STATION, SERVER, CLIENT, OPERATOR, NOBODY = Participant
 INCOMING, OUTGOING = False, True
 
-ENDED: Final[Mapping[tuple[Outcome, EndedBy], str]] = {
+ENDED: Final[Mapping[tuple[Outcome, Participant], str]] = {
     (Outcome.COMPLETED, PARTNER): "The session ended as it should.",
     (Outcome.COMPLETED, STATION): "The session ended as it should.",
     (Outcome.ABORTED, PARTNER): "Your system ended the session with the ESID reason code that is named here.",
@@ -106,7 +106,7 @@ class Table(SynchronousTestCase):
         """Each outcome has its sentence for each who can have begun it, and the remedy fits who called."""
         begun = set(Outcome) - {Outcome.REFUSED, Outcome.UNREACHABLE, Outcome.STOPPED}
         self.assertEqual({outcome for outcome, _ in ENDED}, begun)
-        self.assertEqual({by for _, by in ENDED}, set(EndedBy) - {OPERATOR})
+        self.assertEqual({by for _, by in ENDED}, set(Participant) - {OPERATOR})
         for (outcome, by), sentence in ENDED.items():
             for outgoing, other in ((INCOMING, OUR_CALL), (OUTGOING, OURS)):
                 end = HowEnded(cause="leg.lost", outcome=outcome, ended_by=by, outgoing=outgoing)
@@ -174,7 +174,7 @@ class Table(SynchronousTestCase):
         keys = {"certificate", "certificate.self_signed", "identity", "ours", "ours.outgoing"}
         for cause in [*Cause, *(key for key in EXPLANATIONS if key.startswith(("identity.", "quota.")))]:
             for outcome in (None, *Outcome):
-                for by in EndedBy:
+                for by in Participant:
                     keys.add(HowEnded(cause=cause, outcome=outcome, ended_by=by).key)
         said = {each for key in keys for each in (key, key.partition(".")[0])}
         said |= {f"{each}.outgoing" for each in said}
@@ -227,7 +227,7 @@ class Relayed(SiteCase):
                     expected = CERTIFICATE_CAUSES[Cause(cause)].explanation.happened
                 else:
                     stopped = {code.value: sentence for code, sentence in STOPPED.items()}
-                    expected = stopped.get(cause) or ENDED[Outcome(outcome), EndedBy(by)]
+                    expected = stopped.get(cause) or ENDED[Outcome(outcome), Participant(by)]
                 self.assertEqual((found.explanation.happened, found.outgoing), (expected, outbound), (outcome, cause))
                 self.assertEqual(bool(found.protocol), (outcome, by) == ("violated", "partner"))
                 self.assertEqual(self.explained("ACME").event.fields["session"], f"{number:016x}")

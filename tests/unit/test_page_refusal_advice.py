@@ -6,7 +6,7 @@ from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_o
 from smartproxy.backend.settings import defaults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import EXPLANATIONS, HowEnded, explanation
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 
 DEFAULT = OURS_ADVICE["ours"]
 
@@ -48,7 +48,7 @@ class RefusalSteps(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """A connection that was lost is looked for where it was lost."""
-        for by, wanted in ((EndedBy.PARTNER, "lost.partner"), (EndedBy.CLIENT, "lost")):
+        for by, wanted in ((Participant.PARTNER, "lost.partner"), (Participant.CLIENT, "lost")):
             end = HowEnded(cause=Cause.LEG_LOST, outcome=Outcome.LOST, ended_by=by)
             ours = explanation(end.key).ours
             self.assertIs(advice_of(end.key, Cause.LEG_LOST, ours=ours), OURS_ADVICE[wanted])

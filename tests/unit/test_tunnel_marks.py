@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.outcomes import EndedBy, Outcome
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.faults import Violation
 from smartproxy.tunnel.marks import TICKET_OCTETS, Attach, End, Item, MarkSplitter, RawSplitter
@@ -22,11 +22,11 @@ def unit(octets: bytes = b"") -> bytes:
 
 VIOLATED = SharedEnd(
     outcome=Outcome.VIOLATED,
-    ended_by=EndedBy.PARTNER,
+    ended_by=Participant.PARTNER,
     cause="state.command",
     reason=2,
     message="CD from the Speaker",
-    side=EndedBy.PARTNER,
+    side=Participant.PARTNER,
 )
 
 
@@ -68,7 +68,11 @@ class WireTests(SynchronousTestCase):
         """Words that are not known here have a fallback."""
         read = End.read(b"vanished\nmoon\nsome.new_cause\n7\nmoon\n").end
         known = SharedEnd(
-            outcome=Outcome.ABORTED, ended_by=EndedBy.NOBODY, cause="some.new_cause", reason=7, side=EndedBy.NOBODY
+            outcome=Outcome.ABORTED,
+            ended_by=Participant.NOBODY,
+            cause="some.new_cause",
+            reason=7,
+            side=Participant.NOBODY,
         )
         self.assertEqual(read, known)
 
