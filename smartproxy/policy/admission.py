@@ -15,14 +15,25 @@ one report. Reads no clock: every call brings the time, in seconds of a monotoni
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import attrs
 
 from smartproxy.policy import limits as numbers
 from smartproxy.policy.addresses import prefix_of
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import QuotaExceeded
 from smartproxy.policy.settings import ServerLimits
+
+_REACHED: Final[Mapping[str, Cause]] = {
+    "connections": Cause.QUOTA_CONNECTIONS,
+    "connections_per_address": Cause.QUOTA_ADDRESS,
+    "unauthenticated_per_address": Cause.QUOTA_UNAUTHENTICATED,
+    "sessions": Cause.QUOTA_SESSIONS,
+    "sessions_per_partner": Cause.QUOTA_PARTNER,
+}
+"""What it means that a limit of this name is reached."""
 
 
 @attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
@@ -118,7 +129,7 @@ class Admission:
             self._room("connections", self._count)
         else:
             raise Denied(
-                rule="quota.early",
+                rule=Cause.QUOTA_EARLY,
                 message=f"{self._count} of {value} connections are in use; the others are kept for known addresses",
                 limit="connections",
                 value=value,
@@ -128,7 +139,7 @@ class Admission:
         value: int = getattr(self.limits, limit)
         if count >= value:
             raise Denied(
-                rule=f"quota.{limit}", message=f"the limit {limit} of {value} is reached", limit=limit, value=value
+                rule=_REACHED[limit], message=f"the limit {limit} of {value} is reached", limit=limit, value=value
             )
 
     def begin_call(self, partner: str) -> None:

@@ -127,6 +127,13 @@ class Cause(enum.StrEnum):
         "Too many connect at once: newcomers replaced connections that had proved nothing.",
     )
     QUOTA_HASTE = "quota.haste", "Too many connect at once: addresses that connect often and prove nothing are refused."
+    QUOTA_CONNECTIONS = "quota.connections", "The limit of connections is reached."
+    QUOTA_EARLY = "quota.early", "Most connections are in use; the others are kept for known addresses."
+    QUOTA_ADDRESS = "quota.connections_per_address", "The limit of connections from one address is reached."
+    QUOTA_UNAUTHENTICATED = (
+        "quota.unauthenticated_per_address",
+        "The limit of connections from one address that are not verified is reached.",
+    )
     QUOTA_SESSIONS = "quota.sessions", "The session limit is reached."
     QUOTA_PARTNER = "quota.sessions_per_partner", "The limit of sessions with one partner is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."
@@ -167,6 +174,21 @@ class Cause(enum.StrEnum):
     HANDSHAKE_FAILED = "handshake.failed", "The TLS handshake failed."
     HANDSHAKE_ENDED = "handshake.ended", "The connection was closed before TLS was established."
     HANDSHAKE_RENEGOTIATED = "handshake.renegotiated", "The peer requested TLS renegotiation."
+
+    # what a partner's entry allows
+
+    IDENTITY_CODE = "identity.code", "The SSIDCODE is not assigned to the partner that the certificate identifies."
+    IDENTITY_LEVEL = "identity.level", "The partner's release level is below the lowest that its entry allows."
+    IDENTITY_STATION_LEVEL = (
+        "identity.station_level",
+        "The station's release level is below the lowest that the partner's entry allows.",
+    )
+    IDENTITY_AUTHENTICATION = (
+        "identity.authentication",
+        "Secure authentication (SSIDAUTH) is not as the partner's entry requires it.",
+    )
+    IDENTITY_ORIGINATOR = "identity.originator", "The partner's entry does not allow the file's originator."
+    IDENTITY_DESTINATION = "identity.destination", "The partner's entry does not allow the file's destination."
 
     # certificates and revocation
 

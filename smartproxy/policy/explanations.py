@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS, Explanation
 from smartproxy.policy.faults import Step
 from smartproxy.policy.outcomes import Outcome, Participant
@@ -27,27 +28,27 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your certificate is self-signed, and it is not registered with us.",
         "Please send us the public part of your certificate, so that we can register it.",
     ),
-    "identity.code": Explanation(
+    Cause.IDENTITY_CODE: Explanation(
         "The identification code (SSIDCODE) that your system sent is not assigned to your certificate.",
         "Please check the SSIDCODE that is configured for connections with us.",
     ),
-    "identity.level": Explanation(
+    Cause.IDENTITY_LEVEL: Explanation(
         "The OFTP release level that your system offered is lower than agreed.",
         "Please configure OFTP 2.0 (SSIDLEV 5) for connections with us, or agree on a lower level with us.",
     ),
-    "identity.station_level": Explanation(
+    Cause.IDENTITY_STATION_LEVEL: Explanation(
         "Our own system proposed an OFTP release level that is lower than agreed.",
         f"{NOTHING_TO_CHANGE}: we have to correct the settings of our system.",
     ),
-    "identity.originator": Explanation(
+    Cause.IDENTITY_ORIGINATOR: Explanation(
         "Your system sent a file whose originator (SFIDORIG) is not agreed with us.",
         "Please check the originator of the file; tell us if you send files for others.",
     ),
-    "identity.destination": Explanation(
+    Cause.IDENTITY_DESTINATION: Explanation(
         "Your system sent a file whose destination (SFIDDEST) is not agreed with us.",
         "Please check the destination of the file, and which of our codes you may send files to.",
     ),
-    "identity.authentication": Explanation(
+    Cause.IDENTITY_AUTHENTICATION: Explanation(
         "The secure authentication setting (SSIDAUTH) of your system does not match ours.",
         "Please configure secure authentication as agreed with us.",
     ),
@@ -59,15 +60,15 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "All the sessions or connections that we can hold at the same time were in use.",
         f"{NOTHING_TO_CHANGE}; please try again later.",
     ),
-    "quota.sessions_per_partner": Explanation(
+    Cause.QUOTA_PARTNER: Explanation(
         "Your system had reached the limit of parallel sessions with us.",
         "Please use fewer parallel sessions, or try again later; ask us if you need more.",
     ),
-    "quota.connections_per_address": Explanation(
+    Cause.QUOTA_ADDRESS: Explanation(
         "Too many connections from your address were open at the same time.",
         "Please use fewer parallel connections, and close those that your system does not use.",
     ),
-    "quota.unauthenticated_per_address": Explanation(
+    Cause.QUOTA_UNAUTHENTICATED: Explanation(
         "Too many connections from your address had begun TLS, and had not finished it.",
         "Please check what connects to us from your address; your system should open fewer connections at a time.",
     ),

@@ -13,6 +13,7 @@ import attrs
 
 from smartproxy.oftp2.commands import SFID, SSID
 from smartproxy.oftp2.roles import Level
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
 from smartproxy.policy.faults import (
     AuthenticationRefused,
@@ -57,16 +58,16 @@ def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner
     """
     partner = verified.partner
     judge_code(partner, ssid.code, partners)
-    _judge_level(partner, ssid, "identity.level", "partner")
+    _judge_level(partner, ssid, Cause.IDENTITY_LEVEL, "partner")
     secure = ssid.auth == "Y"
     if secure and partner.authentication is Authentication.REFUSED:
         raise AuthenticationRefused(
-            rule="identity.authentication",
+            rule=Cause.IDENTITY_AUTHENTICATION,
             message=f"secure authentication requested, but the entry of partner {partner.name!a} refuses it",
         )
     if not secure and partner.authentication is Authentication.REQUIRED:
         raise AuthenticationRefused(
-            rule="identity.authentication",
+            rule=Cause.IDENTITY_AUTHENTICATION,
             message=f"no secure authentication offered, but the entry of partner {partner.name!a} requires it",
         )
 
@@ -78,10 +79,10 @@ def judge_station(partner: Partner, ssid: SSID) -> None:
 
     :raises LevelTooLow: if the release level is below the partner's lowest.
     """
-    _judge_level(partner, ssid, "identity.station_level", "station")
+    _judge_level(partner, ssid, Cause.IDENTITY_STATION_LEVEL, "station")
 
 
-def _judge_level(partner: Partner, ssid: SSID, rule: str, side: str) -> None:
+def _judge_level(partner: Partner, ssid: SSID, rule: Cause, side: str) -> None:
     if ssid.lev < partner.lowest_level:
         raise LevelTooLow(
             rule=rule,
@@ -96,8 +97,8 @@ def judge_file(partner: Partner, file: SFID) -> None:
     :raises FileCodeRefused: if SFIDORIG or SFIDDEST is none that its entry allows.
     """
     for code, allowed, rule, field in (
-        (file.orig, partner.originators, "identity.originator", "SFIDORIG"),
-        (file.dest, partner.destinations, "identity.destination", "SFIDDEST"),
+        (file.orig, partner.originators, Cause.IDENTITY_ORIGINATOR, "SFIDORIG"),
+        (file.dest, partner.destinations, Cause.IDENTITY_DESTINATION, "SFIDDEST"),
     ):
         if ANY_CODE not in allowed and code not in (each.rstrip(" ") for each in allowed):
             raise FileCodeRefused(
@@ -120,10 +121,11 @@ def judge_code(partner: Partner, code: str, partners: Iterable[Partner] = ()) ->
     other = next((entry for entry in partners if _has(entry, octets)), None)
     if other is None:
         raise UnknownIdentity(
-            rule="identity.code", message=f"SSIDCODE not assigned to partner {partner.name!a} or to any other partner"
+            rule=Cause.IDENTITY_CODE,
+            message=f"SSIDCODE not assigned to partner {partner.name!a} or to any other partner",
         )
     raise IdentityMismatch(
-        rule="identity.code",
+        rule=Cause.IDENTITY_CODE,
         message=f"SSIDCODE assigned to partner {other.name!a}, but the certificate belongs to {partner.name!a}",
     )
 

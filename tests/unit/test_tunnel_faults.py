@@ -4,9 +4,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import ProtocolError, SessionFault
 from smartproxy.policy import faults
+from smartproxy.policy.admission import Admission, Denied
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import OwnFault, PartnerUnreachable, QuotaExceeded, StationUnreachable, Step
+from smartproxy.policy.faults import (
+    OwnFault,
+    PartnerUnreachable,
+    QuotaExceeded,
+    StationUnreachable,
+    Step,
+    UnknownIdentity,
+)
+from smartproxy.policy.identity import judge_code
+from smartproxy.policy.settings import ServerLimits
 from smartproxy.tunnel.faults import OpeningFailed
+from tests.unit.chains import partner
 
 
 def site_faults() -> list[type[SessionFault]]:
@@ -40,6 +51,15 @@ class RoundTripTests(SynchronousTestCase):
         came = crossed(QuotaExceeded(rule=Cause.TUNNEL_POOL, message="the limit of 3 sessions is reached"))
         self.assertNotIsInstance(came, StationUnreachable)
         self.assertEqual(came.rule, Cause.TUNNEL_POOL)
+
+    def test_what_policy_refuses(self) -> None:
+        """What the other daemon refuses by a limit or by the partner's entry arrives as what it is."""
+        admission = Admission(limits=ServerLimits(sessions=1, sessions_per_partner=1))
+        admission.begin_call("ACME")
+        full = self.assertRaises(Denied, admission.begin_call, "ACME")
+        self.assertEqual(crossed(full).rule, "quota.sessions")
+        mismatch = self.assertRaises(UnknownIdentity, judge_code, partner(), "O0013999999OTHER")
+        self.assertEqual(crossed(mismatch).rule, "identity.code")
 
     def test_every_step_and_cause_of_a_call(self) -> None:
         """Where and why a call failed is read from fields, whatever its sentence says."""

@@ -14,6 +14,7 @@ from smartproxy.backend.operations.refusal import KnownRefusal
 from smartproxy.backend.page.rendering import utc
 from smartproxy.backend.page.said import Saying
 from smartproxy.backend.page.texts import later
+from smartproxy.policy.causes import Cause
 
 
 @attrs.frozen
@@ -108,18 +109,18 @@ ADVICE: Mapping[str, RefusalAdvice] = {
         later("%(who)s presents no certificate"),
         (later("Tell the partner to configure its certificate and key for calls to you."),),
     ),
-    "identity.code": RefusalAdvice(
+    Cause.IDENTITY_CODE: RefusalAdvice(
         later("%(who)s gives an SSIDCODE that is not its own"),
         (
             later("See which code it gave: a misspelled one has to be corrected there."),
             later("If the code is really the partner's, add it."),
         ),
     ),
-    "identity.level": RefusalAdvice(
+    Cause.IDENTITY_LEVEL: RefusalAdvice(
         later("%(who)s offers an OFTP level that is too low"),
         (later("Have the partner set its program to OFTP 2.0, or allow the lower level in its entry."),),
     ),
-    "identity.authentication": RefusalAdvice(
+    Cause.IDENTITY_AUTHENTICATION: RefusalAdvice(
         later("%(who)s does not agree about secure authentication"),
         (later("Set it alike on both sides: in the partner's entry, or in its program."),),
     ),
@@ -137,7 +138,7 @@ _STATION = (_TEST_STATION, _setting(later("The station's address"), "client.stat
 _LEVEL = later("Set the station to OFTP 2.0, or allow the lower level in the partner's entry.")
 OURS_ADVICE: Mapping[str, RefusalAdvice] = {
     "station": RefusalAdvice("", (_RUNS, later("Compare the station's address and port with its settings.")), _STATION),
-    "identity.station_level": RefusalAdvice("", (_LEVEL,), (_TEST_STATION,)),
+    Cause.IDENTITY_STATION_LEVEL: RefusalAdvice("", (_LEVEL,), (_TEST_STATION,)),
     "violation.station": RefusalAdvice(
         "", (later("Report the rule and the recording of the session to the vendor of the station."),)
     ),
@@ -159,13 +160,13 @@ OURS_ADVICE: Mapping[str, RefusalAdvice] = {
         (_setting(later("The load balancers"), "server.balancers"),),
     ),
     "quota": RefusalAdvice("", (_LIMIT,), (_setting(later("The limit"), "server.limits.sessions"),)),
-    "quota.sessions_per_partner": RefusalAdvice(
+    Cause.QUOTA_PARTNER: RefusalAdvice(
         "", (_LIMIT,), (_setting(later("The limit"), "server.limits.sessions_per_partner"),)
     ),
-    "quota.connections_per_address": RefusalAdvice(
+    Cause.QUOTA_ADDRESS: RefusalAdvice(
         "", (_LIMIT,), (_setting(later("The limit"), "server.limits.connections_per_address"),)
     ),
-    "quota.unauthenticated_per_address": RefusalAdvice(
+    Cause.QUOTA_UNAUTHENTICATED: RefusalAdvice(
         "", (_LIMIT,), (_setting(later("The limit"), "server.limits.unauthenticated_per_address"),)
     ),
     "certificate.not_called": RefusalAdvice(

@@ -36,6 +36,7 @@ from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.refusals_explained import key_of
 from smartproxy.logs.render import escape as made_visible
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import explanation
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
@@ -178,7 +179,7 @@ async def code_added(visit: PageVisit) -> Shown:
     """Let a partner use the code that it gave."""
     found = await _refusal(visit)
     name = _partner(found)
-    if found.key != "identity.code" or not found.code or name is None:
+    if found.key != Cause.IDENTITY_CODE or not found.code or name is None:
         raise _not_here(visit)
     entry = await _entry(visit, name)
     wanted = partners.PartnerAlteration(name=name, partner={"codes": (*entry.codes, found.code)})
