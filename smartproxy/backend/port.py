@@ -38,7 +38,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
-from smartproxy.net.tls.openssl import tls_error_words
+from smartproxy.net.tls.error_words import NOT_TLS, tls_error_words
 from smartproxy.net.transport.thrift import THRIFT
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import prefix_of
@@ -47,7 +47,6 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.crowd import Crowd
 
 _HTTP = b"http/1.1"
-_NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
 IDLE_SECONDS = 30
 """Without an octet of a request; a request that waits for a change is not idle."""
 THROWN_AWAY_MOST = 80 * BODY_OCTETS_MOST
@@ -215,7 +214,7 @@ class Places(WrappingFactory[Guest]):
 
     def tls_failed(self, guest: Guest, words: list[str]) -> None:
         """A connection ended in its TLS handshake."""
-        if _NOT_TLS.intersection(words):
+        if NOT_TLS.intersection(words):
             message, advice = f"what the caller sent is not TLS: {words[0]}", "call it with https"
             self._tell(guest.prefix, "handshake.failed", guest.peer, Cause.HANDSHAKE_NOT_TLS, message, advice=advice)
         else:

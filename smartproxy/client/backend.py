@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy import __version__
 from smartproxy.client.address import BackendHttp
 from smartproxy.logs.severity import Severity
-from smartproxy.net.tls.openssl import tls_error_words
+from smartproxy.net.tls.error_words import NOT_TLS, NOT_VERIFIED, tls_error_words
 from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
@@ -348,9 +348,7 @@ def _reason(error: Exception, url: str) -> str:
 
 _NO_TLS = "what listens there does not speak TLS; is the URL the backend's?"
 _TLS_ADVICE = {
-    "certificate verify failed": "is --backend-ca or --backend-pin what 'smartproxy authority show' prints there?",
-    "wrong version number": _NO_TLS,
-    "packet length too long": _NO_TLS,
-    "http request": _NO_TLS,
+    NOT_VERIFIED: "is --backend-ca or --backend-pin what 'smartproxy authority show' prints there?",
+    **dict.fromkeys(NOT_TLS, _NO_TLS),
 }
 """What to do about an error of OpenSSL."""

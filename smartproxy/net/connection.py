@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd, address_text
-from smartproxy.net.tls.openssl import tls_error_words
+from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.relay.events import SharedEnd
 
 KEPT_OCTETS_MOST = 16 * 1024

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, end_of
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.tls.openssl import tls_error_words
+from smartproxy.net.tls.error_words import NO_CERTIFICATE, NOT_TLS, tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal
@@ -30,12 +30,6 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.server.accept import Gate
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE, OUR_CERTIFICATE_ADVICE, proof_fields, refusal_fields
-
-_NO_CERTIFICATE = "peer did not return a certificate"
-"""OpenSSL's words for a peer that showed none; its verify callback is not called for it."""
-
-_NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
-"""OpenSSL's words for octets that are not TLS at all."""
 
 
 def _done(leg: object, what: object) -> None:
@@ -194,9 +188,9 @@ class PartnerLeg(ConnectionLeg):
 
     def _explain_error(self, error: SSL.Error) -> None:
         words = tls_error_words(error)
-        if _NO_CERTIFICATE in words:
+        if NO_CERTIFICATE in words:
             self._refuse(CertificateRefusal(cause=Cause.CERTIFICATE_MISSING))
-        elif _NOT_TLS.intersection(words):
+        elif NOT_TLS.intersection(words):
             advice = "The partner has to connect with TLS."
             self._fail(Cause.HANDSHAKE_NOT_TLS, f"what the peer sent is not TLS: {words[0]}", Fault.TLS_GARBAGE, advice)
         else:

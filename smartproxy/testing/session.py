@@ -17,7 +17,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.tls.openssl import tls_error_words
+from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing.entity import Entity
 

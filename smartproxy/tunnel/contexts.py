@@ -35,8 +35,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
+from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.net.tls.names import issuer_text, subject_text
-from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret, tls_error_words
+from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of

@@ -32,6 +32,7 @@ from smartproxy.backend.journal import StoredEvent
 from smartproxy.logs.log import trusted
 from smartproxy.logs.named_tls import NamedTls
 from smartproxy.logs.render import escape
+from smartproxy.net.tls.error_words import is_end_of_file, tls_error_words
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import Mail, MailSecurity
 from smartproxy.policy.causes import Cause
@@ -269,10 +270,8 @@ class Mailing:
         if isinstance(why, VerificationError | CertificateError):
             return MailFailed(Cause.MAIL_TLS, f"{where} has a certificate for another name, or for none")
         if isinstance(why, SSL.Error):
-            reasons = {each[-1] for each in why.args[0]} if why.args and isinstance(why.args[0], list) else set()
-            return MailFailed(
-                Cause.MAIL_TLS, f"{where} does not agree on TLS: {', '.join(sorted(reasons)) or 'closed'}"
-            )
+            words = "closed" if is_end_of_file(why) else ", ".join(sorted(set(tls_error_words(why))))
+            return MailFailed(Cause.MAIL_TLS, f"{where} does not agree on TLS: {words}")
         return MailFailed(Cause.MAIL_CONNECT, f"{where} cannot be reached: {type(why).__name__}")
 
 

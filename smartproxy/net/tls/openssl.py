@@ -140,13 +140,6 @@ def error_text(code: int) -> str:
     return words.decode("ascii", "replace")
 
 
-def tls_error_words(error: SSL.Error) -> list[str]:
-    """What OpenSSL says of a failure, in its own words; at least one entry."""
-    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    words = [str(entry[-1]) for entry in entries if entry and entry[-1]]
-    return words or ["connection ended" if type(error) is SSL.Error else type(error).__name__]
-
-
 def _private(name: str) -> Any:
     """What pyOpenSSL's private module has by this name; ``None`` if there is no such module or name."""
     return getattr(getattr(OpenSSL, "_util", None), name, None)

@@ -158,13 +158,3 @@ def _works(way: RecordCalls) -> bool:
     way.give(far, SEALED[:filled])
     _, over = way.decrypt(far, 0)
     return (start, error, waits, arrived) == (len(octets), None, None, octets) and isinstance(over, SSL.ZeroReturnError)
-
-
-def is_end_of_file(error: BaseException | None) -> bool:
-    """Whether OpenSSL met the end of the carrier's octets instead of a record."""
-    if not isinstance(error, SSL.Error):
-        return False
-    if isinstance(error, SSL.SysCallError):
-        return bool(error.args) and error.args[0] == -1
-    entries = error.args[0] if error.args and isinstance(error.args[0], list) else None
-    return entries is not None and (not entries or str(entries[-1][-1]).casefold().startswith("unexpected eof"))

@@ -43,7 +43,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, is_end_of_file, records
+from smartproxy.net.tls.error_words import is_end_of_file
+from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, records
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
 from smartproxy.net.transport.thrift import SMALL, THRIFT, RestingTls
 

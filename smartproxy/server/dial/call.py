@@ -36,7 +36,7 @@ from zope.interface import implementer
 
 from smartproxy.net.connection import ConnectionLeg, end_of
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.tls.openssl import tls_error_words
+from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.net.transport.secured import TlsEndpoint
 from smartproxy.net.transport.sockets import dialling

@@ -1,0 +1,36 @@
+"""What OpenSSL says of a failure: the one place that reads the entries of its errors.
+
+An error of pyOpenSSL carries a list of entries, each with OpenSSL's words at its end, or what a call of the system
+returned. The words differ from version to version; those that something is decided by stand here.
+"""
+
+from typing import Final
+
+from OpenSSL import SSL
+
+NO_CERTIFICATE: Final = "peer did not return a certificate"
+"""A peer showed none; the verify callback is not called for it."""
+NOT_VERIFIED: Final = "certificate verify failed"
+"""The peer's certificate was refused here."""
+NOT_TLS: Final = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
+"""The octets of a peer are no TLS at all."""
+
+
+def tls_error_words(error: SSL.Error) -> list[str]:
+    """What OpenSSL says of a failure, in its own words; at least one entry."""
+    words = [str(entry[-1]) for entry in _entries(error) or () if entry and entry[-1]]
+    return words or ["connection ended" if type(error) is SSL.Error else type(error).__name__]
+
+
+def is_end_of_file(error: BaseException | None) -> bool:
+    """Whether OpenSSL met the end of the carrier's octets instead of a record."""
+    if not isinstance(error, SSL.Error):
+        return False
+    if isinstance(error, SSL.SysCallError):
+        return bool(error.args) and error.args[0] == -1
+    entries = _entries(error)
+    return entries is not None and (not entries or str(entries[-1][-1]).casefold().startswith("unexpected eof"))
+
+
+def _entries(error: SSL.Error) -> list[tuple[str, ...]] | None:
+    return error.args[0] if error.args and isinstance(error.args[0], list) else None
