@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from daemons import BenchSite
 from measures import cpu_seconds
 
-from smartproxy.client.backend import EVENTS_A_CALL
+from smartproxy.policy.limits import API_EVENTS_SENT
 
 EVENT: Final[dict[str, object]] = {
     "level": "info",
@@ -59,28 +59,28 @@ def carry(site: BenchSite, rate: int, seconds: float) -> tuple[float, float]:
 
     def post(number: int) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
-        first = number * EVENTS_A_CALL
+        first = number * API_EVENTS_SENT
         batch = [
             {**EVENT, "time": now, "sequence": first + each, "dataset": f"ENGDAT.{first + each}"}
-            for each in range(EVENTS_A_CALL)
+            for each in range(API_EVENTS_SENT)
         ]
         line.request("POST", "/api/v1/events", json.dumps({"events": batch}), headers)
         answer = line.getresponse()
         stored = json.loads(answer.read()).get("stored")
-        if answer.status != 200 or stored != EVENTS_A_CALL:
-            raise SystemExit(f"status {answer.status}, {stored} events stored of {EVENTS_A_CALL}")
+        if answer.status != 200 or stored != API_EVENTS_SENT:
+            raise SystemExit(f"status {answer.status}, {stored} events stored of {API_EVENTS_SENT}")
 
     post(0)
     assert site.backend is not None
     pid = site.backend.pid
     spent, begun, batches = cpu_seconds([pid]), time.monotonic(), 0
     while time.monotonic() < begun + seconds:
-        if batches * EVENTS_A_CALL > rate * (time.monotonic() - begun):
+        if batches * API_EVENTS_SENT > rate * (time.monotonic() - begun):
             time.sleep(0.001)
             continue
         batches += 1
         post(batches)
-    events = batches * EVENTS_A_CALL
+    events = batches * API_EVENTS_SENT
     return events / (time.monotonic() - begun), (cpu_seconds([pid]) - spent) / events
 
 

@@ -45,7 +45,6 @@ from smartproxy.backend.operations.performing import TAG_DIGITS, Performed, Rehe
 from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
-    BODY_OCTETS_MOST,
     LIST_MEDIA,
     CallRefused,
     address_of,
@@ -250,7 +249,7 @@ class Administration:
         if found is None or found.ended:
             return 0
         is_list = media_of(request) in LIST_MEDIA and stands_for(found.scopes, crl.load.scope)
-        return limits.DOWNLOAD_OCTETS_MOST if is_list else BODY_OCTETS_MOST
+        return limits.DOWNLOAD_OCTETS_MOST if is_list else limits.API_BODY_OCTETS_MOST
 
     async def _find(self, request: IRequest) -> KnownAdministrator | None:
         token = token_of(request)

@@ -31,7 +31,6 @@ from smartproxy.backend.health import Readiness
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     API,
-    BODY_OCTETS_MOST,
     CallRefused,
     CarriedEvents,
     CarriedRecords,
@@ -63,8 +62,6 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import NEWEST, OLDEST, PartsApart
 
-EVENTS_MOST = 1000
-"""Events in one call."""
 WAITING_PER_CLIENT_MOST = 8
 """Calls of one client that wait for the next generation."""
 VERSION_CHARACTERS_MOST = 64
@@ -205,9 +202,9 @@ class Api:
         """Store events of the client and of its servers."""
         caller = await self._caller(request)
         events = body_of(request, CarriedEvents, item_by_item=True).events
-        if len(events) > EVENTS_MOST:
+        if len(events) > limits.API_EVENTS_MOST:
             raise CallRefused(
-                413, Cause.API_TOO_MANY, f"{len(events)} events in one call", f"send {EVENTS_MOST} at most"
+                413, Cause.API_TOO_MANY, f"{len(events)} events in one call", f"send {limits.API_EVENTS_MOST} at most"
             )
         taken = await self._runner.run(self._calls.keep_events, caller.name, events, self._now())
         if taken.refused:
@@ -326,7 +323,7 @@ class Api:
             await self._caller(request)
         except CallRefused:
             return 0
-        return BODY_OCTETS_MOST
+        return limits.API_BODY_OCTETS_MOST
 
     async def _caller(self, request: IRequest) -> CallingClient:
         """The client that calls.

@@ -19,8 +19,9 @@ from smartproxy.backend.operations import crl
 from smartproxy.backend.operations.list_files import ListFile
 from smartproxy.backend.operations.operation import Effect, Operation
 from smartproxy.backend.operations.performing import Terms
-from smartproxy.backend.requests import API, BODY_OCTETS_MOST, CallRefused, header_of, method_refused, too_large
+from smartproxy.backend.requests import API, CallRefused, header_of, method_refused, too_large
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.limits import API_BODY_OCTETS_MOST
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, declared, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Flag, Line, Member, ValueKind, Whole
@@ -233,7 +234,7 @@ def large_file(operation: Operation[Any, Any], wanted: Any) -> ListFile | None:
 
     :raises TooLarge: when it is one of several.
     """
-    if operation is not crl.load or sum(len(each.octets) for each in wanted.files) * 4 // 3 < BODY_OCTETS_MOST // 2:
+    if operation is not crl.load or sum(len(each.octets) for each in wanted.files) * 4 // 3 < API_BODY_OCTETS_MOST // 2:
         return None
     if len(wanted.files) != 1:
         raise TooLarge("together these files are too large for one call; load them one by one")
@@ -256,10 +257,10 @@ def _body(request: IRequest) -> dict[str, object]:
     """The object that a call carries; an empty one for none."""
     if getattr(request, "body_refused", False):
         raise CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
-    octets = b"" if request.content is None else request.content.read(BODY_OCTETS_MOST + 1)
-    if len(octets) > BODY_OCTETS_MOST:
+    octets = b"" if request.content is None else request.content.read(API_BODY_OCTETS_MOST + 1)
+    if len(octets) > API_BODY_OCTETS_MOST:
         raise too_large()
-    document = read(octets, octets_most=BODY_OCTETS_MOST) if octets else {}
+    document = read(octets, octets_most=API_BODY_OCTETS_MOST) if octets else {}
     if not isinstance(document, dict):
         raise DocumentRefused(where="body", cause=Cause.DOCUMENT_TYPE, message="has to be an object")
     return document

@@ -33,7 +33,6 @@ from zope.interface import implementer
 
 from smartproxy.backend.authority import HttpsIdentity
 from smartproxy.backend.certificates import certificates_to_pem, key_to_pem
-from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
@@ -49,7 +48,7 @@ from smartproxy.policy.crowd import Crowd
 _HTTP = b"http/1.1"
 IDLE_SECONDS = 30
 """Without an octet of a request; a request that waits for a change is not idle."""
-THROWN_AWAY_MOST = 80 * BODY_OCTETS_MOST
+THROWN_AWAY_MOST = 80 * limits.API_BODY_OCTETS_MOST
 """Octets of a known caller's body that is too large: so many are thrown away so that the caller reads the refusal."""
 
 Admits = Callable[[IRequest], Deferred[int]]
@@ -251,7 +250,7 @@ class BoundedRequest(Request):
 
     body_refused = False
     large_now: ClassVar[int] = 0
-    _most = BODY_OCTETS_MOST
+    _most = limits.API_BODY_OCTETS_MOST
     _large = False
     _is_strangers = False
     _octets = 0
@@ -281,7 +280,9 @@ class BoundedRequest(Request):
         self._octets += len(data)
         if room:
             Request.handleContentChunk(self, data[:room])
-        if self._octets > (BODY_OCTETS_MOST if self._is_strangers else max(THROWN_AWAY_MOST, self._most + 1)):
+        if self._octets > (
+            limits.API_BODY_OCTETS_MOST if self._is_strangers else max(THROWN_AWAY_MOST, self._most + 1)
+        ):
             transport: Any = self.transport
             transport.abortConnection()
 
@@ -316,14 +317,14 @@ class BoundedRequest(Request):
     def _decide(self, most: int) -> None:
         self._undecided = False
         guest = guest_of(self)
-        if not self._whole and most > BODY_OCTETS_MOST and BoundedRequest.large_now < LARGE_AT_ONCE:
+        if not self._whole and most > limits.API_BODY_OCTETS_MOST and BoundedRequest.large_now < LARGE_AT_ONCE:
             BoundedRequest.large_now += 1
             self._large, self._most = True, most
             self.content = _moved(self.content)
-        elif not self._whole and not 0 < most <= BODY_OCTETS_MOST:
+        elif not self._whole and not 0 < most <= limits.API_BODY_OCTETS_MOST:
             self.body_refused, self._is_strangers = True, most == 0
             self.content = BytesIO()
-        if not self._whole and most > BODY_OCTETS_MOST and guest is not None:
+        if not self._whole and most > limits.API_BODY_OCTETS_MOST and guest is not None:
             guest.await_body(limits.BACKEND_LARGE_BODY_SECONDS)
         if guest is not None:
             guest.hold(False)

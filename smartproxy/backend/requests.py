@@ -27,7 +27,7 @@ from smartproxy.policy.admission import LeftOut
 from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import STORE_ID
-from smartproxy.policy.limits import Limit
+from smartproxy.policy.limits import API_BODY_OCTETS_MOST, API_RECORDS_MOST, API_WAIT_SECONDS_MOST, Limit
 from smartproxy.policy.portraits import TOLD_MOST, ToldSession
 from smartproxy.policy.schema import ListOf, ObjectOf, declarations, kind, read_object
 from smartproxy.policy.session_record import PACKED_MOST
@@ -98,13 +98,10 @@ class RefusalRate:
         return None
 
 
-BODY_OCTETS_MOST = 1024 * 1024
 LIST_MEDIA = frozenset({"application/pkix-crl", "application/x-pem-file", "application/octet-stream"})
 """Types of a body that is a file with revocation lists."""
 CSR_CHARACTERS_MOST = 16 * 1024
 TOKEN_CHARACTERS_MOST = 200
-WAIT_SECONDS_MOST = 60
-RECORDS_A_CALL_MOST = 500
 
 _BEARER = re.compile(r"bearer +([!-~]{1,200})", re.IGNORECASE)
 _ETAG = re.compile(rf'"([0-9]+)(?:\.({STORE_ID})\.([0-9a-f]{{0,{DIGEST_CHARACTERS}}}))?"')
@@ -238,7 +235,7 @@ class CarriedEvents:
     :ivar events: in place of one that is JSON, but refused by the strict reader, stands the refusal.
     """
 
-    events: tuple[object, ...] = attrs.field(metadata=kind(ListOf(item=_Anything(), most=BODY_OCTETS_MOST)))
+    events: tuple[object, ...] = attrs.field(metadata=kind(ListOf(item=_Anything(), most=API_BODY_OCTETS_MOST)))
 
 
 @attrs.frozen(kw_only=True)
@@ -249,7 +246,7 @@ class CarriedRecords:
     """
 
     records: tuple[str, ...] = attrs.field(
-        metadata=kind(ListOf(item=Line(most=2 * PACKED_MOST), most=RECORDS_A_CALL_MOST))
+        metadata=kind(ListOf(item=Line(most=2 * PACKED_MOST), most=API_RECORDS_MOST))
     )
 
 
@@ -279,11 +276,11 @@ def body_of(request: IRequest, cls: type[_Body], *, item_by_item: bool = False) 
     """
     if getattr(request, "body_refused", False):
         raise CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
-    octets = b"" if request.content is None else request.content.read(BODY_OCTETS_MOST + 1)
-    if len(octets) > BODY_OCTETS_MOST:
+    octets = b"" if request.content is None else request.content.read(API_BODY_OCTETS_MOST + 1)
+    if len(octets) > API_BODY_OCTETS_MOST:
         raise too_large()
     try:
-        document = read(octets, octets_most=BODY_OCTETS_MOST, fractions=True, item_by_item=item_by_item)
+        document = read(octets, octets_most=API_BODY_OCTETS_MOST, fractions=True, item_by_item=item_by_item)
         return read_object(cls, document)
     except DocumentRefused as refused:
         keys = ", ".join(each.key for each in declarations(cls))
@@ -318,7 +315,7 @@ def method_refused(methods: Iterable[str]) -> CallRefused:
     return CallRefused(405, Cause.API_METHOD, "the path does not take this method", f"use {known}", headers=headers)
 
 
-def too_large(most: int = BODY_OCTETS_MOST) -> CallRefused:
+def too_large(most: int = API_BODY_OCTETS_MOST) -> CallRefused:
     """The refusal of a body that is larger than allowed."""
     return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {most} octets at most")
 
@@ -344,8 +341,8 @@ def wait_seconds(request: IRequest) -> int:
     :raises CallRefused: when that is not a number of seconds that is allowed.
     """
     given = (request.args or {}).get(b"wait", [b"0"])[-1]
-    if not given.isdigit() or len(given) > 3 or int(given) > WAIT_SECONDS_MOST:
-        raise CallRefused(400, Cause.API_WAIT, "wait is not a number of seconds", f"send 0 to {WAIT_SECONDS_MOST}")
+    if not given.isdigit() or len(given) > 3 or int(given) > API_WAIT_SECONDS_MOST:
+        raise CallRefused(400, Cause.API_WAIT, "wait is not a number of seconds", f"send 0 to {API_WAIT_SECONDS_MOST}")
     return int(given)
 
 

@@ -26,24 +26,21 @@ from smartproxy import __version__
 from smartproxy.client.address import BackendHttp
 from smartproxy.logs.severity import Severity
 from smartproxy.net.tls.error_words import NOT_TLS, NOT_VERIFIED, tls_error_words
-from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST
+from smartproxy.policy.limits import (
+    API_ANSWER_OCTETS_MOST,
+    API_WAIT_SECONDS,
+    DOCUMENT_WHOLE_OCTETS_MOST,
+)
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
 
 API_PREFIX = "/api/v1"
-EVENTS_A_CALL = 400
-"""Events that are stored with one call; the backend takes 1,000, and 1 MiB."""
-
-ANSWER_OCTETS_MOST = 32 * 1024 * 1024
-"""No answer may be larger but a configuration, which has a bound of its own."""
 CALL_SECONDS = 20.0
 """How long one call may take, its long-poll wait not counted."""
 _OURS = "is this URL the backend's?"
 _PART = Part(program="smartproxy-client", version=__version__)
 VERSION = "version"
 """The API's code for parts that do not work together."""
-LONG_POLL_SECONDS = 50
-"""How long the backend may hold an unchanged configuration request."""
 
 
 class BackendUnavailable(Exception):
@@ -171,7 +168,7 @@ class Backend:
         except (KeyError, TypeError) as error:
             raise BackendUnavailable("the backend's answer to a certificate request lacks a part") from error
 
-    async def configuration(self, etag: str | None, wait: int = LONG_POLL_SECONDS) -> Document | None:
+    async def configuration(self, etag: str | None, wait: int = API_WAIT_SECONDS) -> Document | None:
         """The configuration, or ``None`` when it is still the one named by ``etag`` after ``wait`` seconds."""
         headers = {} if etag is None else {"If-None-Match": etag}
         status, answer_headers, body = await self._call(
@@ -198,7 +195,7 @@ class Backend:
             raise BackendUnavailable("the backend's answer to a request for licences lacks a part")
         return licences
 
-    async def trials(self, known: int | None, wait: int = LONG_POLL_SECONDS) -> tuple[int, Sequence[Trial]]:
+    async def trials(self, known: int | None, wait: int = API_WAIT_SECONDS) -> tuple[int, Sequence[Trial]]:
         """The newest trial's number, and the trials after the known one, as soon as there are any.
 
         :param known: the newest number so far; without it, the backend answers at once.
@@ -243,7 +240,7 @@ class Backend:
         if status != 200:
             raise self._refusal(status, answer)
         try:
-            parsed = read(answer, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+            parsed = read(answer, octets_most=API_ANSWER_OCTETS_MOST, fractions=True)
         except DocumentRefused as refused:
             raise BackendUnavailable(
                 f"the answer is not JSON as it has to be ({refused.message}); {_OURS}"
@@ -260,7 +257,7 @@ class Backend:
         headers: Mapping[str, str],
         body: bytes | None = None,
         seconds: float = CALL_SECONDS,
-        octets_most: int = ANSWER_OCTETS_MOST,
+        octets_most: int = API_ANSWER_OCTETS_MOST,
     ) -> tuple[int, dict[str, list[str]], bytes]:
         sent = {
             "SmartProxy-Version": _PART.version,
@@ -305,7 +302,7 @@ class Backend:
     def _refusal(status: int, body: bytes) -> Exception:
         """The exception for an answer that is not a success."""
         try:
-            parsed = read(body, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+            parsed = read(body, octets_most=API_ANSWER_OCTETS_MOST, fractions=True)
         except DocumentRefused:
             parsed = None
         match parsed:

@@ -7,10 +7,11 @@ away. What waits, and for how long, is the carrier's matter (:mod:`smartproxy.lo
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
+from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document, is_urgent
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.limits import API_EVENTS_SENT
 
 _SET_ASIDE = "events.set_aside"
 
@@ -51,6 +52,6 @@ def carrier_to(backend: Backend, clock: Any, events: Events) -> Carrier[Document
         message = "the backend was unreachable for too long"
         events.emit("events.dropped", count=count, cause=Cause.BACKEND_UNAVAILABLE, message=message, daemon="client")
 
-    carrier = Carrier(store, clock, dropped, set_aside=set_aside, urgent=is_urgent, batch=EVENTS_A_CALL)
+    carrier = Carrier(store, clock, dropped, set_aside=set_aside, urgent=is_urgent, batch=API_EVENTS_SENT)
     events.forward = carrier.add
     return carrier

@@ -22,13 +22,12 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.limits import API_RECORDS_OCTETS_SENT
 from smartproxy.policy.portraits import TOLD_MOST
 from smartproxy.policy.values import Instant
 
 RECORDS_MOST: Final = 5_000
 """Records kept while the backend is away."""
-CALL_OCTETS_MOST: Final = 700_000
-"""Octets of records in one call, as base64; the backend takes 1 MiB."""
 TELL_SECONDS: Final = 3.0
 """How often live sessions are told."""
 
@@ -73,7 +72,7 @@ class ToldSessions:
         octets, count = 0, 0
         for each in packed:
             octets += len(b64encode(each)) + 4
-            if count and octets > CALL_OCTETS_MOST:
+            if count and octets > API_RECORDS_OCTETS_SENT:
                 break
             count += 1
         await brought(self._backend.records(packed[:count]))

@@ -469,6 +469,22 @@ PEM_CHARACTERS_MOST: Final = 1024 * 1024
 #: Numbered from 1 by the backend.
 GENERATION: Final = Limit(default=1, least=0, most=2**63 - 1, unit="(a generation)")
 
+# The backend's API, at both its ends.
+
+#: The body of a call; a file with revocation lists may be larger.
+API_BODY_OCTETS_MOST: Final = 1024 * 1024
+#: The body of an answer; a configuration has a bound of its own.
+API_ANSWER_OCTETS_MOST: Final = 32 * 1024 * 1024
+#: Events in one call: as many as the backend takes, and as many as a client sends.
+API_EVENTS_MOST: Final = 1_000
+API_EVENTS_SENT: Final = 400
+#: Packed records of sessions in one call, and the octets of them that a client sends, as base64.
+API_RECORDS_MOST: Final = 500
+API_RECORDS_OCTETS_SENT: Final = 700_000
+#: So long the backend holds a call that waits for something new, and so long a client has it wait.
+API_WAIT_SECONDS_MOST: Final = 60
+API_WAIT_SECONDS: Final = 50
+
 # The backend's API for administrators.
 
 #: Entries in one part of a list.

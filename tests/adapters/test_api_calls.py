@@ -21,12 +21,10 @@ from twisted.python.failure import Failure
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, figures, journal, licences, partners, settings
-from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
-from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.session_tables import FigureRow
 from smartproxy.client.upkeep import TunnelKey
 from smartproxy.logs.record import Record
@@ -654,12 +652,12 @@ class Events(ApiCase):
 
     def test_too_many(self) -> None:
         """There is a bound on one call."""
-        answer = self.call("POST", "/events", {"events": [None] * (EVENTS_MOST + 1)})
+        answer = self.call("POST", "/events", {"events": [None] * (limits.API_EVENTS_MOST + 1)})
         self.assertEqual((answer.status, answer.json["error"]), (413, "too_many"))
 
     def test_too_large(self) -> None:
         """And on its body."""
-        answer = self.call("POST", "/events", b" " * (BODY_OCTETS_MOST + 1))
+        answer = self.call("POST", "/events", b" " * (limits.API_BODY_OCTETS_MOST + 1))
         self.assertEqual((answer.status, answer.json["error"]), (413, "too_large"))
 
     def test_no_list(self) -> None:

@@ -31,7 +31,6 @@ from smartproxy.backend.port import (
     HttpsPort,
     Places,
 )
-from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.net.transport.thrift import ENDED_MANY, Thrift
@@ -161,13 +160,13 @@ class Bodies(SiteCase):
 
     def test_on_the_disk(self) -> None:
         """The body of who may send a large one is kept in a file, up to its bound; of three at once one is refused."""
-        most = 3 * BODY_OCTETS_MOST
+        most = 3 * limits.API_BODY_OCTETS_MOST
         site = ApiSite(self.resource, lambda request: succeed(most), Clock())
         begun = []
         for _ in range(LARGE_AT_ONCE + 1):
             protocol, transport = site.buildProtocol(ADDRESS), Tcp()
             protocol.makeConnection(transport)
-            length = 2 * BODY_OCTETS_MOST
+            length = 2 * limits.API_BODY_OCTETS_MOST
             protocol.dataReceived(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
             begun.append((protocol, transport, bytes(length)))
         for protocol, transport, body in begun[:-1]:
@@ -181,7 +180,7 @@ class Bodies(SiteCase):
 
     def test_too_large(self) -> None:
         """Of a larger body one octet more than allowed is kept, announced or chunked; the rest is thrown away."""
-        most = BODY_OCTETS_MOST
+        most = limits.API_BODY_OCTETS_MOST
         announced = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {most * 3}\r\n\r\n".encode()
         chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
         chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -378,7 +377,7 @@ class Strangers(SiteCase):
             self.assertTrue(transport.value().endswith(b"\r\n\r\n0"), transport.value())
         guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
         self.judging.pop().callback(False)
-        guest.dataReceived(b"x" * BODY_OCTETS_MOST)
+        guest.dataReceived(b"x" * limits.API_BODY_OCTETS_MOST)
         self.assertFalse(transport.disconnected)
         guest.dataReceived(b"x")
         self.assertTrue(transport.disconnected)

@@ -35,13 +35,8 @@ from smartproxy.client.address import (
     backend_http,
     checked_url,
 )
-from smartproxy.client.backend import (
-    ANSWER_OCTETS_MOST,
-    CALL_SECONDS,
-    Backend,
-    BackendRefused,
-    BackendUnavailable,
-)
+from smartproxy.client.backend import CALL_SECONDS, Backend, BackendRefused, BackendUnavailable
+from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
 from tests.adapters.tls_peers import Forged, Shown
@@ -218,7 +213,7 @@ class BackendCalls(SynchronousTestCase):
 
     def test_answers_are_bounded(self) -> None:
         """An answer over the limit is thrown away, not parsed."""
-        body = b"[" + b" " * ANSWER_OCTETS_MOST + b"]"
+        body = b"[" + b" " * API_ANSWER_OCTETS_MOST + b"]"
         backend, _, agent = self.call(lambda request: body)
         failure = self.failureResultOf(self.result(backend.hello(), agent), BackendUnavailable)
         self.assertIn("larger", str(failure.value))

@@ -13,7 +13,6 @@ from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.serving import LIST_FORM_OCTETS_MOST
 from smartproxy.backend.page.visit import PageVisit
-from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
@@ -257,7 +256,7 @@ class Changes(PageCase):
         odd = "a\N{RIGHT-TO-LEFT OVERRIDE}b\x01.pem"
         for name, kept in ((odd, b"a_b_.pem"), ("x" * 5000, b"x" * 200), (" ", b"_")):
             self.assertEqual(browser.upload("/echo", {"name": "x"}, {"file": (name, b"1")}).body, kept + b" 1 x", name)
-        large = browser.upload("/echo", {}, {"file": ("a.pem", bytes(BODY_OCTETS_MOST))})
+        large = browser.upload("/echo", {}, {"file": ("a.pem", bytes(limits.API_BODY_OCTETS_MOST))})
         self.assertEqual(large.status, 413)
         for media in ("application/json", "text/plain", ""):
             self.assertEqual(browser.post("/echo", Content_Type=media).status, 400, media)
@@ -387,7 +386,7 @@ class Bodies(PageCase):
         most = str(limits.FORM_OF_STRANGER_OCTETS_MOST)
         self.assertTrue(self.admits(Content_Type=form, Content_Length=most))
         lists = {"Content_Type": "multipart/form-data", "Content_Length": "9999999"}
-        for name, octets in (("vera", BODY_OCTETS_MOST), ("alice", LIST_FORM_OCTETS_MOST)):
+        for name, octets in (("vera", limits.API_BODY_OCTETS_MOST), ("alice", LIST_FORM_OCTETS_MOST)):
             cookie = self.browser(name).cookies["__Host-smartproxy"]
             self.assertEqual(self.admits(cookie=cookie, **lists), octets, name)
         for length in (str(limits.FORM_OF_STRANGER_OCTETS_MOST + 1), "", "-1", "9" * 30):

@@ -15,9 +15,10 @@ from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
 from smartproxy.client.house import House
-from smartproxy.client.told_sessions import CALL_OCTETS_MOST, TELL_SECONDS, ToldSessions
+from smartproxy.client.told_sessions import TELL_SECONDS, ToldSessions
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.faults import Killed
+from smartproxy.policy.limits import API_RECORDS_OCTETS_SENT
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.policy.portraits import TOLD_MOST, ToldSession
 from smartproxy.policy.schema import read_object, write_object
@@ -125,7 +126,7 @@ class Told(SynchronousTestCase):
         self.pass_time(10)
         sizes = [sum(len(b64encode(each)) for each in batch) for batch in self.backend.records_taken]
         self.assertGreater(len(sizes), 1)
-        self.assertLessEqual(max(sizes), CALL_OCTETS_MOST)
+        self.assertLessEqual(max(sizes), API_RECORDS_OCTETS_SENT)
         self.assertEqual(sum(map(len, self.backend.records_taken)), 60)
 
     def test_refused_record(self) -> None:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from urllib.error import HTTPError
 
 from smartproxy.backend.location import Location
-from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.store import Store
+from smartproxy.policy.limits import API_BODY_OCTETS_MOST
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa
 from tests.large_lists import large_list
@@ -31,7 +31,7 @@ class LargeLists(BackendsCase):
         (self.folder / "large.pem").write_bytes(ca.certificate_pem)
         self.command("ca", "add", "large", str(self.folder / "large.pem"))
         self.octets = large_list(ca, COUNT, 16)
-        self.assertGreater(len(self.octets), BODY_OCTETS_MOST)
+        self.assertGreater(len(self.octets), API_BODY_OCTETS_MOST)
         self.file = self.folder / "large.crl"
         self.file.write_bytes(self.octets)
         made = self.command("admin-token", "create", "alice", "--role", "administrator", "--json")

@@ -16,7 +16,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.policy import limits
 
 TOKEN_FIELD = "csrf"
@@ -82,7 +81,7 @@ class SentForm:
         return found[0] if found else None
 
 
-def parse(content_type: str, body: IO[bytes], most: int = BODY_OCTETS_MOST) -> SentForm:
+def parse(content_type: str, body: IO[bytes], most: int = limits.API_BODY_OCTETS_MOST) -> SentForm:
     """The form of a body.
 
     :param most: how many octets it may have.
@@ -94,19 +93,19 @@ def parse(content_type: str, body: IO[bytes], most: int = BODY_OCTETS_MOST) -> S
         raise FormTooLarge(f"it is larger than {most} octets")
     media, options = parse_options_header(content_type)
     if media == URLENCODED or not length:
-        if length > BODY_OCTETS_MOST:
-            raise FormTooLarge(f"it is larger than {BODY_OCTETS_MOST} octets")
+        if length > limits.API_BODY_OCTETS_MOST:
+            raise FormTooLarge(f"it is larger than {limits.API_BODY_OCTETS_MOST} octets")
         return _urlencoded(body.read())
     if media != MULTIPART:
         raise FormUnreadable(f"it is of another type than a form: {media[:64]!a}")
 
     def room(*about: Any, **more: Any) -> IO[bytes]:
         # What is large is no field: a file is kept on the disk, as the body is.
-        return TemporaryFile() if length > BODY_OCTETS_MOST else BytesIO()
+        return TemporaryFile() if length > limits.API_BODY_OCTETS_MOST else BytesIO()
 
     parser = FormDataParser(
         stream_factory=room,
-        max_form_memory_size=BODY_OCTETS_MOST,
+        max_form_memory_size=limits.API_BODY_OCTETS_MOST,
         max_content_length=most,
         max_form_parts=limits.FORM_FIELDS_MOST,
         silent=False,

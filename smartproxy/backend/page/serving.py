@@ -47,7 +47,7 @@ from smartproxy.backend.page.visit import (
     told_of,
 )
 from smartproxy.backend.port import guest_of
-from smartproxy.backend.requests import BODY_OCTETS_MOST, RefusalRate, address_of, header_of, kept_body, lines_of
+from smartproxy.backend.requests import RefusalRate, address_of, header_of, kept_body, lines_of
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
@@ -106,7 +106,7 @@ class PageRoot(Resource):
         length = header_of(request, b"content-length")
         is_form = header_of(request, b"content-type").startswith(URLENCODED)
         if is_form and re.fullmatch("[0-9]{1,7}", length) and int(length) <= limits.FORM_OF_STRANGER_OCTETS_MOST:
-            return succeed(BODY_OCTETS_MOST)
+            return succeed(limits.API_BODY_OCTETS_MOST)
         cookie = _cookie(request, COOKIE)
         if not cookie:
             return succeed(0)
@@ -259,7 +259,7 @@ class PageRoot(Resource):
         )
         if getattr(request, "body_refused", False):
             raise too_large
-        most = LIST_FORM_OCTETS_MOST if visit.route is not None and visit.route.large else BODY_OCTETS_MOST
+        most = LIST_FORM_OCTETS_MOST if visit.route is not None and visit.route.large else limits.API_BODY_OCTETS_MOST
         body = kept_body(request)
         try:
             return await self._parts.runner.run(parse, header_of(request, b"content-type"), body, most)
@@ -363,7 +363,11 @@ def _most_of(user: users.LoggedIn | None, *, is_large: bool) -> int:
     """How many octets a user may send."""
     if user is None:
         return 0
-    return LIST_FORM_OCTETS_MOST if is_large and stands_for(user.role.scopes, crl.load.scope) else BODY_OCTETS_MOST
+    return (
+        LIST_FORM_OCTETS_MOST
+        if is_large and stands_for(user.role.scopes, crl.load.scope)
+        else limits.API_BODY_OCTETS_MOST
+    )
 
 
 def _cookie(request: IRequest, name: bytes) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.schema import read_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 CALL_SECONDS = 60.0
 LARGE_CALL_SECONDS = 300.0
 """For a file with revocation lists, which the backend reads before it answers."""
-ANSWER_OCTETS_MOST = 32 * 1024 * 1024
 PORT = 8443
 _SAID_BY_THE_OPERATION = frozenset({403, 404, 409, 412, 422})
 """Of these refusals the message says what to do, as it does on the local store."""
@@ -109,7 +109,7 @@ class RemoteSite:
             headers["If-Match"] = "*"
         status, octets = self._call(method, ROOT + path, headers, body, seconds)
         try:
-            answer = read_json(octets, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+            answer = read_json(octets, octets_most=API_ANSWER_OCTETS_MOST, fractions=True)
             if status in (200, 201):
                 if terms.dry_run and operation.effect is Effect.CHANGE:
                     raise Rehearsed(read_object(Foreseen, answer))
@@ -128,7 +128,7 @@ class RemoteSite:
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            octets = response.read(ANSWER_OCTETS_MOST + 1)
+            octets = response.read(API_ANSWER_OCTETS_MOST + 1)
         except ssl.SSLCertVerificationError as error:
             raise SiteFailed(
                 f"the certificate of {self.host} is not trusted: {error.verify_message}; give --backend-ca FILE "
