@@ -140,8 +140,13 @@ def _blocks(octets: bytes, source: str) -> list[tuple[str, bytes]]:
 
     :raises Unusable: when one of them is cut, or is not base64, or there are too many.
     """
+    return _decoded(_pem(octets, source), source)
+
+
+def _decoded(written: list[tuple[str, bytes]], source: str) -> list[tuple[str, bytes]]:
+    """PEM blocks as they are written, and as :func:`_blocks` returns them."""
     blocks = []
-    for number, (label, text) in enumerate(_pem(octets, source), 1):
+    for number, (label, text) in enumerate(written, 1):
         content = b"".join(_PEM_HEADER.sub(b"", text.replace(b"\r", b"").lstrip(b"\n")).split())
         try:
             blocks.append((label, base64.b64decode(content, validate=True)))
@@ -240,11 +245,12 @@ def read_private_key(octets: bytes, password: bytes | None, source: str) -> Priv
         supported or takes too long, or it is of a kind that TLS does not use.
     """
     octets = as_saved(octets)
-    blocks = [(label, text) for label, text in _pem(octets, source) if label.endswith(_KEY_LABEL)]
+    written = _pem(octets, source)
+    blocks = [(label, text) for label, text in written if label.endswith(_KEY_LABEL)]
     if len(blocks) > 1:
         raise Unusable(f"{source} holds more than one private key; give the one key that the certificate is for")
     encrypted = not blocks or _protected(*blocks[0])
-    for der in (content for label, content in _blocks(octets, source) if label.endswith(_KEY_LABEL)):
+    for der in (content for label, content in _decoded(written, source) if label.endswith(_KEY_LABEL)):
         _check_rounds(der, source)
     try:
         if blocks:
