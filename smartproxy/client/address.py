@@ -171,7 +171,7 @@ class _Body:
         self._octets = octets
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Part of ``IBodyProducer``."""
+        """Write everything; there is nothing to wait for."""
         consumer.write(self._octets)
         return succeed(None)
 

@@ -73,10 +73,10 @@ class ClientCraft:
         self.sessions: LiveSessions = self._house.sessions
 
     def start(self, facts: Mapping[str, Plain]) -> None:
-        """Part of ``Craft``: nothing is needed before the configuration."""
+        """Nothing is needed before the configuration."""
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
-        """Part of ``Craft``."""
+        """What answers the supervisor."""
         return {
             Adopt: self._adopt,
             KnowServer: self._know_server,

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from smartproxy.client.calls import WantedCall
 from smartproxy.client.crew_lane import CrewLane
@@ -51,7 +52,7 @@ from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.crew import WORKER_ANSWER_SECONDS, Crew
-from smartproxy.workers.members import CrewMember, tell_lost
+from smartproxy.workers.members import CrewMember, CrewUser, tell_lost
 from smartproxy.workers.packets import Closeable
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
@@ -63,7 +64,7 @@ _LESSONS = (Adopt, KnowServer, ForgetServer)
 """What workers are born with: it needs no connection."""
 
 
-class CrewHouse:
+class CrewHouse(CrewUser):
     """Where a client's sessions live whose processes are workers; see :class:`~smartproxy.client.house.House`.
 
     :param zygote: makes the processes; forked before :meth:`start`.
@@ -97,12 +98,12 @@ class CrewHouse:
 
     @property
     def workers(self) -> tuple[ToldWorker, ...]:
-        """Part of ``House``."""
+        """The workers, as the crew knows them."""
         return self.crew.condition()
 
     @property
     def pending(self) -> bool:
-        """Part of ``House``."""
+        """Whether a worker is chosen for a caller, or has one that is no session yet."""
         live = self.crew.live
         return self._choosing > 0 or any(held not in live for member in self.crew.started for held in member.holds)
 
@@ -129,19 +130,19 @@ class CrewHouse:
     # House
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> CrewLane:
-        """Part of ``House``."""
+        """What the workers are told of a server, which they dial."""
         keeps = not self._single
         lane = CrewLane(number, host, port, pool, tell=self.tell, ready=self.ready_of, keeps=keeps)
         self._lanes[number] = lane
         return lane
 
     def forget(self, number: int) -> None:
-        """Part of ``House``."""
+        """Have the workers forget a server."""
         if self._lanes.pop(number, None) is not None:
             self.tell(ForgetServer, server=number)
 
     def adopt(self, configuration: ClientConfiguration) -> None:
-        """Part of ``House``."""
+        """Bring the workers this configuration."""
         self._configuration = configuration
         self.tell(Adopt, client=self._adopted())
         for lane in self._lanes.values():
@@ -149,7 +150,10 @@ class CrewHouse:
             lane.bring_all()
 
     async def open_inbound(self, server: int, inbound: Inbound) -> None:
-        """Part of ``House``."""
+        """Have a worker open a session that a server asks for.
+
+        :raises SessionFault: if no worker is ready in time, or the worker cannot open it.
+        """
         session = inbound.session
         try:
             member = await self.crew.choose().addTimeout(inbound.seconds, self._reactor)
@@ -175,7 +179,7 @@ class CrewHouse:
             raise StationUnreachable(rule=Cause.TUNNEL_QUESTION, message=str(fault)) from fault
 
     def factory(self, partner: str) -> IProtocolFactory:
-        """Part of ``House``: a caller's connection goes to a worker before anything is read of it."""
+        """What gives a caller's connection to a worker before anything is read of it."""
         return _Accepting(self, partner)
 
     def take_caller(self, accepted: Closeable, partner: str) -> None:
@@ -204,14 +208,14 @@ class CrewHouse:
         chosen.addCallback(give).addErrback(failed).addBoth(settled)
 
     async def try_out(self, session: str, partner: str | None) -> None:
-        """Part of ``House``."""
+        """Have a worker call a partner or, for ``None``, the station, as soon as one is ready."""
         member = await self.crew.choose()
         self._carry(member, session)
         with contextlib.suppress(OwnFault, TunnelFault):
             await member.link.ask(TryOut, seconds=CALL_SECONDS, session=session, partner=partner)
 
     async def look(self) -> None:
-        """Part of ``House``."""
+        """Ask the workers for their sessions and the number of their data connections."""
         looking = [self.sessions.look(), *map(self._count_connections, self._lanes.values())]
         await DeferredList([Deferred.fromCoroutine(each) for each in looking], consumeErrors=True)
 
@@ -223,20 +227,20 @@ class CrewHouse:
 
     # CrewUser
 
+    @override
     def facts(self) -> dict[str, Plain]:
-        """Part of ``CrewUser``."""
         return {"single": self._single}
 
+    @override
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
-        """Part of ``CrewUser``."""
         return {
             AskCall: partial(self._call, member),
             StationTried: self._station_tried,
             KeepRecord: self._keep_record,
         }
 
+    @override
     def prepare(self, member: CrewMember) -> Deferred[None]:
-        """Part of ``CrewUser``."""
         return Deferred.fromCoroutine(self._prepare(member))
 
     async def _prepare(self, member: CrewMember) -> None:
@@ -253,17 +257,20 @@ class CrewHouse:
             for lane in list(self._lanes.values()):
                 await lane.bring(member, knows=knows)
 
+    @override
     def ready(self, member: CrewMember) -> None:
-        """Part of ``CrewUser``: nobody else has to know it."""
+        """Nobody else has to know it."""
 
+    @override
     def over(self, member: CrewMember, session: str) -> None:
-        """Part of ``CrewUser``: give back the place, if it has one."""
+        """Give back the place, if it has one."""
         let_go = member.holds.pop(session, None)
         if let_go is not None:
             let_go()
 
+    @override
     def died(self, member: CrewMember) -> None:
-        """Part of ``CrewUser``: the places of its sessions are given back by now."""
+        """Tell the end of its sessions; their places are given back by now."""
         tell_lost(self._events, member.sessions.values(), Participant.CLIENT, self._reactor.seconds())
 
     # Sessions.
@@ -315,8 +322,8 @@ class _Accepting(Factory):
         self._house = house
         self._partner = partner
 
+    @override
     def buildProtocol(self, addr: IAddress | None) -> "_Passing":
-        """Part of Twisted's interface."""
         return _Passing(self._house, self._partner)
 
 

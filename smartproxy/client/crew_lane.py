@@ -7,16 +7,19 @@ The connections themselves are the workers' (:class:`~smartproxy.tunnel.lane.Dat
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from smartproxy.client.words import KnowServer, ServerWorkers, TunnelIsDown, TunnelIsUp
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing
+from smartproxy.tunnel.lane import Lane
 from smartproxy.workers.members import CrewMember
 
 
-class CrewLane:
+class CrewLane(Lane):
     """The data connections of all workers to one server; see :class:`~smartproxy.tunnel.lane.Lane`.
 
     :param tell: tells all workers, given a command and its arguments.
@@ -54,8 +57,8 @@ class CrewLane:
         """How many there were when the house was looked at."""
         return self.count
 
+    @override
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
-        """Part of ``Lane``."""
         shown: dict[str, object] = {
             "certificate": credential.certificate.encode("ascii"),
             "key": credential.key.encode("ascii"),
@@ -70,25 +73,26 @@ class CrewLane:
         if self._shown:
             self._tell(KnowServer, **self._known())
 
+    @override
     def bind(self, bond: Bond | None) -> None:
-        """Part of ``Lane``: workers are told of it as soon as the tunnel is up."""
+        """Workers are told of it as soon as the tunnel is up."""
         self._bond = bond
         if self._up:
             self.start()
 
+    @override
     def start(self) -> None:
-        """Part of ``Lane``."""
         self._up = True
         self._tell(TunnelIsUp, server=self.number, bond=self._bond)
 
+    @override
     def serve(self, workers: Sequence[int]) -> None:
-        """Part of ``Lane``."""
         self._workers = workers
         if self._keeps:
             self._tell(ServerWorkers, server=self.number, workers=workers)
 
+    @override
     def stop(self, why: Closing) -> None:
-        """Part of ``Lane``."""
         self._up, self._workers, self._bond = False, (), None
         self._tell(TunnelIsDown, server=self.number, cause=why.cause, message=why.message)
 

@@ -175,39 +175,42 @@ class SessionHouse:
 
     @property
     def pending(self) -> bool:
-        """Part of :class:`House`."""
+        """Whether there is a caller that has no session, and may get one."""
         return self.callers.pending
 
     def start(self) -> None:
-        """Part of :class:`House`."""
+        """Nothing has to be made before the first session."""
 
     async def stop(self) -> None:
-        """Part of :class:`House`."""
+        """Nothing is left when sessions have been drained."""
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> DataLane:
-        """Part of :class:`House`."""
+        """The data connections of this process to a server, from now on."""
         endpoint = self._endpoint(dialling(self._reactor), host, port)
         lane = DataLane(self._reactor, endpoint, self._events, ready=pool.ready, most=pool.most)
         self.lanes[number] = lane
         return lane
 
     def forget(self, number: int) -> None:
-        """Part of :class:`House`."""
+        """Abort the data connections to a server, and forget them."""
         lane = self.lanes.pop(number, None)
         if lane is not None:
             lane.stop(STOPPED)
 
     def adopt(self, configuration: ClientConfiguration) -> None:
-        """Part of :class:`House`."""
+        """Use this configuration for the sessions and the data connections that begin from now on."""
         self.configuration = configuration
         for lane in self.lanes.values():
             lane.ready, lane.most = configuration.pool.ready, configuration.pool.most
 
     async def look(self) -> None:
-        """Part of :class:`House`: everything is at hand."""
+        """Everything is at hand."""
 
     async def open_inbound(self, server: int, inbound: Inbound) -> None:
-        """Part of :class:`House`."""
+        """Connect a session that a server asks for with the station; give back its place if it does not begin.
+
+        :raises SessionFault: if it cannot be opened.
+        """
         try:
             await self._lane(server).carry(inbound, self.sessions.open)
         finally:
@@ -215,7 +218,7 @@ class SessionHouse:
                 self._questions.over(inbound.session)
 
     async def try_out(self, session: str, partner: str | None) -> None:
-        """Part of :class:`House`."""
+        """Call a partner or, for ``None``, the station, up to the greeting."""
         if partner is not None:
             await self.callers.try_partner(session, partner)
             return

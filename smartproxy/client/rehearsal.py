@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol
+from typing_extensions import override
 
 from smartproxy.client.craft import ClientCraft
 from smartproxy.client.words import (
@@ -54,14 +55,14 @@ from smartproxy.workers.parts import (
     caller,
     played_bond,
 )
-from smartproxy.workers.scene import HOST, PLAYED, PORT, Scene, Unwritten
+from smartproxy.workers.scene import HOST, PLAYED, PORT, Play, Scene, Unwritten
 from smartproxy.workers.worker import Worker
 
 _STATION_PORT: Final = 3_305
 _SERVER: Final = 1
 
 
-class ClientPlay:
+class ClientPlay(Play):
     """One station's sessions."""
 
     kind: type[Link] = ClientLink
@@ -73,12 +74,13 @@ class ClientPlay:
         self._bond = played_bond(self._identity.proxy_id)
         self._outside = TunnelActor(())
 
+    @override
     def worker(self, reactor: Any, log: Unwritten) -> Worker:
-        """Part of ``Play``."""
         return Worker(reactor, log, source="client", kind=ClientLink, craft=ClientCraft)
 
+    @override
     def answers(self, scene: Scene) -> Mapping[type[TunnelCommand], Responder]:
-        """Part of ``Play``: the partner that the station wants is there."""
+        """The partner that the station wants is there."""
         context = ServerContext(self._identity, self._authority.pem, SMART.protocols)
         bond = self._bond
         if bond is not None:
@@ -97,8 +99,8 @@ class ClientPlay:
 
         return {AskCall: call}
 
+    @override
     async def act(self, scene: Scene) -> None:
-        """Part of ``Play``."""
         configuration: Any = write_object(ClientConfiguration(station=Station(host=HOST, port=_STATION_PORT)))
         await scene.link.ask(Adopt, client=[line(configuration)])
         await scene.link.ask(

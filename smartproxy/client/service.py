@@ -232,11 +232,11 @@ class ClientService(Service):
         self.calls.adopt(self._configuration)
 
     async def announce(self) -> None:
-        """Part of ``Succeeded``: the servers take the newer process beside this one."""
+        """Have the servers take the newer process beside this one."""
         await self._tell_servers(ClientControl.moved)
 
     async def hand_over(self) -> None:
-        """Part of ``Succeeded``: take no more calls, and let what was begun become sessions."""
+        """Take no more calls, and let what was begun become sessions."""
         self.succeeded = True
         self._told.leave()
         await self.calls.close(Cause.DAEMON_SUCCEEDED.meaning)

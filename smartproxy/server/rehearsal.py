@@ -17,6 +17,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Protocol
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from typing_extensions import override
 from zope.interface import implementer
 
 from smartproxy.net.tls.context import new_context, show_identity
@@ -68,7 +69,7 @@ from smartproxy.workers.parts import (
     caller,
     played_bond,
 )
-from smartproxy.workers.scene import HOST, PLAYED, PORT, Scene, Unwritten
+from smartproxy.workers.scene import HOST, PLAYED, PORT, Play, Scene, Unwritten
 from smartproxy.workers.worker import Worker
 
 _PARTNER_PORT: Final = 6_619
@@ -101,7 +102,7 @@ class _Door(Protocol):
         self._stage.link.hand_over(DataCame, stream.detach(), host=HOST, port=PORT)
 
 
-class ServerPlay:
+class ServerPlay(Play):
     """One partner's sessions."""
 
     kind: type[Link] = ServerLink
@@ -115,13 +116,14 @@ class ServerPlay:
         self._own = Shown.issue("site", self._ca)
         self._inside = TunnelActor(())
 
+    @override
     def worker(self, reactor: Any, log: Unwritten) -> Worker:
-        """Part of ``Play``."""
         craft = partial(ServerCraft, identity=self._identity, authority=self._authority.pem)
         return Worker(reactor, log, source="server", kind=ServerLink, craft=craft)
 
+    @override
     def answers(self, scene: Scene) -> Mapping[type[TunnelCommand], Responder]:
-        """Part of ``Play``: the client opens whatever it is asked for."""
+        """The client opens whatever it is asked for."""
         lane = DataLane(scene.reactor, TCP4ClientEndpoint(scene.reactor, HOST, TUNNEL_PORT), scene.events, ready=0)
         lane.renew(ClientCredential(certificate=self._client.pem, key=self._client.key_pem), [self._identity.proxy_id])
         self._lane = lane
@@ -132,8 +134,8 @@ class ServerPlay:
 
         return {Assign: lambda session: {"client": CLIENT, "seconds": SECONDS_LEFT}, OpenInside: open_inside}
 
+    @override
     async def act(self, scene: Scene) -> None:
-        """Part of ``Play``."""
         link = scene.link
         document = os.memfd_create("smartproxy-played", os.MFD_CLOEXEC)
         with open(document, "w+b", buffering=0) as file:

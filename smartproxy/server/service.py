@@ -16,6 +16,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.severity import Severity
@@ -443,8 +444,9 @@ class ServerService(DmzService):
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
+    @override
     async def hand_over(self) -> None:
-        """Part of :class:`~smartproxy.tunnel.dmz.DmzService`: who has connected here comes to its session here, too."""
+        """Leave the ports, once who has connected here has come to its session here, or had the time for it."""
         await super().hand_over()
         until = self.clock.seconds() + self._configuration.deadlines.handshake
         while self.gate.admission.unproved and self.clock.seconds() < until:

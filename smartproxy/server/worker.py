@@ -216,7 +216,7 @@ class ServerCraft:
     # Craft
 
     def start(self, facts: Mapping[str, Plain]) -> None:
-        """Part of ``Craft``: nothing is needed before the configuration."""
+        """Nothing is needed before the configuration."""
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """What answers the supervisor."""

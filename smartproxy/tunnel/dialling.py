@@ -10,10 +10,11 @@ from typing import Any, Final, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.contexts import ClientContext, PeerRefused, VerifiedServer
-from smartproxy.tunnel.entrance import Entrance, secured_client
+from smartproxy.tunnel.entrance import Doorkeeper, Entrance, secured_client
 from smartproxy.tunnel.faults import Closing
 
 STOPPED: Final = Closing(Cause.TUNNEL_STOPPED, "the client is stopping")
@@ -45,7 +46,7 @@ async def dial(
     return made
 
 
-class _Dial:
+class _Dial(Doorkeeper):
     """One connection being made: fires with its protocol when the server has proved its identity."""
 
     def __init__(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], IProtocol]) -> None:
@@ -53,20 +54,21 @@ class _Dial:
         self._context = context
         self._build = build
 
+    @override
     def admit(self, entrance: Entrance) -> IProtocol:
-        """Part of ``Doorkeeper``: check the server's identity once more before the first octet."""
+        """Check the server's identity once more before the first octet."""
         return self._build(entrance, self._context.verified(entrance.connection))
 
+    @override
     def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
-        """Part of ``Doorkeeper``."""
         self._settle(protocol)
 
+    @override
     def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
-        """Part of ``Doorkeeper``."""
         self._settle(Failure(self._context.refusal(entrance.connection) or refusal))
 
+    @override
     def vanished(self, entrance: Entrance, why: str) -> None:
-        """Part of ``Doorkeeper``."""
         message = f"the server closed the connection: {why}"
         self._settle(Failure(PeerRefused(cause=Cause.TUNNEL_CLOSED, message=message)))
 

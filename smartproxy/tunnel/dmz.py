@@ -185,10 +185,10 @@ class DmzService(Service):
         await deferLater(self.clock, 0)
 
     async def taken_over(self) -> None:
-        """Part of ``Successor``: what comes is taken from the start, and waits for a client."""
+        """Nothing is held back: what comes is taken from the start, and waits for a client."""
 
     async def announce(self) -> None:
-        """Part of ``Succeeded``: clients are sent to the newer process once that serves."""
+        """Nobody has to know: clients are sent to the newer process once that serves."""
 
     async def hand_over(self) -> None:
         """Leave the ports, and the clients, to a newer process that listens with the same sockets."""

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
@@ -169,8 +170,8 @@ class EntranceFactory(Factory):
     def __init__(self, build: Callable[[], Entrance]) -> None:
         self._build = build
 
+    @override
     def buildProtocol(self, addr: IAddress | None) -> Entrance:
-        """Part of Twisted's interface."""
         return self._build()
 
 

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 import attrs
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from typing_extensions import override
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
@@ -120,7 +121,7 @@ class _Bound:
     known: bool = False
 
 
-class DataLane:
+class DataLane(Lane):
     """The data connections to one server.
 
     :param clock: ``callLater``'s owner.
@@ -160,8 +161,8 @@ class DataLane:
         """How many data connections there are, those that are being dialled included."""
         return sum(pool.connected for pool in self._pools.values()) + self._dials
 
+    @override
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
-        """Part of :class:`Lane`."""
         shown = credential, frozenset(proxy_ids)
         if self._shown != shown:
             self._shown = shown
@@ -170,17 +171,17 @@ class DataLane:
             self._bonding = ClientContext(*shown, self._kind.data, bonds=True)
             self._bound = None
 
+    @override
     def bind(self, bond: Bond | None) -> None:
-        """Part of :class:`Lane`."""
         self._bound = None if bond is None else _Bound(bond)
 
+    @override
     def start(self) -> None:
-        """Part of :class:`Lane`."""
         self._kept = frozenset((None,))
         self.pool = self._kept_ready(None, self.ready)
 
+    @override
     def serve(self, workers: Sequence[int]) -> None:
-        """Part of :class:`Lane`."""
         if self.pool is None:
             return
         before, self._kept = self._kept, frozenset(workers)
@@ -195,8 +196,8 @@ class DataLane:
             elif worker not in before:
                 self._pools[worker].keep(ready)
 
+    @override
     def stop(self, why: Closing) -> None:
-        """Part of :class:`Lane`."""
         self.pool = self._bound = None
         while self._pools:
             _, pool = self._pools.popitem()

@@ -21,6 +21,7 @@ import attrs
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.handshakes import Handshakes
@@ -116,8 +117,9 @@ class TunnelPort(Factory):
             for entrance in places.shaking.all():
                 entrance.drop(refusal)
 
+    @override
     def buildProtocol(self, addr: IAddress | None) -> HelloFirst | None:
-        """Part of Twisted's interface; ``None`` closes the connection at once."""
+        """What listens for the first octets of a connection; ``None``, which closes it, where there is no room."""
         if self._stopping:
             return None
         peer = peer_of(addr)

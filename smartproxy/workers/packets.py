@@ -126,7 +126,7 @@ class Packets:
         return self._end.fileno()
 
     def logPrefix(self) -> str:
-        """Part of Twisted's interface."""
+        """By which Twisted names who worked."""
         return "worker"
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]  # Twisted's own return these

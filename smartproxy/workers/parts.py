@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
+from typing_extensions import override
 from zope.interface import implementer
 
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
@@ -165,8 +166,8 @@ class Actor:
 class ConnectedActor(Actor, Protocol):
     """One that is at the end of a connection, with TLS or without."""
 
+    @override
     def say(self, octets: bytes) -> None:
-        """Part of ``Actor``."""
         assert self.transport is not None
         self.transport.write(octets)
 
@@ -200,27 +201,27 @@ class TunnelActor(Actor):
         if self.first:
             self.say(self.first)
 
+    @override
     def say(self, octets: bytes) -> None:
-        """Part of ``Actor``."""
         self._leg.send(octets)
 
     def octets_received(self, leg: ILeg, octets: bytes) -> None:
-        """Part of ``ILegReceiver``."""
+        """Hear."""
         self.hear(octets)
 
     def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
-        """Part of ``ILegReceiver``: end the other direction, too."""
+        """End the other direction, too."""
         leg.finish()
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
-        """Part of ``ILegReceiver``."""
+        """The leg is gone."""
         self.ended()
 
     def leg_full(self, leg: ILeg) -> None:
-        """Part of ``ILegReceiver``: so much is never said at once."""
+        """Nothing has to wait: so much is never said at once."""
 
     def leg_drained(self, leg: ILeg) -> None:
-        """Part of ``ILegReceiver``."""
+        """Nothing waits."""
 
 
 def played_bond(proxy_id: str) -> Bond | None:

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredQueue, FirstE
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from smartproxy.logs.emit import Events
 from smartproxy.logs.levels import Levels
@@ -89,7 +90,7 @@ class Unwritten:
         self.levels = Levels()
 
     def divert(self, observer: ILogObserver) -> None:
-        """Part of ``Log``."""
+        """Nothing is written, wherever it goes."""
 
 
 class Scene:
@@ -210,17 +211,18 @@ class Scene:
 class _End(socket.socket):
     """One end of a pair of sockets that passes for a connection of TCP, which is dialled and there at once."""
 
+    @override
     def setsockopt(self, level: int, option: int, *value: Any) -> None:
-        """Part of ``socket.socket``: there is nothing in between that could be set."""
+        """There is nothing of TCP in between that could be set."""
         if level != socket.IPPROTO_TCP:
             super().setsockopt(level, option, *value)
 
+    @override
     def connect_ex(self, address: Any) -> int:
-        """Part of ``socket.socket``."""
         return 0
 
+    @override
     def getpeername(self) -> tuple[str, int]:
-        """Part of ``socket.socket``."""
         return HOST, PORT
 
     getsockname = getpeername
@@ -231,8 +233,8 @@ class _Stream(DialledStream):
 
     connector: "_Connector"
 
+    @override
     def createInternetSocket(self) -> socket.socket:
-        """Part of Twisted's client."""
         return self.connector.end
 
 

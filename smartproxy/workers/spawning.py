@@ -29,10 +29,11 @@ from typing import Any, Final, NoReturn, Protocol
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import CONNECTION_DONE, installReactor
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from smartproxy.logs.emit import describe
 from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite, words_of_start
-from smartproxy.workers.packets import PACKET_OCTETS_MOST, Closeable, Packets, pair
+from smartproxy.workers.packets import PACKET_OCTETS_MOST, Closeable, PacketReceiver, Packets, pair
 
 _PACKET: Final = struct.Struct("!cIi")
 _SPAWN, _KILL, _LESSON, _BORN, _ENDED, _UNREHEARSED = b"S", b"K", b"L", b"B", b"E", b"U"
@@ -58,7 +59,7 @@ Work = Callable[[Any], Unborn]
 """Makes a worker, given a reactor that does not run yet."""
 
 
-class Zygote:
+class Zygote(PacketReceiver):
     """The zygote, as its supervisor knows it.
 
     :param work: makes the worker that all are forked from.
@@ -143,11 +144,13 @@ class Zygote:
 
     # PacketReceiver
 
+    @override
     def makeConnection(self, transport: Any) -> None:
-        """Part of ``PacketReceiver``."""
+        """The connection is there before the zygote is attached."""
 
+    @override
     def descriptor_received(self, descriptor: int | None) -> None:
-        """Part of ``PacketReceiver``: none is taken."""
+        """None is taken."""
 
     def dataReceived(self, data: bytes) -> None:
         """The zygote tells something."""

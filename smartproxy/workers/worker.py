@@ -17,6 +17,7 @@ from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from smartproxy.logs.carrier import Document
@@ -40,7 +41,7 @@ from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.confinement import title_process
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.packets import Packets
-from smartproxy.workers.spawning import NO_MEMORY
+from smartproxy.workers.spawning import NO_MEMORY, Unborn
 from smartproxy.workers.words import (
     Began,
     EndSession,
@@ -141,7 +142,7 @@ class Tidings:
             self.events.emit("events.dropped", count=dropped, cause=cause, message=cause.meaning, daemon="worker")
 
 
-class Worker:
+class Worker(Unborn):
     """A worker.
 
     :param reactor: its own; it does not run yet.
@@ -196,12 +197,13 @@ class Worker:
 
     # Unborn
 
+    @override
     def learn(self, packet: bytes, descriptor: int | None) -> None:
-        """Part of ``Unborn``."""
         self.link.learn(packet, descriptor)
 
+    @override
     def live(self, end: socket.socket) -> None:
-        """Part of ``Unborn``: be a worker until the link is over."""
+        """Be a worker until the link is over."""
         thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
         thrift.clock = self.reactor
         thrift.startService()

@@ -54,17 +54,17 @@ class TlsFacts:
         return self._carrier.getHost()
 
     def getTcpNoDelay(self) -> bool:
-        """Part of ``ITCPTransport``."""
+        """Whether the carrier sends small pieces at once."""
         return bool(self._carrier.getTcpNoDelay())
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Part of ``ITCPTransport``."""
+        """Have the carrier send small pieces at once, or gather them."""
         self._carrier.setTcpNoDelay(enabled)
 
     def getTcpKeepAlive(self) -> bool:
-        """Part of ``ITCPTransport``."""
+        """Whether the carrier finds out by itself that its far end is gone."""
         return bool(self._carrier.getTcpKeepAlive())
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Part of ``ITCPTransport``."""
+        """Have the carrier find out by itself that its far end is gone, or not."""
         self._carrier.setTcpKeepAlive(enabled)

@@ -45,15 +45,15 @@ class TlsFactory:
         self._behind = behind
 
     def doStart(self) -> None:
-        """Part of ``IProtocolFactory``."""
+        """A port or connector begins to use it, and so the factory behind."""
         self._behind.doStart()
 
     def doStop(self) -> None:
-        """Part of ``IProtocolFactory``."""
+        """A port or connector uses it no more, nor the factory behind."""
         self._behind.doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> TlsTransport | None:
-        """Part of ``IProtocolFactory``."""
+        """TLS around what the factory behind makes; nothing where that makes nothing."""
         inner = self._behind.buildProtocol(addr)
         if inner is None:
             return None

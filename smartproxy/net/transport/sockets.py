@@ -27,6 +27,7 @@ from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import Interface, directlyProvides, providedBy
 
 from smartproxy.net.transport.inherited import INHERITED
@@ -257,8 +258,8 @@ class ListeningSocket(socket.socket):
 
     resets = 0
 
+    @override
     def accept(self) -> tuple[socket.socket, Any]:
-        """Part of ``socket.socket``."""
         while True:
             accepted, address = super().accept()
             if not self.resets or not accepted.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -274,8 +275,8 @@ class StreamPort(tcp.Port):
     socket: ListeningSocket
     _shared = False
 
+    @override
     def createInternetSocket(self) -> ListeningSocket:
-        """Part of Twisted's port."""
         made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]  # Twisted has no types here
         listening = ListeningSocket(fileno=made.detach())
         listening.setblocking(False)
@@ -291,8 +292,8 @@ class StreamPort(tcp.Port):
         self._shouldShutdown = False
         self._shared = True
 
+    @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Part of Twisted's port."""
         if not self._shared:
             INHERITED.closed(self.socket)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted has no types here
@@ -329,7 +330,7 @@ class _Dialling:
         timeout: float = 30,
         bindAddress: Any = None,
     ) -> IConnector:
-        """Part of ``IReactorTCP``."""
+        """Dial with a connection of this module; without a timeout, and from any address, unless they are given."""
         connector = _Connector(host, port, factory, timeout, bindAddress, self._reactor)
         connector.connect()
         return connector

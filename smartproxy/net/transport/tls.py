@@ -113,7 +113,7 @@ class TlsTransport(RestingTls):
             self._shake()
 
     def connectionMade(self) -> None:
-        """Part of ``IProtocol``: ``makeConnection`` does it."""
+        """Nothing is left to do: :meth:`makeConnection` begins the handshake."""
 
     def dataReceived(self, data: bytes) -> None:
         """Octets came from the peer."""
@@ -184,7 +184,7 @@ class TlsTransport(RestingTls):
             self._reason = self._reason or Failure(CONNECTION_LOST)
 
     def logPrefix(self) -> str:
-        """Part of ``ILoggingContext``."""
+        """The class of the wrapped protocol, by which Twisted names who worked."""
         return type(self.wrappedProtocol).__name__
 
     # The handshake.
@@ -358,7 +358,7 @@ class TlsTransport(RestingTls):
             self._close()
 
     def loseWriteConnection(self) -> None:
-        """Part of ``ITCPTransport``: TLS has no half of a connection; the same as ``loseConnection``."""
+        """Close both directions, as :meth:`loseConnection` does: TLS has no half of a connection."""
         self.loseConnection()
 
     def abortConnection(self) -> None:
@@ -385,7 +385,7 @@ class TlsTransport(RestingTls):
         self._carrier.resumeProducing()
 
     def stopProducing(self) -> None:
-        """Part of ``IPushProducer``: the same as ``loseConnection``."""
+        """Close, as :meth:`loseConnection` does."""
         self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:

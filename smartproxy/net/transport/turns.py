@@ -62,15 +62,19 @@ class LaterCall:
         what(*args, **kw)
 
     def getTime(self) -> float:
-        """Part of ``IDelayedCall``."""
+        """When it is due, in the seconds of the clock."""
         return self.due
 
     def active(self) -> bool:
-        """Part of ``IDelayedCall``."""
+        """Whether it is neither made nor cancelled."""
         return self.over is None
 
     def cancel(self) -> None:
-        """Part of ``IDelayedCall``."""
+        """Make it never.
+
+        :raises AlreadyCalled: if it was made.
+        :raises AlreadyCancelled: if it was cancelled.
+        """
         if self.over is not None:
             raise self.over
         self.over = AlreadyCancelled
@@ -78,11 +82,11 @@ class LaterCall:
         self._what, self._args, self._kw = None, (), {}
 
     def reset(self, seconds: float) -> None:
-        """Part of ``IDelayedCall``."""
+        """Make it so many seconds from now; raises what :meth:`cancel` raises."""
         self._move(self._with.seconds() + seconds)
 
     def delay(self, seconds: float) -> None:
-        """Part of ``IDelayedCall``."""
+        """Make it so many seconds later than it was due; raises what :meth:`cancel` raises."""
         self._move(self.due + seconds)
 
     def _move(self, due: float) -> None:
