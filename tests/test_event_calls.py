@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import EVENTS, EventType
-from smartproxy.logs.fields import CODE, Emitter
+from smartproxy.logs.event_types import Emitter
+from smartproxy.logs.fields import CODE
 from tests.source import Module, modules, outermost_name, parse
 from tests.test_layers import reachable
 

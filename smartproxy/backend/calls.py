@@ -30,7 +30,8 @@ from smartproxy.backend.generations import Tag
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.fields import Emitter, isotime, utc_of
+from smartproxy.logs.event_types import Emitter
+from smartproxy.logs.fields import isotime, utc_of
 from smartproxy.logs.record import Record, read
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import same_host

@@ -51,10 +51,10 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import OpeningFailed, TunnelFault, Violation
 from smartproxy.tunnel.lane import Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.crew import WORKER_ANSWER_SECONDS, Crew
+from smartproxy.workers.crew import Crew
 from smartproxy.workers.members import CrewMember, CrewUser, tell_lost
 from smartproxy.workers.packets import Closeable
-from smartproxy.workers.sessions import CrewSessions
+from smartproxy.workers.sessions import WORKER_ANSWER_SECONDS, CrewSessions
 from smartproxy.workers.spawning import Zygote
 
 _A = TypeVar("_A", bound=attrs.AttrsInstance)
@@ -94,7 +94,7 @@ class CrewHouse(CrewUser):
         self._configuration = ClientConfiguration()
         self._lanes: dict[int, CrewLane] = {}
         self.crew = Crew(reactor, events, zygote, count=count, kind=ClientLink, user=self, single=single, ruined=ruined)
-        self.sessions = CrewSessions(reactor, self.crew)
+        self.sessions = CrewSessions(reactor, events, self.crew)
 
     @property
     def workers(self) -> tuple[ToldWorker, ...]:

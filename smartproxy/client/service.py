@@ -35,7 +35,7 @@ from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
-from smartproxy.logs.fields import Emitter
+from smartproxy.logs.event_types import Emitter
 from smartproxy.logs.record import read as read_record
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause

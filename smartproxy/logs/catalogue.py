@@ -12,7 +12,8 @@ Standards: the event types that Commission Implementing Regulation (EU) 2024/269
 from collections.abc import Mapping
 
 from smartproxy.logs.backend_events import BACKEND_EVENTS
-from smartproxy.logs.fields import ALWAYS, Audience, CatalogueError, EventType, joined
+from smartproxy.logs.event_types import ALWAYS, Audience, CatalogueError, EventType
+from smartproxy.logs.fields import joined
 from smartproxy.logs.session_events import SESSION_EVENTS
 from smartproxy.logs.site_events import SITE_EVENTS
 

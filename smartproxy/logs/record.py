@@ -11,7 +11,8 @@ from datetime import datetime
 import attrs
 
 from smartproxy.logs.catalogue import EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import NUMBER_MOST, Emitter, Value, isotime, read_time
+from smartproxy.logs.event_types import Emitter
+from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, read_time
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity

@@ -5,7 +5,8 @@ Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import Audience, Emitter, EventType, entries_of, joined
+from smartproxy.logs.event_types import Audience, Emitter, EventType, entries_of
+from smartproxy.logs.fields import joined
 from smartproxy.logs.severity import Severity
 
 _TRACE, _DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = Severity

@@ -107,7 +107,7 @@ class ServerCrew(CrewSessions):
             single=single,
             ruined=lambda: desks.stop(StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, 1)),
         )
-        super().__init__(reactor, crew)
+        super().__init__(reactor, events, crew)
         self._claims: dict[CrewMember, Claims] = {}
         self._balancers: Balancers | None = None
         self._deaths = Deaths()

@@ -22,9 +22,6 @@ from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
-from smartproxy.policy.portraits import AgedPortrait
-from smartproxy.policy.schema import read_object, write_object
-from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.faults import Closing, OpeningFailed, Violation
 from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
@@ -37,7 +34,6 @@ from smartproxy.workers.words import (
     EndSession,
     Leave,
     Over,
-    Portraits,
     Post,
     SentWhole,
     SetLevels,
@@ -48,9 +44,6 @@ from smartproxy.workers.words import (
 
 _STATUS_SECONDS = 2.0
 """How long a death waits for the status of the process, to be told with it."""
-WORKER_ANSWER_SECONDS = 2.0
-"""So long a worker is waited for when somebody looks at sessions: an operator asks because something hangs."""
-_PORTRAITS_MOST = 10_000
 
 
 class Crew:
@@ -173,45 +166,6 @@ class Crew:
         kind, rule = codes[b"fault"].decode("ascii"), codes[b"rule"].decode("ascii")
         member.link.tell(EndSession, session=session, fault=kind, rule=rule, message=fault.message)
         return True
-
-    async def portraits(self) -> list[dict[str, object]]:
-        """The state of each session, but those of a silent worker; ``since`` is in the clock's seconds.
-
-        What one worker tells that is no portrait of its sessions is left out, and reported as a bug.
-        """
-        asked = [Deferred.fromCoroutine(self._portraits_of(member)) for member in self.members]
-        found: list[dict[str, object]] = []
-        looks: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
-        for answered, told in looks:
-            if answered:
-                found += told
-            else:
-                self._events.failure("smartproxy.workers.crew", told)
-        return found[:_PORTRAITS_MOST]
-
-    async def _portraits_of(self, member: CrewMember) -> list[dict[str, object]]:
-        told: list[dict[str, object]] = []
-        after = ""
-        for _ in range(limits.PORTRAIT_PAGES_MOST):
-            try:
-                answer = await member.link.ask(Portraits, after=after, seconds=WORKER_ANSWER_SECONDS)
-            except Exception:
-                break
-            page: list[dict[str, Plain]] = answer["portraits"] or []
-            before = after
-            for document in page:
-                try:
-                    portrait = read_object(AgedPortrait, document, "portrait")
-                except DocumentRefused:
-                    self._events.failure("smartproxy.workers.crew", Failure())
-                    continue
-                after = max(after, portrait.session)
-                if portrait.session in member.sessions:
-                    begun = self._reactor.seconds() - portrait.since
-                    told.append({**write_object(portrait), "since": begun, "pid": member.pid})
-            if after == before:
-                break
-        return told
 
     def condition(self) -> tuple[ToldWorker, ...]:
         """Each worker for an operator."""

@@ -175,5 +175,5 @@ class Single(FinishingCase):
 
     async def turn(self) -> None:
         """Let the reactor have its turn."""
-        waited: Any = await self.crew.portraits()
+        waited: Any = await self.look()
         self.assertIsInstance(waited, list)

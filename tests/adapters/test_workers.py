@@ -30,6 +30,7 @@ from smartproxy.tunnel.vocabulary import TunnelCommand, TunnelPhase
 from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import Link
 from smartproxy.workers.members import CrewMember
+from smartproxy.workers.sessions import portraits
 from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Worker
@@ -165,6 +166,10 @@ class CrewCase(TestCase):
             ruined=lambda: self.ruined.callback(None),
         )
         self.crew.start()
+
+    async def look(self) -> list[dict[str, object]]:
+        """The state of each session, as the workers tell it."""
+        return await portraits(self.crew.members, self.events, reactor)
 
     def tearDown(self) -> Deferred[None]:  # type: ignore[override]  # Twisted waits for it
         """End all of it."""
@@ -441,7 +446,7 @@ class LookTests(CrewCase):
         first, second = await self.both()
         assert first.pid is not None
         os.kill(first.pid, signal.SIGSTOP)
-        self.assertEqual(await self.crew.portraits(), [])
+        self.assertEqual(await self.look(), [])
         self.assertEqual(set(self.crew.members), {first, second})
 
 
@@ -467,20 +472,24 @@ class LiedPortraits(SynchronousTestCase):
         self.journal = Journal(self.clock)
         self.crew = Crew(self.clock, self.journal.events, Mock(), count=2, kind=TestLink, user=Mock())
 
+    async def told(self) -> list[dict[str, object]]:
+        """What is told of the sessions."""
+        return await portraits(self.crew.members, self.journal.events, self.clock)
+
     def look(self, answer: Callable[[str], Sequence[object] | None]) -> tuple[list[str], int]:
         """The sessions that are known after both workers were asked, and how often the first one was."""
         links = Telling(answer), Telling(lambda after: None if after else [aged(HONEST)])
         for number, (link, session) in enumerate(zip(links, (LIAR, HONEST), strict=True)):
             member = self.crew._members[number] = CrewMember(number, 0.0, cast(Link, link), ready=True, pid=number)
             member.sessions[session] = Mock()
-        found = self.successResultOf(Deferred.fromCoroutine(self.crew.portraits()))
+        found = self.successResultOf(Deferred.fromCoroutine(self.told()))
         return [str(each["session"]) for each in found], links[0].asked
 
     def test_good(self) -> None:
         """A portrait is told with the begin of its session by this clock, and its worker's process."""
         self.clock.advance(100)
         self.assertEqual(self.look(lambda after: None if after else [aged(LIAR)]), ([LIAR, HONEST], 2))
-        (first, _) = self.successResultOf(Deferred.fromCoroutine(self.crew.portraits()))
+        (first, _) = self.successResultOf(Deferred.fromCoroutine(self.told()))
         self.assertEqual((first["since"], first["pid"]), (95.0, 0))
 
     def test_no_portrait(self) -> None:

@@ -7,7 +7,8 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, Emitter, EventField, FieldKind, FieldRefused, joined
+from smartproxy.logs.event_types import Emitter
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, EventField, FieldKind, FieldRefused, joined
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause

@@ -7,7 +7,7 @@ from typing import Any
 from smartproxy.backend import journal, session_rows, trials
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
-from smartproxy.logs.fields import Emitter
+from smartproxy.logs.event_types import Emitter
 from smartproxy.logs.record import read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.outcomes import SESSION_OUTCOMES

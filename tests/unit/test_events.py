@@ -316,7 +316,7 @@ class Describing(SynchronousTestCase):
     def test_names(self) -> None:
         """Classes are told with their module, built-in ones without."""
         self.assertEqual("OSError", describe(Failure(OSError())).exception)
-        self.assertEqual("smartproxy.logs.fields.CatalogueError", describe(Failure(CatalogueError("x"))).exception)
+        self.assertEqual("smartproxy.logs.event_types.CatalogueError", describe(Failure(CatalogueError("x"))).exception)
 
     def test_deep_calls_are_cut(self) -> None:
         """The innermost calls are told, the raising one first, and not more than a dozen."""
