@@ -22,7 +22,6 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from smartproxy.backend import administrators, journal
-from smartproxy.backend.called import OperationPlaces, call_read, file_call_read, parts_of, tags_of
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import (
     AlreadyThere,
@@ -38,6 +37,7 @@ from smartproxy.backend.errors import (
 )
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.openapi import described
+from smartproxy.backend.operation_requests import OperationPlaces, parts_of, read_file_request, read_request, tags_of
 from smartproxy.backend.operations import crl
 from smartproxy.backend.operations.list_files import ListsRead
 from smartproxy.backend.operations.operation import Caller, Operation
@@ -46,7 +46,7 @@ from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     LIST_MEDIA,
-    CallRefused,
+    ApiRefused,
     address_of,
     json_answer,
     kept_body,
@@ -172,7 +172,7 @@ class Administration:
         """Carry out what a call names.
 
         :param facts: takes what the log is to know about a refused call.
-        :raises CallRefused: when it cannot be done.
+        :raises ApiRefused: when it cannot be done.
         """
         caller = await self.known(request, facts)
         method = request.method.decode("ascii", "replace")
@@ -182,10 +182,10 @@ class Administration:
             if not caller.may(operation.scope):
                 await self._runner.run(check_permission, self._store, operation, operation.words, caller, self._now())
             if operation is crl.load and media_of(request) in LIST_MEDIA:
-                name, terms = file_call_read(request, operation)
+                name, terms = read_file_request(request, operation)
                 wanted = await self._lists(request, name)
             else:
-                wanted, terms = call_read(request, operation, placed)
+                wanted, terms = read_request(request, operation, placed)
 
             def work() -> Deferred[tuple[Performed[Any], bytes]]:
                 return self._runner.run(self._work, operation, wanted, caller, terms)
@@ -204,11 +204,11 @@ class Administration:
     async def _lists(self, request: IRequest, name: str) -> ListsRead:
         """The lists in the file that is the body of a call.
 
-        :raises CallRefused: when it was not kept, or is too large.
+        :raises ApiRefused: when it was not kept, or is too large.
         """
         if getattr(request, "body_refused", False):
             again = "send the call again in a minute"
-            raise CallRefused(503, Cause.STORE_BUSY, "other lists are being read", again, headers=_IN_A_MINUTE)
+            raise ApiRefused(503, Cause.STORE_BUSY, "other lists are being read", again, headers=_IN_A_MINUTE)
         content = kept_body(request, on_disk=True)
         try:
             if content.seek(0, os.SEEK_END) > limits.DOWNLOAD_OCTETS_MOST:
@@ -220,7 +220,7 @@ class Administration:
     async def description(self, request: IRequest, facts: dict[str, object]) -> bytes:
         """What can be called, for every administrator.
 
-        :raises CallRefused: when the caller is none.
+        :raises ApiRefused: when the caller is none.
         """
         await self.known(request, facts)
         request.setHeader(b"content-type", b"application/json")
@@ -229,14 +229,14 @@ class Administration:
     async def known(self, request: IRequest, facts: dict[str, object]) -> Caller:
         """The administrator that calls.
 
-        :raises CallRefused: when the token is not known, or has ended; a guess waits for it.
+        :raises ApiRefused: when the token is not known, or has ended; a guess waits for it.
         """
         found = await self._find(request)
         if found is None:
             raise await self._guessed(request)
         facts["detail"] = f"the token of {found.name}"
         if found.ended:
-            raise CallRefused(
+            raise ApiRefused(
                 401, Cause.API_ENDED, f"the token {found.name} has ended", "have an administrator make a new one"
             )
         if (guest := guest_of(request)) is not None:
@@ -267,7 +267,7 @@ class Administration:
                 administrators.note_call(session, found.name, now, address)
         return found
 
-    async def _guessed(self, request: IRequest) -> CallRefused:
+    async def _guessed(self, request: IRequest) -> ApiRefused:
         """The refusal of a token that nobody has; the more of them come from a network, the longer it takes."""
         address = address_of(request)
         prefix = _prefix(address)
@@ -280,7 +280,7 @@ class Administration:
                     "backend.guessing", peer=address, cause=Cause.API_GUESSING, message=message, facts=silent.facts
                 )
             if not self._guesses.hold(prefix):
-                return CallRefused(
+                return ApiRefused(
                     429,
                     Cause.API_GUESSING,
                     "too many calls with tokens that are not valid",
@@ -291,7 +291,7 @@ class Administration:
                 await deferLater(self._clock, seconds)
             finally:
                 self._guesses.release(prefix)
-        return CallRefused(
+        return ApiRefused(
             401, Cause.API_TOKEN, "the token is not valid", "make one: smartproxy admin-token create NAME --role ROLE"
         )
 
@@ -304,13 +304,13 @@ class Administration:
     ) -> tuple[Performed[Any], bytes]:
         """Do the work again when an event has come, until it finds one that is wanted, or the time is over.
 
-        :raises CallRefused: when too many calls wait already.
+        :raises ApiRefused: when too many calls wait already.
         """
         if (
             self._waiting[caller.name] >= WAITING_PER_ADMINISTRATOR_MOST
             or self._waiting.total() >= WAITING_ADMINISTRATORS_MOST
         ):
-            raise CallRefused(
+            raise ApiRefused(
                 429,
                 Cause.API_WAITING,
                 "too many calls wait already",
@@ -353,14 +353,14 @@ def _prefix(address: str) -> str:
         return address
 
 
-def _refusal(error: BackendError) -> CallRefused:
+def _refusal(error: BackendError) -> ApiRefused:
     """How an operation that cannot be done is answered."""
     for kind, (status, cause, advice) in _STATUS.items():
         if isinstance(error, kind):
-            return CallRefused(status, cause, str(error), advice)
+            return ApiRefused(status, cause, str(error), advice)
     if isinstance(error, StoreUnavailable):
         retry = ((b"retry-after", b"5"),)
-        return CallRefused(503, Cause.STORE_BUSY, str(error), "send the call again in a few seconds", headers=retry)
+        return ApiRefused(503, Cause.STORE_BUSY, str(error), "send the call again in a few seconds", headers=retry)
     raise error
 
 

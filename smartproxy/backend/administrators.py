@@ -10,7 +10,7 @@ from shlex import quote
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.caller_tables import AdministratorRow
+from smartproxy.backend.access_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.clients import SEEN_AGAIN, new_token, same_digest, token_digest
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound

@@ -23,15 +23,15 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from smartproxy._version import __version__
 from smartproxy.backend.administration import Administration
 from smartproxy.backend.administrators import PREFIX
-from smartproxy.backend.called import DESCRIPTION, ROOT
-from smartproxy.backend.calls import CallingClient, Calls
+from smartproxy.backend.client_requests import ClientRequests, RequestingClient
 from smartproxy.backend.errors import BackendError, StoreBusy, StoreOutdated, StoreUnavailable, Unusable
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.health import Readiness
+from smartproxy.backend.operation_requests import DESCRIPTION, ROOT
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     API,
-    CallRefused,
+    ApiRefused,
     CarriedEvents,
     CarriedRecords,
     CertificateWanted,
@@ -70,7 +70,7 @@ VERSION_CHARACTERS_MOST = 64
 class Api:
     """The API; :meth:`resource` is what a site serves.
 
-    :param calls: the store's side.
+    :param requests: the store's side.
     :param runner: runs it.
     :param events: where refused calls and issued certificates are told.
     :ivar has_site: whether there is a site; until then every call is told how it is set up.
@@ -78,8 +78,8 @@ class Api:
 
     app = Klein()
 
-    def __init__(self, calls: Calls, runner: Runner, events: Events, clock: IReactorTime) -> None:
-        self._calls = calls
+    def __init__(self, requests: ClientRequests, runner: Runner, events: Events, clock: IReactorTime) -> None:
+        self._requests = requests
         self._runner = runner
         self._events = events
         self._clock = clock
@@ -87,12 +87,12 @@ class Api:
         self._sparing = Sparing()
         self.has_site = True
         self._waiting: Counter[str] = Counter()
-        self._administration = Administration(calls.store, runner, events, clock, self._watch_failed)
+        self._administration = Administration(requests.store, runner, events, clock, self._watch_failed)
         self.event_watch = self._administration.event_watch
-        self._readiness = Readiness(clock, lambda: runner.run(calls.generation))
+        self._readiness = Readiness(clock, lambda: runner.run(requests.generation))
         self._facts: WeakKeyDictionary[IRequest, dict[str, object]] = WeakKeyDictionary()
-        self.watch = GenerationWatch(clock, lambda: runner.run(calls.generation), self._watch_failed)
-        self.trial_watch = GenerationWatch(clock, lambda: runner.run(calls.newest_trial), self._watch_failed)
+        self.watch = GenerationWatch(clock, lambda: runner.run(requests.generation), self._watch_failed)
+        self.trial_watch = GenerationWatch(clock, lambda: runner.run(requests.newest_trial), self._watch_failed)
 
     def told(self) -> None:
         """Another backend, or the command, has changed something: those who wait may have waited for it."""
@@ -112,15 +112,13 @@ class Api:
 
     def unreadable(self, request: IRequest) -> bytes:
         """Refuse a call whose path is not UTF-8, or whose host is not a name."""
-        return self._refuse(
-            request, CallRefused(400, Cause.API_PATH, "the path or the host is malformed", "send UTF-8")
-        )
+        return self._refuse(request, ApiRefused(400, Cause.API_PATH, "the path or the host is malformed", "send UTF-8"))
 
     @app.route("/api/v1/hello", methods=["GET"])
     async def hello(self, request: IRequest) -> bytes:
         """Exchange versions."""
         await self._caller(request)
-        site = await self._runner.run(self._calls.site)
+        site = await self._runner.run(self._requests.site)
         protocol = {"oldest": OLDEST, "newest": NEWEST}
         return json_answer(request, {"version": __version__, "protocol": protocol, "api": API, "site": site})
 
@@ -130,7 +128,7 @@ class Api:
         caller = await self._caller(request)
         csr = body_of(request, CertificateWanted).csr
         try:
-            issued = await self._runner.run(self._calls.tunnel_certificate, caller.name, csr, self._now())
+            issued = await self._runner.run(self._requests.tunnel_certificate, caller.name, csr, self._now())
         except Unusable as error:
             self._events.emit(
                 "tunnel_certificate.refused",
@@ -139,7 +137,7 @@ class Api:
                 client=caller.name,
                 status=400,
             )
-            raise CallRefused(400, Cause.API_CSR, str(error), "make the request with smartproxy-client") from error
+            raise ApiRefused(400, Cause.API_CSR, str(error), "make the request with smartproxy-client") from error
         self._events.emit(
             "tunnel_certificate.issued", client=caller.name, not_after=issued.not_after, serial=f"{issued.serial:x}"
         )
@@ -151,12 +149,12 @@ class Api:
         caller = await self._caller(request)
         known, wait = known_tag(request), wait_seconds(request)
         if known is not None:
-            newest = await self._runner.run(self._calls.compare, known, caller.name, self._now())
+            newest = await self._runner.run(self._requests.compare, known, caller.name, self._now())
             if known == newest:
                 await self._wait_for_change(self.watch, caller, known, wait)
                 # While it waited, the change may have been that this client may not call any more.
                 await self._caller(request)
-        found = await self._runner.run(self._calls.document, caller.name)
+        found = await self._runner.run(self._requests.document, caller.name)
         if found is None:
             raise _no_site()
         generation, document = found
@@ -183,19 +181,19 @@ class Api:
         """The trials that were asked for since the one that the caller knows, for as long as it wants to wait."""
         caller = await self._caller(request)
         known, wait = known_tag(request), wait_seconds(request)
-        newest = await self._runner.run(self._calls.newest_trial)
+        newest = await self._runner.run(self._requests.newest_trial)
         if known is not None and known == newest:
             await self._wait_for_change(self.trial_watch, caller, known, wait)
             await self._caller(request)
-            newest = await self._runner.run(self._calls.newest_trial)
-        found = [] if known is None else await self._runner.run(self._calls.trials, known.number, self._now())
+            newest = await self._runner.run(self._requests.newest_trial)
+        found = [] if known is None else await self._runner.run(self._requests.trials, known.number, self._now())
         return json_answer(request, {"newest": newest.number, "trials": list(found)})
 
     @app.route("/api/v1/licences", methods=["GET"])
     async def licences(self, request: IRequest) -> bytes:
         """The newest licence of each server."""
         await self._caller(request)
-        return json_answer(request, {"licences": dict(await self._runner.run(self._calls.licences))})
+        return json_answer(request, {"licences": dict(await self._runner.run(self._requests.licences))})
 
     @app.route("/api/v1/events", methods=["POST"])
     async def events(self, request: IRequest) -> bytes:
@@ -203,10 +201,10 @@ class Api:
         caller = await self._caller(request)
         events = body_of(request, CarriedEvents, item_by_item=True).events
         if len(events) > limits.API_EVENTS_MOST:
-            raise CallRefused(
+            raise ApiRefused(
                 413, Cause.API_TOO_MANY, f"{len(events)} events in one call", f"send {limits.API_EVENTS_MOST} at most"
             )
-        taken = await self._runner.run(self._calls.keep_events, caller.name, events, self._now())
+        taken = await self._runner.run(self._requests.keep_events, caller.name, events, self._now())
         if taken.refused:
             self._events.emit(
                 "events.refused",
@@ -223,7 +221,7 @@ class Api:
         """Store the records of sessions that are over."""
         caller = await self._caller(request)
         packed = body_of(request, CarriedRecords).records
-        taken = await self._runner.run(self._calls.keep_records, caller.name, packed, self._now())
+        taken = await self._runner.run(self._requests.keep_records, caller.name, packed, self._now())
         if taken.refused:
             self._events.emit(
                 "events.refused",
@@ -242,7 +240,7 @@ class Api:
         told = body_of(request, RunningSessions, item_by_item=True)
         refused = [each for each in told.sessions if isinstance(each, DocumentRefused)]
         good = [each for each in told.sessions if not isinstance(each, DocumentRefused)]
-        await self._runner.run(self._calls.keep_live, caller.name, good, told.count, self._now())
+        await self._runner.run(self._requests.keep_live, caller.name, good, told.count, self._now())
         # A client tells every few seconds.
         silent = self._sparing.tell(caller.name, Cause.EVENTS_CATALOGUE, self._clock.seconds()) if refused else None
         if silent is not None:
@@ -278,11 +276,11 @@ class Api:
         is_ready = self.has_site and await self._readiness.ready()
         return json_answer(request, {"status": "ok" if is_ready else "not ready"}, 200 if is_ready else 503)
 
-    @app.handle_errors(CallRefused)
+    @app.handle_errors(ApiRefused)
     def refused(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a refused call, and write it down."""
         error = failure.value
-        if not isinstance(error, CallRefused):
+        if not isinstance(error, ApiRefused):
             failure.raiseException()
         return self._refuse(request, error)
 
@@ -292,7 +290,7 @@ class Api:
         if failure.check(MethodNotAllowed):
             error = method_refused(getattr(failure.value, "valid_methods", None) or ())
         else:
-            error = CallRefused(404, Cause.API_PATH, "no such path", "call a path below /api/v1")
+            error = ApiRefused(404, Cause.API_PATH, "no such path", "call a path below /api/v1")
         return self._refuse(request, error)
 
     @app.handle_errors(BackendError)
@@ -300,15 +298,16 @@ class Api:
         """Answer that the store is busy, or does not have what the call needs, such as the site's authority."""
         if failure.check(StoreBusy):
             return self._refuse(
-                request, CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
+                request,
+                ApiRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds"),
             )
-        return self._refuse(request, CallRefused(503, Cause.API_STORE, failure.getErrorMessage(), "tell the operator"))
+        return self._refuse(request, ApiRefused(503, Cause.API_STORE, failure.getErrorMessage(), "tell the operator"))
 
     @app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> bytes:
         """Answer that something here is broken; what, stands in the log only."""
         self._events.failure("smartproxy.backend.api", failure, peer=address_of(request))
-        error = CallRefused(500, Cause.API_INTERNAL, "the backend has a fault", "look for internal.error in its log")
+        error = ApiRefused(500, Cause.API_INTERNAL, "the backend has a fault", "look for internal.error in its log")
         return self._answer_refused(request, error)
 
     def admits(self, request: IRequest) -> Deferred[int]:
@@ -321,21 +320,21 @@ class Api:
             if token_of(request).startswith(PREFIX):
                 return await self._administration.admits(request)
             await self._caller(request)
-        except CallRefused:
+        except ApiRefused:
             return 0
         return limits.API_BODY_OCTETS_MOST
 
-    async def _caller(self, request: IRequest) -> CallingClient:
+    async def _caller(self, request: IRequest) -> RequestingClient:
         """The client that calls.
 
-        :raises CallRefused: when its token is not known or not allowed, or its version does not fit.
+        :raises ApiRefused: when its token is not known or not allowed, or its version does not fit.
         """
         self._check_site()
         facts = self._facts.setdefault(request, {})
         version = header_of(request, b"smartproxy-version")[:VERSION_CHARACTERS_MOST] or None
         token = token_of(request)
         noted = version if version is not None and is_version(version) else None
-        caller = await self._runner.run(self._calls.caller, token, self._now(), noted, address_of(request))
+        caller = await self._runner.run(self._requests.caller, token, self._now(), noted, address_of(request))
         if caller is None or not caller.may_call:
             if caller is None:
                 raise token_refused()
@@ -350,16 +349,16 @@ class Api:
                 check_client(version, header_of(request, b"smartproxy-protocol")[:VERSION_CHARACTERS_MOST] or None)
             except PartsApart as error:
                 facts.update(theirs=version, ours=__version__)
-                raise CallRefused(426, Cause.API_VERSION, error.message, error.advice) from error
+                raise ApiRefused(426, Cause.API_VERSION, error.message, error.advice) from error
         return caller
 
     def _check_site(self) -> None:
         if not self.has_site:
             raise _no_site()
 
-    async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: Tag, wait: int) -> None:
+    async def _wait_for_change(self, watch: GenerationWatch, caller: RequestingClient, known: Tag, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
-            raise CallRefused(
+            raise ApiRefused(
                 429,
                 Cause.API_WAITING,
                 "too many calls of this client wait already",
@@ -371,7 +370,7 @@ class Api:
         finally:
             self._waiting[caller.name] -= 1
 
-    def _refuse(self, request: IRequest, error: CallRefused) -> bytes:
+    def _refuse(self, request: IRequest, error: ApiRefused) -> bytes:
         if error.status == 401:
             request.setHeader(b"www-authenticate", b"Bearer")
         silent = self._rate.admit(address_of(request), self._clock.seconds())
@@ -390,7 +389,7 @@ class Api:
             )
         return self._answer_refused(request, error)
 
-    def _answer_refused(self, request: IRequest, error: CallRefused) -> bytes:
+    def _answer_refused(self, request: IRequest, error: ApiRefused) -> bytes:
         for name, value in error.headers:
             request.setHeader(name, value)
         if request.path.startswith((ROOT.encode("ascii"), DESCRIPTION)):
@@ -413,8 +412,8 @@ class Api:
         return now(self._clock)
 
 
-def _no_site() -> CallRefused:
-    return CallRefused(
+def _no_site() -> ApiRefused:
+    return ApiRefused(
         503,
         Cause.API_NO_SITE,
         "the site is not set up yet",

@@ -28,6 +28,7 @@ from smartproxy.backend import (
     trust_lists,
     users,
 )
+from smartproxy.backend.access_tables import AdministratorRow
 from smartproxy.backend.alert_tables import IgnoreRow
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.archive_file import (
@@ -44,7 +45,6 @@ from smartproxy.backend.archive_file import (
     RejectedList,
     Secrets,
 )
-from smartproxy.backend.caller_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, Unusable
 from smartproxy.backend.named import by_name

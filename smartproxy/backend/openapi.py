@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from smartproxy._version import __version__
-from smartproxy.backend.called import ROOT, WITHOUT_BODY, ChangeTerms
+from smartproxy.backend.operation_requests import ROOT, WITHOUT_BODY, ChangeTerms
 from smartproxy.backend.operations.operation import Effect, Operation
 from smartproxy.backend.operations.shapes import (
     MOMENT,

@@ -1,8 +1,8 @@
-"""A call of the API as it came in: token, body, conditions and version, read with care; and its answer, as JSON.
+"""A request to the API as it came in: token, body, conditions and version, read with care; and its answer, as JSON.
 
-What is wrong is refused with :class:`CallRefused`, which says what to do. Every refused call is an event, but a caller
-that is refused a thousand times a minute must not fill the store: :class:`RefusalRate` gives each address a few events
-at once and then some a minute; the next one that is written says how many were not. Trusts nothing in a call.
+What is wrong is refused with :class:`ApiRefused`, which says what to do. Every refused request is an event, but a
+caller that is refused a thousand times a minute must not fill the store: :class:`RefusalRate` gives each address a few
+events at once and then some a minute; the next one that is written says how many were not. Trusts nothing in a request.
 """
 
 import json
@@ -41,8 +41,8 @@ ADDRESSES_MOST = 1024
 
 
 @attrs.define(eq=False, auto_exc=True, str=False)
-class CallRefused(Exception):
-    """A call that is refused.
+class ApiRefused(Exception):
+    """A request that is refused.
 
     :ivar status: the http status.
     :ivar cause: why.
@@ -136,12 +136,12 @@ def token_of(request: IRequest) -> str:
 
     The second is for sites where a web server in front of the backend needs the first for itself.
 
-    :raises CallRefused: when there is none, or when it holds characters that no token has.
+    :raises ApiRefused: when there is none, or when it holds characters that no token has.
     """
     match = _BEARER.fullmatch(header_of(request, b"authorization"))
     token = match[1] if match else header_of(request, b"smartproxy-token")
     if not token:
-        raise CallRefused(
+        raise ApiRefused(
             401, Cause.API_NO_TOKEN, "the call has no token", "send the header Authorization: Bearer TOKEN"
         )
     if not token.isascii() or len(token) > TOKEN_CHARACTERS_MOST:
@@ -149,9 +149,9 @@ def token_of(request: IRequest) -> str:
     return token
 
 
-def token_refused() -> CallRefused:
+def token_refused() -> ApiRefused:
     """The refusal of a token that does not count; it does not say why."""
-    return CallRefused(
+    return ApiRefused(
         401,
         Cause.API_TOKEN,
         "the token is not valid",
@@ -159,7 +159,7 @@ def token_refused() -> CallRefused:
     )
 
 
-def address_refused(name: str, address: str) -> CallRefused:
+def address_refused(name: str, address: str) -> ApiRefused:
     """The refusal of a client that shows its token, but calls from another address than it is bound to.
 
     The address that it is bound to is left out: whoever stole a token does not learn where it would be accepted.
@@ -167,7 +167,7 @@ def address_refused(name: str, address: str) -> CallRefused:
     :param name: the client's.
     :param address: where the call came from.
     """
-    return CallRefused(
+    return ApiRefused(
         403,
         Cause.API_ADDRESS,
         f"the token is that of client {name}, which is bound to another address than {address}",
@@ -175,9 +175,9 @@ def address_refused(name: str, address: str) -> CallRefused:
     )
 
 
-def removed_refused() -> CallRefused:
+def removed_refused() -> ApiRefused:
     """The refusal of a client that shows its token, but was removed or disabled: it is to end its tunnels."""
-    return CallRefused(
+    return ApiRefused(
         401,
         Cause.API_REMOVED,
         "the client was removed or disabled",
@@ -271,11 +271,11 @@ def body_of(request: IRequest, cls: type[_Body], *, item_by_item: bool = False) 
     """What a request carries, read as strictly as the configuration.
 
     :param item_by_item: whether the items of its lists stand or fall alone.
-    :raises CallRefused: when it is larger than allowed, is no JSON, is not what the class declares, or was not kept
+    :raises ApiRefused: when it is larger than allowed, is no JSON, is not what the class declares, or was not kept
         because its caller could not be found out in time.
     """
     if getattr(request, "body_refused", False):
-        raise CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
+        raise ApiRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
     octets = b"" if request.content is None else request.content.read(API_BODY_OCTETS_MOST + 1)
     if len(octets) > API_BODY_OCTETS_MOST:
         raise too_large()
@@ -284,7 +284,7 @@ def body_of(request: IRequest, cls: type[_Body], *, item_by_item: bool = False) 
         return read_object(cls, document)
     except DocumentRefused as refused:
         keys = ", ".join(each.key for each in declarations(cls))
-        raise CallRefused(
+        raise ApiRefused(
             400, Cause.API_BODY, f"the body is not right: {refused}", f"send one JSON object, in UTF-8, with {keys}"
         ) from refused
 
@@ -305,31 +305,31 @@ def kept_body(request: IRequest, *, on_disk: bool = False) -> IO[bytes]:
     return file
 
 
-def method_refused(methods: Iterable[str]) -> CallRefused:
+def method_refused(methods: Iterable[str]) -> ApiRefused:
     """The refusal of a method that a path does not take.
 
     :param methods: those that it takes.
     """
     known = ", ".join(sorted(methods))
     headers = ((b"allow", known.encode("ascii")),)
-    return CallRefused(405, Cause.API_METHOD, "the path does not take this method", f"use {known}", headers=headers)
+    return ApiRefused(405, Cause.API_METHOD, "the path does not take this method", f"use {known}", headers=headers)
 
 
-def too_large(most: int = API_BODY_OCTETS_MOST) -> CallRefused:
+def too_large(most: int = API_BODY_OCTETS_MOST) -> ApiRefused:
     """The refusal of a body that is larger than allowed."""
-    return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {most} octets at most")
+    return ApiRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {most} octets at most")
 
 
 def known_tag(request: IRequest) -> Tag | None:
     """What the caller has, by ``If-None-Match``; ``None`` when it has nothing, or nothing of ours.
 
-    :raises CallRefused: when the header is longer, or its number larger, than any that this backend gives.
+    :raises ApiRefused: when the header is longer, or its number larger, than any that this backend gives.
     """
     tag = header_of(request, b"if-none-match")
     match = _ETAG.fullmatch(tag) if len(tag) <= _ETAG_MOST else None
     known = Tag(int(match[1]), match[2], match[3] or "") if match else None
     if len(tag) > _ETAG_MOST or (known is not None and known.number > _GENERATION_MOST):
-        raise CallRefused(
+        raise ApiRefused(
             400, Cause.API_ETAG, "If-None-Match is out of range", "send the ETag of the last answer, or none"
         )
     return known
@@ -338,11 +338,11 @@ def known_tag(request: IRequest) -> Tag | None:
 def wait_seconds(request: IRequest) -> int:
     """How long the caller is willing to wait for a change.
 
-    :raises CallRefused: when that is not a number of seconds that is allowed.
+    :raises ApiRefused: when that is not a number of seconds that is allowed.
     """
     given = (request.args or {}).get(b"wait", [b"0"])[-1]
     if not given.isdigit() or len(given) > 3 or int(given) > API_WAIT_SECONDS_MOST:
-        raise CallRefused(400, Cause.API_WAIT, "wait is not a number of seconds", f"send 0 to {API_WAIT_SECONDS_MOST}")
+        raise ApiRefused(400, Cause.API_WAIT, "wait is not a number of seconds", f"send 0 to {API_WAIT_SECONDS_MOST}")
     return int(given)
 
 

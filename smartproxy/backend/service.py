@@ -24,9 +24,9 @@ from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import HttpsIdentity, SiteAuthority
 from smartproxy.backend.business import BusinessWatch
-from smartproxy.backend.calls import Calls
 from smartproxy.backend.certificates import certificate_pin
 from smartproxy.backend.change_over import ChangeOvers
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.fetching import ListFetcher
 from smartproxy.backend.first_start import AwaitedSite, SetupLink, loaded, reached_by, temporary_identity, words
@@ -119,7 +119,7 @@ class BackendService(Service):
             governed = users.any_administrator(session)
         name = reached_by(self._host)
         identity = temporary_identity(name, now(self._reactor)) if site is None else site.https
-        self._api = Api(Calls(store), self.threads, self.events, self._reactor)
+        self._api = Api(ClientRequests(store), self.threads, self.events, self._reactor)
         self._api.has_site = site is not None
         self.reach = reach = PageReach(store, self.threads, self.events, self._reactor)
         page = PageRoot(self._page(store, reach))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from sqlalchemy import MetaData, Table
 
 from smartproxy.backend import (
+    access_tables,
     alert_tables,
-    caller_tables,
     schema,
     session_tables,
     sighting_tables,
@@ -23,7 +23,7 @@ from smartproxy.backend import (
 MODULES = (
     schema,
     alert_tables,
-    caller_tables,
+    access_tables,
     session_tables,
     sighting_tables,
     trail_tables,

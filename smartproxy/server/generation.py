@@ -27,7 +27,7 @@ from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.partners import CertificatePin, KeyPin, ServerIdentity
-from smartproxy.server.dial.called import CalledContexts
+from smartproxy.server.dial.tls import DialledContexts
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -104,7 +104,7 @@ class ServerGeneration:
 
     part: ServerPart
     contexts: PartnerContexts
-    called: CalledContexts
+    called: DialledContexts
 
     @classmethod
     def build(cls, part: ServerPart, now: Callable[[], datetime]) -> Self:
@@ -112,7 +112,7 @@ class ServerGeneration:
 
         :raises CertificateUnusable: if one of its certificates cannot be used.
         """
-        return cls(part, PartnerContexts(part.server, now), CalledContexts(part.server, now))
+        return cls(part, PartnerContexts(part.server, now), DialledContexts(part.server, now))
 
     @property
     def server(self) -> ServerConfiguration:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from smartproxy.backend import clients
 from smartproxy.backend.api import Api
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.store import Runner
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
@@ -63,7 +63,7 @@ class ApiCase(SiteCase):
         self.clock.advance(NOW.timestamp())
         self.told: list[dict[str, Value]] = []
         self.events = Events(Logger(), self.told.append, self.clock, source="backend")
-        self.api = Api(Calls(self.store), self.runner(), self.events, self.clock)
+        self.api = Api(ClientRequests(self.store), self.runner(), self.events, self.clock)
         self.agent = RequestTraversalAgent(self.api.resource())
 
     def runner(self) -> Runner:

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from smartproxy.backend import administrators, audit, generations, journal, settings
 from smartproxy.backend.administration import WAITING_ADMINISTRATORS_MOST, WAITING_PER_ADMINISTRATOR_MOST
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
 from smartproxy.backend.operations.registry import OPERATIONS
@@ -628,7 +628,7 @@ class Health(ApiCase):
         self.agent.flush()
         return cast(Answer, self.successResultOf(waiting))
 
-    def busy(self, calls: Calls) -> None:
+    def busy(self, calls: ClientRequests) -> None:
         """What a store does that is locked."""
         raise StoreBusy
 
@@ -636,7 +636,7 @@ class Health(ApiCase):
         """Alive as long as it answers, ready as long as its store does; nobody writes a refusal down."""
         self.assertEqual(self.at_root("/health/live").status, 200)
         self.assertEqual(self.at_root("/health/ready").json, {"status": "ok"})
-        self.patch(Calls, "generation", self.busy)
+        self.patch(ClientRequests, "generation", self.busy)
         self.clock.advance(2)
         self.assertEqual(self.at_root("/health/ready").status, 503)
         self.assertEqual(self.at_root("/health/live").status, 200)

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, figures, journal, licences, partners, settings
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
@@ -147,7 +147,7 @@ class WhoMayCall(ApiCase):
         for address, bound in (("10.0.0.5", "10.0.0.5"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")):
             with self.change() as change:
                 clients.bind(change, "inner", bound)
-            caller = Calls(self.store).caller(self.token, NOW, None, address)
+            caller = ClientRequests(self.store).caller(self.token, NOW, None, address)
             assert caller is not None
             self.assertTrue(caller.may_call, address)
 
@@ -261,12 +261,12 @@ class WhatIsThere(ApiCase):
 
     def test_busy(self) -> None:
         """A store that another program keeps locked is 503 and a warning, never an internal error."""
-        with patch.object(Calls, "site", side_effect=StoreBusy):
+        with patch.object(ClientRequests, "site", side_effect=StoreBusy):
             answer = self.call("GET", "/hello")
         self.assertEqual((answer.status, answer.json["error"]), (503, "busy"))
         (told,) = self.refusals()
         self.assertEqual((told["cause"], told["level"]), ("store.busy", "warning"))
-        with patch.object(Calls, "generation", side_effect=StoreBusy):
+        with patch.object(ClientRequests, "generation", side_effect=StoreBusy):
             self.api.watch.changed(Tag(2), 50)
         self.assertEqual([each["level"] for each in self.told if each["name"] == "store.busy"], ["warning"])
         self.assertNotIn("internal.error", [each["name"] for each in self.told])
@@ -286,7 +286,7 @@ class WhatIsThere(ApiCase):
 
     def test_fault(self) -> None:
         """A bug of ours is 500 without details, and an internal error in the log; the next call is answered."""
-        with patch.object(Calls, "site", side_effect=ZeroDivisionError("secret detail")):
+        with patch.object(ClientRequests, "site", side_effect=ZeroDivisionError("secret detail")):
             answer = self.call("GET", "/hello")
         self.assertEqual((answer.status, answer.json["error"]), (500, "internal"))
         self.assertNotIn(b"secret", answer.body)
@@ -347,7 +347,7 @@ class Configuration(ApiCase):
 
     def test_other_generation(self) -> None:
         """With any other tag, of another store or of another form, it gets the newest at once and does not wait."""
-        newest = Calls(self.store).generation()
+        newest = ClientRequests(self.store).generation()
         other = attrs.evolve(newest, store="0" * 16)
         tags: tuple[Any, ...] = (f'"{other}"', '"2"', '"1"', '"999"', f'"{2**63 - 1}"', "x", '""', "*", b'"\xff"')
         for tag in tags:
@@ -382,7 +382,7 @@ class NoSite(ApiCase):
 
     def test_not_ready(self) -> None:
         """Calls are refused with what the operator has to do."""
-        with patch.object(Calls, "document", return_value=None):
+        with patch.object(ClientRequests, "document", return_value=None):
             answer = self.call("GET", "/configuration")
         self.assertEqual((answer.status, answer.json["error"]), (503, "no_site"))
         self.assertIn("authority create", answer.json["advice"])

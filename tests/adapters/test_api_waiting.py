@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import clients, generations, settings
 from smartproxy.backend.api import WAITING_PER_CLIENT_MOST
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
 from smartproxy.backend.watch import CHANGE_LOOK_SECONDS, CHANGE_LOOK_SECONDS_HEARING, GenerationWatch
@@ -24,7 +24,7 @@ class LongPoll(ApiCase):
 
     def wait(self, seconds: int = 50) -> Deferred[Answer]:
         """A call of a client that has the newest generation."""
-        newest = Calls(self.store).generation()
+        newest = ClientRequests(self.store).generation()
         waiting = self.start("GET", f"/configuration?wait={seconds}", If_None_Match=f'"{newest}"')
         self.agent.flush()
         return waiting
@@ -66,7 +66,7 @@ class LongPoll(ApiCase):
         self.assertNoResult(waiting)
         self.pass_time(0.5)
         answer = self.successResultOf(waiting)
-        self.assertEqual((answer.status, answer.headers["etag"]), (304, f'"{Calls(self.store).generation()}"'))
+        self.assertEqual((answer.status, answer.headers["etag"]), (304, f'"{ClientRequests(self.store).generation()}"'))
 
     def test_nobody_asks_the_store_for_nothing(self) -> None:
         """When nobody waits, no timer runs."""
@@ -102,7 +102,7 @@ class LongPoll(ApiCase):
         site = ApiSite(self.api.resource(), self.api.admits)
         protocol, transport = site.buildProtocol(None), StringTransport()
         protocol.makeConnection(transport)
-        newest = Calls(self.store).generation()
+        newest = ClientRequests(self.store).generation()
         protocol.dataReceived(
             f"GET /api/v1/configuration?wait=50 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n"
             f'If-None-Match: "{newest}"\r\n\r\n'.encode()
@@ -116,7 +116,7 @@ class LongPoll(ApiCase):
     def test_store_fails(self) -> None:
         """A store that cannot be asked for a moment is told, and those who wait go on waiting."""
         waiting = self.wait(50)
-        with patch.object(Calls, "generation", side_effect=OSError("disk")):
+        with patch.object(ClientRequests, "generation", side_effect=OSError("disk")):
             self.pass_time(2)
         self.assertNoResult(waiting)
         self.assertEqual([each["exception"] for each in self.told], ["OSError"])

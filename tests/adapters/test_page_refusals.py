@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import partner as partners
@@ -35,7 +35,7 @@ class RefusalCase(PartnerCase):
         self.seconds += 1
         time = (NOW + timedelta(seconds=self.seconds - 1000, days=-days)).isoformat()
         event = {"name": name, "source": "server", "sequence": self.seconds, "time": time, **fields}
-        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).refused, [])
         return max(each.number for each in self.stored(name))
 
     def unknown(self, **given: Any) -> int:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, succeed
 
 from smartproxy.backend import clients, journal, partners, sightings, users
-from smartproxy.backend.calls import CARRIED
+from smartproxy.backend.client_requests import CARRIED
 from smartproxy.backend.first_start import PREFIX
 from smartproxy.backend.operations import setup as operations
 from smartproxy.backend.operations.setup import CODE_UNKNOWN, progress

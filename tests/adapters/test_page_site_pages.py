@@ -23,7 +23,7 @@ from smartproxy.backend import (
 )
 from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.page import events
 from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS
@@ -60,7 +60,7 @@ class SitePageCase(PageCase):
         self.sequence = getattr(self, "sequence", 0) + 1
         time = (NOW - timedelta(seconds=ago)).isoformat()
         event = {"name": name, "source": source, "sequence": self.sequence, "time": time, **fields}
-        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).refused, [])
 
 
 class Settings(SitePageCase):

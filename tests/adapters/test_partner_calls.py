@@ -34,9 +34,9 @@ from smartproxy.policy.faults import PartnerUnreachable, StopReason
 from smartproxy.policy.partners import Outbound, Partner, RevocationMode, Verify
 from smartproxy.policy.settings import ServerLimits, SourceMissing
 from smartproxy.relay.ending import Summary
-from smartproxy.server.dial import called, sources
-from smartproxy.server.dial.called import CalledContexts
+from smartproxy.server.dial import sources, tls
 from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.dial.tls import DialledContexts
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.withdrawal import Withdrawals
 from smartproxy.testing import pki
@@ -116,7 +116,7 @@ class CallingTestCase(SynchronousTestCase):
     def adopt(self, server: ServerConfiguration, number: int = 1) -> None:
         """Put a generation in force whose certificates for partners that call are of no importance."""
         part = ServerPart(generation=number, site="Muster GmbH", server=server)
-        called = CalledContexts(server, lambda: datetime.now(UTC))
+        called = DialledContexts(server, lambda: datetime.now(UTC))
         self.admission.limits = server.limits
         self.calls.adopt(ServerGeneration(part, cast(Any, None), called))
 
@@ -536,7 +536,7 @@ class Answered(CallingTestCase):
 
     def test_a_bug_in_the_verifier(self) -> None:
         """A bug of ours while the certificate is judged ends this call only, and is reported as one."""
-        self.patch(called, "judge_called", lambda *arguments: 1 / 0)
+        self.patch(tls, "judge_called", lambda *arguments: 1 / 0)
         calling = self.call()
         self.connect()
         fault = self.failureResultOf(calling, PartnerUnreachable).value

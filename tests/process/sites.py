@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from smartproxy.ctl.caller import Connection
+from smartproxy.ctl.asking import Connection
 from smartproxy.ctl.protocol import AskSessions, Request
 from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed

@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from smartproxy.ctl.caller import Connection, Unreachable
+from smartproxy.ctl.asking import Connection, Unreachable
 from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.listener import (
     CALLERS_MOST,

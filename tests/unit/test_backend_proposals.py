@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import cas, partners, proposals, refusals_explained
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import NotFound
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SubjectRule, Verify
 from smartproxy.testing.pki import TestCa, TestCredential
@@ -93,11 +93,11 @@ class ProposalCase(SiteCase):
     def tell(self, *events: dict[str, Any]) -> None:
         """A client carries events here, when the last of them happened."""
         received = max(NOW, *(datetime.fromisoformat(each["time"]) for each in events))
-        self.assertEqual(Calls(self.store).keep_events("inner", events, received).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", events, received).refused, [])
 
     def forge(self, event: dict[str, Any]) -> None:
         """A client carries an event that is not its own; it is refused."""
-        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).stored, 0)
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).stored, 0)
 
     def proposed(self) -> list[tuple[str, str]]:
         """Partners and certificates that are proposed."""
@@ -390,7 +390,7 @@ class ProposalCommands(CommandCase):
         store = Store.open(self.location)
         self.addCleanup(store.close)
         told = [acceptance(old), identity(old), refusal(new)]
-        self.assertEqual(Calls(store).keep_events("inner", told, NOW).refused, [])
+        self.assertEqual(ClientRequests(store).keep_events("inner", told, NOW).refused, [])
         shown = self.do("partner", "proposals").out
         for text in ("ACME", new.sha256, old.sha256[:16], PEER):
             self.assertIn(text, shown)
@@ -405,7 +405,7 @@ class ProposalCommands(CommandCase):
         self.assertEqual((newest["change"], newest["comment"]), ("partner accept ACME", "confirmed by telephone"))
         self.assertIn("no certificate is proposed for ACME", self.refused("partner", "accept", "ACME"))
         other = ca.issue("acme")
-        self.assertEqual(Calls(store).keep_events("inner", [refusal(other, 3)], NOW + 3 * HOUR).refused, [])
+        self.assertEqual(ClientRequests(store).keep_events("inner", [refusal(other, 3)], NOW + 3 * HOUR).refused, [])
         self.assertIn("not proposed for ACME again", self.do("partner", "reject", "ACME").out)
         self.assertIn("no certificate is proposed", self.do("partner", "proposals").out)
         listed = self.do("partner", "proposals", "--all").out

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import cas, forecasts, partners, revocation, sightings
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.policy.partners import Partner, RevocationMode, SubjectRule
 from smartproxy.testing.pki import TestCa, TestCredential
 from tests.unit.sites import NOW, SiteCase
@@ -31,7 +31,7 @@ class SightingsCase(SiteCase):
         source = "client" if name == "crl.url_seen" else "server"
         record = {"name": name, "source": source, "sequence": 1, "time": (NOW + timedelta(hours=hours)).isoformat()}
         received = NOW + timedelta(hours=max(hours, 0))
-        taken = Calls(self.store).keep_events("inner", [{**record, **fields}], received)
+        taken = ClientRequests(self.store).keep_events("inner", [{**record, **fields}], received)
         self.assertEqual(taken.refused, [])
 
     def accept(self, shown: TestCredential, hours: int = 0, **fields: Any) -> None:
@@ -143,7 +143,7 @@ class Sightings(SightingsCase):
         def licence(time: datetime, until: str) -> None:
             event = {"name": "licence.accepted", "source": "server", "sequence": 1, "time": time.isoformat()}
             event |= {"proxy_id": px, "valid_until": until, "site": "x"}
-            self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+            self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).refused, [])
 
         def known() -> tuple[datetime, datetime] | None:
             with self.store.reading() as session:

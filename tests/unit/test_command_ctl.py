@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.ctl.caller import NotAllowedToAsk, Unreachable
+from smartproxy.ctl.asking import NotAllowedToAsk, Unreachable
 from smartproxy.ctl.protocol import (
     AskGeneration,
     AskLevel,

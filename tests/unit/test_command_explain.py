@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.journal import newest_number
 from smartproxy.backend.store import Store
 from tests.unit.commands import CommandCase
@@ -39,7 +39,7 @@ class Explained(CommandCase):
         self.seconds += 1
         time = (NOW + timedelta(seconds=self.seconds)).isoformat()
         event = {"name": name, "source": source, "sequence": self.seconds, "time": time, **fields}
-        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).refused, [])
 
     def explained(self, what: str) -> dict[str, Any]:
         """The record."""
@@ -286,7 +286,7 @@ class Explained(CommandCase):
         time = "9998-12-31T23:59:59Z"
         for name, more in (("certificate.accepted", ACCEPTED), ("session.failed", {"cause": "tunnel.lost"})):
             event = {"name": name, "source": "server", "sequence": 1, "time": time, "partner": "ACME", "peer": PEER}
-            self.assertEqual(Calls(self.store).keep_events("inner", [{**event, **more}], NOW).refused, [])
+            self.assertEqual(ClientRequests(self.store).keep_events("inner", [{**event, **more}], NOW).refused, [])
         self.assertEqual(self.explained("ACME")["to_partner"]["certificate"]["subject"], "CN=acme")
 
     def test_nothing_to_explain(self) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.store import Store
 from smartproxy.testing.pki import TestCa
 from tests.unit.commands import CommandCase
@@ -30,7 +30,7 @@ class Forecasts(CommandCase):
         self.addCleanup(store.close)
         source = "client" if name == "crl.url_seen" else "server"
         event = {"name": name, "source": source, "sequence": 1, "time": self.now.isoformat(), **fields}
-        self.assertEqual(Calls(store).keep_events("inner", [event], self.now).stored, 1)
+        self.assertEqual(ClientRequests(store).keep_events("inner", [event], self.now).stored, 1)
 
     def accept(self) -> None:
         """The partner was let in."""

@@ -37,7 +37,7 @@ from smartproxy.policy.certificates.decoding import (
 )
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import TrustedCa
-from smartproxy.server.dial.called import bears
+from smartproxy.server.dial.tls import bears
 from smartproxy.testing.forging import certificate
 from smartproxy.testing.forging import name as named
 from smartproxy.testing.pki import TestCa

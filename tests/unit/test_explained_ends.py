@@ -7,7 +7,7 @@ from typing import Any, Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import refusals_explained
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.refusals_explained import ExplainedRefusal
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.roles import Role
@@ -202,7 +202,7 @@ class Relayed(SiteCase):
                 time = (NOW + timedelta(seconds=self.seconds)).isoformat()
                 fields = {**report.fields, "session": session}
                 told.append({"name": report.name, "source": source, "sequence": self.seconds, "time": time, **fields})
-        self.assertEqual(Calls(self.store).keep_events("inner", told, NOW).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", told, NOW).refused, [])
         return session
 
     def explained(self, what: str) -> ExplainedRefusal:

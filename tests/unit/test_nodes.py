@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import clients
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.journal import keep
 from smartproxy.backend.operations import nodes
 from smartproxy.backend.operations.operation import Caller
@@ -40,7 +40,7 @@ class Nodes(CommandCase):
         time = NOW + timedelta(seconds=seconds)
         event = {"name": name, "source": source, "sequence": self.sequence, "time": time.isoformat(), **fields}
         received = NOW + timedelta(seconds=seconds + 1)
-        self.assertEqual(Calls(self.store).keep_events(client, [event], received).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events(client, [event], received).refused, [])
 
     def found(self) -> nodes.KnownNodes:
         """What is known ten minutes later."""
@@ -93,7 +93,9 @@ class Nodes(CommandCase):
         self.assertEqual((second.calls, second.clock_difference), (False, None))
         self.assertEqual(self.found().server_clock_difference, 1000)
         ahead = {"name": "tunnel.down", "source": "client", "sequence": 9, "cause": "tunnel.lost", "host": "dmz"}
-        Calls(self.store).keep_events("inside-1", [{**ahead, "time": (NOW + timedelta(seconds=90)).isoformat()}], NOW)
+        ClientRequests(self.store).keep_events(
+            "inside-1", [{**ahead, "time": (NOW + timedelta(seconds=90)).isoformat()}], NOW
+        )
         self.assertEqual(self.found().clients[0].clock_difference, -90_000)
 
     def test_backends(self) -> None:

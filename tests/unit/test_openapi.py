@@ -5,8 +5,8 @@ from typing import Any
 from openapi_spec_validator import validate
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.called import ROOT
 from smartproxy.backend.openapi import described
+from smartproxy.backend.operation_requests import ROOT
 from smartproxy.backend.operations.operation import Effect
 from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.policy.schema import declared

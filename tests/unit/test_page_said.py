@@ -139,7 +139,16 @@ SAYING = {
 }
 """The exceptions of operations whose texts readers of the page get."""
 ELSEWHERE = {"backup.py", "archive.py", "archive_file.py", "rekeying.py", "imports.py", "exports.py"}
-UNSEEN = {"called.py", "crew_lane.py", "fields.py", "log_settings.py", "logrc.py", "packed_record.py", "worker.py"}
+UNSEEN = {
+    "operation_requests.py",
+    "event_types.py",
+    "crew_lane.py",
+    "fields.py",
+    "log_settings.py",
+    "logrc.py",
+    "packed_record.py",
+    "worker.py",
+}
 """Modules whose messages are about what no reader of the page gave, or sees."""
 """Modules whose errors only the command meets."""
 ABOUT = "what to do about it"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from smartproxy.backend import refusals_grouped
-from smartproxy.backend.calls import Calls
+from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.operations import refusal
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
@@ -27,7 +27,7 @@ class Grouped(SiteCase):
         self.seconds += 1
         time = (NOW + timedelta(seconds=self.seconds, days=-days)).isoformat()
         event = {"name": name, "source": source, "sequence": self.seconds, "time": time, **fields}
-        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).refused, [])
 
     def listed(self, **wanted: Any) -> refusal.RefusalList:
         """The groups, as an auditor sees them."""

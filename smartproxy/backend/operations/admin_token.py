@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from smartproxy.backend import administrators
-from smartproxy.backend.caller_tables import AdministratorRow
+from smartproxy.backend.access_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import Nothing, Removed

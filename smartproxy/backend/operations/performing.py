@@ -16,9 +16,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import audit, consequences, history, rollback, states
+from smartproxy.backend.access_tables import AnsweredRequestRow
 from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.audit import Deed
-from smartproxy.backend.caller_tables import AnsweredCallRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing, SecondAwaited, Unusable
 from smartproxy.backend.generations import changing
@@ -253,8 +253,8 @@ def _answered(work: Change | Transaction, operation: Operation[Input, Answer], w
     """
     if terms.key is None:
         return
-    work.session.execute(delete(AnsweredCallRow).where(AnsweredCallRow.answered < work.now - KEY_LIFE))
-    mine = select(AnsweredCallRow).where(AnsweredCallRow.caller == work.by, AnsweredCallRow.key == terms.key)
+    work.session.execute(delete(AnsweredRequestRow).where(AnsweredRequestRow.answered < work.now - KEY_LIFE))
+    mine = select(AnsweredRequestRow).where(AnsweredRequestRow.caller == work.by, AnsweredRequestRow.key == terms.key)
     row = work.session.scalars(mine).one_or_none()
     if row is None:
         return
@@ -281,7 +281,7 @@ def _keep(
     """Keep the answer for a repetition; one with a secret is not kept, but that the call was answered is."""
     if terms.key is not None:
         secret = any(each.masked for each in declarations(operation.gives))
-        row = AnsweredCallRow(caller=work.by, key=terms.key, request=_request(operation, wanted), answered=work.now)
+        row = AnsweredRequestRow(caller=work.by, key=terms.key, request=_request(operation, wanted), answered=work.now)
         row.answer = None if secret else write_object(answer)
         work.session.add(row)
 

@@ -15,8 +15,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import audit, journal
+from smartproxy.backend.access_tables import AwaitedSecondRow
 from smartproxy.backend.alerts.intake import backend_settings
-from smartproxy.backend.caller_tables import AwaitedSecondRow
 from smartproxy.backend.errors import SecondAwaited
 from smartproxy.backend.operations.history import HISTORY
 from smartproxy.backend.operations.operation import Caller, Transaction

@@ -89,7 +89,7 @@ def failed(step: Step, message: str, cause: Cause | None = None, **fields: objec
     return CallFailed(PartnerUnreachable.at(step, message, cause), fields)
 
 
-_CALLED_ADVICE: Final = {
+_DIALLED_ADVICE: Final = {
     Cause.CERTIFICATE_UNKNOWN_CA: "If the partner's certificate is pinned for its own calls, have it verified by that: "
     "smartproxy partner outbound NAME --verify pin. Otherwise add the CA that issued it.",
     Cause.CERTIFICATE_WRONG_PURPOSE: "The partner's server needs a certificate with extended key usage serverAuth. If "
@@ -99,7 +99,7 @@ _CALLED_ADVICE: Final = {
 
 
 @implementer(IHandshakeListener)
-class CalledLeg(ConnectionLeg):
+class DialledLeg(ConnectionLeg):
     """The connection to a partner that was called.
 
     :param monitor: judges the partner's greeting; not used afterwards.
@@ -197,12 +197,12 @@ class CalledLeg(ConnectionLeg):
 def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed:
     # The event names the partner that was to be called, not the one to which the certificate belongs.
     fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
-    fields["advice"] = _CALLED_ADVICE.get(refusal.cause, refusal.advice)
+    fields["advice"] = _DIALLED_ADVICE.get(refusal.cause, refusal.advice)
     unlisted = tls.verification.facts if refusal.cause in OF_THIS_SITE else None
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields, unlisted)
 
 
-class _CalledFactory(Factory):
+class _DialledFactory(Factory):
     noisy = False
 
     def __init__(self, clock: IReactorTime, monitor: Monitor, deadlines: Deadlines) -> None:
@@ -210,9 +210,9 @@ class _CalledFactory(Factory):
         self._monitor = monitor
         self._deadlines = deadlines
 
-    def buildProtocol(self, addr: IAddress | None) -> CalledLeg:
+    def buildProtocol(self, addr: IAddress | None) -> DialledLeg:
         """Make the leg of a connection that was made."""
-        return CalledLeg(self._clock, self._monitor, self._deadlines)
+        return DialledLeg(self._clock, self._monitor, self._deadlines)
 
 
 @attrs.frozen
@@ -223,7 +223,7 @@ class Answered:
     :ivar partner: the proof who it is.
     """
 
-    leg: CalledLeg
+    leg: DialledLeg
     partner: VerifiedPartner
 
 
@@ -254,7 +254,7 @@ class Call:
         self._monitor = monitor
         self._deadlines = deadlines
         self._source = source
-        self._leg: CalledLeg | None = None
+        self._leg: DialledLeg | None = None
 
     async def run(self) -> Answered:
         """Call the partner, and wait for its SSRM. Canceling gives the call up.
@@ -279,7 +279,7 @@ class Call:
         leg = self._leg = await self._connect()
         return Answered(leg, await leg.ready)
 
-    async def _connect(self) -> CalledLeg:
+    async def _connect(self) -> DialledLeg:
         outbound = self._outbound
         endpoint = HostnameEndpoint(
             dialling(self._reactor),
@@ -288,7 +288,7 @@ class Call:
             min(limits.CALL_CONNECT_SECONDS, self._deadlines.opening),
             None if self._source is None else (self._source, 0),
         )
-        factory = _CalledFactory(self._reactor, self._monitor, self._deadlines)
+        factory = _DialledFactory(self._reactor, self._monitor, self._deadlines)
         try:
             leg: Any = await TlsEndpoint(self._context, endpoint).connect(factory)
         except DNSLookupError:
@@ -299,5 +299,5 @@ class Call:
         except ConnectError as error:
             cause, message = _CAUSES.get(type(error), (Cause.CALL_CONNECT, "the connection failed"))
             raise failed(Step.CONNECT, message, cause) from None
-        connected: CalledLeg = leg
+        connected: DialledLeg = leg
         return connected

@@ -30,8 +30,8 @@ from smartproxy.policy.outbound import reachable
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.relay.openings import server_outbound
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
-from smartproxy.server.dial.called import bears
 from smartproxy.server.dial.sources import Sources
+from smartproxy.server.dial.tls import bears
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.proof import proof_fields, verified_facts
 from smartproxy.server.withdrawal import Withdrawals

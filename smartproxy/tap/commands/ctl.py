@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from smartproxy.ctl.caller import Connection, NotAllowedToAsk, Unreachable
+from smartproxy.ctl.asking import Connection, NotAllowedToAsk, Unreachable
 from smartproxy.ctl.protocol import (
     AskGeneration,
     AskLevel,

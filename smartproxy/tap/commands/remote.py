@@ -87,12 +87,12 @@ class RemoteSite:
         :raises Rehearsed: for a dry run: it can be done.
         :raises SiteFailed: when it cannot be done, or the backend not be reached.
         """
-        from smartproxy.backend.called import ROOT, TooLarge, call_of, file_path, large_file
+        from smartproxy.backend.operation_requests import ROOT, TooLarge, file_path, large_file, request_of
         from smartproxy.backend.operations.operation import Effect
         from smartproxy.backend.operations.performing import Rehearsed
         from smartproxy.backend.operations.shapes import Foreseen
 
-        method, path, document = call_of(operation, wanted, terms)
+        method, path, document = request_of(operation, wanted, terms)
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
         body, seconds = None, CALL_SECONDS
         try:

@@ -44,7 +44,7 @@ def is_address(host: str) -> bool:
     return isIPAddress(host) or isIPv6Address(host)
 
 
-class CalledVerifier(Verifier):
+class DialledVerifier(Verifier):
     """The verify callback of calls to one partner."""
 
     def __init__(
@@ -75,7 +75,7 @@ def bears(certificate: x509.Certificate, name: str) -> bool:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class CalledContext:
+class DialledContext:
     """Makes the TLS side of calls to one partner.
 
     :raises CertificateUnusable: if the certificate that the partner is to be shown cannot be used.
@@ -85,7 +85,7 @@ class CalledContext:
         self, configuration: ServerConfiguration, now: Callable[[], datetime], partner: Partner, outbound: Outbound
     ) -> None:
         self._name = outbound.name
-        verifier = CalledVerifier(configuration, now, partner, outbound)
+        verifier = DialledVerifier(configuration, now, partner, outbound)
         context = new_context(server=False)
         number = next(
             (n for n, each in enumerate(configuration.identities) if outbound.identity in (None, each.name)), None
@@ -106,7 +106,7 @@ class CalledContext:
         return connection
 
 
-class CalledContexts:
+class DialledContexts:
     """The contexts of one generation, each made when its partner is called first.
 
     :param now: tells the wall clock's time, aware, in UTC.
@@ -115,14 +115,14 @@ class CalledContexts:
     def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
         self._configuration = configuration
         self._now = now
-        self._made: dict[str, CalledContext] = {}
+        self._made: dict[str, DialledContext] = {}
 
-    def of(self, partner: Partner, outbound: Outbound) -> CalledContext:
+    def of(self, partner: Partner, outbound: Outbound) -> DialledContext:
         """The context of calls to a partner.
 
         :raises CertificateUnusable: if the certificate that the partner is to be shown cannot be used.
         """
         made = self._made.get(partner.name)
         if made is None:
-            made = self._made[partner.name] = CalledContext(self._configuration, self._now, partner, outbound)
+            made = self._made[partner.name] = DialledContext(self._configuration, self._now, partner, outbound)
         return made

@@ -1,9 +1,9 @@
-"""An administrator's call as it came in: which operation, with which input and under which conditions.
+"""An administrator's request as it came in: which operation, with which input and under which conditions.
 
 Duty: find the operation of a method and a path; read its input from path, query and body by the declared kinds; read
-the headers that name conditions. What is wrong is refused with :class:`~smartproxy.backend.requests.CallRefused`. The
-other side, which makes such a call of an operation and its input, stands here too, so that both agree. Trusts nothing
-in a call.
+the headers that name conditions. What is wrong is refused with
+:class:`~smartproxy.backend.requests.ApiRefused`. The other side, which makes such a request of an operation and its
+input, stands here too, so that both agree. Trusts nothing in a request.
 """
 
 import re
@@ -19,7 +19,7 @@ from smartproxy.backend.operations import crl
 from smartproxy.backend.operations.list_files import ListFile
 from smartproxy.backend.operations.operation import Effect, Operation
 from smartproxy.backend.operations.performing import Terms
-from smartproxy.backend.requests import API, CallRefused, header_of, method_refused, too_large
+from smartproxy.backend.requests import API, ApiRefused, header_of, method_refused, too_large
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import API_BODY_OCTETS_MOST
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, declared, kind, read_object, write_object
@@ -60,7 +60,7 @@ class OperationPlaces:
     def find(self, method: str, parts: tuple[str, ...]) -> tuple[Operation[Any, Any], dict[str, str]]:
         """The operation of a call, and what its path says of the input.
 
-        :raises CallRefused: when there is none.
+        :raises ApiRefused: when there is none.
         """
         for path, methods in self._by_path.items():
             if len(path) == len(parts) and all(
@@ -71,19 +71,19 @@ class OperationPlaces:
                 placed = {want[1:-1]: part for want, part in zip(path, parts, strict=True) if want.startswith("{")}
                 return methods[method], placed
         there = f"see {DESCRIPTION.decode('ascii')} for those that there are"
-        raise CallRefused(404, Cause.API_PATH, "no such path", there)
+        raise ApiRefused(404, Cause.API_PATH, "no such path", there)
 
 
 def parts_of(request: IRequest) -> tuple[str, ...]:
     """The parts of a call's path below the root, in which a part may hold a slash.
 
-    :raises CallRefused: when one is not UTF-8.
+    :raises ApiRefused: when one is not UTF-8.
     """
     path: bytes = request.path
     try:
         return tuple(unquote_to_bytes(part).decode("utf-8") for part in path[len(ROOT) :].split(b"/"))
     except UnicodeDecodeError:
-        raise CallRefused(400, Cause.API_PATH, "the path is malformed", "send UTF-8, percent-encoded") from None
+        raise ApiRefused(400, Cause.API_PATH, "the path is malformed", "send UTF-8, percent-encoded") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -114,10 +114,10 @@ class FileTerms(ChangeTerms):
     )
 
 
-def call_read(request: IRequest, operation: Operation[Any, Any], placed: Mapping[str, str]) -> tuple[Any, Terms]:
+def read_request(request: IRequest, operation: Operation[Any, Any], placed: Mapping[str, str]) -> tuple[Any, Terms]:
     """The input of an operation, as a call says it, and the conditions of the call.
 
-    :raises CallRefused: naming everything that is wrong.
+    :raises ApiRefused: naming everything that is wrong.
     """
     in_query = declared(operation.takes) if operation.method in WITHOUT_BODY else {}
     of_change = declared(ChangeTerms) if operation.effect is Effect.CHANGE else {}
@@ -137,17 +137,17 @@ def call_read(request: IRequest, operation: Operation[Any, Any], placed: Mapping
         raise _input_refused(refused) from refused
 
 
-def _input_refused(refused: DocumentRefused) -> CallRefused:
+def _input_refused(refused: DocumentRefused) -> ApiRefused:
     faults = tuple((each.where, each.message) for each in (refused, *refused.others))
-    return CallRefused(
+    return ApiRefused(
         400, Cause.API_INPUT, f"the call is not right: {refused}", "send what the API's description says", faults
     )
 
 
-def file_call_read(request: IRequest, operation: Operation[Any, Any]) -> tuple[str, Terms]:
+def read_file_request(request: IRequest, operation: Operation[Any, Any]) -> tuple[str, Terms]:
     """What the file is called that is the body of a call, and the conditions of the call.
 
-    :raises CallRefused: naming everything that is wrong.
+    :raises ApiRefused: naming everything that is wrong.
     """
     try:
         said = read_object(FileTerms, _query(request, declared(FileTerms)))
@@ -163,11 +163,11 @@ WITHOUT_BODY = frozenset({"GET", "DELETE"})
 def _terms(request: IRequest, operation: Operation[Any, Any], of_change: ChangeTerms) -> Terms:
     """The conditions of a call, from its headers beside those in its query.
 
-    :raises CallRefused: when one that is needed is missing, or one cannot be read.
+    :raises ApiRefused: when one that is needed is missing, or one cannot be read.
     """
     key = header_of(request, b"idempotency-key") or None
     if key is not None and (operation.method != "POST" or _KEY.fullmatch(key) is None):
-        raise CallRefused(
+        raise ApiRefused(
             400,
             Cause.API_KEY,
             "Idempotency-Key is not usable here",
@@ -175,7 +175,7 @@ def _terms(request: IRequest, operation: Operation[Any, Any], of_change: ChangeT
         )
     seen = tags_of(request, b"if-match")
     if seen is None and operation.conditional:
-        raise CallRefused(
+        raise ApiRefused(
             428,
             Cause.API_CONDITION,
             "the call does not say which state it changes",
@@ -193,7 +193,7 @@ def _terms(request: IRequest, operation: Operation[Any, Any], of_change: ChangeT
 def tags_of(request: IRequest, header: bytes) -> list[str] | None:
     """The tags in a header, without quotes; ``*`` for any; ``None`` where there is none.
 
-    :raises CallRefused: when it is longer than any that makes sense, or holds something else.
+    :raises ApiRefused: when it is longer than any that makes sense, or holds something else.
     """
     text = header_of(request, header)
     if not text:
@@ -202,7 +202,7 @@ def tags_of(request: IRequest, header: bytes) -> list[str] | None:
         return ["*"]
     found = [_TAG.fullmatch(each.strip()) for each in text.split(",")] if len(text) <= _TAGS_MOST else [None]
     if not all(found):
-        raise CallRefused(
+        raise ApiRefused(
             400,
             Cause.API_ETAG,
             f"{header.decode('ascii')} is malformed",
@@ -211,7 +211,7 @@ def tags_of(request: IRequest, header: bytes) -> list[str] | None:
     return [each[1] for each in found if each is not None]
 
 
-def call_of(operation: Operation[Any, Any], wanted: Any, terms: Terms) -> tuple[str, str, object | None]:
+def request_of(operation: Operation[Any, Any], wanted: Any, terms: Terms) -> tuple[str, str, object | None]:
     """The call that carries an operation out: method, path with query below the root, and the document of its body."""
     said = write_object(wanted)
     of_change = write_object(ChangeTerms(dry_run=terms.dry_run, comment=terms.comment))
@@ -256,7 +256,7 @@ def _in_query(value: object) -> str:
 def _body(request: IRequest) -> dict[str, object]:
     """The object that a call carries; an empty one for none."""
     if getattr(request, "body_refused", False):
-        raise CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
+        raise ApiRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
     octets = b"" if request.content is None else request.content.read(API_BODY_OCTETS_MOST + 1)
     if len(octets) > API_BODY_OCTETS_MOST:
         raise too_large()

@@ -1,4 +1,4 @@
-"""The tables of who may call the backend, and of the calls that were answered.
+"""The tables of administrators, and of the requests of theirs that were answered or wait for a second one.
 
 Part of the store's schema (:mod:`smartproxy.backend.schema`).
 """
@@ -24,7 +24,7 @@ class AdministratorRow(NamedRow):
     last_address: Mapped[str | None]
 
 
-class AnsweredCallRow(Base):
+class AnsweredRequestRow(Base):
     """The answer to a call with an idempotency key, if it holds no secret; ``request`` is the SHA-256 of the call."""
 
     __tablename__ = "answered_calls"

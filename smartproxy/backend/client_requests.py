@@ -1,4 +1,4 @@
-"""What the calls of the API do in the store: blocking, each in one transaction, on plain values.
+"""What the requests of clients do in the store: blocking, each in one transaction, on plain values.
 
 The https side (:mod:`smartproxy.backend.api`) runs these in threads. Nothing here knows http.
 """
@@ -50,7 +50,7 @@ CARRIED = Emitter.CLIENT | Emitter.SERVER
 
 
 @attrs.frozen(kw_only=True)
-class CallingClient:
+class RequestingClient:
     """A client whose token is known; one that was removed is not enabled.
 
     :ivar bound: the address that it is bound to, where the call came from another one.
@@ -107,21 +107,21 @@ class TakenEvents:
 
 
 @attrs.frozen
-class Calls:
-    """The calls, on one store."""
+class ClientRequests:
+    """The requests, on one store."""
 
     store: Store
 
-    def caller(self, token: str, now: datetime, version: str | None, address: str) -> CallingClient | None:
+    def caller(self, token: str, now: datetime, version: str | None, address: str) -> RequestingClient | None:
         """Whose token this is; the call is noted."""
         with self.store.reading() as session:
             row = clients.authenticate(session, token)
             if row is None:
                 removed = clients.was_removed(session, token)
-                return None if removed is None else CallingClient(name=removed, enabled=False)
+                return None if removed is None else RequestingClient(name=removed, enabled=False)
             bound = row.entry.address
             strayed = bound is not None and not same_host(bound, address)
-            caller = CallingClient(name=row.name, enabled=row.entry.enabled, bound=bound if strayed else None)
+            caller = RequestingClient(name=row.name, enabled=row.entry.enabled, bound=bound if strayed else None)
             worth = caller.may_call and clients.worth_noting(row, now, version, address)
         if worth:
             with self.store.writing() as session:
