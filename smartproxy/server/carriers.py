@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, fail
+
+from smartproxy.net.leg import ILeg
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, Step, TunnelLost
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.dmz import NO_CLIENT
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
@@ -14,9 +18,18 @@ class Carriers:
 
     :param unable: why no session can begin, if none can.
     :param elsewhere: whether workers have the data connections, and the clients' loads are counted here.
+    :ivar seconds: how long the opening of a session may take.
     """
 
-    def __init__(self, tunnel: ServerTunnel, unable: Callable[[], OwnFault | None], *, elsewhere: bool) -> None:
+    def __init__(
+        self,
+        tunnel: ServerTunnel,
+        unable: Callable[[], OwnFault | None],
+        seconds: Callable[[], int],
+        *,
+        elsewhere: bool,
+    ) -> None:
+        self.seconds = seconds
         self._tunnel = tunnel
         self._unable = unable
         self._elsewhere = elsewhere
@@ -39,6 +52,14 @@ class Carriers:
             raise TunnelLost(rule=Cause.TUNNEL_NONE, message=NO_CLIENT)
         self._carry(session, control)
         return control
+
+    def open_inside(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
+        """Assign a session to a client, and have that open it; see :meth:`ServerControl.open_inbound`."""
+        try:
+            control = self.assign(session)
+        except OwnFault as fault:
+            return fail(fault)
+        return control.open_inbound(session, facts, seconds=self.seconds())
 
     def begin_call(self, control: ServerControl, session: str) -> None:
         """A client wants a partner called, for a session that it carries.

@@ -43,7 +43,7 @@ from smartproxy.policy.faults import (
 )
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
-from smartproxy.relay.openings import CallWish, SessionFacts, Way
+from smartproxy.relay.openings import CallWish, Way
 from smartproxy.server.accept import Gate
 from smartproxy.server.carriers import Carriers
 from smartproxy.server.claims import Desks
@@ -141,7 +141,12 @@ class ServerService(DmzService):
         self._part: ServerPart | None = None
         self.held: Held | None = None
         self.refused: int | None = None
-        self.carriers = Carriers(self.tunnel, self._unable, elsewhere=zygote is not None)
+        self.carriers = Carriers(
+            self.tunnel,
+            self._unable,
+            lambda: self._configuration.deadlines.opening,
+            elsewhere=zygote is not None,
+        )
         configuration = ServerConfiguration()
         self.gate = Gate(
             reactor,
@@ -162,7 +167,7 @@ class ServerService(DmzService):
             clock=self.clock,
             events=self.events,
             gate=self.gate,
-            open_inside=self._open_inside,
+            open_inside=self.carriers.open_inside,
             finished=lambda summary: self.carriers.over(summary.session),
             crl_url_seen=self._crl_url_seen,
             now=self._now,
@@ -186,7 +191,7 @@ class ServerService(DmzService):
             assign=self.carriers.assign,
             call=self.carriers.begin_call,
             carrier=self.carriers.of,
-            seconds=lambda: self._configuration.deadlines.opening,
+            seconds=self.carriers.seconds,
             over=self.carriers.over,
             crl_url_seen=self._crl_url_seen,
             stop=stop,
@@ -446,7 +451,7 @@ class ServerService(DmzService):
 
     @override
     async def hand_over(self) -> None:
-        """Leave the ports, once who has connected here has come to its session here, or had the time for it."""
+        """Leave the ports, and wait until who has connected here has a session, or has had the time for it."""
         await super().hand_over()
         until = self.clock.seconds() + self._configuration.deadlines.handshake
         while self.gate.admission.unproved and self.clock.seconds() < until:
@@ -463,13 +468,6 @@ class ServerService(DmzService):
         self.listeners.have(self._configuration.listeners if able else (), message if not able else "the configuration")
 
     # Sessions.
-
-    def _open_inside(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
-        try:
-            control = self.carriers.assign(session)
-        except OwnFault as fault:
-            return fail(fault)
-        return control.open_inbound(session, facts, seconds=self._configuration.deadlines.opening)
 
     def _unable(self) -> OwnFault | None:
         if self.draining:

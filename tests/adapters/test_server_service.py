@@ -520,7 +520,7 @@ class Sessions(ServerTestCase):
 
     def open(self) -> Deferred[Any]:
         """Ask for the leg towards the station."""
-        opening = self.service._open_inside("0123456789abcdef", FACTS)
+        opening = self.service.carriers.open_inside("0123456789abcdef", FACTS)
         self.network.settle()
         return opening
 
@@ -600,5 +600,5 @@ class Stopping(ServerTestCase):
         self.bring(self.client(), document())
         self.service.sessions.live["s"] = LiveSession(self.service)
         self.stop()
-        self.failureResultOf(self.service._open_inside("0123456789abcdef", FACTS), Draining)
+        self.failureResultOf(self.service.carriers.open_inside("0123456789abcdef", FACTS), Draining)
         self.network.advance(301)
