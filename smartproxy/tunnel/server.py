@@ -44,6 +44,7 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.port import TunnelPort
 from smartproxy.tunnel.server_control import Call, Registry, ServerControl, ServerUser
+from smartproxy.tunnel.vocabulary import Report
 
 
 class ServerTunnel:
@@ -326,7 +327,7 @@ class ServerTunnel:
         if control is None:
             raise TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
         try:
-            await control.report(piece)
+            await control.ask(Report, events=piece)
         except QuestionFailed as failed:
             raise BatchFailed(str(failed)) from failed
 

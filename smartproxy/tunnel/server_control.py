@@ -52,7 +52,6 @@ from smartproxy.tunnel.vocabulary import (
     OpenOutbound,
     Ping,
     Renewed,
-    Report,
     SeenCrlUrl,
     SetLevel,
     Side,
@@ -212,10 +211,6 @@ class ServerControl(BoundedAMP):
     def moved(self) -> None:
         """Send the client to the process that listens at the tunnel's port from now on."""
         self.ask(Moved).addErrback(self._unheard)
-
-    def report(self, events: list[bytes]) -> Deferred[Answer]:
-        """Send events, each made by :func:`smartproxy.tunnel.boxes.line`; fires when they arrived."""
-        return self.ask(Report, events=events)
 
     def _unheard(self, failure: Failure) -> None:
         failure.trap(TunnelFault, TunnelLost, CancelledError, ValueError)
