@@ -206,6 +206,11 @@ class PlainServerService(DmzService):
         able = self.running and bool(self.tunnel.controls)
         self.listeners.have((self._external,) if able else (), NO_CLIENT, Cause.TUNNEL_NONE)
 
+    @property
+    def in_force(self) -> GenerationId:
+        """None: a plain server is configured by its command line."""
+        return GenerationId()
+
     def configuration_arrived(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.
 

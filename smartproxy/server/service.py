@@ -258,6 +258,11 @@ class ServerService(DmzService):
 
     # ServerUser
 
+    @property
+    def in_force(self) -> GenerationId:
+        """The generation that is in force, if there is one."""
+        return GenerationId() if self._part is None else self._part.id
+
     def tunnel_up(self, control: ServerControl) -> None:
         """A client is connected: listen for partners if there is a configuration already."""
         if self.crew is not None:
@@ -446,7 +451,6 @@ class ServerService(DmzService):
         previous, self._part, self._delivered, self.held = self._part.generation, None, None, None
         self._lists.stop()
         self._drop()
-        self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
     @override

@@ -1,9 +1,8 @@
 """The server's end of the tunnel: one port, several clients, two kinds of connections.
 
 Duty: admit clients with a certificate of the licence's authority, and no others; give every name one control
-connection; hold the generation, which no older one of its store replaces; carry events. A port scan, a peer that is
-slow or of the wrong protocol, and clients that are refused end here, counted and timed. Dials nothing. Trusts the
-licence's authority certificate.
+connection; carry events. A port scan, a peer that is slow or of the wrong protocol, and clients that are refused end
+here, counted and timed. Dials nothing. Trusts the licence's authority certificate.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,9 +18,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import Undecodable
-from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import TunnelLost
-from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.bond import Bond
@@ -33,7 +30,6 @@ from smartproxy.tunnel.desk import no_control
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import (
     Closing,
-    ConfigurationDeclined,
     NameTaken,
     QuestionFailed,
     TunnelFault,
@@ -61,7 +57,6 @@ class ServerTunnel:
     :ivar call: calls a partner for a client; the ticket.
     :ivar context: TLS with clients.
     :ivar factory: what the tunnel's port listens with.
-    :ivar held: the generation that is in force.
     """
 
     def __init__(
@@ -77,7 +72,6 @@ class ServerTunnel:
         withdrawn: Callable[[VerifiedClient], bool] = lambda client: False,
     ) -> None:
         self._withdrawn = withdrawn
-        self.held = GenerationId()
         self._workers: tuple[int, ...] = ()
         self._kind = kind
         self._proxy_id = identity.proxy_id
@@ -93,13 +87,11 @@ class ServerTunnel:
         self.call: Call = self._call_partner
         self._registry = Registry(
             call=lambda *asked: self.call(*asked),
-            held=lambda: self.held,
             welcome=self._welcome,
             up=self._control_up,
             down=self._control_down,
             recognize=self._recognize,
             shared=self._shared,
-            configure=self._configure,
         )
         self.factory = TunnelPort(clock, events, self.context, self._admit)
 
@@ -131,10 +123,6 @@ class ServerTunnel:
     def flush(self, seconds: float) -> Deferred[None]:
         """Carry what waits now; fires when all of it arrived, when it cannot be carried, or after *seconds*."""
         return self._reports.flush(seconds)
-
-    def forget(self) -> None:
-        """The daemon has dropped its configuration: the next one may have any generation number."""
-        self.held = GenerationId()
 
     def shut_out(self) -> None:
         """End the tunnels of clients whose certificates are withdrawn."""
@@ -277,18 +265,6 @@ class ServerTunnel:
         return await control.desk.open_outbound(
             session, seconds, lambda: maybeDeferred(self._user.open_outbound, control, session, partner, wish)
         )
-
-    def _configure(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
-        """Hand a whole generation to the daemon; what it says shuts out clients, of whom the last may be gone then."""
-        before, self.held = self.held, generation
-        try:
-            self._user.configuration_arrived(control, generation, octets)
-        except Exception as error:
-            if self.held is generation:
-                self.held = before
-            if isinstance(error, DocumentRefused):
-                raise ConfigurationDeclined(str(error)) from error
-            raise
 
     def _refuse(self, control: ServerControl, cause: Cause, fault: TunnelFault) -> None:
         self._events.emit(

@@ -25,6 +25,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.bond import Bond
@@ -34,6 +35,7 @@ from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.desk import Desk, not_opened
 from smartproxy.tunnel.faults import (
     Closing,
+    ConfigurationDeclined,
     NotNow,
     OpeningFailed,
     QuestionExpired,
@@ -67,6 +69,10 @@ class ServerUser(Shape):
     It is told exactly once that a client connected, and exactly once that it is gone. An exception that a call does not
     document is a bug: it is reported as one and ends nothing else.
     """
+
+    @property
+    def in_force(self) -> GenerationId:
+        """The generation that is in force, if there is one."""
 
     def tunnel_up(self, control: "ServerControl") -> None:
         """A client is connected and takes sessions."""
@@ -104,7 +110,6 @@ class ServerUser(Shape):
 class Registry:
     """What a control connection asks of the server's tunnel, which knows all clients.
 
-    :ivar held: the generation that the server holds.
     :ivar welcome: gives a client its name, by the oldest and newest protocol that it speaks; returns what the server
         says about itself. Raises
         :class:`VersionsIncompatible` when the two cannot work together, and :class:`NameTaken` when a client of this
@@ -115,16 +120,13 @@ class Registry:
         :class:`Violation` if it is not one of ours.
     :ivar shared: whether another process of the client, which is connected, has the same data connections.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
-    :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
     """
 
-    held: Callable[[], GenerationId]
     welcome: Callable[["ServerControl", int, int], Coroutine[Any, Any, Part]]
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
     recognize: Callable[[bytes, bytes, bytes], VerifiedClient]
     shared: Callable[["ServerControl"], bool]
-    configure: Callable[["ServerControl", GenerationId, bytes], None]
     call: "Call"
 
 
@@ -268,7 +270,7 @@ class ServerControl(BoundedAMP):
             "version": ours.version,
             "oldest": ours.oldest,
             "newest": ours.newest,
-            "generation": self._registry.held().number,
+            "generation": self._user.in_force.number,
         }
 
     def answered(self, command: type[TunnelCommand]) -> None:
@@ -282,18 +284,21 @@ class ServerControl(BoundedAMP):
         self, generation: int, store: str | None, number: int, size: int, digest: bytes, chunk: bytes
     ) -> Answer:
         offered = GenerationId(generation, store)
-        if not offered.replaces(self._registry.held()):
+        if not offered.replaces(self._user.in_force):
             self._assembly.clear()
             return self._holding(GenerationState.OLD)
         piece = Chunk(generation=offered, number=number, size=size, digest=digest, octets=chunk)
         whole = self._assembly.add(piece)
         if whole is None:
             return self._holding(GenerationState.MORE)
-        self._registry.configure(self, offered, whole)
+        try:
+            self._user.configuration_arrived(self, offered, whole)
+        except DocumentRefused as refused:
+            raise ConfigurationDeclined(str(refused)) from refused
         return self._holding(GenerationState.ACCEPTED)
 
     def _holding(self, state: GenerationState) -> Answer:
-        held = self._registry.held()
+        held = self._user.in_force
         return {"state": state, "held": held.number, "store": held.store}
 
     def _answer_open_outbound(self, session: str, partner: str, deadline: int, **wish: Any) -> Deferred[Answer]:

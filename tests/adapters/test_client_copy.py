@@ -57,7 +57,7 @@ class CopyCase(ClientTestCase):
             tunnel.stopService()
         self.network.settle()
         if lost:
-            self.server.tunnel.forget()
+            self.server.user.in_force = GenerationId()
         self.told: list[dict[str, Any]] = []
         self.backend.failure = failure
         self.service = self.client(token)
@@ -155,10 +155,10 @@ class Starting(CopyCase):
         """A copy is not brought to a server that holds a generation, even of another store: another client did."""
         self.backend.document = generation(7, "1" * 16)
         self.start()
-        other = self.server.tunnel.held = GenerationId(3, "2" * 16)
+        other = self.server.user.in_force = GenerationId(3, "2" * 16)
         self.restart(lost=False)
         self.assertEqual(len(self.named("copy.used")), 1)
-        self.assertEqual((self.server.tunnel.held, len(self.brought())), (other, 1))
+        self.assertEqual((self.server.user.in_force, len(self.brought())), (other, 1))
         self.control()
 
     def test_renewed(self) -> None:

@@ -526,10 +526,10 @@ class WithoutBackend(ClientTestCase):
         self.backend.failure = BackendUnavailable("connection refused")
         self.backend.change(generation(7, "1" * 16))
         other = GenerationId(3, "2" * 16)
-        self.server.tunnel.held = other
+        self.server.user.in_force = other
         self.server.control.abort(WHY)
         self.network.advance(5)
-        self.assertEqual((self.server.tunnel.held, len(self.brought())), (other, 1))
+        self.assertEqual((self.server.user.in_force, len(self.brought())), (other, 1))
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual([each["generation"] for each in self.brought()], [7, 7])

@@ -299,7 +299,7 @@ class Generations(ServerTestCase):
         self.failureResultOf(self.bring(client, document()), ConfigurationDeclined)
         self.assertIsNone(self.service.configuration)
         self.assertIsNone(self.service.sessions.generation)
-        self.assertEqual(self.service.tunnel.held, GenerationId())
+        self.assertEqual(self.service.in_force, GenerationId())
         self.flushLoggedErrors(OverflowError)
 
     def test_what_follows_raises(self) -> None:
@@ -339,7 +339,7 @@ class Generations(ServerTestCase):
         self.bring(client, document(licence=self.withdrawing("removed", begins))).addErrback(lambda failure: None)
         self.assertEqual(self.service.tunnel.controls, ())
         self.assertEqual((self.service.configuration, self.service.held), (None, None))
-        self.assertEqual(self.service.tunnel.held, GenerationId())
+        self.assertEqual(self.service.in_force, GenerationId())
 
     def test_lists_that_are_out_of_date(self) -> None:
         """A generation with a stale revocation list is taken, and says which list it is, again every hour."""

@@ -146,7 +146,7 @@ class ConfigurationTests(SynchronousTestCase):
             here = GenerationId(number, store)
             self.assertEqual(self.successResultOf(self.configure(number, b"x", store)), Configured(True, here))
             self.assertEqual(self.successResultOf(self.configure(number, b"y", store)), Configured(False, here))
-        self.assertEqual(self.server.tunnel.held, GenerationId(3, ANOTHER))
+        self.assertEqual(self.server.user.in_force, GenerationId(3, ANOTHER))
         self.assertEqual(
             self.successResultOf(self.configure(2, b"old", ANOTHER)), Configured(False, GenerationId(3, ANOTHER))
         )
@@ -160,7 +160,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.network.settle()
         (told,) = self.server.events.named("tunnel.violation")
         self.assertEqual(told["cause"], "chunk.mixed")
-        self.assertEqual(self.server.tunnel.held, GenerationId())
+        self.assertEqual(self.server.user.in_force, GenerationId())
 
     def test_every_size_around_a_chunk(self) -> None:
         """Empty, one octet, and one octet around one and two chunks: each arrives as it is."""
@@ -189,7 +189,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.server.user.refuse = refuse
         failure = self.failureResultOf(self.configure(2, b"two"), ConfigurationDeclined)
         self.assertIn("server.partners[3].codes: empty", str(failure.value))
-        self.assertEqual(self.server.tunnel.held, GenerationId(1, STORE))
+        self.assertEqual(self.server.user.in_force, GenerationId(1, STORE))
         self.assertIsNone(self.client.control.lost)
 
     def test_too_large_is_refused_before_it_is_sent(self) -> None:
@@ -197,7 +197,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.patch(limits, "DOCUMENT_WHOLE_OCTETS_MOST", 100_000)
         self.failureResultOf(self.configure(1, bytes(limits.DOCUMENT_WHOLE_OCTETS_MOST + 1)), ConfigurationDeclined)
         self.assertIsNone(self.client.control.lost)
-        self.assertEqual(self.server.tunnel.held, GenerationId())
+        self.assertEqual(self.server.user.in_force, GenerationId())
 
     def test_two_at_once_go_one_after_the_other(self) -> None:
         """A generation that is asked for while another is on its way follows it."""
@@ -213,7 +213,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.client.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual(self.client.control.held.number, 9)
-        self.server.tunnel.forget()
+        self.server.user.in_force = GenerationId()
         self.client.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual(self.client.control.held.number, 0)

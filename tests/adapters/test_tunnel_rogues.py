@@ -419,7 +419,7 @@ class RogueClientTests(SynchronousTestCase):
             ]
             self.shows(inner("inner-2"), CONTROL_PROTOCOL, self.hello(), *boxes)
             self.assertEqual(self.server.events.causes("tunnel.violation"), ["chunk.order"])
-            self.assertEqual(self.server.tunnel.held, GenerationId())
+            self.assertEqual(self.server.user.in_force, GenerationId())
 
     def test_data_without_control(self) -> None:
         """A data connection of a client that is not here is refused, whatever its certificate."""

@@ -221,6 +221,7 @@ class ServerUser:
         self.notes: list[tuple[object, ...]] = []
         self.refuse: Callable[[], None] = lambda: None
         self.outbound: Deferred[Callable[[ILeg | None], None]] | None = None
+        self.in_force = GenerationId()
 
     def tunnel_up(self, control: ServerControl) -> None:
         """Part of the interface."""
@@ -233,6 +234,7 @@ class ServerUser:
     def configuration_arrived(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Part of the interface."""
         self.refuse()
+        self.in_force = generation
         self.notes.append(("configuration", generation.number, octets))
 
     def close_session(self, control: ServerControl, session: str) -> None:
