@@ -1,20 +1,23 @@
 """One generation of the configuration, as the server uses it in both directions of a call.
 
-Duty: build the TLS contexts for partners' connections, once for each generation; running sessions keep theirs. Trusts a
-configuration that was checked. Standards: RFC 5024 section 2.3; RFC 6066 section 3 (SNI).
+Duty: build the TLS contexts for partners' connections, once for each generation; running sessions keep theirs. Put a
+generation in force as a whole, limited by the licence, or leave the one before in force. Trusts a configuration that
+was checked. Standards: RFC 5024 section 2.3; RFC 6066 section 3 (SNI).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Final, Protocol, Self
 
 import attrs
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.emit import Events
 from smartproxy.net.tls.context import (
     CertificateUnusable,
     load_anchors,
@@ -24,10 +27,16 @@ from smartproxy.net.tls.context import (
 )
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
-from smartproxy.policy.configuration import ServerConfiguration, ServerPart
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart
+from smartproxy.policy.licence import Licence
 from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.partners import CertificatePin, KeyPin, ServerIdentity
 from smartproxy.server.dial.tls import DialledContexts
+from smartproxy.tunnel.dmz import NO_CLIENT
+from smartproxy.tunnel.licence import LicenceInForce
+
+_PLACE: Final = "smartproxy.server.generation"
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -118,3 +127,138 @@ class ServerGeneration:
     def server(self) -> ServerConfiguration:
         """The server's part of the configuration."""
         return self.part.server
+
+
+class GenerationUser(Protocol):
+    """Who begins sessions by the generation in force."""
+
+    def adopt(self, generation: ServerGeneration) -> None:
+        """Begin sessions by this generation from now on."""
+
+    def forget(self, part: ServerPart | None = None) -> None:
+        """Begin no sessions, and drop configuration and keys.
+
+        :param part: a generation without an identity, by which running sessions are judged.
+        """
+
+
+@attrs.frozen
+class _Before:
+    """What is in force at a moment; all of it may be ``None`` but the licence."""
+
+    generation: ServerGeneration | None
+    part: ServerPart | None
+    licence: Licence
+
+
+class GenerationInForce:
+    """The generation by which a server serves partners: as a whole, or not at all.
+
+    :param users: who begins sessions by it.
+    :param licence: limits it.
+    :param listen: opens the ports on which partners can be served by it, and closes the others; told why.
+    :param give_up: serves nobody; told why.
+    :param now: tells the wall clock's time, aware, in UTC.
+    :ivar part: the server's part of the configuration, limited by the licence; ``None`` where there is none.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[GenerationUser],
+        licence: LicenceInForce,
+        events: Events,
+        *,
+        listen: Callable[[str], object],
+        give_up: Callable[[str], object],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.part: ServerPart | None = None
+        self._generation: ServerGeneration | None = None
+        self._delivered: ServerPart | None = None
+        self._users = users
+        self._licence = licence
+        self._events = events
+        self._listen = listen
+        self._give_up = give_up
+        self._now = now
+
+    def put(self, part: ServerPart) -> bool:
+        """Put a generation in force as a whole: all that can be refused comes before the first change.
+
+        Where a change raises nevertheless, what was before is put back.
+
+        :return: whether its licence replaced another one.
+        :raises ConfigurationRefused: if it cannot be put in force.
+        """
+        built = None
+        # A site that is still being set up cannot accept partners without a server certificate.
+        if part.server.identities:
+            try:
+                built = ServerGeneration.build(part, self._now)
+            except CertificateUnusable as unusable:
+                raise ConfigurationRefused(
+                    where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
+                ) from None
+        licence = None if part.server.licence is None else self._licence.judge(part.server.licence)
+        before = self._present()
+        try:
+            if licence is not None:
+                self._licence.present = licence
+            self._adopt(built, part)
+            self._listen(NO_CLIENT)
+        except Exception:
+            self._licence.present = before.licence
+            self._put_back(before)
+            raise
+        return licence is not None
+
+    def licence_renewed(self) -> None:
+        """Another licence is in force: its limits hold for the generation in force, too."""
+        if self._delivered is not None:
+            before = self._present()
+            try:
+                self._adopt(before.generation, self._delivered)
+            except Exception:
+                self._events.failure(_PLACE, Failure())
+                self._put_back(before)
+
+    def forget(self) -> None:
+        """Have none in force."""
+        self.part = self._delivered = self._generation = None
+        for user in self._users:
+            user.forget()
+
+    def _present(self) -> _Before:
+        return _Before(self._generation, self._delivered, self._licence.present)
+
+    def _adopt(self, generation: ServerGeneration | None, part: ServerPart) -> None:
+        """Use a generation for what begins from now on, limited by the licence."""
+        self._delivered, part = part, self._licensed(part)
+        if generation is not None:
+            generation = attrs.evolve(generation, part=part)
+        for user in self._users:
+            if generation is None:
+                user.forget(part)
+            else:
+                user.adopt(generation)
+        self._generation, self.part = generation, part
+
+    def _put_back(self, before: _Before) -> None:
+        """Use the generation before again; serve nobody where even that raises."""
+        try:
+            if before.part is None:
+                self.forget()
+            else:
+                self._adopt(before.generation, before.part)
+            self._listen("the generation before is in force again")
+        except Exception:
+            self._events.failure(_PLACE, Failure())
+            self._give_up("the generation before could not be put back")
+
+    def _licensed(self, part: ServerPart) -> ServerPart:
+        """The generation, limited by the licence."""
+        most = self._licence.present.limits.get("sessions")
+        if most is None or part.server.limits.sessions <= most:
+            return part
+        limits = attrs.evolve(part.server.limits, sessions=most)
+        return attrs.evolve(part, server=attrs.evolve(part.server, limits=limits))

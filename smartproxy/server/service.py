@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -22,7 +21,6 @@ from smartproxy.ctl.daemon import Held
 from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
-from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.net.transport.sockets import HeldStream
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy.addresses import HostPort
@@ -32,7 +30,6 @@ from smartproxy.policy.configuration import (
     ConfigurationRefused,
     GenerationId,
     ServerConfiguration,
-    ServerPart,
     parse_server_part,
 )
 from smartproxy.policy.faults import (
@@ -50,7 +47,7 @@ from smartproxy.server.claims import Desks
 from smartproxy.server.crew import ServerCrew
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.dial.sources import Sources
-from smartproxy.server.generation import ServerGeneration
+from smartproxy.server.generation import GenerationInForce, GenerationUser
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.server.stale_lists import StaleLists
 from smartproxy.tunnel.dmz import NO_CLIENT, DmzService
@@ -62,18 +59,6 @@ from smartproxy.workers.spawning import Zygote
 
 SETTLING_SECONDS = 0.1
 """Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
-
-
-@attrs.frozen
-class _InForce:
-    """What is in force at a moment.
-
-    :ivar part: the generation as it was delivered; ``None`` where there is none.
-    """
-
-    generation: ServerGeneration | None
-    part: ServerPart | None
-    licence: Licence
 
 
 class ServerService(DmzService):
@@ -95,7 +80,8 @@ class ServerService(DmzService):
     :ivar carriers: which client carries which session.
     :ivar crew: the workers, if there are some.
     :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
-    :ivar held: the generation in force.
+    :ivar generation: the generation in force.
+    :ivar held: which one that is, since when, and by which client.
     :ivar refused: the newest generation that arrived, where it could not be put in force.
     :ivar gate: admits partners' connections.
     """
@@ -137,8 +123,6 @@ class ServerService(DmzService):
         self._lists = StaleLists(reactor, self.events, now)
         self._now = now
         self.drain_seconds = drain
-        self._delivered: ServerPart | None = None
-        self._part: ServerPart | None = None
         self.held: Held | None = None
         self.refused: int | None = None
         self.carriers = Carriers(
@@ -160,6 +144,10 @@ class ServerService(DmzService):
             self._work_with(zygote, workers, stop, single=single)
         else:
             self._work_alone(stop)
+        users: list[GenerationUser] = [self.sessions] if self.calls is None else [self.sessions, self.calls]
+        self.generation = GenerationInForce(
+            users, self.licence, self.events, listen=self._listen_for_partners, give_up=self._give_up, now=now
+        )
 
     def _work_alone(self, stop: Callable[[StopReason], object]) -> None:
         """Carry sessions in this process."""
@@ -226,13 +214,7 @@ class ServerService(DmzService):
 
     def licence_renewed(self) -> None:
         """Another licence is in force: its limits hold for the generation in force, too."""
-        if self._delivered is not None:
-            before = self._present()
-            try:
-                self._adopt(before.generation, self._delivered)
-            except Exception:
-                self.events.failure("smartproxy.server.service", Failure())
-                self._put_back(before)
+        self.generation.licence_renewed()
         super().licence_renewed()
 
     def end_is_near(self) -> None:
@@ -242,14 +224,14 @@ class ServerService(DmzService):
 
     @property
     def _configuration(self) -> ServerConfiguration:
-        return ServerConfiguration() if self._part is None else self._part.server
+        return ServerConfiguration() if self.generation.part is None else self.generation.part.server
 
     # For smartproxy ctl.
 
     @property
     def configuration(self) -> ServerConfiguration | None:
         """The configuration in force, if there is one."""
-        return None if self._part is None else self._part.server
+        return None if self.generation.part is None else self.generation.part.server
 
     def carrier(self, session: str) -> str | None:
         """The name of the client that carries a session; ``None`` before it is known."""
@@ -261,7 +243,7 @@ class ServerService(DmzService):
     @property
     def in_force(self) -> GenerationId:
         """The generation that is in force, if there is one."""
-        return GenerationId() if self._part is None else self._part.id
+        return GenerationId() if self.generation.part is None else self.generation.part.id
 
     def tunnel_up(self, control: ServerControl) -> None:
         """A client is connected: listen for partners if there is a configuration already."""
@@ -287,7 +269,7 @@ class ServerService(DmzService):
 
         :raises ConfigurationRefused: with its place; the previous generation stays in force.
         """
-        previous = None if self._part is None else self._part.generation
+        previous = self.in_force.number or None
         try:
             part = parse_server_part(octets)
             if part.id != generation:
@@ -298,7 +280,7 @@ class ServerService(DmzService):
                     if part.generation != generation.number
                     else "the document is of another store than was announced",
                 )
-            renewed = self._put_in_force(part)
+            renewed = self.generation.put(part)
         except Exception as error:
             # Whatever is raised, a generation is in force as a whole or not at all, and the client is told which.
             refused = error if isinstance(error, ConfigurationRefused) else self._fault_of(generation)
@@ -367,14 +349,6 @@ class ServerService(DmzService):
 
     # The configuration.
 
-    def _licensed(self, part: ServerPart) -> ServerPart:
-        """The generation, limited by the licence."""
-        most = self.licence.present.limits.get("sessions")
-        if most is None or part.server.limits.sessions <= most:
-            return part
-        limits = attrs.evolve(part.server.limits, sessions=most)
-        return attrs.evolve(part, server=attrs.evolve(part.server, limits=limits))
-
     def _fault_of(self, generation: GenerationId) -> ConfigurationRefused:
         """The refusal of a generation that met a fault of ours, which is reported."""
         self.events.failure("smartproxy.server.service", Failure())
@@ -384,74 +358,17 @@ class ServerService(DmzService):
             message=f"the server has a fault that keeps generation {generation} from being put in force",
         )
 
-    def _put_in_force(self, part: ServerPart) -> bool:
-        """Put a generation in force as a whole: all that can be refused comes before the first change.
-
-        Where a change raises nevertheless, what was before is put back.
-
-        :return: whether its licence replaced another one.
-        """
-        built = None
-        # A site that is still being set up cannot accept partners without a server certificate.
-        if part.server.identities:
-            try:
-                built = ServerGeneration.build(part, self._now)
-            except CertificateUnusable as unusable:
-                raise ConfigurationRefused(
-                    where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
-                ) from None
-        licence = None if part.server.licence is None else self.licence.judge(part.server.licence)
-        before = self._present()
-        try:
-            if licence is not None:
-                self.licence.present = licence
-            self._adopt(built, part)
-            self._listen_for_partners(NO_CLIENT)
-        except Exception:
-            self.licence.present = before.licence
-            self._put_back(before)
-            raise
-        return licence is not None
-
-    def _present(self) -> "_InForce":
-        return _InForce(self.sessions.generation, self._delivered, self.licence.present)
-
-    def _adopt(self, generation: ServerGeneration | None, part: ServerPart) -> None:
-        """Use a generation for what begins from now on, limited by the licence."""
-        self._delivered, part = part, self._licensed(part)
-        if generation is None:
-            self.sessions.forget(part)
-            if self.calls is not None:
-                self.calls.forget()
-        else:
-            generation = attrs.evolve(generation, part=part)
-            self.sessions.adopt(generation)
-            if self.calls is not None:
-                self.calls.adopt(generation)
-        self._part = part
-
-    def _put_back(self, before: "_InForce") -> None:
-        """Use the generation before again; serve nobody where even that raises."""
-        try:
-            if before.part is None:
-                self._part = self._delivered = None
-                self._drop()
-            else:
-                self._adopt(before.generation, before.part)
-            self._listen_for_partners("the generation before is in force again")
-        except Exception:
-            self.events.failure("smartproxy.server.service", Failure())
-            message = "the generation before could not be put back"
-            self._forget(Cause.CONFIGURATION_FAULT, message)
-            self._follow(self._listen_for_partners, message)
-
     def _forget(self, cause: Cause, message: str) -> None:
-        if self._part is None:
+        part, self.held = self.generation.part, None
+        if part is None:
             return
-        previous, self._part, self._delivered, self.held = self._part.generation, None, None, None
         self._lists.stop()
-        self._drop()
-        self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
+        self.generation.forget()
+        self.events.emit("configuration.forgotten", cause=cause, message=message, previous=part.generation)
+
+    def _give_up(self, message: str) -> None:
+        self._forget(Cause.CONFIGURATION_FAULT, message)
+        self._follow(self._listen_for_partners, message)
 
     @override
     async def hand_over(self) -> None:
@@ -460,11 +377,6 @@ class ServerService(DmzService):
         until = self.clock.seconds() + self._configuration.deadlines.handshake
         while self.gate.admission.unproved and self.clock.seconds() < until:
             await deferLater(self.clock, SETTLING_SECONDS)
-
-    def _drop(self) -> None:
-        self.sessions.forget()
-        if self.calls is not None:
-            self.calls.forget()
 
     def _listen_for_partners(self, message: str) -> None:
         """Open the ports on which partners can be served, and close the others."""

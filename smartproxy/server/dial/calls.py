@@ -23,7 +23,7 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
-from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import reachable
@@ -92,8 +92,8 @@ class PartnerCalls:
         self._generation = generation
         self._sources.adopt(generation.server)
 
-    def forget(self) -> None:
-        """Drop configuration and keys; running sessions keep theirs."""
+    def forget(self, part: ServerPart | None = None) -> None:
+        """Drop configuration and keys; running sessions keep theirs, and are judged with those that partners begin."""
         self._generation = None
         self._sources.forget()
 
