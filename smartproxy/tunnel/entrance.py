@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
+from zope.interface import Attribute, implementer
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
@@ -53,6 +53,8 @@ class Doorkeeper(Shape):
 class ITunnelTransport(IStream):
     """What an entrance asks of TLS beside the stream."""
 
+    wrappedProtocol = Attribute("The protocol that the octets are for.")
+
     def getHandle() -> SSL.Connection:
         """OpenSSL's connection."""
 
@@ -73,7 +75,6 @@ class Entrance(Protocol):
         self._keeper = keeper
         self._seconds = seconds
         self._handshake = Deadline(clock, self._late)
-        self._inner: IProtocol | None = None
         self._judged = False
 
     @property
@@ -107,25 +108,23 @@ class Entrance(Protocol):
         self._judged = True
         self._handshake.stop()
         try:
-            self._inner = self._keeper.admit(self)
+            inner = self._keeper.admit(self)
         except PeerRefused as refusal:
             self._keeper.refused(self, refusal)
             self.transport.abortConnection()
             return
-        # What comes from here on is the protocol's, without a detour.
-        self.dataReceived = self._inner.dataReceived  # type: ignore[method-assign]  # of this one entrance alone
-        self._inner.makeConnection(self.transport)
-        self._keeper.admitted(self, self._inner)
+        # All that comes from here on is the protocol's: the entrance is not needed any more.
+        self.transport.wrappedProtocol = inner
+        inner.makeConnection(self.transport)
+        self._keeper.admitted(self, inner)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets before there is a protocol behind: none come from a peer that may stay."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone."""
+        """The connection is gone before a protocol took over."""
         self._handshake.stop()
-        if self._inner is not None:
-            self._inner.connectionLost(reason)
-        elif not self._judged:
+        if not self._judged:
             self._judged = True
             self._end(reason)
         self.transport = None

@@ -67,6 +67,12 @@ class UpAndDownTests(SynchronousTestCase):
         self.assertEqual(len(self.server.events.named("tunnel.up")), 1)
         self.assertEqual(len(self.client.events.named("tunnel.up")), 1)
 
+    def test_entrances_are_over(self) -> None:
+        """Octets come from TLS to the control connection itself, at both ends."""
+        for control in (self.server.control, self.client.control):
+            transport: Any = control.transport
+            self.assertIs(transport.wrappedProtocol, control)
+
     def test_stays_up_while_pings_are_answered(self) -> None:
         """Five quiet minutes end nothing."""
         self.network.advance(300)
