@@ -430,7 +430,7 @@ class Certificates(PartnerCase):
             self.assertEqual((answer.status, word in self.text(answer)), (422, True))
 
     def test_proposal(self) -> None:
-        """A new certificate with which the partner came is shown beside the old one, and trusted by a button."""
+        """A new certificate is trusted or rejected by buttons that say first what that would do."""
         self.seen("ACME", PIN)
         with self.store.writing() as session:
             old = session.query(SeenCertificateRow).one()
@@ -457,12 +457,24 @@ class Certificates(PartnerCase):
         self.assertNotIn("All is well.", self.text(overview))
         german = self.browser("alice", **{"accept-language": "de"}).get("/").body.decode()
         self.assertIn('<p class="sentence">Vergleichen Sie dessen SHA-256 mit dem Partner', german)
-        self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32})
+        asked = self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32, "next": "/refusals"})
+        told = self.text(asked)
+        self.assertIn("Is this certificate not one of ACME?", told)
+        self.assertIn("proposed as the next one of ACME rejected, and not proposed again", told)
+        self.assertIn("Nobody who is admitted today would be refused.", told)
+        self.assertIn('href="/refusals">Cancel', asked.body.decode())
+        elsewhere = self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32, "next": "https://evil.example"})
+        self.assertIn('href="/">Cancel', elsewhere.body.decode())
+        self.assertIn("c2" * 32, self.text(self.alice.get("/partners/ACME")))
+        done = self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32, "next": "/refusals", "step": "do"})
+        self.assertEqual((done.status, done.headers["location"]), (303, "/refusals"))
         self.assertNotIn("c2" * 32, self.text(self.alice.get("/partners/ACME")))
-        asked = self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32, "step": "check"})
+        gone = self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32})
+        self.assertEqual((gone.status, "not proposed any more" in self.text(gone)), (404, True))
+        asked = self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32})
         self.assertIn("Recognize ACME by this certificate?", self.text(asked))
         self.assertNotIn(CertificatePin(sha256="c2" * 32), self.entry().certificates)
-        self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32})
+        self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32, "step": "do"})
         self.assertIn(CertificatePin(sha256="c2" * 32), self.entry().certificates)
 
     def test_hostile_certificate(self) -> None:

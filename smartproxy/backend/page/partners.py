@@ -17,7 +17,7 @@ from smartproxy.backend.page.form_fields import label_of, value_words
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
-from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.page.visit import PageRefused, PageVisit, local
 from smartproxy.backend.states import EntryKind
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy.faults import Step
@@ -176,7 +176,7 @@ async def accepted(visit: PageVisit) -> Shown:
     """Trust a certificate that is proposed."""
     name = visit.named["name"]
     wanted = proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None)
-    if visit.form.one("step") == "check":
+    if visit.form.one("step") != "do":
         title = visit.text("Recognize %(name)s by this certificate?", name=name)
         return await _foreseen(visit, proposing.accept, wanted, title)
     done = await visit.call(proposing.accept, wanted)
@@ -191,17 +191,45 @@ async def accepted(visit: PageVisit) -> Shown:
 async def _foreseen(visit: PageVisit, operation: Operation[Any, Any], wanted: object, title: str) -> Shown:
     """What a button would change, and the button that does it."""
     foreseen = (await visit.rehearse(operation, wanted)).foreseen
-    rows, back = await visit.rows(foreseen.differences), at(visit.named["name"])
     return visit.render(
-        "change_check.html", title=title, rows=rows, about="", refusals=foreseen.refusals, back=back, reason=False
+        "change_check.html",
+        title=title,
+        rows=await visit.rows(foreseen.differences),
+        about="",
+        refusals=foreseen.refusals,
+        back=_back(visit),
+        reason=False,
     )
 
 
+def _back(visit: PageVisit) -> str:
+    """Where a button of the partner's was pressed."""
+    return local(visit.form.one("next") or at(visit.named["name"]))
+
+
 async def rejected(visit: PageVisit) -> Shown:
-    """Decide that a certificate is not the partner's."""
-    name = visit.named["name"]
-    wanted = proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None)
-    await visit.call(proposing.reject, wanted)
+    """Show what it means that a certificate is not the partner's, and decide it once that is confirmed."""
+    name, sha256 = visit.named["name"], visit.form.one("sha256")
+    if visit.form.one("step") != "do":
+        known = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
+        found = next((each for each in known if (each.partner, each.sha256) == (name, sha256)), None)
+        if found is None:
+            title = visit.text("This is not there")
+            raise PageRefused(404, title, visit.text("This certificate is not proposed any more: nothing is to be done."))
+        # It is nothing of the configuration, so that no rehearsal tells the difference.
+        what = visit.text("Certificate with serial %(serial)s", serial=found.serial)
+        before = visit.text("proposed as the next one of %(name)s", name=name)
+        return visit.render(
+            "change_check.html",
+            title=visit.text("Is this certificate not one of %(name)s?", name=name),
+            rows=[(what, before, visit.text("rejected, and not proposed again"))],
+            about=f"{sha256[:16]}…",
+            note=visit.text("Whoever calls with it stays refused. %(name)s is let in with those it has.", name=name),
+            refusals=(),
+            back=_back(visit),
+            reason=False,
+        )
+    await visit.call(proposing.reject, proposing.Acceptance(name=name, sha256=sha256 or None))
     told = visit.text("The certificate is rejected: it stays refused, and is not proposed again.")
     return visit.redirect(visit.form.one("next") or at(name), told, "warn")
 
