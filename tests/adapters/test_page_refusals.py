@@ -15,6 +15,7 @@ from smartproxy.backend.page import overview
 from smartproxy.backend.sighting_tables import CrlUrlRow
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.testing.pki import TestCa
+from tests.adapters.api_site import Answer
 from tests.adapters.test_page_partners import CODE, ROOT, PartnerCase
 from tests.unit.sites import NOW
 
@@ -130,6 +131,50 @@ class Lists(RefusalCase):
         self.assertNotIn("ACME gives", self.text(self.alice.get("/refusals?days=30&partner=BOLT")))
         self.assertEqual(self.alice.get("/refusals?days=x&partner=%00").status in (200, 400, 422), True)
 
+    def beside(self, answer: Answer, field: str) -> str:
+        """What is told beside a field that is marked as wrong."""
+        found = re.search(
+            rf'<(?:input|select) id="f-{field}"[^>]* aria-describedby="x-{field} " aria-invalid="true">(?s:.*?)'
+            rf'<p class="fault" id="x-{field}">(.*?)</p>',
+            answer.body.decode(),
+        )
+        self.assertIsNotNone(found, field)
+        return "" if found is None else found[1]
+
+    def test_wrong_filter(self) -> None:
+        """Its fault is beside its field with what was typed, and nothing is listed, in every list."""
+        self.tell("identity.refused", partner="ACME", cause="identity.code", message="x")
+        for path, field, typed, fault in (
+            ("/events", "since", "soon", "soon is no time"),
+            ("/events", "until", "99999-01-01T00:00", "99999-01-01T00:00 is no time"),
+            ("/events", "level", "loud", "has to be one of"),
+            ("/events", "source", "moon", "has to be one of"),
+            ("/sessions", "since", "yesterday", "yesterday is no time"),
+            ("/sessions", "outcome", "odd", "has to be one of"),
+            ("/sessions", "span", "2h", "has to be one of"),
+            ("/refusals", "days", "8", "has to be one of 1, 7, 30"),
+            ("/audit", "deed", "song", "has to be one of"),
+            ("/partners", "state", "merry", "has to be one of"),
+        ):
+            with self.subTest(path=path, field=field):
+                answer = self.alice.get(f"{path}?{field}={typed}")
+                self.assertEqual(answer.status, 422)
+                self.assertIn(fault, self.beside(answer, field))
+                body = answer.body.decode()
+                kept = f'<option value="{typed}" selected>' if "one of" in fault else f'value="{typed}"'
+                self.assertIn(kept, body)
+                self.assertIn("Nothing is listed: a filter is wrong", body)
+                # A browser shows nothing of a time that is none in a field for times.
+                self.assertIs(f'<input id="f-{field}" name="{field}" type="text"' in body, "no time" in fault)
+                self.assertNotIn("Nobody who matters", body)
+        for place in ("/events", "/sessions"):
+            span = self.alice.get(f"{place}?since=2026-11-20T10:00&until=2026-11-20T09:00")
+            self.assertIn("It ends before it begins.", self.beside(span, "until"))
+        for place in ("/sessions?before=x", f"/audit?before={'9' * 30}", "/partners?after=%01", "/events?before=-1"):
+            answer = self.alice.get(place)
+            told = "names a part of the list that there cannot be" in self.text(answer)
+            self.assertEqual((answer.status, told), (422, True), place)
+
     def test_misspelled(self) -> None:
         """A partner is found whatever the case of its name; one that is not there is never called well."""
         self.tell("identity.refused", partner="ACME", cause="identity.code", message="x")
@@ -149,11 +194,15 @@ class Lists(RefusalCase):
             self.assertIn('There is no partner "zz". ', self.text(self.alice.get(f"{path}?partner=zz")), path)
 
     def test_unprintable(self) -> None:
-        """A filter that nothing can be found with leaves its page whole, which says that it was left out."""
+        """A filter that nothing can be found with leaves its page whole, which says what is wrong beside its field."""
         for path in ("/refusals?partner", "/sessions?partner", "/sessions?file", "/events?partner", "/partners?q"):
             for typed in ("%00", "a%0Ab", "x" * 200):
                 answer = self.alice.get(f"{path}={typed}")
-                self.assertIn("A filter was left out", self.text(answer), (path, typed))
+                field = path.partition("?")[2]
+                fault = "has 200 characters; has to have" if typed.startswith("x") else "has control characters in it"
+                self.assertEqual(answer.status, 422, (path, typed))
+                self.assertIn("Nothing is listed", self.text(answer), (path, typed))
+                self.assertIn(fault, self.beside(answer, field), (path, typed))
                 self.assertIn('id="navigation"', answer.body.decode(), (path, typed))
         self.assertEqual(self.alice.get("/events/csv?partner=%00").status, 422)
 

@@ -1,8 +1,11 @@
 """The audit trail: what was done by whom, and whether the trail is as it was written."""
 
+from urllib.parse import urlencode
+
 from smartproxy.backend.audit import Deed
 from smartproxy.backend.operations import audit
-from smartproxy.backend.operations.audit import AnchorsGiven, RecordsWanted
+from smartproxy.backend.operations.audit import AnchorsGiven, RecordPart, RecordsWanted
+from smartproxy.backend.page.filters import read_filters
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
@@ -19,15 +22,19 @@ DEEDS = (
 
 async def listed(visit: PageVisit) -> Shown:
     """The newest records, or those before a number."""
-    before, kind = visit.argument("before"), visit.argument("deed")
-    wanted = RecordsWanted(
-        by=visit.filter("by") or None,
-        deed=Deed(kind) if kind in set(Deed) else None,
-        before=int(before) if before.isdecimal() and before.isascii() and len(before) < 19 else None,
-        limit=RECORDS_SHOWN,
+    filters = await read_filters(visit, RecordsWanted, ("by", "deed", "before"), limit=RECORDS_SHOWN)
+    part = RecordPart(items=(), next=None)
+    if not filters.faults:
+        part = (await visit.call(audit.listed, filters.wanted)).answer
+    older = {**filters.given, "before": part.next}
+    return visit.render(
+        "audit.html",
+        filters.status,
+        records=part.items[::-1],
+        older=urlencode(older) if part.next else "",
+        filters=filters,
+        deeds=[(deed.value, visit.text(text)) for deed, text in DEEDS],
     )
-    part = (await visit.call(audit.listed, wanted)).answer
-    return visit.render("audit.html", records=part.items[::-1], next=part.next, wanted=wanted, deeds=DEEDS)
 
 
 async def verdict(visit: PageVisit) -> Shown:

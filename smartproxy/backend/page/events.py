@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import attrs
@@ -12,7 +11,8 @@ from smartproxy.backend.alerts.intake import never_ignored
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations import events, refusal
 from smartproxy.backend.operations.events import EventsWanted, KnownEvent
-from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
+from smartproxy.backend.operations.shapes import Word
+from smartproxy.backend.page.filters import read_filters
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
@@ -20,8 +20,6 @@ from smartproxy.backend.telling import REFUSALS
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
-from smartproxy.policy.schema import read_object, write_object
-from smartproxy.policy.strict_json import DocumentRefused
 
 EVENTS_SHOWN = 100
 FILTERS = ("name", "level", "source", "partner", "session", "since", "until", "before")
@@ -30,6 +28,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 LEVELS = (later("critical"), later("error"), later("warning"), later("info"), later("debug"), later("trace"))
 SOURCES = (later("server"), later("client"), later("backend"), later("command"))
+OWN = {"source": Word(SOURCES)}
+"""Whatever may tell events one day, these are offered."""
 
 
 async def listed(visit: PageVisit) -> Shown:
@@ -97,68 +97,36 @@ async def _all(visit: PageVisit) -> tuple[KnownEvent, ...]:
 
     :raises PageRefused: when what is wanted cannot be understood: a file with all events would look like the answer.
     """
-    wanted, fault = _wanted(visit, await typed_partner(visit, visit.filter("partner")))
-    if fault or visit.left_out:
-        why = fault or visit.text("A filter was left out: it is too long, or has control characters in it.")
+    filters = await read_filters(visit, EventsWanted, FILTERS, OWN)
+    if filters.faults:
+        said = visit.backstage.renderer.said[visit.language]
+        why = " ".join(f"{name}: {said.plain(fault)}" for name, fault in filters.faults.items())
         raise PageRefused(422, visit.text("These filters cannot be understood"), why)
     most = limits.EVENTS_PAGE.most
-    return (await visit.call(events.listed, attrs.evolve(wanted, limit=most))).answer.items
+    return (await visit.call(events.listed, attrs.evolve(filters.wanted, limit=most))).answer.items
 
 
 async def _page(visit: PageVisit, template: str) -> Shown:
-    typed = await typed_partner(visit, visit.filter("partner"))
-    wanted, fault = _wanted(visit, typed)
-    found = (await visit.call(events.listed, wanted)).answer.items[::-1]
-    given = _said(visit, typed)
+    filters = await read_filters(visit, EventsWanted, FILTERS, OWN, limit=EVENTS_SHOWN)
+    wanted = filters.wanted
+    found = () if filters.faults else (await visit.call(events.listed, wanted)).answer.items[::-1]
+    filters = filters.after(found)
     spans = wanted.since is not None or wanted.until is not None
     last = min(((each.time if spans else visit.now, each.number) for each in found), default=None)
-    older = {} if last is None else {**given, "before": last[1]}
+    older = {} if last is None else {**filters.given, "before": last[1]}
     return visit.render(
         template,
-        422 if fault else 200,
+        filters.status,
         events=found,
-        given={name: given.get(name, "") for name in FILTERS},
-        fault=fault or ("" if found else typed.fault),
-        partner_names=typed.names,
-        query=urlencode({name: text for name, text in given.items() if name != "before"}),
+        filters=filters,
+        query=urlencode({name: text for name, text in filters.given.items() if name != "before"}),
         older=urlencode(older) if len(found) == EVENTS_SHOWN else "",
-        live=visit.argument("live") == "1",
+        live=visit.argument("live") == "1" and not filters.faults,
         about=EVENTS,
-        levels=[each.label for each in Severity],
-        sources=SOURCES,
+        levels=[(each.label, visit.text(each.label)) for each in Severity],
+        sources=[(each, visit.text(each)) for each in SOURCES],
         names=sorted({*EVENTS, *(f"{each.partition('.')[0]}." for each in EVENTS)}),
     )
-
-
-def _said(visit: PageVisit, typed: TypedPartner) -> dict[str, str]:
-    """The filters that the address has."""
-    said = {name: visit.filter(name) for name in FILTERS} | {"partner": typed.name}
-    return {name: text for name, text in said.items() if text}
-
-
-def _wanted(visit: PageVisit, typed: TypedPartner) -> tuple[EventsWanted, str]:
-    """What the address asks for, and what is wrong with it."""
-    said: dict[str, object] = {**_said(visit, typed)}
-    fault = ""
-    for name in ("since", "until"):
-        if name in said:
-            try:
-                moment = datetime.fromisoformat(str(said[name]))
-                said[name] = write_object(_moment(moment))["since"]
-            except (ValueError, OverflowError):
-                fault = visit.text(
-                    "%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said.pop(name)
-                )
-    if str(said.get("before", "")).isdecimal():
-        said["before"] = int(str(said["before"]))
-    try:
-        return read_object(EventsWanted, {**said, "limit": EVENTS_SHOWN}), fault
-    except DocumentRefused as refused:
-        return EventsWanted(limit=EVENTS_SHOWN), f"{refused.where}: {refused.message}"
-
-
-def _moment(moment: datetime) -> EventsWanted:
-    return EventsWanted(since=moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
 
 
 ROUTES = (

@@ -74,7 +74,7 @@ def fields_of(
         text = _shown(each.kind, None if value is attrs.NOTHING else value)
         name = prefix + each.key
         if typed is not None:
-            text = ("on" if typed.checked(name) else "") if _plain(each.kind) == Flag() else typed.one(name)
+            text = ("on" if typed.checked(name) else "") if plain_kind(each.kind) == Flag() else typed.one(name)
         field = _field(each, name, text, translate, (faults or {}).get(each.key, ""))
         if known is not None and each.key in known:
             names = dict.fromkeys([*known[each.key], *([text] if text else [])])
@@ -113,7 +113,7 @@ def words_of(cls: type[Any]) -> list[str]:
     found = []
     for each in declarations(cls):
         if each.people.help:
-            kind = _plain(each.kind)
+            kind = plain_kind(each.kind)
             found += [each.title, help_of(each)]
             found += [each.people.unset] if isinstance(each.kind, Optional) else []
             found += [kind.limit.counted] if isinstance(kind, Whole) and kind.limit.counted else []
@@ -136,7 +136,7 @@ def value_words(each: SettingDeclaration, value: Any, translate: Translate) -> s
     """A field's value for people."""
     if value is None:
         return translate(each.people.unset)
-    kind = _plain(each.kind)
+    kind = plain_kind(each.kind)
     if isinstance(kind, Member):
         return worded(kind.word(value), translate)
     if isinstance(kind, Flag):
@@ -147,7 +147,7 @@ def value_words(each: SettingDeclaration, value: Any, translate: Translate) -> s
 
 
 def _field(each: SettingDeclaration, name: str, text: str, translate: Translate, fault: str) -> FormField:
-    kind, optional = _plain(each.kind), isinstance(each.kind, Optional)
+    kind, optional = plain_kind(each.kind), isinstance(each.kind, Optional)
     has_default = each.default is not attrs.NOTHING
     default = value_words(each, each.default, translate) if has_default else ""
     made = FormField(
@@ -183,13 +183,14 @@ def worded(word: str, translate: Translate) -> str:
     return word if told == word else f"{told} ({word})"
 
 
-def _plain(kind: ValueKind) -> ValueKind:
+def plain_kind(kind: ValueKind) -> ValueKind:
+    """The kind of a value that is there."""
     return kind.within if isinstance(kind, Optional) else kind
 
 
 def _shown(kind: ValueKind, value: Any) -> str:
     """A value as it is typed."""
-    kind = _plain(kind)
+    kind = plain_kind(kind)
     if value is None:
         return ""
     match kind:
@@ -205,20 +206,21 @@ def _shown(kind: ValueKind, value: Any) -> str:
 
 def _document(kind: ValueKind, form: SentForm, name: str) -> object:
     """What was typed, as a document has it; what it is not stays a text, which the kind refuses."""
-    optional, kind = isinstance(kind, Optional), _plain(kind)
+    optional, kind = isinstance(kind, Optional), plain_kind(kind)
     text = form.one(name)
     match kind:
         case Flag():
             return form.checked(name)
         case ListOf():
-            return [_single(kind.item, line) for line in form.lines(name)]
+            return [single_document(kind.item, line) for line in form.lines(name)]
         case _ if not text and optional:
             return None
         case _:
-            return _single(kind, text)
+            return single_document(kind, text)
 
 
-def _single(kind: ValueKind, text: str) -> object:
+def single_document(kind: ValueKind, text: str) -> object:
+    """What was typed in one line, as a document has it; what it is not stays a text, which the kind refuses."""
     match kind:
         case Member():
             return next((one.value for one in kind.members if str(one.value) == text), text)

@@ -5,6 +5,8 @@ What changes an entry by a form is in :mod:`smartproxy.backend.page.partner_form
 
 from typing import Any
 
+import attrs
+
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations import partner_views, proposing, sheets, trial
@@ -13,6 +15,7 @@ from smartproxy.backend.operations.events import listed as list_events
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.shapes import Named
 from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, of_partner, time_line
+from smartproxy.backend.page.filters import read_filters
 from smartproxy.backend.page.form_fields import label_of, value_words
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
@@ -24,9 +27,9 @@ from smartproxy.policy.faults import Step
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.policy.schema import declarations
 from smartproxy.policy.sheet_words import Language
+from smartproxy.policy.values import Line
 
 PAGE_ENTRIES = 50
-_WORD_MOST = 200
 _LAST_EVENTS = 10
 STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
 """The steps of a test, in their order."""
@@ -49,13 +52,18 @@ STATE_WORDS = {
 
 async def listed(visit: PageVisit) -> Shown:
     """The partners that are looked for."""
-    word, after = visit.filter("q")[:_WORD_MOST], visit.filter("after")
-    states = {each.value: each for each in partner_views.PartnerState}
-    state = states.get(visit.argument("state"), partner_views.PartnerState.ALL)
-    wanted = partner_views.PartnerSearch(word=word or None, state=state, after=after or None, limit=PAGE_ENTRIES)
-    found = (await visit.call(partner_views.search, wanted)).answer
-    states_shown = [(each.value, visit.text(STATE_WORDS[each])) for each in partner_views.PartnerState]
-    return visit.render("partners.html", found=found, word=word, state=state.value, states=states_shown, now=visit.now)
+    search, nothing = partner_views.PartnerSearch, partner_views.FoundPartners(items=(), next=None, count=0)
+    filters = await read_filters(visit, search, ("q", "state", "after"), {"q": Line()}, limit=PAGE_ENTRIES)
+    wanted = attrs.evolve(filters.wanted, word=filters.own.get("q"))
+    return visit.render(
+        "partners.html",
+        filters.status,
+        found=nothing if filters.faults else (await visit.call(partner_views.search, wanted)).answer,
+        filters=filters,
+        older=[(name, text) for name, text in filters.given.items() if name != "after"],
+        states=[(each.value, visit.text(STATE_WORDS[each])) for each in partner_views.PartnerState],
+        now=visit.now,
+    )
 
 
 async def shown(visit: PageVisit) -> Shown:
@@ -214,8 +222,8 @@ async def rejected(visit: PageVisit) -> Shown:
         known = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
         found = next((each for each in known if (each.partner, each.sha256) == (name, sha256)), None)
         if found is None:
-            title = visit.text("This is not there")
-            raise PageRefused(404, title, visit.text("This certificate is not proposed any more: nothing is to be done."))
+            why = visit.text("This certificate is not proposed any more: nothing is to be done.")
+            raise PageRefused(404, visit.text("This is not there"), why)
         # It is nothing of the configuration, so that no rehearsal tells the difference.
         what = visit.text("Certificate with serial %(serial)s", serial=found.serial)
         before = visit.text("proposed as the next one of %(name)s", name=name)

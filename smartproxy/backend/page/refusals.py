@@ -19,8 +19,9 @@ from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations import refusal as operations
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import Terms
-from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
-from smartproxy.backend.operations.shapes import Named, Nothing
+from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals, RefusalList, RefusalsWanted
+from smartproxy.backend.operations.shapes import Named, Nothing, Word
+from smartproxy.backend.page.filters import read_filters
 from smartproxy.backend.page.partner_names import TypedPartner, typed_partner
 from smartproxy.backend.page.refusal_advice import (
     STRANGERS,
@@ -41,7 +42,9 @@ from smartproxy.policy.explanations import explanation
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
 DAYS = (1, 7, 30)
+_DAYS = Word(tuple(map(str, DAYS)))
 IGNORED_DAYS = (1, 7, 30)
+_DAYS = Word(tuple(map(str, DAYS)))
 GROUPS_MOST = 50
 _WORD_MOST = 200
 _TRUSTED = ("certificate.no_partner", "certificate.self_signed", "certificate.unknown_ca")
@@ -73,27 +76,27 @@ class ShownGroup:
 
 async def listed(visit: PageVisit) -> Shown:
     """The refusals of some days."""
-    days = next((each for each in DAYS if str(each) == visit.argument("days")), DAYS[1])
-    typed = await typed_partner(visit, visit.filter("partner"))
-    wanted = operations.RefusalsWanted(
-        partner=typed.name or None, since=visit.now - timedelta(days=days), limit=GROUPS_MOST
-    )
-    found = (await visit.call(operations.listed, wanted)).answer
+    filters = await read_filters(visit, RefusalsWanted, ("partner", "days"), {"days": _DAYS}, limit=GROUPS_MOST)
+    days = int(filters.own.get("days", DAYS[1]))
+    since = visit.now - timedelta(days=days)
+    wanted = attrs.evolve(filters.wanted, since=since)
+    found = RefusalList(items=(), since=since, whole=True, left_out=0)
+    if not filters.faults:
+        found = (await visit.call(operations.listed, wanted)).answer
     told = [each for each in found.items if not _is_stranger(each)]
     proposals = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
     likely = {each.sha256: each.partner for each in proposals}
     return visit.render(
         "refusals.html",
+        filters.after(found.items).status,
         groups=[_group(visit, each, likely) for each in told],
         strangers=[each for each in found.items if _is_stranger(each)],
         whole=found.whole,
         left_out=found.left_out,
         likely=likely,
-        partner=typed.name,
-        names=typed.names,
-        fault="" if found.items else typed.fault,
+        filters=filters.after(found.items),
         days=days,
-        choices=DAYS,
+        choices=[(each, visit.counted("%(count)s day", "%(count)s days", each)) for each in DAYS],
     )
 
 

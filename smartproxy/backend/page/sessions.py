@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,11 +17,12 @@ from smartproxy.backend.operations.session import (
     LevelWanted,
     RunningSession,
     SessionNamed,
+    SessionPart,
     SessionStory,
     SessionsWanted,
 )
-from smartproxy.backend.operations.shapes import Nothing
-from smartproxy.backend.page.partner_names import typed_partner
+from smartproxy.backend.operations.shapes import Nothing, Word
+from smartproxy.backend.page.filters import read_filters
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -72,6 +73,8 @@ _WORDS: Final = {
 }
 """What daemons say in a word, for readers; what is not here is shown as it came, escaped."""
 SPANS: Final = (("1h", 1, later("last hour")), ("1d", 24, later("last day")), ("7d", 168, later("last 7 days")))
+SPAN: Final = Word(tuple(name for name, _, _ in SPANS))
+FILTERS: Final = ("partner", "file", "outcome", "span", "since", "until", "before")
 
 
 @attrs.frozen(kw_only=True)
@@ -144,23 +147,14 @@ async def live_values(visit: PageVisit) -> dict[str, Any]:
 
 async def shown(visit: PageVisit) -> Shown:
     """The live sessions, and the past ones that are looked for."""
-    given = {name: visit.filter(name) for name in ("partner", "file", "outcome", "span", "since", "until", "before")}
-    typed = await typed_partner(visit, given["partner"])
-    given["partner"] = typed.name
-    hours = next((hours for name, hours, _ in SPANS if name == given["span"]), None)
-    since, until = (_typed(given[name]) for name in ("since", "until"))
-    before = given["before"]
-    wanted = SessionsWanted(
-        partner=given["partner"] or None,
-        file=given["file"] or None,
-        outcome=given["outcome"] if given["outcome"] in OUTCOMES else None,
-        since=since if hours is None else visit.now - timedelta(hours=hours),
-        until=until,
-        before=int(before) if before.isdecimal() and len(before) < 19 else None,
-        limit=ON_A_PAGE,
-    )
-    part = (await visit.call(operations.listed, wanted)).answer
-    given = {name: value for name, value in given.items() if value and name != "before"}
+    filters = await read_filters(visit, SessionsWanted, FILTERS, {"span": SPAN}, limit=ON_A_PAGE)
+    hours = next((hours for name, hours, _ in SPANS if name == filters.own.get("span")), None)
+    wanted = filters.wanted
+    if hours is not None:
+        wanted = attrs.evolve(wanted, since=visit.now - timedelta(hours=hours))
+    part = SessionPart(items=(), next=None) if filters.faults else (await visit.call(operations.listed, wanted)).answer
+    filters = filters.after(part.items)
+    given = {name: text for name, text in filters.given.items() if name != "before"}
 
     def link(**changed: object) -> str:
         words = {name: value for name, value in {**given, **changed}.items() if value}
@@ -168,24 +162,16 @@ async def shown(visit: PageVisit) -> Shown:
 
     return visit.render(
         "sessions.html",
+        filters.status,
         **await live_values(visit),
         part=part,
-        fault="" if part.items else typed.fault,
-        names=typed.names,
+        filters=filters,
         given=given,
         link=link,
-        outcomes=OUTCOMES,
-        spans=SPANS,
+        outcomes=[(value, visit.text(text)) for value, text in OUTCOMES.items()],
+        spans=[(value, visit.text(text)) for value, _, text in SPANS],
         kind_of=kind_of,
     )
-
-
-def _typed(text: str) -> datetime | None:
-    """A time that was typed, in UTC; ``None`` for nothing, and for what is none."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-    except ValueError:
-        return None
 
 
 async def live_part(visit: PageVisit) -> Shown:

@@ -35,7 +35,6 @@ from smartproxy.backend.users import LoggedIn, form_token, logged_in
 from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
-from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.page_access import Reached, ReverseProxies
 
@@ -103,7 +102,6 @@ class PageVisit:
     :ivar told: what the page before left to tell.
     :ivar undoable: the generation that this request made, if it can be undone.
     :ivar unchanged: whether the last change that it wanted was in force already.
-    :ivar left_out: whether a filter of the address was left out.
     """
 
     request: Request
@@ -119,7 +117,6 @@ class PageVisit:
     told: Mapping[str, str] | None = None
     undoable: int | None = None
     unchanged: bool = False
-    left_out: bool = False
     _fields: Counter[str] = attrs.field(factory=Counter, init=False)
 
     @property
@@ -197,14 +194,6 @@ class PageVisit:
         """The last value that the address gives a name; empty for none."""
         values: list[bytes] = (self.request.args or {}).get(name.encode("utf-8"), [b""])
         return values[-1].decode("utf-8", "replace").strip()
-
-    def filter(self, name: str) -> str:
-        """The same of a filter of a list; one that no operation would take is left out, and the page says so."""
-        text = self.argument(name)
-        if text.isprintable() and len(text) <= limits.NAME_CHARACTERS_MOST:
-            return text
-        self.left_out = True
-        return ""
 
     @property
     def terms(self) -> Terms:
