@@ -35,6 +35,7 @@ from smartproxy.backend.requests import (
     CarriedEvents,
     CarriedRecords,
     CertificateWanted,
+    LoadsTold,
     ReadableRequests,
     RefusalRate,
     RunningSessions,
@@ -252,6 +253,14 @@ class Api:
                 facts={"refused": len(refused), "calls_before": silent},
             )
         return json_answer(request, {"refused": len(refused)})
+
+    @app.route("/api/v1/loads", methods=["POST"])
+    async def told_loads(self, request: IRequest) -> bytes:
+        """Take note of how busy the client is, and its servers."""
+        caller = await self._caller(request)
+        told = body_of(request, LoadsTold)
+        await self._runner.run(self._requests.keep_loads, caller.name, told, self._now())
+        return json_answer(request, {})
 
     @app.route("/api/v1/admin/<path:place>", methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
     async def administered(self, request: IRequest, place: str) -> bytes:

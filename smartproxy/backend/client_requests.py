@@ -19,6 +19,7 @@ from smartproxy.backend import (
     generations,
     journal,
     licences,
+    loads,
     proposals,
     session_rows,
     sightings,
@@ -27,6 +28,8 @@ from smartproxy.backend import (
 from smartproxy.backend.certificates import certificates_to_pem
 from smartproxy.backend.database import is_own_fault
 from smartproxy.backend.generations import Tag
+from smartproxy.backend.loads import NodeKind
+from smartproxy.backend.requests import LoadsTold
 from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
@@ -249,6 +252,15 @@ class ClientRequests:
         with self.store.writing() as session:
             told = LiveReportRow(client=client, received=now, count=count, sessions=written)
             session.merge(told)
+
+    def keep_loads(self, client: str, told: LoadsTold, now: datetime) -> None:
+        """Keep how busy a client is, and the servers that the site has licences for, by what they told it."""
+        with self.store.writing() as session:
+            loads.keep(session, NodeKind.CLIENT, client, told.own, now)
+            known = licences.newest(session)
+            for each in told.servers:
+                if each.proxy_id in known:
+                    loads.keep(session, NodeKind.SERVER, each.proxy_id, each.load, now)
 
 
 def _believed(told: Sequence[Record], now: datetime) -> Sequence[Record]:

@@ -28,6 +28,7 @@ from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import STORE_ID
 from smartproxy.policy.limits import API_BODY_OCTETS_MOST, API_RECORDS_MOST, API_WAIT_SECONDS_MOST, Limit
+from smartproxy.policy.loads import SERVERS_TOLD_MOST, ServerLoad, ToldLoad
 from smartproxy.policy.portraits import TOLD_MOST, ToldSession
 from smartproxy.policy.schema import ListOf, ObjectOf, declarations, kind, read_object
 from smartproxy.policy.session_record import PACKED_MOST
@@ -262,6 +263,16 @@ class RunningSessions:
         metadata=kind(ListOf(item=_Alone(ObjectOf(ToldSession)), most=TOLD_MOST))
     )
     count: int = attrs.field(metadata=kind(Whole(Limit(default=0, least=0, most=10**6, unit="sessions"))))
+
+
+@attrs.frozen(kw_only=True)
+class LoadsTold:
+    """The body of a call that tells the load of a client, and what its servers told of theirs."""
+
+    own: ToldLoad = attrs.field(metadata=kind(ObjectOf(ToldLoad)))
+    servers: tuple[ServerLoad, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(ServerLoad), most=SERVERS_TOLD_MOST))
+    )
 
 
 _Body = TypeVar("_Body", bound=attrs.AttrsInstance)

@@ -7,6 +7,7 @@ Who may have a connection is judged by :mod:`smartproxy.backend.port`.
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from socket import gethostname
 from typing import Any
 
 from twisted.application.service import Service
@@ -32,6 +33,7 @@ from smartproxy.backend.fetching import ListFetcher
 from smartproxy.backend.first_start import AwaitedSite, SetupLink, loaded, reached_by, temporary_identity, words
 from smartproxy.backend.front import Front
 from smartproxy.backend.ledger import Ledger
+from smartproxy.backend.loads import OwnLoad, backend_place
 from smartproxy.backend.location import Location
 from smartproxy.backend.log_settings import LogSettings
 from smartproxy.backend.page.door import Door
@@ -101,6 +103,7 @@ class BackendService(Service):
         self.condition: Callable[[], Awaitable[BackendStatus]] | None = None
         self._hearing: Hearing | None = None
         self.duty: Duty | None = None
+        self._load: OwnLoad | None = None
         self._listening: IListeningPort | None = None
         self._logger = Logger(namespace="smartproxy.backend")
         self.events = Events(self._logger, None, reactor, source="backend")
@@ -146,6 +149,7 @@ class BackendService(Service):
             **({} if site is None else {"site": site.site}),
             address=port.getHost().host,
             port=port.getHost().port,
+            host=gethostname(),
             path=str(self.location.directory),
             pid=os.getpid(),
         )
@@ -181,7 +185,14 @@ class BackendService(Service):
         )
         self._take_duty(store)
 
+    def _place(self) -> str | None:
+        """What this backend is known by among those that share a database."""
+        at = self.listens_at
+        return None if at is None else backend_place(gethostname(), *at)
+
     def _take_duty(self, store: Store) -> None:
+        self._load = OwnLoad(store, self.threads, self.events, self._reactor, self._place)
+        self._load.start()
         self._script_threads.start()
         self.duty = Duty(store, self.threads, self.events, self._reactor, lambda: self._jobs(store))
         self.duty.start()
@@ -243,6 +254,8 @@ class BackendService(Service):
         for work in (self._log_settings, self.reach, self._hearing, self._awaited):
             if work is not None:
                 work.stop()
+        if self._load is not None:
+            await self._load.stop()
         if self.duty is not None:
             await self.duty.stop()
             self._script_threads.stop()

@@ -58,6 +58,20 @@ class ServerLicenceRow(Base):
     reported: Mapped[datetime]
 
 
+class NodeLoadRow(Base):
+    """The load of a server, a client or a backend, as it told last."""
+
+    __tablename__ = "node_loads"
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    told: Mapped[datetime]
+    cpu: Mapped[int | None]
+    memory: Mapped[int | None]
+    sessions: Mapped[int | None]
+    sessions_most: Mapped[int | None]
+
+
 class ProposalRow(Base):
     """A certificate that may be the next one of a partner; ``old`` is the row of the pinned one that it showed.
 

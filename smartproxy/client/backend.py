@@ -31,6 +31,8 @@ from smartproxy.policy.limits import (
     API_WAIT_SECONDS,
     DOCUMENT_WHOLE_OCTETS_MOST,
 )
+from smartproxy.policy.loads import ServerLoad, ToldLoad
+from smartproxy.policy.schema import write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
 
@@ -224,6 +226,11 @@ class Backend:
         :param count: how many; more than are told.
         """
         await self._json("POST", "/live", {"sessions": list(sessions), "count": count})
+
+    async def loads(self, own: ToldLoad, servers: Sequence[ServerLoad]) -> None:
+        """Tell the load of this client, and what its servers told of theirs."""
+        told = {"own": write_object(own), "servers": [write_object(each) for each in servers]}
+        await self._json("POST", "/loads", told)
 
     async def _json(
         self,

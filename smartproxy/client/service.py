@@ -26,6 +26,7 @@ from smartproxy.client.desk import SessionDesk
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.house import House, Lodgers, Questions, SessionHouse
+from smartproxy.client.told_loads import ToldLoads
 from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.tunnels import ServerTunnels
@@ -37,10 +38,12 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.event_types import Emitter
 from smartproxy.logs.record import read as read_record
+from smartproxy.net.load import LoadMeter
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
@@ -146,6 +149,15 @@ class ClientService(Service):
             gone=self.deliveries.forget_lost,
         )
         self._told = ToldSessions(reactor, self.events, backend, self._house)
+        self._meter = LoadMeter(reactor, lambda: [each.pid for each in self._house.workers if each.pid])
+        self._loads = ToldLoads(
+            reactor,
+            self.events,
+            backend,
+            own=self._load,
+            controls=lambda: self._tunnels.controls.values(),
+            reached=lambda: self.backend_fault is None,
+        )
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
@@ -172,6 +184,7 @@ class ClientService(Service):
         self._upkeep.start()
         self._trials.start()
         self._told.start()
+        self._loads.start()
 
     def stopService(self) -> Deferred[None]:
         """Take no new sessions, let those that run end within the drain time, end the rest with ESID 05."""
@@ -190,6 +203,7 @@ class ClientService(Service):
             seconds=seconds,
         )
         self._upkeep.stop()
+        self._loads.stop()
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
@@ -239,6 +253,7 @@ class ClientService(Service):
         """Take no more calls, and let what was begun become sessions."""
         self.succeeded = True
         self._told.leave()
+        self._loads.stop()
         await self.calls.close(Cause.DAEMON_SUCCEEDED.meaning)
         until = self._reactor.seconds() + limits.CALLER_SECONDS + limits.OPENING.most
         while self._pending and self._reactor.seconds() < until:
@@ -248,6 +263,9 @@ class ClientService(Service):
     def _pending(self) -> bool:
         """Whether something is here that is to become a session."""
         return self._house.pending or not self.desk.sessions <= self.sessions.live.keys()
+
+    def _load(self) -> ToldLoad:
+        return self._meter.told(len(self.sessions.live), self._client_part().limits.sessions)
 
     # For smartproxy ctl.
 

@@ -30,7 +30,7 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "",
             "path",
         ),
-        ("backend.started", _INFO, _BACKEND, "The backend has started.", "version", "address port path site pid"),
+        ("backend.started", _INFO, _BACKEND, "The backend has started.", "version", "address host port path site pid"),
         ("backend.stopped", _INFO, _BACKEND, "The backend has stopped.", "", "cause duration"),
         ("client.started", _INFO, _CLIENT | _PLAIN, "The client has started.", "version", "host names pid"),
         ("client.stopped", _INFO, _CLIENT | _PLAIN, "The client has stopped.", "", "cause duration"),

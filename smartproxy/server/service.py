@@ -21,6 +21,7 @@ from smartproxy.ctl.daemon import Held
 from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
+from smartproxy.net.load import LoadMeter
 from smartproxy.net.transport.sockets import HeldStream
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy.addresses import HostPort
@@ -39,6 +40,7 @@ from smartproxy.policy.faults import (
     StopReason,
 )
 from smartproxy.policy.licence import Licence
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.openings import CallWish, Way
 from smartproxy.server.accept import Gate
@@ -140,6 +142,8 @@ class ServerService(DmzService):
         )
         self.crew: ServerCrew | None = None
         self.calls = None
+        self._meter = LoadMeter(reactor, self._worker_pids)
+        self.tunnel.load = self._load
         if zygote is not None:
             self._work_with(zygote, workers, stop, single=single)
         else:
@@ -148,6 +152,12 @@ class ServerService(DmzService):
         self.generation = GenerationInForce(
             users, self.licence, self.events, listen=self._listen_for_partners, give_up=self._give_up, now=now
         )
+
+    def _worker_pids(self) -> list[int]:
+        return [] if self.crew is None else [each.pid for each in self.crew.condition() if each.pid]
+
+    def _load(self) -> ToldLoad:
+        return self._meter.told(len(self.sessions.live), self.gate.admission.limits.sessions)
 
     def _work_alone(self, stop: Callable[[StopReason], object]) -> None:
         """Carry sessions in this process."""

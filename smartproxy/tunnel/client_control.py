@@ -22,6 +22,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import PartnerUnreachable, Step
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.bond import Bond
@@ -100,6 +101,7 @@ class ClientControl(BoundedAMP):
     :ivar proxy_id: the Proxy ID that it proved.
     :ivar bond: what data connections may prove themselves by.
     :ivar challenge: what this client proves by that it has the key of a newer certificate.
+    :ivar load: what it told of its load last, if it told anything.
     :ivar held: the generation that it holds, as far as this client knows; of which store, its first answer to
         Configure says.
     """
@@ -117,6 +119,7 @@ class ClientControl(BoundedAMP):
         self.proxy_id = proxy_id
         self.bond: Bond | None = None
         self.challenge = b""
+        self.load: ToldLoad | None = None
         self.held = GenerationId()
         self.lane: Lane | None = None
         self._workers: NamedWorkers | None = None
@@ -265,7 +268,7 @@ class ClientControl(BoundedAMP):
             SeenCrlUrl: self._user.crl_url_seen,
             Moved: lambda: self._user.server_moved(self),
             Workers: self._answer_workers,
-            Ping: lambda: None,
+            Ping: self._answer_ping,
         }
 
     def _answer_open_inbound(self, session: str, ticket: bytes, deadline: int, **facts: Any) -> Deferred[Answer]:
@@ -282,6 +285,10 @@ class ClientControl(BoundedAMP):
     def _answer_workers(self, workers: Sequence[int]) -> None:
         assert self._workers is not None, "a server asks after Hello"
         self._workers.name(workers)
+
+    def _answer_ping(self, **told: int | None) -> None:
+        load = ToldLoad(**told)
+        self.load = None if load == ToldLoad() else load
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""

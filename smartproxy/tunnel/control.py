@@ -166,6 +166,10 @@ class BoundedAMP(BoundedBoxes):
     def answered(self, command: type[TunnelCommand]) -> None:
         """A question of the peer was answered well, and the answer is on its way."""
 
+    def told_with_ping(self) -> Mapping[str, object]:
+        """What a ping of ours says beside that we are there."""
+        return {}
+
     def tunnel_lost(self, why: Closing) -> None:
         """The tunnel is down, once; every question of ours has failed by now."""
 
@@ -214,7 +218,8 @@ class BoundedAMP(BoundedBoxes):
 
     def ping(self) -> Deferred[bool]:
         """Whether the peer answers in time; never fails."""
-        return self.ask(Ping, seconds=limits.PING_ANSWER_SECONDS).addCallbacks(lambda _: True, lambda failure: False)
+        asked = self.ask(Ping, seconds=limits.PING_ANSWER_SECONDS, **self.told_with_ping())
+        return asked.addCallbacks(lambda _: True, lambda failure: False)
 
     def _send(self, question: _Question) -> None:
         self._tags += 1

@@ -19,6 +19,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import Undecodable
 from smartproxy.policy.faults import TunnelLost
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish
 from smartproxy.tunnel.bond import Bond
@@ -55,6 +56,7 @@ class ServerTunnel:
     :param kind: which kind of tunnel it is.
     :param withdrawn: whether a client's certificate is withdrawn; :meth:`shut_out` when that has changed.
     :ivar call: calls a partner for a client; the ticket.
+    :ivar load: what clients are told of this server's load.
     :ivar context: TLS with clients.
     :ivar factory: what the tunnel's port listens with.
     """
@@ -85,6 +87,7 @@ class ServerTunnel:
         self._up: set[ServerControl] = set()
         self._reports = Carrier(self._send_reports, clock, self._dropped, urgent=is_urgent)
         self.call: Call = self._call_partner
+        self.load: Callable[[], ToldLoad] = ToldLoad
         self._registry = Registry(
             call=lambda *asked: self.call(*asked),
             welcome=self._welcome,
@@ -92,6 +95,7 @@ class ServerTunnel:
             down=self._control_down,
             recognize=self._recognize,
             shared=self._shared,
+            load=lambda: self.load(),
         )
         self.factory = TunnelPort(clock, events, self.context, self._admit)
 

@@ -25,6 +25,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
@@ -119,6 +120,7 @@ class Registry:
     :ivar recognize: the client that a certificate in DER is for, by a challenge and its proof; raises
         :class:`Violation` if it is not one of ours.
     :ivar shared: whether another process of the client, which is connected, has the same data connections.
+    :ivar load: what the server tells of its load.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
     """
 
@@ -127,6 +129,7 @@ class Registry:
     down: Callable[["ServerControl", Closing], None]
     recognize: Callable[[bytes, bytes, bytes], VerifiedClient]
     shared: Callable[["ServerControl"], bool]
+    load: Callable[[], ToldLoad]
     call: "Call"
 
 
@@ -184,6 +187,10 @@ class ServerControl(BoundedAMP):
     def names(self) -> dict[str, object]:
         """The client's name, as fields of events."""
         return {"client": self.client_name}
+
+    def told_with_ping(self) -> dict[str, object]:
+        """The server's load."""
+        return attrs.asdict(self._registry.load())
 
     # For the daemon.
 
@@ -247,7 +254,7 @@ class ServerControl(BoundedAMP):
             Renewed: self._answer_renewed,
             Moved: self._answer_moved,
             Drain: self._answer_drain,
-            Ping: lambda: None,
+            Ping: lambda **_: None,
         }
 
     def _answer_moved(self) -> None:

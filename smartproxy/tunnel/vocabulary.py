@@ -18,7 +18,7 @@ from twisted.protocols.amp import AmpBox, Argument, Command
 
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.roles import Level, Profile
-from smartproxy.policy import limits
+from smartproxy.policy import limits, loads
 from smartproxy.policy.partners import CODE_OCTETS
 from smartproxy.relay.openings import PartnerTls, Way
 from smartproxy.tunnel.boxes import Choice, ChoiceByName, Number, Octets, PrintableText, Records
@@ -66,6 +66,14 @@ WISH = [
     (b"port", Number(65_535, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.CallWish`, by their names."""
+
+LOAD: Fields = [
+    (b"cpu", Number(loads.CPU_MOST, optional=True)),
+    (b"memory", Number(loads.MEMORY_MOST, optional=True)),
+    (b"sessions", Number(loads.SESSIONS_MOST, optional=True)),
+    (b"sessions_most", Number(loads.SESSIONS_MOST, optional=True)),
+]
+"""The fields of :class:`~smartproxy.policy.loads.ToldLoad`, by their names."""
 
 
 class Side(enum.Enum):
@@ -234,7 +242,9 @@ class Moved(TunnelCommand):
 
 
 class Ping(TunnelCommand):
-    """Ask for a sign of life; the answer is empty."""
+    """Ask for a sign of life; the answer is empty. A server may say its load with it."""
+
+    arguments = LOAD
 
 
 class Report(TunnelCommand):

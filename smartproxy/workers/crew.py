@@ -224,7 +224,7 @@ class Crew:
             Over: lambda session: self._ended_session(member, session),
             TellEvents: lambda events: self._told(member, events),
             WishLevel: lambda level, signal: self._wish_level(member, level, signal),
-            Ping: lambda: None,
+            Ping: lambda **_: None,
             **self._user.responders(member),
         }
         Packets(self._reactor, end, link, takes=False)

@@ -186,7 +186,7 @@ class Worker(Unborn):
             EndSession: self._end_session,
             Portraits: self._portraits,
             Leave: self._leave,
-            Ping: lambda: None,
+            Ping: lambda **_: None,
             **self.craft.responders(),
         }
         log.divert(self.tidings)

@@ -26,6 +26,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
+from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.packed_record import unpack
 from smartproxy.policy.session_record import SessionRecord
 from smartproxy.policy.versions import Part
@@ -83,6 +84,7 @@ class AnsweringBackend:
         self.stored: list[Mapping[str, Any]] = []
         self.recorded: list[SessionRecord] = []
         self.running: list[list[Mapping[str, Any]]] = []
+        self.told_loads: list[tuple[ToldLoad, list[ServerLoad]]] = []
         self.requests: list[str] = []
         self.waiting: list[Deferred[None]] = []
         self.calls = 0
@@ -154,6 +156,11 @@ class AnsweringBackend:
         """Part of the API."""
         self.fail()
         self.running.append(list(sessions))
+
+    async def loads(self, own: ToldLoad, servers: Sequence[ServerLoad]) -> None:
+        """Part of the API."""
+        self.fail()
+        self.told_loads.append((own, list(servers)))
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -358,6 +365,19 @@ class Configuring(ClientTestCase):
         self.server.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual([note[0] for note in self.server.user.notes], ["up", "configuration", "down", "up"])
+
+    def test_loads(self) -> None:
+        """The backend is told how busy the client is, and what the server told of itself; nothing after the end."""
+        self.start()
+        busy = ToldLoad(cpu=120, sessions=3)
+        self.server.tunnel.load = lambda: busy
+        self.network.advance(65)
+        ((own, servers),) = self.backend.told_loads
+        self.assertEqual((own.sessions, own.sessions_most), (0, limits.SESSIONS.default))
+        self.assertEqual(servers, [ServerLoad(proxy_id=identity().proxy_id, load=busy)])
+        self.service.stopService()
+        self.network.advance(120)
+        self.assertEqual(len(self.backend.told_loads), 1)
 
     def test_server_that_was_licensed_later(self) -> None:
         """A server whose licence is younger than the client's start is spoken to with the next generation."""

@@ -1,6 +1,7 @@
 """The backend's first start: an empty store, a link, and what changes when the site is there."""
 
 import contextlib
+from socket import gethostname
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -23,13 +24,20 @@ from smartproxy.backend.first_start import (
     reached_by,
     temporary_identity,
 )
+from smartproxy.backend.loads import TELL_SECONDS
 from smartproxy.backend.location import Location
+from smartproxy.backend.operations import nodes
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import StoreThreads
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import AtOnce
 from tests.unit.sites import NOW, SiteCase
 
@@ -169,6 +177,16 @@ class EmptyStore(StartedCase):
 
 class SiteWithoutUsers(StartedCase):
     """A store with a site that commands made."""
+
+    def test_own_load(self) -> None:
+        """A backend tells its own load every minute, under the place that its start names."""
+        self.reactor.advance(TELL_SECONDS)
+        caller = Caller(name="alice", scopes=AdminRole.AUDITOR.scopes)
+        known = perform(self.store, nodes.listed, Nothing(), caller, now(self.reactor)).answer
+        (backend,) = known.backends
+        self.assertEqual(backend.host, gethostname())
+        assert backend.load is not None
+        self.assertIsNotNone(backend.load.cpu)
 
     def test_no_link(self) -> None:
         """Nobody is invited by a link; the log says which command makes an administrator."""

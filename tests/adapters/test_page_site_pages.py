@@ -26,9 +26,11 @@ from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.page import events
 from smartproxy.backend.page.setting_texts import text_of
+from smartproxy.backend.requests import LoadsTold
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
+from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.partners import RevocationMode, SubjectRule
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa, self_signed
@@ -425,6 +427,17 @@ class Nodes(SitePageCase):
         self.assertIn(f"The extended licence has not reached {PROXY_ID[:16]} yet.", words(self.alice.get("/nodes")))
         self.tell("licence.accepted", "server", **told, valid_until=NOW + timedelta(days=400))
         self.assertNotIn("has not reached", words(self.alice.get("/nodes")))
+
+    def test_load(self) -> None:
+        """The load of a server and of a client is beside it, in the reader's language."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=400), limits={})
+        busy = ToldLoad(cpu=230, memory=85, sessions=4, sessions_most=500)
+        servers = (ServerLoad(proxy_id=PROXY_ID, load=busy),)
+        ClientRequests(self.store).keep_loads("inner", LoadsTold(own=ToldLoad(sessions=1), servers=servers), NOW)
+        self.assertIn("4 of 500 sessions processor 230 %, 89.1 MB", words(self.alice.get("/nodes/live")))
+        german = self.browser("alice", **{"accept-language": "de"}).get("/nodes/live")
+        self.assertIn("4 von 500 Sitzungen Prozessor 230 %, 89,1 MB", words(german))
 
     def test_tunnel(self) -> None:
         """A tunnel that is down is said first, with the client and the cause."""

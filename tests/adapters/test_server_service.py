@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.policy import limits
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, WithdrawnClient, sign
@@ -156,6 +157,16 @@ class Ports(ServerTestCase):
         self.assertEqual(self.reactor.numbers, [TUNNEL])
         self.client()
         self.assertEqual(self.reactor.numbers, [TUNNEL])
+
+    def test_load(self) -> None:
+        """Each client is told how busy the server is, with the sessions that its configuration lets run."""
+        client = self.client()
+        self.bring(client, document())
+        self.network.advance(limits.PING_SECONDS + 1)
+        told = client.control.load
+        assert told is not None
+        self.assertEqual((told.sessions, told.sessions_most), (0, self.service.gate.admission.limits.sessions))
+        self.assertIsNotNone(told.cpu)
 
     def test_configuration_opens_its_ports(self) -> None:
         """A generation with a server certificate opens its listeners, and says so."""

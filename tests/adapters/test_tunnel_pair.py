@@ -22,6 +22,7 @@ from smartproxy.policy.faults import (
     Step,
     TunnelLost,
 )
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa
@@ -78,6 +79,18 @@ class UpAndDownTests(SynchronousTestCase):
         self.network.advance(300)
         self.assertTrue(self.server.control.ready)
         self.assertIsNone(self.client.control.lost)
+
+    def test_load(self) -> None:
+        """A server tells its load with its pings; one that tells nothing has none."""
+        self.network.advance(limits.PING_SECONDS + 1)
+        self.assertIsNone(self.client.control.load)
+        told = ToldLoad(cpu=120, memory=85, sessions=3, sessions_most=500)
+        self.server.tunnel.load = lambda: told
+        self.network.advance(limits.PING_SECONDS + 1)
+        self.assertEqual(self.client.control.load, told)
+        self.server.tunnel.load = lambda: ToldLoad(memory=86)
+        self.network.advance(limits.PING_SECONDS + 1)
+        self.assertEqual(self.client.control.load, ToldLoad(memory=86))
 
     def test_black_hole_is_noticed_within_half_a_minute(self) -> None:
         """When octets vanish and nobody is told, both ends notice within 30 seconds."""

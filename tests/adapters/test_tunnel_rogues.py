@@ -715,6 +715,19 @@ class RogueServerTests(SynchronousTestCase):
         self.assertEqual((event["cause"], event["command"]), ("command.forbidden", "Configure"))
         self.assertEqual(str(client.user.notes[1][1]), "violation: command.forbidden")
 
+    def test_server_with_an_impossible_load(self) -> None:
+        """A server that tells of more than a load can be is ended, and nothing of it is kept."""
+        for field, octets in ((b"cpu", b"409601"), (b"memory", b"-1"), (b"sessions", b"<b>")):
+            network = Network()
+            server, client = pair(network)
+            control = client.control
+            ping = {b"_command": b"Ping", b"_ask": b"x", b"cpu": b"7", field: octets}
+            server.control.send_box(AmpBox(ping))
+            network.settle()
+            (event,) = client.events.named("tunnel.violation")
+            self.assertEqual((event["cause"], event["command"]), ("value.malformed", "Ping"))
+            self.assertIsNone(control.load)
+
     def test_server_that_opens_while_draining(self) -> None:
         """A server that goes on opening sessions after it agreed to drain is ended."""
         server, client = pair(self.network)

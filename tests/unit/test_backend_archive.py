@@ -128,6 +128,7 @@ _NOT_EXPORTED = {
     "listed_cas": "found again in trust lists",
     "live_reports": "what clients reported",
     "logins": "who is logged in",
+    "node_loads": "what daemons reported",
     "mail_tests": "work that is waiting or done",
     "proposals": "about sightings, and found again with them",
     "seen_certificates": "found again when partners come",

@@ -3,16 +3,20 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from smartproxy.backend import clients
+from smartproxy.backend import clients, loads
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.journal import keep
+from smartproxy.backend.loads import NodeKind, backend_place
 from smartproxy.backend.operations import nodes
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.requests import LoadsTold
+from smartproxy.backend.sighting_tables import NodeLoadRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.record import Record
+from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.permissions import AdminRole
 from tests.unit.commands import CommandCase
 from tests.unit.sites import NOW, PROXY_ID
@@ -112,10 +116,57 @@ class Nodes(CommandCase):
         self.assertEqual((backend.address, backend.version, backend.path), ("[::]:8443", "1.1", "/srv"))
         self.assertEqual(backend.started, NOW + timedelta(seconds=5))
 
+    def test_loads(self) -> None:
+        """Each node has the load that it told last, for some minutes; servers without a licence have none."""
+        self.do("licence", "issue", PROXY_ID, "--until", f"{LATE}-01-01")
+        own, theirs = ToldLoad(cpu=3, memory=80, sessions=1, sessions_most=9), ToldLoad(cpu=250, sessions=4)
+        told = [ServerLoad(proxy_id=name, load=theirs) for name in (PROXY_ID, OTHER)]
+        self.tell("server.started", "server", 1, version="1.1", proxy_id=OTHER)
+        requests = ClientRequests(self.store)
+        requests.keep_loads("inside-1", LoadsTold(own=ToldLoad(cpu=99), servers=()), NOW + timedelta(minutes=8))
+        requests.keep_loads("inside-1", LoadsTold(own=own, servers=tuple(told)), NOW + timedelta(minutes=8))
+        found = self.found()
+        self.assertEqual([each.load for each in found.servers], [theirs, None])
+        self.assertEqual([each.load for each in found.clients], [own, None])
+        requests.keep_loads("inside-1", LoadsTold(own=own, servers=tuple(told)), NOW + timedelta(minutes=6))
+        self.assertEqual([each.load for each in self.found().clients], [None, None])
+        with self.store.writing() as session:
+            loads.keep(session, NodeKind.CLIENT, "inside-2", own, NOW + timedelta(days=2))
+            self.assertEqual(session.query(NodeLoadRow).count(), 1)
+
+    def start_backend(self, host: str | None, seconds: int, load: ToldLoad | None = None) -> None:
+        """A backend starts on a machine, and tells its load nine minutes later."""
+        place: dict[str, Any] = {"address": "::", "port": 8443} | ({} if host is None else {"host": host})
+        checked = look_up("backend.started").check({"version": "1.1", **place})
+        record = Record("backend.started", NOW + timedelta(seconds=seconds), "backend", None, checked)
+        with self.store.writing() as session:
+            keep(session, [record], NOW)
+            if load is not None:
+                name = backend_place(host, "::", 8443)
+                loads.keep(session, NodeKind.BACKEND, name, load, NOW + timedelta(minutes=9))
+
+    def test_own_loads(self) -> None:
+        """Backends of one database have their own loads, also where they listen alike; former names are left out."""
+        self.start_backend("old", 1)
+        self.start_backend(None, 2)
+        self.start_backend("one", 3, ToldLoad(cpu=1))
+        self.start_backend("two", 4, ToldLoad(cpu=2))
+        found = self.found()
+        told = [("two", ToldLoad(cpu=2)), ("one", ToldLoad(cpu=1))]
+        # A database in a backend's own folder is its alone.
+        expected = told if found.database == "postgresql" else told[:1]
+        self.assertEqual([(each.host, each.load) for each in found.backends], expected)
+
     def test_command(self) -> None:
         """The command tells the same, for people and for scripts."""
         self.do("licence", "issue", PROXY_ID, "--until", f"{LATE}-01-01")
+        requests = ClientRequests(self.store)
+        busy = ToldLoad(cpu=7, memory=80, sessions=4, sessions_most=500)
+        servers = (ServerLoad(proxy_id=PROXY_ID, load=busy),)
+        requests.keep_loads("inside-1", LoadsTold(own=ToldLoad(sessions=1), servers=servers), datetime.now(UTC))
         said = self.do("nodes").out
+        self.assertIn("sessions 4 of 500, CPU 7 %, 80 MiB", said)
+        self.assertIn("sessions 1 ", said)
         for words in (
             PROXY_ID[:12],
             f"{LATE}-01-02" if f"{LATE}-01-02" in said else f"{LATE}-01-01",

@@ -14,13 +14,15 @@ import attrs
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import clients, generations, journal, licences
+from smartproxy.backend import clients, generations, journal, licences, loads
 from smartproxy.backend.clients import SILENT
 from smartproxy.backend.journal import StoredEvent
+from smartproxy.backend.loads import NodeKind, backend_place
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Instantaneous, Nothing
 from smartproxy.backend.schema import ClientRow, EventRow
 from smartproxy.policy import limits
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import Flag, Whole
 
@@ -51,6 +53,9 @@ class KnownTunnel:
     cause: str | None = attrs.field(default=None, metadata=kind(_TEXT))
 
 
+_LOAD = kind(Optional(ObjectOf(ToldLoad)))
+
+
 @attrs.frozen(kw_only=True)
 class ServerNode:
     """A server.
@@ -60,6 +65,7 @@ class ServerNode:
     :ivar last_seen: when it was heard of last.
     :ivar licence_until: the end of the newest licence that was issued for it.
     :ivar reported_until: the end of the one that it reported to have put in force.
+    :ivar load: how busy it is, as it told a client within the last minutes.
     """
 
     proxy_id: str = attrs.field(metadata=kind(AnyText()))
@@ -70,6 +76,7 @@ class ServerNode:
     tunnels: tuple[KnownTunnel, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownTunnel))))
     licence_until: datetime | None = attrs.field(metadata=kind(_TIME))
     reported_until: datetime | None = attrs.field(metadata=kind(_TIME))
+    load: ToldLoad | None = attrs.field(metadata=_LOAD)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +87,7 @@ class ClientNode:
     :ivar calls: whether it has called within the last minutes.
     :ivar sessions: how many sessions began with it within the last hour.
     :ivar clock_difference: how far its clock is behind the backend's, in milliseconds; negative: ahead.
+    :ivar load: how busy it is, as it told within the last minutes.
     """
 
     name: str = attrs.field(metadata=kind(AnyText()))
@@ -91,6 +99,7 @@ class ClientNode:
     certificate_until: datetime | None = attrs.field(metadata=kind(_TIME))
     sessions: int = attrs.field(metadata=kind(_COUNT))
     clock_difference: int | None = attrs.field(metadata=kind(_DIFFERENCE))
+    load: ToldLoad | None = attrs.field(metadata=_LOAD)
 
 
 @attrs.frozen(kw_only=True)
@@ -98,14 +107,18 @@ class BackendNode:
     """A backend.
 
     :ivar address: where it listens.
+    :ivar host: its machine's name.
     :ivar path: its state folder.
     :ivar started: when it started last.
+    :ivar load: how busy it is, as it told within the last minutes.
     """
 
     version: str = attrs.field(metadata=kind(AnyText()))
     address: str | None = attrs.field(metadata=kind(_TEXT))
+    host: str | None = attrs.field(metadata=kind(_TEXT))
     path: str | None = attrs.field(metadata=kind(_TEXT))
     started: datetime = attrs.field(metadata=kind(Instantaneous()))
+    load: ToldLoad | None = attrs.field(metadata=_LOAD)
 
 
 @attrs.frozen(kw_only=True)
@@ -126,19 +139,25 @@ class KnownNodes:
     database: str = attrs.field(metadata=kind(AnyText()))
 
 
-@NODES.reading("list", "List servers, clients and backends: version, when they were seen, tunnels, licences, clocks.")
+@NODES.reading("list", "List servers, clients and backends: version, load, when seen, tunnels, licences, clocks.")
 def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
     """All of them, by name."""
     session = look.session
     differences = _clock_differences(session)
     begun = _sessions_begun(session, look.now)
+    busy = loads.known(session, look.now)
     return KnownNodes(
-        servers=tuple(_servers(session, look.now)),
+        servers=tuple(
+            attrs.evolve(each, load=busy.get((NodeKind.SERVER, each.proxy_id))) for each in _servers(session, look.now)
+        ),
         clients=tuple(
-            _client(row, look.now, begun.get(row.name, 0), differences.get(("client", row.name)))
+            attrs.evolve(
+                _client(row, look.now, begun.get(row.name, 0), differences.get(("client", row.name))),
+                load=busy.get((NodeKind.CLIENT, row.name)),
+            )
             for row in clients.listed(session)
         ),
-        backends=tuple(_backends(session, look.now)),
+        backends=tuple(_backends(session, look.now, busy)),
         generation=generations.newest_number(session),
         server_clock_difference=_least(each for (source, _), each in differences.items() if source == "server"),
         database=session.get_bind().dialect.name,
@@ -176,6 +195,7 @@ def _servers(session: Session, now: datetime) -> Iterator[ServerNode]:
             tunnels=tunnels,
             licence_until=None if licence is None or licence.issued is None else licence.issued.valid_until,
             reported_until=None if licence is None else licence.reported_until,
+            load=None,
         )
 
 
@@ -210,22 +230,34 @@ def _client(row: ClientRow, now: datetime, sessions: int, difference: int | None
         certificate_until=row.certificate_until,
         sessions=sessions,
         clock_difference=difference,
+        load=None,
     )
 
 
-def _backends(session: Session, now: datetime) -> Iterator[BackendNode]:
-    """The newest start of each; a backend with a database in its own folder is alone."""
+def _backends(session: Session, now: datetime, busy: Mapping[tuple[NodeKind, str], ToldLoad]) -> Iterator[BackendNode]:
+    """The newest start of each; a backend with a database in its own folder is alone.
+
+    Of machines that listen alike, the one that started last is shown, and others while they tell their load: the name
+    of a machine may change with each start.
+    """
     alone = session.get_bind().dialect.name == "sqlite"
-    newest: dict[object, StoredEvent] = {}
+    newest: dict[str, StoredEvent] = {}
+    places: set[object] = set()
     for each in _newest_first(session, "backend.started", now):
-        newest.setdefault(None if alone else (each.fields.get("address"), each.fields.get("port")), each)
-    for each in newest.values():
+        where = None if alone else (each.fields.get("address"), each.fields.get("port"))
+        name = backend_place(*(each.fields.get(field) for field in ("host", "address", "port")))
+        if where not in places or (not alone and (NodeKind.BACKEND, name) in busy):
+            newest.setdefault(name, each)
+        places.add(where)
+    for name, each in newest.items():
         address, port = _text(each, "address"), each.fields.get("port")
         yield BackendNode(
             version=_text(each, "version") or "",
             address=None if address is None else f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
+            host=_text(each, "host"),
             path=_text(each, "path"),
             started=each.time,
+            load=busy.get((NodeKind.BACKEND, name)),
         )
 
 

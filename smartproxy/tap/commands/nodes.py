@@ -7,6 +7,7 @@ from smartproxy.tap.commands.console import Console, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.nodes import ClientNode, ServerNode
+    from smartproxy.policy.loads import ToldLoad
 
 _THOUSAND = 1000
 
@@ -16,8 +17,8 @@ def register(subparsers: Subparsers) -> None:
     action(
         subparsers,
         "nodes",
-        "List servers, clients and backends: version, when each was seen last, tunnels, licences, and how far clocks "
-        "differ from the backend's.",
+        "List servers, clients and backends: version, load, when each was seen last, tunnels, licences, and how far "
+        "clocks differ from the backend's.",
         run,
         "  smartproxy nodes\n  smartproxy nodes --json",
     )
@@ -32,11 +33,12 @@ def run(console: Console) -> None:
     found = console.call(operations.listed, Nothing())
     blocks = [
         table(
-            ("SERVER", "VERSION", "SEEN", "TUNNELS", "LICENCE UNTIL", "SERVER HAS UNTIL"),
+            ("SERVER", "VERSION", "LOAD", "SEEN", "TUNNELS", "LICENCE UNTIL", "SERVER HAS UNTIL"),
             [
                 (
                     f"{each.proxy_id[:12]}...",
                     each.version or "-",
+                    _load(each.load),
                     when(each.last_seen, "never"),
                     _tunnels(each),
                     when(each.licence_until, "none"),
@@ -47,7 +49,7 @@ def run(console: Console) -> None:
             "no server is known: smartproxy licence issue PROXY-ID",
         ),
         table(
-            ("CLIENT", "VERSION", "ADDRESS", "SEEN", "STATE", "SESSIONS IN 1 H", "CLOCK"),
+            ("CLIENT", "VERSION", "ADDRESS", "SEEN", "STATE", "LOAD", "SESSIONS IN 1 H", "CLOCK"),
             [
                 (
                     each.name,
@@ -55,6 +57,7 @@ def run(console: Console) -> None:
                     each.address or "-",
                     when(each.last_seen, "never"),
                     _state(each),
+                    _load(each.load),
                     each.sessions,
                     _clock(each.clock_difference),
                 )
@@ -63,15 +66,35 @@ def run(console: Console) -> None:
             "no client is known: smartproxy client add NAME",
         ),
         table(
-            ("BACKEND", "VERSION", "STARTED", "DATABASE", "GENERATION"),
+            ("BACKEND", "VERSION", "LOAD", "STARTED", "DATABASE", "GENERATION"),
             [
-                (each.address or "-", each.version, when(each.started), found.database, found.generation)
+                (
+                    each.address or "-",
+                    each.version,
+                    _load(each.load),
+                    when(each.started),
+                    found.database,
+                    found.generation,
+                )
                 for each in found.backends
             ],
             "no backend was started yet",
         ),
     ]
     console.answer(write_object(found), "\n\n".join(blocks))
+
+
+def _load(load: "ToldLoad | None") -> str:
+    """How busy it is: sessions, processor and memory, as far as it told."""
+    if load is None:
+        return "-"
+    told = []
+    if load.sessions is not None:
+        most = "" if load.sessions_most is None else f" of {load.sessions_most}"
+        told.append(f"sessions {load.sessions}{most}")
+    told += [] if load.cpu is None else [f"CPU {load.cpu} %"]
+    told += [] if load.memory is None else [f"{load.memory} MiB"]
+    return ", ".join(told) or "-"
 
 
 def _tunnels(server: "ServerNode") -> str:

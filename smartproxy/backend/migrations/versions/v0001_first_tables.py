@@ -452,6 +452,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("client", name=op.f("pk_live_reports")),
     )
     op.create_table(
+        "node_loads",
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("told", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cpu", sa.Integer(), nullable=True),
+        sa.Column("memory", sa.Integer(), nullable=True),
+        sa.Column("sessions", sa.Integer(), nullable=True),
+        sa.Column("sessions_most", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_node_loads")),
+    )
+    op.create_table(
         "figures",
         sa.Column("span", sa.String(length=8), nullable=False),
         sa.Column("begins", sa.DateTime(timezone=True), nullable=False),
