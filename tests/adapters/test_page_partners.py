@@ -293,7 +293,7 @@ class Alterations(PartnerCase):
     def test_sent_twice(self) -> None:
         """What is sent a second time is in force already: it makes no generation, and leaves the first to be undone."""
         fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
-        for path, sent in (("change", fields), ("disable", {}), ("enable", {})):
+        for path, sent in (("change", fields), ("disable", {"step": "do"}), ("enable", {"step": "do"})):
             self.assertEqual(self.alice.post(f"/partners/ACME/{path}", sent).status, 303, path)
             before = self.newest()
             self.assertEqual(self.alice.post(f"/partners/ACME/{path}", sent).status, 303, path)
@@ -379,10 +379,16 @@ class Alterations(PartnerCase):
         self.assertIsNone(self.entry().outbound)
 
     def test_enabled(self) -> None:
-        """A partner is disabled and enabled by a button."""
-        self.alice.post("/partners/ACME/disable")
+        """A partner is disabled and enabled by buttons that first say what they change, and whom they refuse."""
+        asked = self.text(self.alice.post("/partners/ACME/disable"))
+        self.assertIn("Let ACME connect no more?", asked)
+        self.assertIn("This refuses what is admitted today: ACME:", asked)
+        self.assertTrue(self.entry().enabled)
+        self.alice.post("/partners/ACME/disable", {"step": "do"})
         self.assertIn("ACME is disabled", self.text(self.alice.get("/partners/ACME")))
-        self.alice.post("/partners/ACME/enable")
+        self.assertIn("Let ACME connect again?", self.text(self.alice.post("/partners/ACME/enable")))
+        self.assertFalse(self.entry().enabled)
+        self.alice.post("/partners/ACME/enable", {"step": "do"})
         self.assertTrue(self.entry().enabled)
 
     def test_removed(self) -> None:

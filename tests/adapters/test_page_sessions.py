@@ -139,8 +139,14 @@ class SessionPages(PageCase):
         self.assertIn("End the session", shown)
         self.assertNotIn(EVIL, self.page("/sessions"))
         self.assertNotIn("\N{RIGHT-TO-LEFT OVERRIDE}", shown)
-        for action in ("level", "end"):
-            self.assertEqual(browser.post(f"/sessions/{SECOND}/{action}").status, 303)
+        self.assertEqual(browser.post(f"/sessions/{SECOND}/level").status, 303)
+        asked = browser.post(f"/sessions/{SECOND}/end")
+        self.assertEqual(asked.status, 200)
+        for words in ("End this session?", "ended by an operator", f'href="/sessions/{SECOND}">Cancel'):
+            self.assertIn(words, asked.body.decode())
+        with self.store.reading() as session:
+            self.assertEqual([each.wish for each in trials.after(session, 0, NOW)], ["level"])
+        self.assertEqual(browser.post(f"/sessions/{SECOND}/end", {"step": "do"}).status, 303)
         with self.store.reading() as session:
             found = [(each.session, each.wish, each.level) for each in trials.after(session, 0, NOW)]
         self.assertEqual(found, [(SECOND, "level", "trace"), (SECOND, "end", None)])

@@ -327,9 +327,23 @@ class Certificates(SitePageCase):
             sightings.note(session, [url])
         self.assertIn("waits for your approval", words(self.alice.get("/certificates")))
         approved = {"url": "http://crl.example/a.crl", "what": "approve"}
-        self.assertEqual(self.browser("olga").post("/certificates/cas/odette/addresses", approved).status, 303)
-        with self.store.reading() as session:
-            self.assertEqual(cas.find(session, "odette").entry.lists, ("http://crl.example/a.crl",))
+        olga, place = self.browser("olga"), "/certificates/cas/odette/addresses"
+        for wanted, title, before, after in (
+            (approved, "Download revocation lists of odette from there?", (), ("http://crl.example/a.crl",)),
+            (
+                {**approved, "what": "reject"},
+                "Download no revocation lists of odette from there any more?",
+                ("http://crl.example/a.crl",),
+                (),
+            ),
+            (approved, "Download revocation lists of odette from there?", (), ("http://crl.example/a.crl",)),
+        ):
+            self.assertIn(title, olga.post(place, wanted).body.decode())
+            with self.store.reading() as session:
+                self.assertEqual(cas.find(session, "odette").entry.lists, before)
+            self.assertEqual(olga.post(place, {**wanted, "step": "do"}).status, 303)
+            with self.store.reading() as session:
+                self.assertEqual(cas.find(session, "odette").entry.lists, after)
         shown = self.alice.post("/certificates/cas/odette", {"revocation": "off"})
         self.assertIn("revocation require off", words(shown))
         with self.store.reading() as session:

@@ -1,6 +1,7 @@
 """Certificates and lists: identities with their requests, CAs, revocation lists, their downloads and approvals."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 
@@ -18,6 +19,7 @@ from smartproxy.backend.operations.identity import (
     RequestWanted,
 )
 from smartproxy.backend.operations.list_files import ListFile, ListsGiven, ListsRead
+from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.shapes import Foreseen, GivenFile, Named, Nothing, Page
 from smartproxy.backend.page import trust_lists
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, pem_of, time_line
@@ -235,15 +237,23 @@ async def list_removed(visit: PageVisit) -> Shown:
 
 
 async def decided(visit: PageVisit) -> Shown:
-    """Approve or reject an address from which a CA's lists would be downloaded."""
+    """Approve or reject an address from which a CA's lists are downloaded, once what that changes is confirmed."""
     name, url = visit.named["name"], visit.form.one("url")
+    operation: Operation[Any, Any] = crl.approve
+    wanted: object = Approval(ca=name, addresses=(url,))
+    title = visit.text("Download revocation lists of %(name)s from there?", name=name)
+    told = visit.text("The list is downloaded from there within seconds, and again before it runs out.")
+    if visit.form.one("what") == "reject":
+        operation, wanted = crl.reject, Rejection(ca=name, addresses=(url,))
+        title = visit.text("Download no revocation lists of %(name)s from there any more?", name=name)
+        told = visit.text("Nothing is downloaded from there.")
     try:
-        if visit.form.one("what") == "reject":
-            await visit.call(crl.reject, Rejection(ca=name, addresses=(url,)), visit.terms)
-            told = visit.text("Nothing is downloaded from there.")
-        else:
-            await visit.call(crl.approve, Approval(ca=name, addresses=(url,)), visit.terms)
-            told = visit.text("The list is downloaded from there within seconds, and again before it runs out.")
+        if visit.form.one("step") != "do":
+            foreseen = (await visit.rehearse(operation, wanted)).foreseen
+            # That an address is proposed no more is nothing of the configuration, and refuses nobody.
+            if foreseen.differences:
+                return await _check(visit, foreseen, title, (EntryKind.CA, name))
+        await visit.call(operation, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
     return visit.redirect("/certificates#lists", told)

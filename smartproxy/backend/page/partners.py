@@ -97,7 +97,7 @@ async def shown(visit: PageVisit) -> Shown:
 async def enabled(visit: PageVisit) -> Shown:
     """Let a partner connect."""
     name = visit.named["name"]
-    if visit.form.one("step") == "check":
+    if visit.form.one("step") != "do":
         title = visit.text("Let %(name)s connect again?", name=name)
         return await _foreseen(visit, operations.enable, Named(name=name), title)
     await visit.call(operations.enable, Named(name=name))
@@ -105,8 +105,11 @@ async def enabled(visit: PageVisit) -> Shown:
 
 
 async def disabled(visit: PageVisit) -> Shown:
-    """Let a partner connect no more."""
+    """Let a partner connect no more, once it is confirmed whom that refuses."""
     name = visit.named["name"]
+    if visit.form.one("step") != "do":
+        title = visit.text("Let %(name)s connect no more?", name=name)
+        return await _foreseen(visit, operations.disable, Named(name=name), title)
     await visit.call(operations.disable, Named(name=name))
     told = visit.text("%(name)s may not connect any more. Sessions that run end when they are idle.", name=name)
     return visit.redirect(at(name), told, "warn")

@@ -297,8 +297,24 @@ async def recording(visit: PageVisit) -> Shown:
 
 
 async def end(visit: PageVisit) -> Shown:
-    """End it."""
+    """End it, once it is confirmed which one that is and how far it is."""
     wanted = _named(visit)
+    if visit.form.one("step") != "do":
+        known = (await visit.call(operations.show, wanted)).answer.known
+        partner = known.partner or visit.text("somebody unknown")
+        # It is nothing of the configuration, so that no rehearsal tells the difference.
+        what = visit.text("Session with %(partner)s", partner=partner)
+        note = visit.text("A file that is under way is not complete; whether it is sent again is up to its sender.")
+        return visit.render(
+            "change_check.html",
+            title=visit.text("End this session?"),
+            rows=[(what, words_for(visit)(known.outcome), visit.text("ended by an operator"))],
+            about=wanted.session,
+            note=note,
+            refusals=(),
+            back=f"/sessions/{wanted.session}",
+            reason=False,
+        )
     await visit.call(operations.end, wanted)
     return visit.redirect(f"/sessions/{wanted.session}", told=visit.text("The client is asked to end the session."))
 
