@@ -1,0 +1,71 @@
+"""The programs as they are installed: each begins here, before anything else is imported.
+
+SIGNALS
+    SIGINT ends the program with status 130 and without a word: while it is imported and after its work at once, during
+    its work in order, as long as it has not its own way to end. Where the caller ignores SIGINT, so does the program.
+
+Imports nothing but what the interpreter has loaded already: until this is imported, an interrupt is a traceback.
+"""
+
+import os
+import signal
+from importlib import import_module
+from types import FrameType
+
+INTERRUPTED = 130
+"""Exit status of a program that SIGINT ended."""
+
+
+def command() -> int:
+    """Run ``smartproxy``."""
+    return _run("smartproxy.tap.command", "main")
+
+
+def server() -> int:
+    """Run ``smartproxy-server``."""
+    return _run("smartproxy.tap.console", "server_main")
+
+
+def client() -> int:
+    """Run ``smartproxy-client``."""
+    return _run("smartproxy.tap.console", "client_main")
+
+
+def backend() -> int:
+    """Run ``smartproxy-backend``."""
+    return _run("smartproxy.tap.console", "backend_main")
+
+
+def plain_server() -> int:
+    """Run ``smartproxy-plain-server``."""
+    return _run("smartproxy.tap.console", "plain_server_main")
+
+
+def plain_client() -> int:
+    """Run ``smartproxy-plain-client``."""
+    return _run("smartproxy.tap.console", "plain_client_main")
+
+
+def _run(module: str, main: str) -> int:
+    """Import a program and run it; its exit status."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored:
+        signal.signal(signal.SIGINT, _leave)
+    try:
+        begin = getattr(import_module(module), main)
+        if not ignored:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return begin() or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        if not ignored:
+            signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End the process at once: nothing has been begun, or everything is done and written.
+
+    An exception would pass through the imports of libraries, some of which tell of it or go on without what failed.
+    """
+    os._exit(INTERRUPTED)
