@@ -22,6 +22,7 @@ from smartproxy.backend.certificates import PrivateKey, certificates_to_pem, key
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import SiteRow
+from smartproxy.policy.addresses import is_wildcard
 from smartproxy.policy.certificates.decoding import (
     Undecodable,
     extension,
@@ -311,6 +312,8 @@ def general_name(name: str) -> x509.GeneralName:
 
     :raises Unusable: when it is neither.
     """
+    if is_wildcard(name):
+        raise Unusable(f"{name!r} stands for every address of a machine: name the one by which it is called")
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

@@ -17,7 +17,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import ClientRow, WithdrawnRow
-from smartproxy.policy.addresses import address_of
+from smartproxy.policy.addresses import BadHostPort, address_of, see_one
 from smartproxy.policy.settings import ClientEntry
 
 SEEN_AGAIN = timedelta(seconds=30)
@@ -47,7 +47,7 @@ def add(change: Change, name: str, address: str | None = None, *, listens: Liste
     :raises AlreadyThere: when there is one of this name.
     :raises Unusable: when it is not a name that a certificate and a log take, or not an address.
     """
-    bound = _checked(address)
+    bound = _checked(address, one=True)
     where = listens or Listens()
     if _NAME.fullmatch(name) is None:
         raise Unusable(f"{name!r} is not a valid client name; use letters, digits, '.', '_' and '-', at most 64")
@@ -81,7 +81,7 @@ def bind(change: Change, name: str, address: str | None) -> ClientRow:
 
     :raises Unusable: when it is not an address.
     """
-    return _alter(change, name, address=_checked(address))
+    return _alter(change, name, address=_checked(address, one=True))
 
 
 def listen(change: Change, name: str, listens: Listens) -> ClientRow:
@@ -169,12 +169,22 @@ def _alter(change: Change, name: str, **values: Any) -> ClientRow:
     return row
 
 
-def _checked(address: str | None) -> str | None:
-    """The address in its usual form."""
+def _checked(address: str | None, *, one: bool = False) -> str | None:
+    """The address in its usual form.
+
+    :param one: whether it may not stand for all addresses: nobody calls from such a one.
+    :raises Unusable: when it is not an address, or not one.
+    """
     if address is None:
         return None
     try:
+        if one:
+            see_one(address)
         return str(address_of(address))
+    except BadHostPort:
+        raise Unusable(
+            f"{address!r} stands for every address; leave the client unbound (client bind NAME --any)"
+        ) from None
     except ValueError:
         raise Unusable(f"{address!r} is not an address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None
 

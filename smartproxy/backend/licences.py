@@ -84,10 +84,11 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
             f"the licence ends on {minute(row.valid_until)} already; give a later --until, or issue another "
             "with 'smartproxy licence issue' (the server takes no licence that ends earlier than its own)"
         )
-    return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=_limits(row))
+    return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=limits_of(row))
 
 
-def _limits(row: LicenceRow) -> dict[str, int]:
+def limits_of(row: LicenceRow) -> dict[str, int]:
+    """The upper limits in a licence; the only key is ``sessions``."""
     return dict(json.loads(row.text)["licence"].get("limits", {}))
 
 
@@ -107,7 +108,7 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     running = [row for row in newest(change.session).values() if row.valid_until > change.now]
     for row in running:
         # One that lasts longer than any that is issued now has to say so, too.
-        _sign(change, row.proxy_id, row.valid_from, row.valid_until, _limits(row))
+        _sign(change, row.proxy_id, row.valid_from, row.valid_until, limits_of(row))
     return len(running)
 
 

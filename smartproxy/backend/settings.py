@@ -19,7 +19,7 @@ from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.schema import PartnerRow, SettingRow
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import is_mistyped
+from smartproxy.policy.addresses import BadHostPort, see_called, see_one
 from smartproxy.policy.configuration import Configuration, dump
 from smartproxy.policy.schema import ObjectOf, Optional, declared
 from smartproxy.policy.values import Member, ValueKind, Whole
@@ -102,8 +102,7 @@ def put(change: Change, name: str, value: object) -> None:
     default_of(name)
     _check_here(change, name)
     _check_known(change.session, name, value)
-    if name.endswith(".host") and isinstance(value, str) and is_mistyped(value):
-        raise ChangeRefused(f"{name}: {value!r} is neither a host name nor an address: no name ends in a number")
+    _check_host(name, value)
     row = change.session.get(SettingRow, name)
     change.compare(None if row is None else [row.value], [value])
     if row is None:
@@ -164,6 +163,26 @@ def _check_here(change: Change, name: str) -> None:
         raise ChangeRefused(
             f"{name} is set on the backend's own machine only; run there: smartproxy settings set {quote(name)} VALUE"
         )
+
+
+_CALLS_FROM = "server.source_address"
+
+
+def _check_host(name: str, value: object) -> None:
+    """See that what is called, or called from, is one host or address.
+
+    :raises ChangeRefused: saying what would be right.
+    """
+    if not isinstance(value, str):
+        return
+    try:
+        if name.endswith(".host"):
+            see_called(value)
+        elif name == _CALLS_FROM:
+            see_one(value)
+    except BadHostPort as bad:
+        reset = f"; for any: smartproxy settings reset {name}" if name == _CALLS_FROM else ""
+        raise ChangeRefused(f"{name}: {bad}{reset}") from None
 
 
 _EVENT_NAMES = ("backend.event_script.names", "backend.mail.names")

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from smartproxy.logs.named_tls import NamedTls
 from smartproxy.net.tls.context import judge_peers, new_context
+from smartproxy.policy.addresses import is_wildcard
 from smartproxy.policy.certificates.decoding import Undecodable, certificates_in, decoding, key_octets
 
 KEPT_MOST: Final = 4
@@ -72,6 +73,10 @@ def checked_url(url: str) -> tuple[str, str | None]:
         raise BadBackendAddress("the backend's URL must begin with https://, such as https://backend.example:8443")
     if parsed.scheme == "http" and not _is_loopback(parsed.host):
         raise BadBackendAddress("http is allowed to a loopback address only; use https:// for any other backend")
+    if is_wildcard(parsed.host):
+        raise BadBackendAddress(
+            f"{parsed.host} stands for every address of a machine; give the backend's name or one address of it"
+        )
     if parsed.query or parsed.fragment:
         raise BadBackendAddress("the backend's URL must not contain ? or #; it looks like https://backend.example:8443")
     userinfo = parsed.userinfo or None

@@ -75,6 +75,16 @@ class HostPort:
         return cls(host, port_of(digits, least=port_least))
 
 
+def called_address(text: str, *, default_port: int | None = None) -> HostPort:
+    """Read ``host:port``, or ``host`` alone, of what is called.
+
+    :raises BadHostPort: if the text is neither, or nobody can call that.
+    """
+    found = HostPort.parse(text, default_port=default_port)
+    see_one(found.host)
+    return found
+
+
 def port_of(text: str, *, least: int = 1) -> int:
     """The port that *text* writes in decimal digits.
 
@@ -128,6 +138,33 @@ def _parse(text: str) -> tuple[Address, str]:
             return address, f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
         address = address.ipv4_mapped
     return address, f"{address}/32"
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a host is an address that stands for all of a machine: one can listen there, and nobody can call it."""
+    try:
+        return address_of(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def see_called(host: str) -> None:
+    """See that a host is one that can be called.
+
+    :raises BadHostPort: saying why not, and what would be right.
+    """
+    if is_mistyped(host):
+        raise BadHostPort(f"{host!r} is neither a host name nor an address: no name ends in a number")
+    see_one(host)
+
+
+def see_one(host: str) -> None:
+    """See that a host is not a wildcard, where one machine or one of its addresses is meant.
+
+    :raises BadHostPort: saying what would be right.
+    """
+    if is_wildcard(host):
+        raise BadHostPort(f"{host!r} stands for every address of a machine; name one address, or a host")
 
 
 def is_mistyped(host: str) -> bool:

@@ -36,7 +36,7 @@ from smartproxy.client.service import ClientService
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.log import Log
 from smartproxy.net import files
-from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.addresses import HostPort, called_address
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
@@ -92,7 +92,7 @@ class ClientSwitches(DaemonOptions):
 
     def opt_server(self, value: str) -> None:
         """host[:port] of a smartproxy-server [port 2878]; repeat it for several servers"""
-        self.servers.append(self.judged("--server", lambda text: HostPort.parse(text, default_port=TUNNEL_PORT), value))
+        self.servers.append(self.judged("--server", lambda text: called_address(text, default_port=TUNNEL_PORT), value))
 
     opt_S = opt_server
 

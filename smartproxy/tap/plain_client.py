@@ -19,7 +19,7 @@ from twisted.application.service import IService
 from smartproxy.net import files
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition
-from smartproxy.policy.addresses import HostPort, listening_address
+from smartproxy.policy.addresses import HostPort, called_address, listening_address
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.daemon import DaemonOptions
@@ -81,7 +81,7 @@ class PlainClientSwitches(DaemonOptions):
             self.wrong(f"--server is missing: the plain server in the DMZ, such as dmz.example:{INTERNAL_PORT}")
         self.credential = self.judged("--credential", _credential, self["credential"])
         self.server = self.judged(
-            "--server", lambda text: HostPort.parse(text, default_port=INTERNAL_PORT), self["server"]
+            "--server", lambda text: called_address(text, default_port=INTERNAL_PORT), self["server"]
         )
         self.target = self.judged("--target", _target, self["target"])
         self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
@@ -111,7 +111,7 @@ def _credential(path: str) -> PlainCredential:
 def _target(text: str) -> HostPort:
     """``port``, ``:port`` or ``host:port``; a port alone is on this machine."""
     text = text.removeprefix(":")
-    return HostPort.parse(f"localhost:{text}" if text.isdecimal() else text, default_port=EXTERNAL_PORT)
+    return called_address(f"localhost:{text}" if text.isdecimal() else text, default_port=EXTERNAL_PORT)
 
 
 def _forwarding(text: str) -> Outgoing:
@@ -122,7 +122,7 @@ def _forwarding(text: str) -> Outgoing:
     here, equals, there = text.partition("=")
     if not equals or ":" not in there:
         raise ValueError(f"{text!r}: right is [ip:]port=host:port, such as 2222=sftp.example:22")
-    at, to = listening_address(here), HostPort.parse(there)
+    at, to = listening_address(here), called_address(there)
     return Outgoing(HostPort(at.host or _LOCAL, at.port), to)
 
 

@@ -246,6 +246,8 @@ class BackendUrls(SynchronousTestCase):
             "https://",
             "https://x/?a=b",
             "http://10.0.0.1",
+            "https://0.0.0.0:8443",
+            "https://[::]:8443",
         ):
             self.assertRaises(BadBackendAddress, checked_url, url)
 

@@ -65,6 +65,8 @@ class Found(SiteCase):
         self.assertIn("192.0.2.1", renamed.https_names)
         self.assertIn("xn--mnchen-3ya.example", renamed.https_names)
         self.assertNotIn("backend.example", renamed.https_names)
+        with self.change() as change:
+            self.assertRaises(Unusable, authority.rename_https, change, ["0.0.0.0"])
 
     def test_only_one(self) -> None:
         """A second authority is not made over the first."""

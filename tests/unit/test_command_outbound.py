@@ -106,6 +106,8 @@ class PartnerOutbound(OutboundCase):
         self.assertIn("--never", refused("partner", "outbound", "ACME", "--host", "h", "--never", status=2))
         for wrong in ("192.168.1.300", "127.1", "1.2.3.400", "6619"):
             self.assertIn("no name ends in a number", refused("partner", "outbound", "ACME", "--host", wrong))
+        for more in (("--host", "0.0.0.0"), ("--host", "h.example", "--source", "::")):
+            self.assertIn("every address of a machine", refused("partner", "outbound", "ACME", *more))
         self.assertIn("not a whole number", refused("partner", "outbound", "ACME", "--port", "6_619", status=2))
         self.assertIn("give --host", refused("partner", "outbound", "ACME", "--port", "1"))
         self.assertIn("no partner 'X'", refused("partner", "outbound", "X", "--host", "h"))

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 from smartproxy.backend import journal, session_rows, trials
 from smartproxy.backend.session_tables import LiveReportRow
@@ -10,6 +11,7 @@ from smartproxy.backend.store import Store
 from smartproxy.logs.event_types import Emitter
 from smartproxy.logs.record import read
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import Limit
 from smartproxy.policy.outcomes import SESSION_OUTCOMES
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.tap.commands.session import LEVELS
@@ -58,7 +60,21 @@ class Sessions(CommandCase):
         for word in (FIRST, "ACME", "partner", "DOOR-PANEL.STEP", "1000", "completed"):
             self.assertIn(word, told)
         self.assertIn("no sessions", self.do("session", "list", "--partner", "NOBODY").out)
-        self.assertIn("-n takes 1 to", self.refused("session", "list", "-n", "0", status=2))
+
+    def test_newest(self) -> None:
+        """``-n`` says how many, the newest first; 0 means all, however many a page of the store holds."""
+        sessions = [f"{number:016x}" for number in range(6)]
+        with self.open.writing() as store:
+            for session in sessions:
+                document = {"name": "session.ended", "outcome": "completed", "source": "client", "sequence": 1}
+                times = {"time": "2026-11-20T12:00:00.000Z", "direction": "inbound"}
+                fields = {**document, **times, "session": session, "partner": "ACME", "cause": "session.completed"}
+                octets = {"octets_in": 1, "octets_out": 1}
+                journal.keep(store, [read({**fields, **octets}, Emitter.CLIENT)], BEGAN, "inner")
+        with patch("smartproxy.policy.limits.PAGE", Limit(default=100, least=1, most=2, unit="entries")):
+            self.assertEqual(self.listed("-n", "0"), [*reversed(sessions), FIRST])
+            self.assertEqual(self.listed("-n", "3"), [*reversed(sessions[3:])])
+            self.assertIn("more before these: --before", self.do("session", "list", "-n", "3").out)
 
     def test_show(self) -> None:
         """The ladder as text: who said what when, passwords masked, beside everything else that is known."""

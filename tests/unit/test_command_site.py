@@ -133,6 +133,16 @@ class EveryCommand(CommandCase):
             for number in ("99999999999999999999", "-1", "x", "٣"):
                 self.assertIn("is not a whole number", self.refused(*arguments, number, status=2))
 
+    def test_newest(self) -> None:
+        """``-n`` means the same in every list: the newest so many, and all of them with 0."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        for name in ("one", "two", "three"):
+            self.do("client", "add", name)
+        for arguments in (("events",), ("history",), ("audit", "list")):
+            every = self.do(*arguments, "-n", "0", "--json").json
+            self.assertGreaterEqual(len(every), 3)
+            self.assertEqual(self.do(*arguments, "-n", "2", "--json").json, every[-2:], arguments)
+
     def test_no_store(self) -> None:
         """Without a store every command says how to make one."""
         self.assertIn("smartproxy authority create", self.refused("partner", "list"))
@@ -263,7 +273,10 @@ class Licences(CommandCase):
         licence = read(Path(path).read_text(), PROXY_ID, datetime.now(UTC))
         self.assertEqual(licence.valid_until, datetime(LATE, 12, 31, 23, 59, 59, tzinfo=UTC))
         self.assertEqual(dict(licence.limits), {"sessions": 20})
+        self.assertRegex(self.do("licence", "show", PROXY_ID).out, r"(?m)^sessions +20$")
+        self.assertEqual(self.do("licence", "list", "--json").json[0]["sessions"], 20)
         text = self.do("licence", "issue", PROXY_ID, "--until", "90d").out
+        self.assertRegex(self.do("licence", "show", PROXY_ID).out, r"(?m)^sessions +not limited$")
         self.assertLess(read(text, PROXY_ID, datetime.now(UTC)).valid_until, licence.valid_until)
         (listed,) = self.do("licence", "list", "--json").json
         for name in ("valid_from", "valid_until", "issued"):
@@ -386,6 +399,8 @@ class Clients(CommandCase):
         self.assertIn("from 127.0.0.1", self.do("client", "bind", "inner", "--address", "127.0.0.1").out)
         self.assertEqual(self.do("client", "list", "--json").json[0]["address"], "127.0.0.1")
         self.assertIn("is not an address", self.refused("client", "bind", "inner", "--address", "inside"))
+        self.assertIn("bind NAME --any", self.refused("client", "bind", "inner", "--address", "0.0.0.0"))
+        self.assertIn("bind NAME --any", self.refused("client", "add", "other", "--address", "::"))
         self.refused("client", "bind", "inner", status=2)
 
     def test_last_client(self) -> None:
@@ -461,6 +476,12 @@ class Settings(CommandCase):
         for right in ("192.168.1.30", "station4.example", "::1", "::ffff:192.0.2.1", "3com.example"):
             self.do("settings", "set", "client.station.host", right)
 
+    def test_wildcards(self) -> None:
+        """An address that stands for all of a machine is none that is called, called from, or told to partners."""
+        for name in ("client.station.host", "backend.sheet.host", "backend.mail.host", "server.source_address"):
+            self.assertIn("every address of a machine", self.refused("settings", "set", name, "0.0.0.0"))
+        self.do("settings", "set", "server.listeners", "0.0.0.0:6619", "client.outbound.address", "::")
+
     def test_kinds(self) -> None:
         """Numbers, words, yes and no, lists of addresses and of networks."""
         self.do(
@@ -485,6 +506,14 @@ class Settings(CommandCase):
         self.assertEqual(
             self.do("settings", "show", "server.deadlines.ssid", "--json").json["server.deadlines.ssid"]["value"], 30
         )
+
+    def test_named_twice(self) -> None:
+        """A setting that is named twice is refused: one of its values would be lost."""
+        twice = ("server.deadlines.ssid", "45", "server.deadlines.buffer", "50", "server.deadlines.ssid", "46")
+        self.assertIn("server.deadlines.ssid is named 2 times", self.refused("settings", "set", *twice))
+        self.assertIn("is named 2 times", self.refused("settings", "reset", twice[0], twice[0]))
+        shown = self.do("settings", "show", "server.deadlines", "--json").json
+        self.assertFalse([name for name, each in shown.items() if each["set"]])
 
     def test_bad_values(self) -> None:
         """What is not of the setting's kind is refused with what is."""

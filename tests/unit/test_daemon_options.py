@@ -409,6 +409,8 @@ class ClientSwitches(OptionsTestCase):
         for words, option in (
             (("-U", "http://backend.example"), "--backend"),
             (("-S", "2878"), "--server"),
+            (("-S", "0.0.0.0"), "--server"),
+            (("-U", "https://[::]:8443"), "--backend"),
             (("--backend-pin", "12"), "--backend-pin"),
             (("--backend-ca", "/no/such/file"), "--backend-ca"),
             (("--backend-ca", self.file("empty", "")), "--backend-ca"),

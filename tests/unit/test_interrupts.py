@@ -59,9 +59,7 @@ class InterruptedStart(SynchronousTestCase):
     def test_while_it_is_imported(self) -> None:
         """Each installed program ends so, whatever it is importing: the first library, and one of its own modules."""
         places = {
-            each.name: each.value
-            for each in distribution("smartproxy").entry_points
-            if each.group == "console_scripts"
+            each.name: each.value for each in distribution("smartproxy").entry_points if each.group == "console_scripts"
         }
         self.assertEqual(len(places), 6, places)
         for name, place in places.items():

@@ -8,10 +8,13 @@ from smartproxy.policy.addresses import (
     BadHostPort,
     HostPort,
     address_of,
+    called_address,
     is_mistyped,
     plain_host,
     prefix_of,
     same_host,
+    see_called,
+    see_one,
 )
 from smartproxy.policy.values import whole_of
 
@@ -42,6 +45,21 @@ class SameHost(SynchronousTestCase):
             ("10.0.0.5", "unknown"),
         ):
             self.assertFalse(same_host(bound, caller), (bound, caller))
+
+
+class Called(SynchronousTestCase):
+    """What can be called, and what can only be listened at."""
+
+    def test_wildcards(self) -> None:
+        """An address that stands for all of a machine is none that can be called, in any notation."""
+        for host in ("0.0.0.0", "::", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"):
+            self.assertIn("every address", str(self.assertRaises(BadHostPort, see_called, host)))
+            self.assertRaises(BadHostPort, see_one, host)
+        for text in ("0.0.0.0:2878", "[::]:2878", "::"):
+            self.assertRaises(BadHostPort, called_address, text, default_port=2878)
+        for host in ("192.0.2.1", "::1", "h.example", "0.0.0.0.example"):
+            see_called(host)
+        self.assertEqual(called_address("h.example:1", default_port=2), HostPort("h.example", 1))
 
 
 class Mistyped(SynchronousTestCase):

@@ -75,6 +75,7 @@ class LicenceRemoval:
 class KnownLicence:
     """A licence.
 
+    :ivar sessions: the highest number of sessions at once; ``None``: as many as there are.
     :ivar text: what stands in its file; it is no secret.
     """
 
@@ -82,6 +83,7 @@ class KnownLicence:
     valid_from: datetime = attrs.field(metadata=kind(Instant()))
     valid_until: datetime = attrs.field(metadata=kind(Instant()))
     issued: datetime = attrs.field(metadata=kind(Instant()))
+    sessions: int | None = attrs.field(metadata=kind(Optional(Whole(limits.SESSIONS))))
     text: str = attrs.field(metadata=kind(AnyText()))
 
 
@@ -175,5 +177,6 @@ def _known(row: LicenceRow) -> KnownLicence:
         valid_from=row.valid_from,
         valid_until=row.valid_until,
         issued=row.issued,
+        sessions=licences.limits_of(row).get("sessions"),
         text=row.text,
     )

@@ -21,7 +21,7 @@ from smartproxy.backend.operations.shapes import WARNINGS, Named, Page, Removed
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.oftp2.grammars import IdentificationCode, IdentificationSet
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import is_mistyped
+from smartproxy.policy.addresses import BadHostPort, see_called, see_one
 from smartproxy.policy.partners import (
     CODE_OCTETS,
     CertificatePin,
@@ -247,7 +247,7 @@ def add(change: Change, wanted: PartnerAddition) -> KnownPartner:
     if not wanted.force:
         _refuse_name(wanted.name)
     warnings = tuple(_doubts(values["codes"], wanted.force))
-    _refuse_host(values.get("outbound"))
+    _refuse_hosts(values.get("outbound"))
     return _known(partners.add(change, Partner(**values), notes), warnings)
 
 
@@ -259,7 +259,7 @@ def alter(change: Change, wanted: PartnerAlteration) -> KnownPartner:
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
     warnings = tuple(_doubts(values.get("codes", ()), wanted.force))
-    _refuse_host(values.get("outbound"))
+    _refuse_hosts(values.get("outbound"))
     return _known(partners.alter(change, wanted.name, notes, **values), warnings)
 
 
@@ -321,8 +321,7 @@ def outbound(change: Change, wanted: CallingAlteration) -> KnownPartner:
     rules, notes = _pinned(wanted.pinned)
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
-    if isinstance(host := values.get("host"), str):
-        _see_host(host)
+    _see_hosts(values.get("host"), values.get("source"))
     return _known(partners.alter_outbound(change, wanted.name, notes, **values))
 
 
@@ -367,18 +366,25 @@ def _refuse_name(name: str) -> None:
         )
 
 
-def _refuse_host(outbound: object) -> None:
+def _refuse_hosts(outbound: object) -> None:
     if isinstance(outbound, Outbound):
-        _see_host(outbound.host)
+        _see_hosts(outbound.host, outbound.source)
 
 
-def _see_host(host: str) -> None:
-    """Refuse an address with a slip, which would be looked up as a name at every call.
+def _see_hosts(host: object, source: object) -> None:
+    """Refuse what cannot be called, and what is not one address to call from.
+
+    An address with a slip would be looked up as a name at every call.
 
     :raises ChangeRefused: saying so.
     """
-    if is_mistyped(host):
-        raise ChangeRefused(f"{host!r} is neither a host name nor an address: no name ends in a number")
+    try:
+        if isinstance(host, str):
+            see_called(host)
+        if isinstance(source, str):
+            see_one(source)
+    except BadHostPort as bad:
+        raise ChangeRefused(str(bad)) from None
 
 
 def _doubts(codes: Iterable[str], force: bool) -> Iterator[str]:

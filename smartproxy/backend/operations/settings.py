@@ -1,13 +1,17 @@
 """Operations on the settings: listeners, deadlines, limits, penalties, the station."""
 
+import difflib
 import json
+from collections import Counter
+from collections.abc import Iterable
 
 import attrs
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import settings
 from smartproxy.backend.change import Change
-from smartproxy.backend.operations.operation import Family, Transaction
+from smartproxy.backend.errors import ChangeRefused, NotFound
+from smartproxy.backend.operations.operation import Effect, Family, Transaction
 from smartproxy.backend.operations.shapes import AnyJson
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import NAME, Flag, Lines
@@ -115,7 +119,15 @@ def show(look: Transaction, wanted: SettingsWanted) -> KnownSettings:
 
 @SETTINGS.changing("set", "Set settings, together or not at all.", path="PATCH ")
 def put(change: Change, wanted: SettingValues) -> SettingValues:
-    """Set them; what a value may be is judged with the whole configuration."""
+    """Set them; what a value may be is judged with the whole configuration.
+
+    :raises ChangeRefused: where one is named twice.
+    :raises NotFound: where operations are named that there are not.
+    """
+    _see_once(each.name for each in wanted.items)
+    for each in wanted.items:
+        if each.name == settings.FOUR_EYES:
+            _see_operations(each.value)
     for each in wanted.items:
         settings.put(change, each.name, each.value)
     return wanted
@@ -123,8 +135,38 @@ def put(change: Change, wanted: SettingValues) -> SettingValues:
 
 @SETTINGS.changing("reset", "Reset settings to their defaults.", path="POST :reset")
 def reset(change: Change, wanted: SettingNames) -> SettingValues:
-    """Reset them; the answer has the defaults."""
+    """Reset them; the answer has the defaults.
+
+    :raises ChangeRefused: where one is named twice.
+    """
+    _see_once(wanted.names)
     for name in wanted.names:
         settings.reset(change, name)
     defaults = {name: settings.default_of(name) for name in wanted.names}
     return SettingValues(items=tuple(SettingValue(name=name, value=value) for name, value in defaults.items()))
+
+
+def _see_once(names: Iterable[str]) -> None:
+    """See that each setting is named once: of two values one would be lost without a word.
+
+    :raises ChangeRefused: with the first that is not.
+    """
+    name, times = max(Counter(names).items(), key=lambda each: each[1])
+    if times > 1:
+        raise ChangeRefused(f"{name} is named {times} times; name each setting once")
+
+
+def _see_operations(names: object) -> None:
+    """See that these operations change something: another name would be without effect.
+
+    :raises NotFound: with the first that does not.
+    """
+    # The table of all operations is made of their modules, of which this is one.
+    from smartproxy.backend.operations.registry import OPERATIONS
+
+    known = {name for name, each in OPERATIONS.items() if each.effect is not Effect.READ}
+    for name in names if isinstance(names, list) else ():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            meant = f"; was {near[0]} meant?" if near else ""
+            raise NotFound(f"{settings.FOUR_EYES}: there is no operation {name!r} that changes anything{meant}")

@@ -228,6 +228,22 @@ def number(text: str) -> int:
     return ranged(text, 0, NUMBER_MOST)
 
 
+def newest(parser: argparse.ArgumentParser, shown: int) -> None:
+    """Declare ``-n``: how many of the newest entries of a list are shown.
+
+    :param shown: how many where it is not given.
+    """
+    text = f"show only the newest N; 0: all [{shown}]"
+    parser.add_argument("-n", "--number", type=number, metavar="N", help=text)
+    parser.set_defaults(number_shown=shown)
+
+
+def newest_wanted(arguments: argparse.Namespace) -> int:
+    """How many entries ``-n`` asks for; where it asks for all, more than any list holds."""
+    wanted: int = arguments.number_shown if arguments.number is None else arguments.number
+    return wanted or sys.maxsize
+
+
 def days(text: str) -> int:
     """A number of days, at most a hundred years.
 

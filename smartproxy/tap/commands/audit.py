@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 from smartproxy.policy import limits
-from smartproxy.tap.commands.arguments import Subparsers, action, number, past, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest_wanted, past, subject
 from smartproxy.tap.commands.console import FAILED, Console, table, when
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
     actions = subject(subparsers, "audit", "what operators did: a chain of records that only grows", _EXAMPLES)
     look = action(actions, "list", "List the newest records of the audit trail, the newest last.", show_all, _EXAMPLES)
-    look.add_argument("-n", "--number", type=number, default=50, metavar="N", help="show only the newest N [50]")
+    newest(look, 50)
     look.add_argument("--by", metavar="NAME", help="only what this operator did, named as in the list")
     look.add_argument("--deed", choices=_DEEDS, help="only records of this kind")
     look.add_argument("--since", type=past, metavar="TIME", help="only from then on: a date, a time, 2h, 7d")
@@ -50,7 +50,7 @@ def show_all(console: Console) -> None:
     from smartproxy.backend.operations import audit as operations
 
     wanted = console.arguments
-    deed, most = None if wanted.deed is None else Deed(wanted.deed), max(1, wanted.number)
+    deed, most = None if wanted.deed is None else Deed(wanted.deed), newest_wanted(wanted)
     found: list[KnownRecord] = []
     before = None
     while len(found) < most:

@@ -6,7 +6,7 @@ import pwd
 from typing import TYPE_CHECKING
 
 from smartproxy.policy import limits
-from smartproxy.tap.commands.arguments import Subparsers, action, number, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest_wanted, number, subject
 from smartproxy.tap.commands.console import FAILED, Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def register(subparsers: Subparsers) -> None:
     trial.add_argument("--program", metavar="PATH", help="another program than the one that is set")
     trial.add_argument("--event", type=number, metavar="NUMBER", help="the number of a stored event")
     look = action(actions, "list", "List for which events it was started, and how it ended.", show_all)
-    look.add_argument("-n", "--number", type=number, default=100, metavar="N", help="only the newest N [100]")
+    newest(look, 100)
     one = action(actions, "show", "Show what it wrote for an event.", show)
     one.add_argument("event", type=number, metavar="NUMBER", help="the event's number, as the list shows it")
 
@@ -93,8 +93,11 @@ def show_all(console: Console) -> None:
     """List runs."""
     from smartproxy.backend.operations import alerts as operations
 
-    limit = min(max(console.arguments.number, limits.EVENTS_PAGE.least), limits.EVENTS_PAGE.most)
+    most = newest_wanted(console.arguments)
+    limit = min(most, limits.EVENTS_PAGE.most)
     found = console.call(operations.runs, operations.RunsWanted(limit=limit)).items
+    if len(found) == limit < most:
+        console.warn(f"the newest {limit} are shown: more are not listed at once")
     cells = [
         (
             each.event,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from smartproxy.policy import limits
-from smartproxy.tap.commands.arguments import Subparsers, action, number, past
+from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest_wanted, past
 from smartproxy.tap.commands.console import Console, WrongUse
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 SOURCES = ("server", "client", "backend", "command")
-NUMBER_SHOWN = 100
-"""So many are shown unless it is said how many."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -46,9 +44,7 @@ def register(subparsers: Subparsers) -> None:
         help="a date, 2026-11-20T12:00 (UTC), yesterday, or 5m, 2h, 7d ago",
     )
     which.add_argument("--until", type=past, metavar="TIME", help="up to this time, written in the same ways")
-    parser.add_argument(
-        "-n", "--number", type=number, metavar="N", help=f"show only the newest N; 0: all [{NUMBER_SHOWN}]"
-    )
+    newest(parser, 100)
     parser.add_argument("--long", action="store_true", help="all fields, on lines of any length")
     parser.add_argument("-f", "--follow", action="store_true", help="keep printing new events until Ctrl-C")
     parser.add_argument(
@@ -89,10 +85,9 @@ def show(console: Console) -> None:
 
     from smartproxy.backend.journal import StoredEvent
 
-    wanted, most = _wanted(console), console.arguments.number
-    most = NUMBER_SHOWN if most is None else most
+    wanted, most = _wanted(console), newest_wanted(console.arguments)
     text = str if console.arguments.long else StoredEvent.short
-    found, last = _newest(console, wanted, most) if most else _following(console, attrs.evolve(wanted, after=0))
+    found, last = _newest(console, wanted, most)
     if not console.arguments.follow:
         lines = "\n".join(map(text, found)) or "no event is like that"
         console.answer([each.document() for each in found], lines)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from smartproxy.logs.render import escape
 from smartproxy.policy import limits
 from smartproxy.policy.schema import write_object
-from smartproxy.tap.commands.arguments import Subparsers, action, number, writes
+from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest_wanted, number, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, listing, table, when
 from smartproxy.tap.commands.differences import difference_lines, entry_title
 
@@ -23,7 +23,7 @@ def register(subparsers: Subparsers) -> None:
     """Declare the commands."""
     summary = "List the generations of the configuration: who changed what, when and why."
     parser = action(subparsers, "history", summary, run, _EXAMPLES)
-    parser.add_argument("-n", "--number", type=number, default=50, metavar="N", help="show only the newest N [50]")
+    newest(parser, 50)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
     look = action(
         actions, "show", "Show what a generation changed, compared with the one before; never a secret.", show
@@ -78,7 +78,7 @@ def run(console: Console) -> None:
     from smartproxy.backend.operations import history as operations
 
     found: list[KnownGeneration] = []
-    before, most = None, max(1, console.arguments.number)
+    before, most = None, newest_wanted(console.arguments)
     while len(found) < most:
         wanted = operations.GenerationsWanted(before=before, limit=min(most - len(found), limits.PAGE.most))
         part = console.call(operations.listed, wanted)

@@ -154,7 +154,7 @@ def show(console: Console) -> None:
     if console.arguments.output:
         console.write(console.arguments.output, found.text)
     shown = {name: when(each) if isinstance(each, datetime) else each for name, each in _facts(found).items()}
-    console.answer(_document(found), listing(shown))
+    console.answer(_document(found), listing({**shown, "sessions": found.sessions or "not limited"}))
 
 
 def download(console: Console) -> None:
@@ -202,4 +202,5 @@ def _facts(licence: "KnownLicence") -> dict[str, object]:
         "valid_from": licence.valid_from,
         "valid_until": licence.valid_until,
         "issued": licence.issued,
+        "sessions": licence.sessions,
     }

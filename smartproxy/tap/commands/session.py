@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from smartproxy.policy import limits
 from smartproxy.policy.outcomes import RUNNING, SESSION_OUTCOMES, Outcome
 from smartproxy.policy.session_record import STEPS_LAST
-from smartproxy.tap.commands.arguments import Subparsers, action, number, past, subject, writes
-from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
+from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest_wanted, number, past, subject, writes
+from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.session import KnownRung, KnownSession, SessionStory
@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     )
     which.add_argument("--until", type=past, metavar="TIME")
     which.add_argument("--before", type=number, metavar="N", help="only those before this number: 'next' of --json")
-    which.add_argument("-n", "--number", type=number, default=limits.PAGE.default, metavar="N", help="how many [100]")
+    newest(which, limits.PAGE.default)
     show = action(
         actions, "show", "Show a session: who said what when, what was agreed, its files and its events.", show_session
     )
@@ -61,21 +61,27 @@ def register(subparsers: Subparsers) -> None:
 
 def list_sessions(console: Console) -> None:
     """List sessions."""
+    import attrs
+
     from smartproxy.backend.operations import session as operations
 
     given = console.arguments
-    if not limits.PAGE.admits(given.number):
-        raise WrongUse(f"session list: -n takes {limits.PAGE.least} to {limits.PAGE.most}")
     wanted = operations.SessionsWanted(
         partner=given.partner,
         outcome=given.outcome,
         file=given.file,
         since=given.since,
         until=given.until,
-        before=given.before,
-        limit=given.number,
     )
-    part = console.call(operations.listed, wanted)
+    found: list[KnownSession] = []
+    following, most = given.before, newest_wanted(given)
+    while True:
+        limit = min(most - len(found), limits.PAGE.most)
+        part = console.call(operations.listed, attrs.evolve(wanted, before=following, limit=limit))
+        found += part.items
+        following = part.next
+        if following is None or len(found) == most:
+            break
     rows = [
         (
             f"{each.began:%Y-%m-%d %H:%M:%S}",
@@ -87,12 +93,12 @@ def list_sessions(console: Console) -> None:
             each.octets_out,
             _outcome(each),
         )
-        for each in part.items
+        for each in found
     ]
     text = table(_HEADS, rows, "no sessions")
-    if part.next is not None:
-        text += f"\nmore before these: --before {part.next}"
-    console.answer({"sessions": [_document(each) for each in part.items], "next": part.next}, text)
+    if following is not None:
+        text += f"\nmore before these: --before {following}"
+    console.answer({"sessions": [_document(each) for each in found], "next": following}, text)
 
 
 def show_session(console: Console) -> None:

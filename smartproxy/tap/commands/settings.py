@@ -1,7 +1,5 @@
 """``smartproxy settings``: listeners, deadlines, limits, penalties, the station."""
 
-import difflib
-
 from smartproxy.backend.setting_values import BadSettingValue, value_of_text, value_text
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table
@@ -18,7 +16,11 @@ def register(subparsers: Subparsers) -> None:
     actions = subject(subparsers, "settings", "listeners, deadlines, limits, penalties, the station", _EXAMPLES)
     look = action(actions, "show", "Show settings with their values; those that were set are marked.", show, _EXAMPLES)
     look.add_argument(
-        "prefix", metavar="NAME", nargs="?", default="", help="a setting's name, or the beginning of names"
+        "prefix",
+        metavar="NAME",
+        nargs="?",
+        default="",
+        help="a setting's name, or the first words of names: server.deadlines",
     )
     summary = "Set a setting; several are set together or not at all."
     put = action(actions, "set", summary, put_values, _EXAMPLES, changes=True, tried=True)
@@ -51,31 +53,16 @@ def put_values(console: Console) -> None:
     given = console.arguments.pairs
     if len(given) % 2:
         raise WrongUse("settings set: give a value after each name")
-    pairs = dict(zip(given[::2], given[1::2], strict=True))
     try:
-        values = {name: value_of_text(name, text, settings.default_of(name)) for name, text in pairs.items()}
+        items = tuple(
+            operations.SettingValue(name=name, value=value_of_text(name, text, settings.default_of(name)))
+            for name, text in zip(given[::2], given[1::2], strict=True)
+        )
     except BadSettingValue as bad:
         raise CommandFailed(str(bad)) from bad
-    _see_operations(values.get(settings.FOUR_EYES))
-    items = tuple(operations.SettingValue(name=name, value=value) for name, value in values.items())
     console.call(operations.put, operations.SettingValues(items=items))
+    values = {each.name: each.value for each in items}
     console.answer(values, "\n".join(f"{name} is {value_text(value)}" for name, value in values.items()))
-
-
-def _see_operations(names: object) -> None:
-    """See that these operations change something: another name would be without effect.
-
-    :raises CommandFailed: with the first that does not.
-    """
-    from smartproxy.backend.operations.operation import Effect
-    from smartproxy.backend.operations.registry import OPERATIONS
-
-    known = {name for name, each in OPERATIONS.items() if each.effect is not Effect.READ}
-    for name in names if isinstance(names, list) else ():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f"; was {near[0]} meant?" if near else ""
-            raise CommandFailed(f"backend.four_eyes: there is no operation {name!r} that changes anything{meant}")
 
 
 def reset(console: Console) -> None:
