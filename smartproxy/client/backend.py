@@ -9,6 +9,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from shlex import quote
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
 from smartproxy.client.address import BackendHttp
+from smartproxy.client.token import ClientToken
 from smartproxy.logs.severity import Severity
 from smartproxy.net.tls.error_words import NOT_TLS, NOT_VERIFIED, tls_error_words
 from smartproxy.policy.limits import (
@@ -125,13 +127,14 @@ class Trial:
 class Backend:
     """The backend's API, as coroutines.
 
+    :param token: what it knows the client by; a call that it refuses for its token is made again with a new one.
     :param http: see :func:`smartproxy.client.address.backend_http`; tests give one that never opens a socket.
     :param basic: ``user:password`` from the URL, for a web server in front of the API that asks for it; the token then
         goes into a header of its own.
     """
 
     def __init__(
-        self, url: str, token: str, http: BackendHttp, clock: IReactorTime, *, basic: str | None = None
+        self, url: str, token: ClientToken, http: BackendHttp, clock: IReactorTime, *, basic: str | None = None
     ) -> None:
         self.url = url.rstrip("/")
         self._http = http
@@ -266,6 +269,24 @@ class Backend:
         seconds: float = CALL_SECONDS,
         octets_most: int = API_ANSWER_OCTETS_MOST,
     ) -> tuple[int, dict[str, list[str]], bytes]:
+        """One call, and once more if the backend refuses the token and there is another one by now."""
+        token = self._token.text
+        ask = partial(self._call_with, method, path, headers, body, seconds, octets_most)
+        answer = await ask(token)
+        if answer[0] == 401 and self._token.renewed(token, self._clock.seconds()):
+            answer = await ask(self._token.text)
+        return answer
+
+    async def _call_with(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds: float,
+        octets_most: int,
+        token: str,
+    ) -> tuple[int, dict[str, list[str]], bytes]:
         sent = {
             "SmartProxy-Version": _PART.version,
             "SmartProxy-Protocol": _PART.spoken,
@@ -273,10 +294,10 @@ class Backend:
             **headers,
         }
         if self._basic is None:
-            sent["Authorization"] = f"Bearer {self._token}"
+            sent["Authorization"] = f"Bearer {token}"
         else:
             sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
-            sent["SmartProxy-Token"] = self._token
+            sent["SmartProxy-Token"] = token
         call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body, octets_most))
         try:
             return await call.addTimeout(seconds, self._clock, onTimeoutCancel=_too_late)

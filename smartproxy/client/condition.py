@@ -147,8 +147,8 @@ def _away(error: Exception, health: Health) -> Finding:
             return Finding("address-refused", health, f"{error.message}; {after}")
         case BackendRefused(status=401):
             words = (
-                f"the backend refuses the client's token ({error.message}): smartproxy client token NAME; then, with "
-                "the new one in its place: smartproxy ctl restart --client"
+                f"the backend refuses the client's token ({error.message}): smartproxy client token NAME; then put "
+                "the new one into the client's token file, which the client reads again"
             )
             return Finding("token-refused", health, f"{words}; {after}")
         case BackendRefused(code="version"):

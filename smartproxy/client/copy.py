@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDe
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from smartproxy.client.token import ClientToken
 from smartproxy.logs.emit import Events
 from smartproxy.net import files
 from smartproxy.policy.causes import Cause
@@ -80,7 +81,8 @@ class CopyRefused(Exception):
 class CopyFile:
     """The file.
 
-    :param token: the client's token; what is in the file is worth something with it only.
+    :param token: the client's token; what is in the file is worth something with it only. With a new token, the file
+        is written anew.
     :param url: the backend; a copy of another one is refused.
     :param events: where it is told that the file cannot be written.
     """
@@ -88,7 +90,7 @@ class CopyFile:
     def __init__(
         self,
         path: Path,
-        token: str,
+        token: ClientToken,
         url: str,
         events: Events,
         *,
@@ -100,6 +102,8 @@ class CopyFile:
         self._events = events
         self._in_thread = in_thread
         self._lock = DeferredLock()
+        self._kept: Kept | None = None
+        token.follow(self._seal_again)
 
     def keep(
         self, saved: datetime, credential: ClientCredential, configuration: Configuration, licences: Mapping[str, str]
@@ -109,10 +113,17 @@ class CopyFile:
             self.forget()
             return
         kept = Kept(saved=saved, url=self._url, credential=credential, configuration=configuration, licences=licences)
+        self._kept = kept
         self._do(lambda: files.replace(self._path, self._sealed(kept), private=True))
+
+    def _seal_again(self) -> None:
+        """Write the copy for a new token: with that alone it is opened after a restart."""
+        if (kept := self._kept) is not None:
+            self._do(lambda: files.replace(self._path, self._sealed(kept), private=True))
 
     def forget(self) -> None:
         """Remove the copy soon."""
+        self._kept = None
         self._do(lambda: self._path.unlink(missing_ok=True))
 
     def settled(self, seconds: float, clock: IReactorTime) -> Deferred[None]:
@@ -173,7 +184,7 @@ class CopyFile:
                 message=f"the copy cannot be read: {error.strerror or type(error).__name__}",
             ) from None
         try:
-            kept = _opened(self._token, octets)
+            kept = _opened(self._token.text, octets)
             until = kept.until
         except (ValueError, LookupError, TypeError, ArithmeticError, InvalidTag, DocumentRefused):
             raise CopyRefused(
@@ -203,7 +214,7 @@ class CopyFile:
             "licences": [[proxy_id, text] for proxy_id, text in kept.licences.items()],
         }
         plain = json.dumps(head).encode("ascii") + b"\n" + dump(kept.configuration)
-        return _MAGIC + salt + nonce + AESGCM(_key(self._token, salt)).encrypt(nonce, plain, _MAGIC)
+        return _MAGIC + salt + nonce + AESGCM(_key(self._token.text, salt)).encrypt(nonce, plain, _MAGIC)
 
 
 def _late(failure: Failure) -> None:

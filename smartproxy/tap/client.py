@@ -14,7 +14,7 @@ SECURITY
 import errno
 import os
 import socket
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -33,6 +33,7 @@ from smartproxy.client.craft import ClientCraft
 from smartproxy.client.crew import CrewHouse
 from smartproxy.client.rehearsal import ClientPlay
 from smartproxy.client.service import ClientService
+from smartproxy.client.token import ClientToken
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.log import Log
 from smartproxy.net import files
@@ -123,9 +124,11 @@ class ClientSwitches(DaemonOptions):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
             self.end(NOT_STARTED, f"--source: this machine has no address {self.source}; give one of its own")
         self.by_environment = not self["token-file"] and not self["token"] and bool(os.environ.get(TOKEN_VARIABLE))
+        file = token_file(self["token"], self["token-file"], os.environ)
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
         )
+        self.token = ClientToken(self.secret, None if file is None else partial(find_token, None, file, {}))
 
 
 def _contents(path: str) -> str:
@@ -178,6 +181,14 @@ def _is_here(address: str) -> bool:
     return True
 
 
+def token_file(told: str | None, path: str | None, environment: Mapping[str, str]) -> str | None:
+    """The file that :func:`find_token` takes the token from; ``None`` where it takes it from none."""
+    credential = Path(environment.get(_CREDENTIALS_VARIABLE, "")) / TOKEN_CREDENTIAL
+    if path or told:
+        return path or None
+    return str(credential) if environment.get(_CREDENTIALS_VARIABLE) and credential.exists() else None
+
+
 def find_token(
     told: str | None, path: str | None, environment: MutableMapping[str, str], read: Callable[[str], str] = _token_in
 ) -> str:
@@ -187,17 +198,11 @@ def find_token(
 
     :raises ValueError: when there is none, saying where one can be put.
     """
-    credential = Path(environment.get(_CREDENTIALS_VARIABLE, "")) / TOKEN_CREDENTIAL
     variable = environment.pop(TOKEN_VARIABLE, "")
-    if path:
-        found = read(path)
-    elif told:
-        found = told
-    elif environment.get(_CREDENTIALS_VARIABLE) and credential.exists():
-        found = read(str(credential))
-    else:
-        found = variable
-    found = found.strip()
+    file = token_file(told, path, environment)
+    found = read(file) if file else told or variable
+    # Editors of Windows put a byte order mark in front.
+    found = found.removeprefix("\ufeff").strip()
     if not found:
         raise ValueError(
             f"no token: have one made with `smartproxy client add NAME` and put it into a file that only this "
@@ -250,13 +255,13 @@ def makeService(options: ClientSwitches) -> IService:
     service = ClientService(
         reactor,
         backend=Backend(
-            options.address.url, options.secret, backend_http(reactor, options.address), reactor, basic=options.basic
+            options.address.url, options.token, backend_http(reactor, options.address), reactor, basic=options.basic
         ),
         servers=[(address.host, address.port) for address in options.servers],
         drain=options.drain,
         server_lost=partial(end_with_server, options.signals) if options["exit-with-server"] else lambda why: None,
         copy=lambda events: CopyFile(
-            options.state_directory / COPY_NAME, options.secret, options.address.url, events, in_thread=deferToThread
+            options.state_directory / COPY_NAME, options.token, options.address.url, events, in_thread=deferToThread
         ),
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
         house=None

@@ -35,6 +35,14 @@ from smartproxy.client.address import (
     backend_http,
     checked_url,
 )
+from smartproxy.client.backend import (
+    ANSWER_OCTETS_MOST,
+    CALL_SECONDS,
+    Backend,
+    BackendRefused,
+    BackendUnavailable,
+)
+from smartproxy.client.token import AGAIN_SECONDS, ClientToken
 from smartproxy.client.backend import CALL_SECONDS, Backend, BackendRefused, BackendUnavailable
 from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.versions import NEWEST
@@ -73,8 +81,10 @@ class BackendCalls(SynchronousTestCase):
         server = Answering(answer)
         agent = RequestTraversalAgent(server)
         self.clock = Clock()
+        self.file = "spc_secret"
+        self.token = ClientToken("spc_secret", lambda: self.file)
         return (
-            Backend("https://backend.example", "spc_secret", BackendHttp(cast(Agent, agent)), self.clock, basic=basic),
+            Backend("https://backend.example", self.token, BackendHttp(cast(Agent, agent)), self.clock, basic=basic),
             server,
             agent,
         )
@@ -123,6 +133,36 @@ class BackendCalls(SynchronousTestCase):
         headers = server.seen[0][2]
         self.assertEqual(headers["authorization"], "Basic dTpw")
         self.assertEqual(headers["smartproxy-token"], "spc_secret")
+
+    def test_token_is_read_again(self) -> None:
+        """A call that the backend refuses for its token is made again with the new one, and seldom for nothing."""
+        reads: list[float] = []
+
+        def answer(request: Request) -> bytes:
+            if server.seen[-1][2]["authorization"] == "Bearer spc_new":
+                return b'{"licences": {}}'
+            request.setResponseCode(401)
+            return b'{"error": "token", "message": "unknown token"}'
+
+        def read() -> str:
+            reads.append(self.clock.seconds())
+            if not self.file:
+                raise ValueError("empty")
+            return self.file
+
+        backend, server, agent = self.call(answer)
+        self.token._read = read
+        for _ in range(3):
+            self.failureResultOf(self.result(backend.licences(), agent), BackendRefused)
+        self.assertEqual((reads, len(server.seen)), ([0.0], 3))
+        self.file = ""
+        self.clock.advance(AGAIN_SECONDS)
+        self.failureResultOf(self.result(backend.licences(), agent), BackendRefused)
+        self.file = "spc_new"
+        self.clock.advance(AGAIN_SECONDS)
+        self.assertEqual(self.successResultOf(self.result(backend.licences(), agent)), {})
+        self.assertEqual(len(reads), 3)
+        self.assertNotIn("spc_", repr(self.token))
 
     def test_refusal_carries_the_backends_words(self) -> None:
         """An error document becomes an exception with the status, the code, the message and the advice."""
@@ -199,7 +239,7 @@ class BackendCalls(SynchronousTestCase):
         ):
             for raised in (error, ResponseNeverReceived([Failure(error)])):
                 http = Mock(request=Mock(return_value=fail(raised)))
-                call = Deferred.fromCoroutine(Backend(url, "t", http, Clock()).hello())
+                call = Deferred.fromCoroutine(Backend(url, ClientToken("t"), http, Clock()).hello())
                 reason = str(self.failureResultOf(call, BackendUnavailable).value)
                 self.assertRegex(reason, told)
                 self.assertNotIn("errors=", reason)
