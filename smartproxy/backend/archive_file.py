@@ -4,6 +4,7 @@ The file holds the configuration document beside what only the backend knows. Wi
 and nothing that lets anybody in. Events are not in it. Reads no store; :mod:`smartproxy.backend.archive` does.
 """
 
+import codecs
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -185,7 +186,8 @@ def parse_file(octets: bytes) -> ParsedFile:
     :raises Unusable: when the file is not an export, or damaged, or has an identity that TLS cannot show.
     """
     try:
-        found = read(octets, octets_most=limits.DOCUMENT_WHOLE_OCTETS_MOST)
+        # Editors of Windows put a byte order mark in front.
+        found = read(octets.removeprefix(codecs.BOM_UTF8), octets_most=limits.DOCUMENT_WHOLE_OCTETS_MOST)
         if not isinstance(found, dict) or not isinstance(found.get(CONFIGURATION), dict):
             raise Unusable("this is not the file that 'smartproxy export' writes")
         inner = found.pop(CONFIGURATION)

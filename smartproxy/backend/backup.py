@@ -9,6 +9,7 @@ changed is refused.
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -99,7 +100,7 @@ def opened(source: IO[bytes]) -> OpenBackup:
 
     :raises Unusable: when the file is no backup, or is of another version.
     """
-    lines = _lines(source)
+    lines = map(_parsed, _lines(source))
     head = next(lines, None)
     if not isinstance(head, dict) or "smartproxy_backup" not in head:
         raise Unusable("the file was not written by 'smartproxy backup'")
@@ -109,6 +110,35 @@ def opened(source: IO[bytes]) -> OpenBackup:
             f"{__version__}; restore it with that version, then update"
         )
     return OpenBackup(head, lines)
+
+
+def examined(source: IO[bytes]) -> OpenBackup:
+    """Read a whole backup and compare it with what it says of its tables, for which no store is needed yet.
+
+    Where the file cannot be read twice, only its head is read: a restore compares once more.
+
+    :raises Unusable: when the file is no backup, was cut off or changed, or is of another version.
+    """
+    if not source.seekable():
+        return opened(source)
+    opened(source)
+    source.seek(0)
+    found = {table.name: (0, hashlib.sha256()) for table in all_tables()}
+    tables: Any = None
+    for line in itertools.islice(_lines(source), 1, None):
+        if line.startswith(b"["):
+            name = line[2:].partition(b'"')[0].decode("ascii", "replace")
+            count, digest = found.setdefault(name, (0, hashlib.sha256()))
+            digest.update(line)
+            found[name] = count + 1, digest
+        elif tables is None:
+            tables = _parsed(line)
+    if not isinstance(tables, dict) or not isinstance(tables := tables.get("tables"), dict):
+        raise Unusable("the backup is cut off; nothing is restored")
+    for name, (count, digest) in found.items():
+        _see_table(name, count, digest.hexdigest(), tables)
+    source.seek(0)
+    return opened(source)
 
 
 def restore(store: Store, source: IO[bytes] | OpenBackup) -> BackupFacts:
@@ -184,12 +214,20 @@ def _compare(session: Session, tables: Mapping[str, Any]) -> Mapping[str, int]:
         for line in _rows(session, table):
             digest.update(line)
             count += 1
-        if [count, digest.hexdigest()] != tables.get(table.name):
-            raise Unusable(f"the backup was changed: its table {table.name} is not what it says; nothing is restored")
+        _see_table(table.name, count, digest.hexdigest(), tables)
         found[table.name] = count
         if postgresql and count:
             _count_on(session, table)
     return found
+
+
+def _see_table(name: str, count: int, digest: str, tables: Mapping[str, Any]) -> None:
+    """Compare a table with what the backup's last line says of it.
+
+    :raises Unusable: when they differ.
+    """
+    if [count, digest] != tables.get(name):
+        raise Unusable(f"the backup was changed: its table {name} is not what it says; nothing is restored")
 
 
 def _count_on(session: Session, table: Table) -> None:
@@ -253,7 +291,21 @@ def _line(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode("ascii") + b"\n"
 
 
-def _lines(source: IO[bytes]) -> Iterator[Any]:
+_FOREIGN = "the file was not written by 'smartproxy backup', or it was changed"
+
+
+def _parsed(line: bytes) -> Any:
+    """What a line of a backup holds.
+
+    :raises Unusable: when it is none.
+    """
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise Unusable(_FOREIGN) from error
+
+
+def _lines(source: IO[bytes]) -> Iterator[bytes]:
     """The lines of a backup.
 
     :raises Unusable: when it is not one, or a line is longer than any.
@@ -263,8 +315,8 @@ def _lines(source: IO[bytes]) -> Iterator[Any]:
             while line := file.readline(LINE_OCTETS_MOST):
                 if not line.endswith(b"\n"):
                     raise Unusable("the backup is cut off; nothing is restored")
-                yield json.loads(line)
+                yield line
     except (EOFError, zlib.error) as error:
         raise Unusable("the backup is cut off; nothing is restored") from error
-    except (gzip.BadGzipFile, ValueError) as error:
-        raise Unusable("the file was not written by 'smartproxy backup', or it was changed") from error
+    except gzip.BadGzipFile as error:
+        raise Unusable(_FOREIGN) from error

@@ -5,6 +5,7 @@ the private keys of the site are in it. A URL with a password comes from a file 
 command line, and is never shown.
 """
 
+import codecs
 import contextlib
 import os
 import stat
@@ -190,7 +191,7 @@ def _read(file: Path) -> str:
             f"everybody can read {file} (mode {stat.S_IMODE(mode):04o}), and a password may be in it; "
             f"run: chmod o= {file}"
         )
-    url = octets.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    url = octets.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].decode("utf-8", "replace").strip()
     if not url or url.startswith("/"):
         raise StoreUnavailable(f"the first line of {file} is no URL of a database")
     return url

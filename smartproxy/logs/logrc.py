@@ -295,7 +295,7 @@ def load(path: Path, read: Callable[[Path, int], bytes]) -> Logrc:
     except OSError as error:
         raise LogrcRefused(f"{path}: {error.strerror}") from None
     try:
-        return parse(octets.decode(), path.parent)
+        return parse(octets.decode("utf-8-sig"), path.parent)
     except UnicodeDecodeError:
         raise LogrcRefused(f"{path}: not UTF-8") from None
     except LogrcRefused as refused:

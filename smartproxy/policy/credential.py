@@ -55,7 +55,9 @@ def read(text: str) -> PlainCredential:
 
     :raises ValueError: when it holds none; the message says what is wrong, and never quotes the key.
     """
+    # Editors of Windows put a byte order mark in front.
+    octets = text.removeprefix("\ufeff").encode("utf-8", "replace")
     try:
-        return read_object(_File, read_json(text.encode("utf-8", "replace"), octets_most=FILE_OCTETS_MOST)).credential
+        return read_object(_File, read_json(octets, octets_most=FILE_OCTETS_MOST)).credential
     except DocumentRefused as refused:
         raise ValueError(f"not a client's credential: {refused}") from None

@@ -168,6 +168,13 @@ class EveryTable(ArchiveCase):
                 found[mapper.class_.__tablename__] = sorted(rows, key=repr)
         return found
 
+    def test_byte_order_mark(self) -> None:
+        """A mark that an editor of Windows put in front is no fault."""
+        text = self.export(with_secrets=False)
+        self.assertEqual(
+            archive_file.parse_file(b"\xef\xbb\xbf" + text.encode()), archive_file.parse_file(text.encode())
+        )
+
     def test_every_table(self) -> None:
         """Each table is in the file, or it is said why not; what is in the file is the same in another store."""
         before = self.contents()

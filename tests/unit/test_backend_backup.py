@@ -165,6 +165,31 @@ class Command(CommandCase):
         self.assertEqual(shown[0], shown[1])
         self.do("client", "add", "second", *place)
 
+    def test_nothing_left(self) -> None:
+        """A file that is cut off, or was changed, leaves no store behind: not even an empty one."""
+        self.do("client", "add", "inner")
+        path = self.folder / "site.backup"
+        self.do("backup", str(path))
+        whole = path.read_bytes()
+        lines = gzip.decompress(whole).splitlines(keepends=True)
+        changed = b"".join(lines).replace(b'"inner"', b'"outer"')
+        other = self.folder / "other"
+        place = ("--state-dir", str(other), "--database", f"sqlite:///{other.absolute()}/smartproxy.db")
+        for octets, told in (
+            (whole[: len(whole) // 2], "cut off"),
+            (whole[:-1], "cut off"),
+            (gzip.compress(b"".join(lines[:-1])), "cut off"),
+            (gzip.compress(b"".join(lines[:-2] + lines[-1:])), "is not what it says"),
+            (gzip.compress(changed), "is not what it says"),
+        ):
+            path.write_bytes(octets)
+            self.assertIn(told, self.refused("restore", str(path), *place))
+            self.assertFalse(other.exists() and [*other.iterdir()], told)
+        other.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(self.state / "store.key", other / "store.key")
+        path.write_bytes(whole)
+        self.do("restore", str(path), *place)
+
     def test_not_there(self) -> None:
         """A file that is not there, and one that cannot be written, are one line."""
         self.assertIn("No such file", self.refused("restore", str(self.folder / "none")))

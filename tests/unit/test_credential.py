@@ -24,6 +24,7 @@ class CredentialTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         """What was written is read."""
         self.assertEqual(read(dump(GOOD)), GOOD)
+        self.assertEqual(read("\ufeff" + dump(GOOD)), GOOD)
 
     def test_file(self) -> None:
         """It is one JSON object that tells what it is."""

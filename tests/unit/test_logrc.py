@@ -183,7 +183,7 @@ class Wrong(SynchronousTestCase):
             self.assertRaises(LogrcRefused, logrc.load, path, files.read).faults,
             (f"{path}: x: no such key; known here: appenders, levels",),
         )
-        path.write_text('[[appenders]]\ntype = "file"\npath = "x"')
+        path.write_text('\ufeff[[appenders]]\ntype = "file"\npath = "x"')
         self.assertEqual(
             logrc.load(path.absolute(), files.read).appenders,
             (OneFile(path=path.absolute().parent / "x", layout=LogLayout.JSON),),

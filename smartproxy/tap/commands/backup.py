@@ -51,7 +51,7 @@ def backup(console: Console) -> None:
 
 def restore(console: Console) -> None:
     """Read the file."""
-    from smartproxy.backend.backup import opened, restore
+    from smartproxy.backend.backup import examined, restore
 
     path = console.arguments.file
     with contextlib.ExitStack() as stack:
@@ -59,8 +59,8 @@ def restore(console: Console) -> None:
             source = stack.enter_context(Path(path).open("rb"))
         except OSError as error:
             raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
-        # What is no backup leaves no store behind.
-        backup = opened(source)
+        # What is no whole backup leaves no store behind.
+        backup = examined(source)
         facts = restore(stack.enter_context(console.store(make=True)), backup)
     console.answer(_document(facts), f"Restored {path}, and compared: {_told(facts)}.")
 

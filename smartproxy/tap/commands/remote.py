@@ -5,6 +5,7 @@ is read as strictly as a configuration; a refusal is told in the backend's words
 checks out. Never follows a redirect, never shows the token.
 """
 
+import codecs
 import http.client
 import json
 import ssl
@@ -69,7 +70,7 @@ class RemoteSite:
             host, port = None, None
         if host is None or parts.scheme != "https" or parts.path not in ("", "/") or parts.query or "@" in parts.netloc:
             raise SiteMisnamed("--url: give the backend's address, such as https://backend.example:8443")
-        text = token.strip().decode("ascii", "replace")
+        text = token.removeprefix(codecs.BOM_UTF8).strip().decode("ascii", "replace")
         if not text.isascii() or not text.isprintable() or " " in text or not text:
             raise SiteMisnamed(
                 "--token-file: the file does not hold one token, as 'smartproxy admin-token create' makes it"
