@@ -183,7 +183,7 @@ def _checked(address: str | None, *, one: bool = False) -> str | None:
         return str(address_of(address))
     except BadHostPort:
         raise Unusable(
-            f"{address!r} stands for every address; leave the client unbound (client bind NAME --any)"
+            f"{address!r} stands for every address; a client that may call from any is bound to none"
         ) from None
     except ValueError:
         raise Unusable(f"{address!r} is not an address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None

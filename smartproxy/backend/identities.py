@@ -271,11 +271,11 @@ def warnings_of(row: IdentityRow, now: datetime) -> list[str]:
 
 
 def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
-    """What an operator should know about a certificate that partners are shown."""
+    """What an operator should know about a certificate that a server of ours shows."""
     found = []
     until = minute(leaf.not_valid_after_utc)
     if leaf.not_valid_after_utc <= now:
-        found.append(f"the certificate ended on {until}; partners will refuse it: import a newer one")
+        found.append(f"the certificate ended on {until}; whoever is shown it refuses it: import a newer one")
     elif leaf.not_valid_after_utc - now < SOON:
         found.append(f"the certificate ends on {until}, in {(leaf.not_valid_after_utc - now).days} days: renew it now")
     if leaf.not_valid_before_utc > now:

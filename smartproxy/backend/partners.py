@@ -5,7 +5,8 @@ it. What a value may be is judged by :mod:`smartproxy.policy.configuration` when
 only names are looked up and kept unique.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from shlex import quote
 from typing import Any
 
@@ -13,13 +14,22 @@ import attrs
 from cryptography import x509
 
 from smartproxy.backend import cas
-from smartproxy.backend.certificates import certificate_pin, key_pin, subject_text
+from smartproxy.backend.certificates import (
+    certificate_pin,
+    key_pin,
+    public_key_octets,
+    short_name,
+    subject_text,
+)
 from smartproxy.backend.change import Change, judged
-from smartproxy.backend.errors import AlreadyThere, NotFound
+from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.logs.render import escape
+from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.policy.certificates.judge import CLIENT_AUTH, EXTENDED_KEY_USAGE, SERVER_AUTH
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
+from smartproxy.policy.values import minute
 
 PIN_DIGITS_LEAST = 8
 """Digits of a SHA-256 by which a pin may be named."""
@@ -37,6 +47,25 @@ def pinned(certificate: x509.Certificate, *, key: bool = False) -> tuple[Certifi
     # Whoever made the certificate chose its subject: it need not be fit for a document.
     subject = escape(subject_text(certificate), SUBJECT_MOST)[:SUBJECT_MOST].strip() or "-"
     return rule, PinNote(sha256=rule.sha256, subject=subject, not_after=certificate.not_valid_after_utc)
+
+
+def doubts(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
+    """Why a partner with this certificate would be refused."""
+    facts, name = certificate_facts(certificate), short_name(certificate)
+    try:
+        public_key_octets(certificate)
+    except Unusable as unusable:
+        yield f"{unusable}; no TLS connection with it succeeds"
+    if facts.not_after <= now:
+        yield f"{name}: the certificate ended on {minute(facts.not_after)}; the partner is refused with it"
+    if facts.not_before > now:
+        since = minute(facts.not_before)
+        yield f"{name}: the certificate is not valid before {since}; the partner is refused until then"
+    usage = facts.extended_key_usage
+    if EXTENDED_KEY_USAGE in facts.unreadable:
+        yield f"{name}: the extended key usage cannot be read; the partner is refused unless its purpose is any"
+    elif usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
+        yield f"{name}: the certificate is neither for TLS clients nor for servers; is it the right one?"
 
 
 def add(change: Change, partner: Partner, notes: Iterable[PinNote] = ()) -> PartnerRow:

@@ -181,8 +181,7 @@ def _check_host(name: str, value: object) -> None:
         elif name == _CALLS_FROM:
             see_one(value)
     except BadHostPort as bad:
-        reset = f"; for any: smartproxy settings reset {name}" if name == _CALLS_FROM else ""
-        raise ChangeRefused(f"{name}: {bad}{reset}") from None
+        raise ChangeRefused(f"{name}: {bad}") from None
 
 
 _EVENT_NAMES = ("backend.event_script.names", "backend.mail.names")

@@ -267,8 +267,26 @@ class OddFiles(CommandCase):
             done = self.do("partner", "add", f"P{number}", "--code", f"O001{number}", "--certificate", path)
             self.assertIn(told, done.err)
             self.assertIn(told, self.do("partner", "certificate", "add", f"P{number}", "--certificate", path).err)
+            called = ("partner", "outbound", f"P{number}", "--host", "h.example", "--verify", "pin")
+            self.assertIn(told, self.do(*called, "--certificate", path).err)
         good = self.file("good.pem", ROOT.issue("x").certificate_pem)
         self.assertEqual(self.do("partner", "add", "GOOD", "--code", "O0019", "--certificate", good).err, "")
+
+    def test_doubtful_certificate_of_the_page(self) -> None:
+        """So is the page's own that has ended, is not valid yet or is not for servers, and whenever it is shown."""
+        for number, (credential, told) in enumerate(
+            (
+                (ROOT.issue_expired("x"), "the certificate ended on"),
+                (ROOT.issue_not_yet_valid("x"), "the certificate is not valid before"),
+                (ROOT.issue_for_mail("x"), "is not for TLS servers"),
+            )
+        ):
+            path = self.file(f"page-{number}.pem", credential.certificate_pem + credential.key_pem)
+            self.assertIn(told, self.do("authority", "page-import", path).err)
+            self.assertIn(told, self.do("authority", "page").err)
+        good = ROOT.issue("x")
+        path = self.file("page.pem", good.certificate_pem + good.key_pem)
+        self.assertEqual(self.do("authority", "page-import", path).err, "")
 
     def test_doubtful_authorities(self) -> None:
         """A CA below which nobody is admitted is taken with a word of warning: by its dates, or by its key."""

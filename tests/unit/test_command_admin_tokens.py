@@ -93,6 +93,12 @@ class Tokens(SiteCase):
         with self.store.reading() as session:
             self.assertIsNone(administrators.authenticate(session, token))
 
+    def test_scope_of_nothing(self) -> None:
+        """A scope that no operation has is refused from far, too."""
+        caller = Caller(name="alice", scopes=frozenset({"*"}))
+        wanted = admin_token.TokenAddition(name="erp", role=None, scopes=("frob:*",))
+        self.assertRaises(ChangeRefused, perform, self.store, admin_token.create, wanted, caller, NOW)
+
     def test_nobody_gives_more_than_they_have(self) -> None:
         """Who may make tokens makes none that may do more."""
         caller = Caller(name="alice", scopes=frozenset({"admin-token:change", "partner:*", "*:read"}))

@@ -399,8 +399,8 @@ class Clients(CommandCase):
         self.assertIn("from 127.0.0.1", self.do("client", "bind", "inner", "--address", "127.0.0.1").out)
         self.assertEqual(self.do("client", "list", "--json").json[0]["address"], "127.0.0.1")
         self.assertIn("is not an address", self.refused("client", "bind", "inner", "--address", "inside"))
-        self.assertIn("bind NAME --any", self.refused("client", "bind", "inner", "--address", "0.0.0.0"))
-        self.assertIn("bind NAME --any", self.refused("client", "add", "other", "--address", "::"))
+        self.assertIn("is bound to none", self.refused("client", "bind", "inner", "--address", "0.0.0.0"))
+        self.assertIn("is bound to none", self.refused("client", "add", "other", "--address", "::"))
         self.refused("client", "bind", "inner", status=2)
 
     def test_last_client(self) -> None:

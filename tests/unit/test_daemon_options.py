@@ -462,3 +462,8 @@ class ClientSwitches(OptionsTestCase):
         self.assertEqual(client.find_token(None, None, credential), "credential")
         self.assertEqual(client.find_token(None, None, {"SMARTPROXY_TOKEN": "variable"}), "variable")
         self.assertRaises(ValueError, client.find_token, None, None, {})
+        self.assertEqual(client.token_file("switch", "f", credential), "f")
+        self.assertIsNone(client.token_file("switch", None, credential))
+        self.assertEqual(client.token_file(None, None, credential), str(self.folder / "smartproxy-token"))
+        self.assertIsNone(client.token_file(None, None, {"SMARTPROXY_TOKEN": "variable"}))
+        self.assertEqual(client.find_token(None, self.token("\ufefffile\n"), {}), "file")

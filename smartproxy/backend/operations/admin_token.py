@@ -1,5 +1,7 @@
 """Operations on administrators' tokens: who may use the API, and for what."""
 
+import difflib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import attrs
@@ -7,9 +9,10 @@ import attrs
 from smartproxy.backend import administrators
 from smartproxy.backend.access_tables import AdministratorRow
 from smartproxy.backend.change import Change
+from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import Nothing, Removed
-from smartproxy.policy.permissions import ADMINISTRATOR_NAME, SCOPE, SCOPES_MOST, AdminRole
+from smartproxy.policy.permissions import ADMINISTRATOR_NAME, EVERYTHING, SCOPE, SCOPES_MOST, AdminRole
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import Instant, Line, Member
 
@@ -108,7 +111,11 @@ def listed(look: Transaction, wanted: Nothing) -> KnownTokens:
 
 @ADMIN_TOKEN.changing("create", "Make a token for the API; it is shown once and never again.", path="POST ")
 def create(change: Change, wanted: TokenAddition) -> NewToken:
-    """Make a token that may do no more than who makes it."""
+    """Make a token that may do no more than who makes it.
+
+    :raises ChangeRefused: for a scope that no operation has.
+    """
+    _see_scopes(wanted.scopes)
     entry, token = administrators.create(
         change,
         wanted.name,
@@ -125,6 +132,23 @@ def revoke(change: Change, wanted: TokenWanted) -> Removed:
     """Revoke the token."""
     administrators.revoke(change, wanted.name)
     return Removed(name=wanted.name)
+
+
+def _see_scopes(scopes: Iterable[str]) -> None:
+    """Refuse a scope that no operation has: the token could not do what its maker believes.
+
+    :raises ChangeRefused: with the scope that may have been meant.
+    """
+    # The table of all operations is made of their modules, of which this is one.
+    from smartproxy.backend.operations.registry import OPERATIONS
+
+    parts = [each.scope.partition(":") for each in OPERATIONS.values()]
+    known = {EVERYTHING, *(form for a, _, b in parts for form in (f"{a}:{b}", f"{a}:*", f"*:{b}"))}
+    for each in scopes:
+        if ":" in each and each not in known:
+            near = difflib.get_close_matches(each, sorted(known), n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ChangeRefused(f"no operation has the scope {each!r}{meant}")
 
 
 def _known(row: AdministratorRow) -> KnownToken:

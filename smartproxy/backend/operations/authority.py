@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import audit, authority, licences, page_certificate, settings
+from smartproxy.backend import audit, authority, identities, licences, page_certificate, settings
 from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.operations.identity import GivenPair
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import AnyText, KnownCertificate, Named, Nothing
+from smartproxy.backend.operations.shapes import WARNINGS, AnyText, KnownCertificate, Named, Nothing
 from smartproxy.backend.page_certificate import CertificateSource
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
@@ -151,6 +151,7 @@ class KnownPageCertificate:
     :ivar path: the file that it is from.
     :ivar certificate: what stands in it; ``None`` if the file cannot be used.
     :ivar fault: why not.
+    :ivar warnings: what the operator had better know of it.
     """
 
     at: str | None = attrs.field(metadata=kind(Optional(AnyText())))
@@ -158,6 +159,7 @@ class KnownPageCertificate:
     path: str | None = attrs.field(metadata=kind(Optional(AnyText())))
     certificate: KnownCertificate | None = attrs.field(metadata=kind(Optional(ObjectOf(KnownCertificate))))
     fault: str | None = attrs.field(metadata=kind(Optional(AnyText())))
+    warnings: tuple[str, ...] = attrs.field(default=(), metadata=kind(WARNINGS))
 
 
 @AUTHORITY.reading("show", "Show the authority and what clients need to trust the backend.", path="GET ")
@@ -183,21 +185,21 @@ def rename(change: Change, wanted: HttpsNames) -> KnownAuthority:
 @AUTHORITY.reading("page", "Show the certificate that the page shows at its own address.", path="GET page")
 def page(look: Transaction, wanted: Nothing) -> KnownPageCertificate:
     """What is shown there, or would be."""
-    return _page(look.session)
+    return _page(look.session, look.now)
 
 
 @AUTHORITY.changing("page-import", "Have the page show this certificate at its own address.", path="POST page")
 def page_import(change: Change, wanted: GivenPair) -> KnownPageCertificate:
     """Keep it with its key; it is shown within seconds."""
     page_certificate.keep(change, wanted.prepared)
-    return _page(change.session)
+    return _page(change.session, change.now)
 
 
 @AUTHORITY.changing("page-reset", "Have the page show the authority's certificate again.", path="POST page:reset")
 def page_reset(change: Change, wanted: Nothing) -> KnownPageCertificate:
     """Forget what was uploaded."""
     page_certificate.forget(change)
-    return _page(change.session)
+    return _page(change.session, change.now)
 
 
 @AUTHORITY.exporting("issue-client", "Make the credential of a plain client, with its key and the licensed servers.")
@@ -230,12 +232,14 @@ def withdraw_client(change: Change, wanted: PlainClient) -> WithdrawnCredentials
     return WithdrawnCredentials(name=wanted.name, licences=count)
 
 
-def _page(session: Session) -> KnownPageCertificate:
+def _page(session: Session, now: datetime) -> KnownPageCertificate:
     access = backend_settings(session).page
     source, certificate, fault = CertificateSource.FILE, None, None
+    warnings: list[str] = []
     try:
         found = page_certificate.in_force(session, access)
         source, certificate = found.source, KnownCertificate.of(found.shown.certificate)
+        warnings = identities.warnings(found.shown.certificate, now)
     except Unusable as unusable:
         fault = str(unusable)
     return KnownPageCertificate(
@@ -244,6 +248,7 @@ def _page(session: Session) -> KnownPageCertificate:
         path=access.certificate_file,
         certificate=certificate,
         fault=fault,
+        warnings=tuple(warnings),
     )
 
 

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -189,11 +189,13 @@ class ChangedRules:
 
     :ivar rules: those that are new, or gone.
     :ivar notes: what stands in the certificates that they pin.
+    :ivar warnings: what the operator had better know of certificates that were given.
     """
 
     name: str = attrs.field(metadata=kind(NAME))
     rules: tuple[Rule, ...] = attrs.field(metadata=kind(_RULES))
     notes: tuple[PinNote, ...] = attrs.field(metadata=kind(_NOTES))
+    warnings: tuple[str, ...] = attrs.field(default=(), metadata=kind(WARNINGS))
 
 
 @attrs.frozen(kw_only=True)
@@ -242,11 +244,11 @@ def expiring(look: Transaction, wanted: Ahead) -> FailingCertificates:
 def add(change: Change, wanted: PartnerAddition) -> KnownPartner:
     """Add a partner with its certificates."""
     values = dict(wanted.partner)
-    rules, notes = _pinned(wanted.pinned)
+    rules, notes, doubts = _pinned(wanted.pinned, change.now)
     values["certificates"] = (*rules, *values.get("certificates", ()))
     if not wanted.force:
         _refuse_name(wanted.name)
-    warnings = tuple(_doubts(values["codes"], wanted.force))
+    warnings = (*doubts, *_doubts(values["codes"], wanted.force))
     _refuse_hosts(values.get("outbound"))
     return _known(partners.add(change, Partner(**values), notes), warnings)
 
@@ -255,10 +257,10 @@ def add(change: Change, wanted: PartnerAddition) -> KnownPartner:
 def alter(change: Change, wanted: PartnerAlteration) -> KnownPartner:
     """Change fields of a partner."""
     values = dict(wanted.partner)
-    rules, notes = _pinned(wanted.pinned)
+    rules, notes, doubts = _pinned(wanted.pinned, change.now)
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
-    warnings = tuple(_doubts(values.get("codes", ()), wanted.force))
+    warnings = (*doubts, *_doubts(values.get("codes", ()), wanted.force))
     _refuse_hosts(values.get("outbound"))
     return _known(partners.alter(change, wanted.name, notes, **values), warnings)
 
@@ -289,11 +291,12 @@ def remove(change: Change, wanted: Named) -> Removed:
 )
 def add_rules(change: Change, wanted: RuleAddition) -> ChangedRules:
     """Recognize further certificates; the answer has those that are new."""
-    rules, notes = _pinned(wanted.pinned)
+    rules, notes, doubts = _pinned(wanted.pinned, change.now)
     if not rules and not wanted.rules:
         raise Unusable("no certificate and no rule is given; give at least one")
     new = partners.add_rules(change, wanted.name, (*rules, *wanted.rules), notes)
-    return ChangedRules(name=wanted.name, rules=tuple(new), notes=partners.find(change.session, wanted.name).notes)
+    notes_now = partners.find(change.session, wanted.name).notes
+    return ChangedRules(name=wanted.name, rules=tuple(new), notes=notes_now, warnings=tuple(doubts))
 
 
 @PARTNER.changing(
@@ -318,26 +321,28 @@ def outbound(change: Change, wanted: CallingAlteration) -> KnownPartner:
     if wanted.outbound is None:
         return _known(partners.alter(change, wanted.name, outbound=None))
     values = dict(wanted.outbound)
-    rules, notes = _pinned(wanted.pinned)
+    rules, notes, doubts = _pinned(wanted.pinned, change.now)
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
     _see_hosts(values.get("host"), values.get("source"))
-    return _known(partners.alter_outbound(change, wanted.name, notes, **values))
+    return _known(partners.alter_outbound(change, wanted.name, notes, **values), tuple(doubts))
 
 
 def _known(row: PartnerRow, warnings: tuple[str, ...] = ()) -> KnownPartner:
     return KnownPartner(partner=row.entry, notes=row.notes, warnings=warnings)
 
 
-def _pinned(given: Iterable[GivenCertificate]) -> tuple[list[Rule], list[PinNote]]:
-    """The rules for certificates, and what stands in them."""
+def _pinned(given: Iterable[GivenCertificate], now: datetime) -> tuple[list[Rule], list[PinNote], list[str]]:
+    """The rules for certificates, what stands in them, and what is doubtful about them."""
     rules: list[Rule] = []
-    notes = []
+    notes, doubts = [], []
     for each in given:
-        rule, note = partners.pinned(_certificate(each.pem), key=each.key)
+        certificate = _certificate(each.pem)
+        rule, note = partners.pinned(certificate, key=each.key)
         rules.append(rule)
         notes.append(note)
-    return rules, notes
+        doubts += partners.doubts(certificate, now)
+    return rules, notes, doubts
 
 
 def _certificate(pem: str) -> x509.Certificate:

@@ -150,10 +150,11 @@ async def page_imported(visit: PageVisit) -> Shown:
         files=(GivenFile(name=file.name, octets=file.octets),), password=visit.form.secret("password") or None
     )
     try:
-        await visit.call(authority.page_import, wanted, visit.terms)
+        done = await visit.call(authority.page_import, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error), "page")
-    return visit.redirect("/certificates#page", visit.text("The page shows this certificate within seconds."))
+    told = visit.text("The page shows this certificate within seconds.")
+    return visit.warned("/certificates#page", told, done.answer.warnings)
 
 
 async def page_reset(visit: PageVisit) -> Shown:
@@ -173,10 +174,7 @@ async def ca_added(visit: PageVisit) -> Shown:
         done = await visit.call(ca.add, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error), "ca")
-    saying = visit.backstage.renderer.said[visit.language]
-    doubts = [f"{saying.plain(each)}." for each in done.answer.warnings]
-    told = visit.text("The CA %(name)s is there.", name=name)
-    return visit.redirect("/certificates", " ".join([told, *doubts]), "warn" if doubts else "good")
+    return visit.warned("/certificates", visit.text("The CA %(name)s is there.", name=name), done.answer.warnings)
 
 
 async def ca_changed(visit: PageVisit) -> Shown:

@@ -103,22 +103,15 @@ async def _check(
     if not rows:
         return visit.redirect("/ignore", visit.text("Nothing was changed: it is as it was."), "warn")
     assert isinstance(trial, TriedRule)
-    doubts = _doubts(visit, trial)
+    doubts = visit.doubts(trial.warnings)
     return visit.render(
         "ignore_check.html", rows=rows, trial=trial, doubts=doubts, action=action, title=title, confirm=confirm
     )
 
 
-def _doubts(visit: PageVisit, done: TriedRule) -> list[str]:
-    saying = visit.backstage.renderer.said[visit.language]
-    return [f"{saying.plain(each)}." for each in done.warnings]
-
-
 def _done(visit: PageVisit, text: str, done: TriedRule) -> bytes:
     """Tell what a rule would have silenced, and what lets one doubt it."""
-    doubts = _doubts(visit, done)
-    told = visit.text(text, tried=done.tried, hits=done.hits)
-    return visit.redirect("/ignore", " ".join([told, *doubts]), "warn" if doubts else "good")
+    return visit.warned("/ignore", visit.text(text, tried=done.tried, hits=done.hits), done.warnings)
 
 
 def _terms(visit: PageVisit) -> Terms:

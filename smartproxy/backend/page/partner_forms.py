@@ -70,8 +70,9 @@ async def added(visit: PageVisit) -> Shown:
     wanted = operations.PartnerAddition(partner=entry, pinned=given, force=form.checked("force"))
     try:
         if form.one("step") == "do":
-            await visit.call(operations.add, wanted, visit.terms)
-            return visit.redirect(at(name), visit.text("%(name)s is added and may connect.", name=name))
+            done = await visit.call(operations.add, wanted, visit.terms)
+            told = visit.text("%(name)s is added and may connect.", name=name)
+            return visit.warned(at(name), told, done.answer.warnings)
         foreseen = (await visit.rehearse(operations.add, wanted)).foreseen
     except CodeTaken as taken:
         return await _new(visit, facts=facts, faults={"codes": _taken(visit, taken)}, fault="")

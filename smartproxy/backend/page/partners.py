@@ -149,11 +149,11 @@ async def certificate_added(visit: PageVisit) -> Shown:
     try:
         if visit.form.one("step") == "do":
             given = operations.GivenCertificate(pem=visit.form.one("pem") + "\n", key=visit.form.checked("key"))
-            await visit.call(operations.add_rules, operations.RuleAddition(name=name, pinned=(given,)))
+            done = await visit.call(operations.add_rules, operations.RuleAddition(name=name, pinned=(given,)))
             told = visit.text(
                 "%(name)s is recognized by the certificate, too; those that it had stay valid.", name=name
             )
-            return visit.redirect(at(name), told)
+            return visit.warned(at(name), told, done.answer.warnings)
         if file is None:
             fault = visit.text("Choose the file with the partner's certificate.")
         else:

@@ -139,8 +139,7 @@ async def identity_imported(visit: PageVisit) -> Shown:
     except BackendError as error:
         return await _page(visit, "identity", str(error))
     told = visit.text("Key and certificate are in the store; servers get them over the tunnel.")
-    warnings = " ".join(done.answer.warnings)
-    return visit.redirect("/setup", f"{told} {warnings}".strip(), "warn" if warnings else "good")
+    return visit.warned("/setup", told, done.answer.warnings)
 
 
 async def identity_requested(visit: PageVisit) -> Shown:
@@ -215,7 +214,7 @@ async def partner_added(visit: PageVisit) -> Shown:
     except BackendError as error:
         return await _page(visit, "partner", str(error))
     told = visit.text("%(name)s is known by its certificate.", name=wanted.name)
-    return visit.redirect("/setup", " ".join([told, *(done.answer.warnings if code else ())]))
+    return visit.warned("/setup", told, done.answer.warnings if code else ())
 
 
 async def code_typed(visit: PageVisit) -> Shown:

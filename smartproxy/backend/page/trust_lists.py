@@ -29,8 +29,9 @@ async def accepted(visit: PageVisit) -> Shown:
     name, ca = visit.named["name"], visit.form.one("ca")
     wanted = ListedCaAcceptance(name=name, sha256=visit.form.one("sha256"), ca=ca)
     if visit.form.one("step") == "do":
-        await visit.call(trust_list.accept, wanted, visit.terms)
-        return visit.redirect("/certificates#cas", visit.text("The CA %(name)s is trusted.", name=ca))
+        done = await visit.call(trust_list.accept, wanted, visit.terms)
+        told = visit.text("The CA %(name)s is trusted.", name=ca)
+        return visit.warned("/certificates#cas", told, done.answer.warnings)
     foreseen = (await visit.rehearse(trust_list.accept, wanted)).foreseen
     return visit.render(
         "change_check.html",

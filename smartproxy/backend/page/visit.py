@@ -300,6 +300,16 @@ class PageVisit:
         self.request.setHeader(b"location", where)
         return b""
 
+    def warned(self, place: str, told: str, warnings: Iterable[str]) -> bytes:
+        """Send the browser to a page of ours, which tells something, and what its reader had better know of it."""
+        doubts = self.doubts(warnings)
+        return self.redirect(place, " ".join([told, *doubts]), "warn" if doubts else "good")
+
+    def doubts(self, warnings: Iterable[str]) -> list[str]:
+        """What an operation warns of, as sentences in the reader's language."""
+        saying = self.backstage.renderer.said[self.language]
+        return [f"{saying.plain(each)}." for each in warnings]
+
     def keep_cookie(self, cookie: str) -> None:
         """Give the browser another cookie: of a login, or of somebody who is not logged in."""
         self.cookie = cookie

@@ -1,13 +1,11 @@
 """``smartproxy admin-token``: the tokens with which administrators and their programs call the API."""
 
-import difflib
-from collections.abc import Iterable
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from smartproxy.policy.permissions import EVERYTHING, AdminRole
+from smartproxy.policy.permissions import AdminRole
 from smartproxy.tap.commands.arguments import Subparsers, action, end_of, subject, writes
-from smartproxy.tap.commands.console import CommandFailed, Console, table, when
+from smartproxy.tap.commands.console import Console, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.admin_token import NewToken
@@ -57,29 +55,12 @@ def create(console: Console) -> None:
         scopes=tuple(wanted.scope),
         until=wanted.until,
     )
-    _see_scopes(addition.scopes)
     made = console.call(operations.create, addition)
     lost = (
         f"the token {made.name} is made, but it is lost: revoke it ('smartproxy admin-token revoke {quote(made.name)}')"
     )
     with console.telling_once(f"{lost} and make another one"):
         _give(console, made)
-
-
-def _see_scopes(scopes: Iterable[str]) -> None:
-    """Refuse a scope that no operation has: the token could not do what its maker believes.
-
-    :raises CommandFailed: with the scope that may have been meant.
-    """
-    from smartproxy.backend.operations.registry import OPERATIONS
-
-    parts = [each.scope.partition(":") for each in OPERATIONS.values()]
-    known = {EVERYTHING, *(form for a, _, b in parts for form in (f"{a}:{b}", f"{a}:*", f"*:{b}"))}
-    for each in scopes:
-        if ":" in each and each not in known:
-            near = difflib.get_close_matches(each, sorted(known), n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise CommandFailed(f"no operation has the scope {each!r}{meant}")
 
 
 def _give(console: Console, made: "NewToken") -> None:

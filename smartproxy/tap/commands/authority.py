@@ -188,6 +188,8 @@ def withdraw_client(console: Console) -> None:
 def _tell_page(console: Console, found: "KnownPageCertificate") -> None:
     certificates = [] if found.certificate is None else [found.certificate]
     place = found.at or "the API's port (another one: smartproxy settings set backend.page.address ADDRESS)"
+    for warning in found.warnings:
+        console.warn(warning)
     source = found.path if found.source == "file" else {"uploaded": "uploaded"}.get(found.source, "the authority")
     console.answer(
         {

@@ -1,19 +1,15 @@
 """How subcommands take certificates, and show them: to people as a table, to scripts as documents."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from smartproxy.policy.certificates.judge import CLIENT_AUTH, EXTENDED_KEY_USAGE, SERVER_AUTH
 from smartproxy.policy.partners import CertificatePin, KeyPin, SanRule, SubjectRule
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _ArgumentGroup
-
-    from cryptography.x509 import Certificate
 
     from smartproxy.backend.operations.partner import GivenCertificate
     from smartproxy.backend.operations.shapes import KnownCertificate
@@ -130,33 +126,7 @@ def _pinned(console: Console, path: str) -> "GivenCertificate":
     if len(own) > 1:
         names = "; ".join(short_name(each) for each in own[:3]) + (" and others" if len(own) > 3 else "")
         raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
-    for warning in _doubts(own[0], console.now()):
-        console.warn(f"{path}: {warning}")
     return GivenCertificate(pem=certificates_to_pem([own[0]]), key=console.arguments.pin_key)
-
-
-def _doubts(certificate: "Certificate", now: datetime) -> list[str]:
-    """Why a partner with this certificate would be refused."""
-    from smartproxy.backend.certificates import public_key_octets
-    from smartproxy.backend.errors import Unusable
-    from smartproxy.net.tls.facts import certificate_facts
-
-    facts = certificate_facts(certificate)
-    found = []
-    try:
-        public_key_octets(certificate)
-    except Unusable as unusable:
-        found.append(f"{unusable}; no TLS connection with it succeeds")
-    if facts.not_after <= now:
-        found.append(f"the certificate ended on {when(facts.not_after)}; the partner is refused with it")
-    if facts.not_before > now:
-        found.append(f"the certificate is not valid before {when(facts.not_before)}; the partner is refused until then")
-    usage = facts.extended_key_usage
-    if EXTENDED_KEY_USAGE in facts.unreadable:
-        found.append("the extended key usage cannot be read; the partner is refused with it unless its purpose is any")
-    elif usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
-        found.append("the certificate is neither for TLS clients nor for servers; is it the right one?")
-    return found
 
 
 def _plain_sha256(text: str) -> str:

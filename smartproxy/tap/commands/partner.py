@@ -270,6 +270,8 @@ def add_certificates(console: Console) -> None:
         raise WrongUse("partner certificate add: give --certificate, --pin, --key, --subject-serial or --san")
     addition = operations.RuleAddition(name=console.arguments.name, rules=given.rules, pinned=given.certificates)
     done = console.call(operations.add_rules, addition)
+    for warning in done.warnings:
+        console.warn(warning)
     text = "\n".join(f"added: {rule_text(each, done.notes)}" for each in done.rules)
     answer = {"name": done.name, "added": [_rule(each, done.notes) for each in done.rules]}
     console.answer(answer, text or "nothing new: these certificates are recognized already")
@@ -303,7 +305,10 @@ def outbound(console: Console) -> None:
     alteration = operations.CallingAlteration(
         name=wanted.name, outbound=None if wanted.never else values, pinned=given.certificates
     )
-    entry = console.call(operations.outbound, alteration).partner
+    known = console.call(operations.outbound, alteration)
+    entry = known.partner
+    for warning in known.warnings:
+        console.warn(warning)
     called = _outbound_document(entry.outbound)
     text = listing({"partner": entry.name, "called": _outbound_lines(entry.outbound)})
     console.answer({"name": entry.name, "outbound": called}, text)
