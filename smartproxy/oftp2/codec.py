@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from smartproxy.oftp2 import grammars, stream, subrecords
-from smartproxy.oftp2.commands import BY_OCTET, DATA, ESID, SSID, Command
+from smartproxy.oftp2.commands import BY_OCTET, DATA, ESID, EXCHANGE_BUFFER_LEAST, SSID, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, EsidReason, ProtocolError, UnknownCommand, note
 from smartproxy.oftp2.fields import Field, Layout, Rule
 from smartproxy.oftp2.roles import Level, Profile
@@ -30,6 +30,8 @@ def _layouts(kind: type[Command], level: Level | None, profile: Profile) -> tupl
 
 #: The longest reason text: its length has three digits (RFC 5024 section 5.3.11).
 _REASON_OCTETS_MOST: Final = 999
+_ESID_OCTETS: Final = 7
+"""An ESID without its reason text (RFC 5024 section 5.3.11)."""
 
 #: The rule that a command with a length in it ends where its buffer ends.
 _FITTING: Final = "length.field"
@@ -288,18 +290,19 @@ def _written(command: Command, found: Layout) -> list[bytes]:
     return [command.OCTET] + [field.encode(getattr(command, field.attribute)) for field in found.fields[1:]]
 
 
-def esid(reason: EsidReason, text: str = "", level: Level = Level.OFTP_2_0) -> bytes:
+def esid(reason: EsidReason, text: str = "", level: Level = Level.OFTP_2_0, most: int = EXCHANGE_BUFFER_LEAST) -> bytes:
     """Return an ESID with its Stream Transmission Header, ready to be sent.
 
     Whatever the text is, there is an ESID: what is not printable is replaced, and what does not fit is cut off.
 
     :param text: left out at the levels that have no reason text.
+    :param most: the octets of the Exchange Buffer that its reader takes.
     """
-    said = _sayable(text) if level is Level.OFTP_2_0 else None
+    said = _sayable(text, min(_REASON_OCTETS_MOST, most - _ESID_OCTETS)) if level is Level.OFTP_2_0 else None
     return stream.frame(encode(ESID(reas=int(reason), reast=said), level))
 
 
-def _sayable(text: str) -> str:
+def _sayable(text: str, most: int) -> str:
     """What fits in a reason text, up to the end of a character."""
     shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return shown.encode()[:_REASON_OCTETS_MOST].decode(errors="ignore")
+    return shown.encode()[:most].decode(errors="ignore")

@@ -32,6 +32,9 @@ from smartproxy.oftp2.fields import (
 )
 from smartproxy.oftp2.roles import Level
 
+EXCHANGE_BUFFER_LEAST: Final = 128
+"""The smallest Exchange Buffer that a program can offer (SSIDSDEB, RFC 5024 section 5.3.2), in octets."""
+
 
 class Command:
     """Base of the 18 commands.
@@ -207,7 +210,7 @@ class SSID(Command):
     lev: int = F_9(1, 1, RELEASES)
     code: str = V_X(25, 2, IDENTIFICATION)
     pswd: str = V_X(8, 27, SESSION_STRING, secret=True)
-    sdeb: int = V_9(5, 35, _between(128, 99999))
+    sdeb: int = V_9(5, 35, _between(EXCHANGE_BUFFER_LEAST, 99999))
     sr: str = F_X(1, 40, _one_of("S", "R", "B"))
     cmpr: str = F_X(1, 41, YES_OR_NO)
     rest: str = F_X(1, 42, YES_OR_NO)

@@ -15,7 +15,7 @@ import attrs
 
 from smartproxy.oftp2 import regular, stream
 from smartproxy.oftp2.codec import Reader
-from smartproxy.oftp2.commands import BY_OCTET, DATA, SSID, Command
+from smartproxy.oftp2.commands import BY_OCTET, DATA, EXCHANGE_BUFFER_LEAST, SSID, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, ProtocolError, UnexpectedCommand, UnknownCommand, note
 from smartproxy.oftp2.fields import Rule
 from smartproxy.oftp2.judgement import Counters, Judgement, Observation, excerpt
@@ -152,6 +152,13 @@ class Monitor:
             return Level(self._witness.offer.lev)
         reader = self._initiator.reader
         return (reader.level if reader is not None else None) or Level.OFTP_2_0
+
+    @property
+    def room_for_esid(self) -> int:
+        """The octets of an Exchange Buffer that whoever gets an ESID takes, by the SSIDs so far."""
+        if self._witness.agreed is not None:
+            return self._witness.agreed.buffer_size
+        return EXCHANGE_BUFFER_LEAST if self._witness.offer is None else self._witness.offer.sdeb
 
     def held(self, sender: Role) -> int:
         """Return the number of octets of a started, unfinished buffer."""

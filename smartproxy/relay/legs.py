@@ -98,7 +98,8 @@ class Legs:
 
     def _esid(self, role: Role, reason: EsidReason, ending: Ending) -> bytes:
         words = ending.text if reason is EsidReason.UNSPECIFIED_ABORT else reason.phrase
-        return codec.esid(reason, self.excuse or words, self._levels.get(role, self._monitor.level_for_esid))
+        level = self._levels.get(role, self._monitor.level_for_esid)
+        return codec.esid(reason, self.excuse or words, level, self._monitor.room_for_esid)
 
     def withhold(self, role: Role, level: Level) -> None:
         """An SSID is not handed on to a role, which knows of no other release level than this one."""

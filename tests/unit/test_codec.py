@@ -344,13 +344,22 @@ class EncodeTests(CodecCase):
         self.assertEqual(codec.esid(EsidReason.NORMAL), b"\x10\x00\x00\x0bF00000\r")
         self.assertEqual(codec.esid(EsidReason.TIME_OUT, "Time out", Level.OFTP_1_4), b"\x10\x00\x00\x08F09\r")
 
+    def test_esid_in_a_small_buffer(self) -> None:
+        """An ESID is no longer than the Exchange Buffer that its reader takes; the least one if nothing is known."""
+        for most in (128, 129, 500):
+            octets = codec.esid(EsidReason.UNSPECIFIED_ABORT, "x" * 1_000, most=most)
+            self.assertEqual(octets[4:], b"F99%03d%s\r" % (most - 7, b"x" * (most - 7)))
+        self.assertEqual(len(codec.esid(EsidReason.UNSPECIFIED_ABORT, "x" * 1_000)), 4 + 128)
+        for reason in EsidReason:
+            self.assertIn(reason.phrase.encode(), codec.esid(reason, reason.phrase))
+
     def test_esid_for_any_text(self) -> None:
         """What cannot be shown is replaced, and what does not fit is cut after a whole character: there is an ESID."""
         odd = codec.esid(EsidReason.UNSPECIFIED_ABORT, "a\x1b[2J\r\n\ud800")
         shown = "a\ufffd[2J\ufffd\ufffd\ufffd".encode()
         self.assertEqual(odd[4:], b"F99%03d%s\r" % (len(shown), shown))
         for character, octets in (("x", 999), ("\u00e4", 998), ("\N{EURO SIGN}", 999), ("\N{GRINNING FACE}", 996)):
-            long = codec.esid(EsidReason.UNSPECIFIED_ABORT, character * 1_000)
+            long = codec.esid(EsidReason.UNSPECIFIED_ABORT, character * 1_000, most=99_999)
             self.assertEqual(long[4:], b"F99%03d%s\r" % (octets, (character * 1_000).encode()[:octets]))
 
 

@@ -241,6 +241,16 @@ class Excuses(SynchronousTestCase):
         """The station is greeted, and told the cause in the layout of the level that it offers."""
         self.excuse(Level.OFTP_2_0)
 
+    def test_excuse_in_a_small_buffer(self) -> None:
+        """The ESID is no longer than the Exchange Buffer that the station offers, whatever there is to say."""
+        for size in (128, 200):
+            fault = PartnerUnreachable.at(Step.CONNECT, "x" * 300, Cause.CALL_NO_ANSWER)
+            session = Session("0123456789abcdef", client_excuse(fault, FACTS), Monitor(), DEADLINES)
+            session.start()
+            sent = session.receive(Arrived(INITIATOR, ssid(sdeb=size)))
+            (told,) = [each.octets for each in sent if isinstance(each, Send)]
+            self.assertEqual(len(told), 4 + size)
+
     def test_excuse_of_an_older_station(self) -> None:
         """Levels without a reason text have the code alone."""
         self.excuse(Level.OFTP_1_4)
