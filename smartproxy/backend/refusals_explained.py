@@ -29,6 +29,8 @@ _SELF_SIGNED_ADVICE: Final = (
     "To accept this certificate, pin it: smartproxy partner certificate add NAME --certificate FILE."
 )
 _CALLS: Final = ("outbound.failed", "outbound.refused")
+_THERE: Final = frozenset({Step.TLS, Step.SSRM, Step.SSID, Step.ESID})
+"""The steps of a call at which there is a connection to the partner."""
 _SESSION: Final = re.compile("[0-9a-f]{16}")
 _NUMBER: Final = re.compile("[0-9]{1,15}")
 _LOOKED_BACK: Final = timedelta(days=3)
@@ -65,6 +67,7 @@ class ExplainedRefusal:
     :ivar certificate: facts of the certificate that it showed.
     :ivar revocation: facts of the revocation list that was used.
     :ivar protocol: the rule that was broken, where one was.
+    :ivar reached: whether the partner's system noticed anything: a call that failed before it was there did not.
     :ivar saw: what the partner saw: the TLS alert or the ESID.
     :ivar sent: the TLS alert with which the partner ended the handshake itself.
     :ivar reason: the ESID reason code with which a side ended the session.
@@ -79,6 +82,7 @@ class ExplainedRefusal:
     certificate: Mapping[str, Value]
     revocation: Mapping[str, Value]
     protocol: Mapping[str, Value]
+    reached: bool
     saw: str | None
     sent: str | None
     reason: Value | None
@@ -195,6 +199,7 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
         protocol={name: fields[name] for name in ("rule", "section", "command", "field") if name in fields}
         if key == "violation.partner"
         else {},
+        reached=not end.outgoing or bool(told) or end.step in _THERE or _saw(fields) is not None,
         saw=None if sent else _saw(fields),
         sent=f"the TLS alert {fields['alert']}" if sent else None,
         reason=fields.get("reason") if end.outcome is Outcome.ABORTED else None,

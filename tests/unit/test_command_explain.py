@@ -130,6 +130,21 @@ class Explained(CommandCase):
             self.assertIn("your system sent", text)
             self.assertNotIn("your system saw", text)
 
+    def test_call_that_reached_nobody(self) -> None:
+        """Of a call that was refused here, or failed before the partner was there, its system saw nothing."""
+        for name, source, fields, reached in (
+            ("outbound.refused", "client", {"cause": "call.not_allowed", "way": "trial"}, False),
+            ("outbound.refused", "client", {"cause": "quota.sessions_per_partner", "way": "connect"}, False),
+            ("outbound.failed", "server", {"cause": "call.not_allowed", "step": "policy"}, False),
+            ("outbound.failed", "server", {"cause": "call.connect", "step": "connect"}, False),
+            ("outbound.failed", "server", {"cause": "call.greeting", "step": "ssrm"}, True),
+            ("handshake.failed", "server", {"cause": "handshake.ended"}, True),
+        ):
+            self.tell(name, source, partner="ACME", message="no", **fields)
+            self.assertIs(self.explained("ACME")["to_partner"]["reached"], reached, fields)
+            said = self.assertIn if reached else self.assertNotIn
+            said("your system saw", self.do("explain", "ACME").out)
+
     def test_caller_without_tls(self) -> None:
         """A caller that spoke something else than TLS is told what it spoke; any other failure has the general text."""
         for cause, words in (

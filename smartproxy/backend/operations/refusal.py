@@ -130,6 +130,7 @@ class KnownRefusal:
     :ivar certificate: facts of the certificate that it showed.
     :ivar revocation_list: facts of the revocation list that was used.
     :ivar protocol: the rule that was broken, where one was.
+    :ivar reached: whether the partner's system noticed anything; of a call that was refused here it did not.
     :ivar saw: what the partner saw: the TLS alert or the ESID.
     :ivar sent: the TLS alert with which the partner ended the handshake itself.
     :ivar reason: the ESID reason code with which a side ended the session.
@@ -149,6 +150,7 @@ class KnownRefusal:
     certificate: tuple[Fact, ...] = attrs.field(metadata=kind(_FACTS))
     revocation_list: tuple[Fact, ...] = attrs.field(metadata=kind(_FACTS))
     protocol: tuple[Fact, ...] = attrs.field(metadata=kind(_FACTS))
+    reached: bool = attrs.field(metadata=kind(Flag()))
     saw: str | None = attrs.field(metadata=kind(Optional(AnyText())))
     sent: str | None = attrs.field(metadata=kind(Optional(AnyText())))
     reason: int | None = attrs.field(metadata=kind(Optional(Whole(limits.EVENT_NUMBER))))
@@ -213,6 +215,7 @@ def _explained(found: ExplainedRefusal) -> KnownRefusal:
         certificate=_facts(found.certificate),
         revocation_list=_facts(found.revocation),
         protocol=_facts(found.protocol),
+        reached=found.reached,
         saw=found.saw,
         sent=found.sent,
         reason=found.reason if isinstance(found.reason, int) else None,

@@ -54,10 +54,11 @@ def _text(found: "KnownRefusal") -> str:
         **{f"revocation list: {each.name}": each.value for each in found.revocation_list},
         **{f"protocol: {each.name}": each.value for each in found.protocol},
         "your system sent": found.sent or "-",
-        "your system saw": found.saw or ("-" if found.sent else "the end of the connection"),
+        "your system saw": found.saw or ("-" if found.sent or not found.reached else "the end of the connection"),
         "ESID reason code": "-" if found.reason is None else found.reason,
     }
-    blocks.append(listing({name: value for name, value in facts.items() if value != "-"}))
+    if known := {name: value for name, value in facts.items() if value != "-"}:
+        blocks.append(listing(known))
     ours = {
         "event": f"{event.number} {event.name}",
         "partner": event.fields.get("partner", "-"),
@@ -84,6 +85,7 @@ def _document(found: "KnownRefusal") -> dict[str, object]:
             "certificate": {each.name: each.value for each in found.certificate},
             "revocation_list": {each.name: each.value for each in found.revocation_list},
             "protocol": {each.name: each.value for each in found.protocol},
+            "reached": found.reached,
             "saw": found.saw,
             "sent": found.sent,
             "reason": found.reason,
