@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from smartproxy import __version__
 from smartproxy.backend import clients, downloads, generations, history, licences
 from smartproxy.backend.clients import SILENT
+from smartproxy.backend.database import room_lacks
 from smartproxy.backend.downloads import DownloadStatus
-from smartproxy.backend.errors import BackendError
+from smartproxy.backend.errors import BackendError, StoreFull
 from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.schema import ClientRow
 from smartproxy.backend.service import BackendService
@@ -62,11 +63,16 @@ class BackendCondition:
         self._service = service
         self._now = now
         self._found: tuple[_Stored | None, str] = None, "it is not open"
+        self._full: StoreFull | None = None
 
     async def look(self) -> None:
         """Read what the store says: everything else here tells of that."""
         store = self._service.store
-        self._found = (None, "it is not open") if store is None else await self._service.threads.run(_read, store)
+        if store is None:
+            self._found, self._full = (None, "it is not open"), None
+        else:
+            stored, fault, self._full = await self._service.threads.run(_read, store)
+            self._found = stored, fault
 
     async def anew(self) -> BackendStatus:
         """Look, and tell everything."""
@@ -109,8 +115,15 @@ class BackendCondition:
         if self._service.listens_at is None:
             yield Finding("draining", Health.DEGRADED, "the backend is stopping")
             return
-        if stored is None:
+        if self._full is not None:
+            words = (
+                f"{self._full.disk} is full: make room there; until then nothing is stored, changes are refused, and "
+                "events wait at the clients"
+            )
+            yield Finding("store-full", Health.DOWN if stored is None else Health.DEGRADED, words)
+        elif stored is None:
             yield Finding("store-unreadable", Health.DOWN, f"the store cannot be read: {fault}")
+        if stored is None:
             return
         if stored.newest is None:
             words = "the site is not set up: open the link that smartproxy-backend wrote into its log at its start"
@@ -188,23 +201,29 @@ class BackendCondition:
         return stored
 
 
-def _read(store: Store) -> tuple[_Stored | None, str]:
-    """What the store says, or why it says nothing."""
+def _read(store: Store) -> tuple[_Stored | None, str, StoreFull | None]:
+    """What the store says, or why it says nothing; and that there is no room for changes, if there is none."""
     try:
         with store.reading() as session:
             newest = history.listed(session, 1)
             document = generations.newest_document(session)
             rows = licences.newest(session)
-            return _Stored(
-                newest=newest[0] if newest else None,
-                clients=clients.listed(session),
-                licences={proxy_id: row.valid_until for proxy_id, row in rows.items()},
-                downloads=downloads.statuses(session),
-                licence_texts={proxy_id: row.text for proxy_id, row in rows.items()},
-                server=ServerConfiguration() if document is None else parse(document[1]).server,
-            ), ""
+            return (
+                _Stored(
+                    newest=newest[0] if newest else None,
+                    clients=clients.listed(session),
+                    licences={proxy_id: row.valid_until for proxy_id, row in rows.items()},
+                    downloads=downloads.statuses(session),
+                    licence_texts={proxy_id: row.text for proxy_id, row in rows.items()},
+                    server=ServerConfiguration() if document is None else parse(document[1]).server,
+                ),
+                "",
+                store.last_write.full or room_lacks(store.location),
+            )
+    except StoreFull as full:
+        return None, str(full), full
     except (BackendError, SQLAlchemyError, ConfigurationRefused) as error:
-        return None, str(error).partition("\n")[0]
+        return None, str(error).partition("\n")[0], None
 
 
 def _client(row: ClientRow) -> ToldClient:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable, StoreUnreachable
+from smartproxy.backend.errors import StoreBusy, StoreFull, StoreReadOnly, StoreUnavailable, StoreUnreachable
 from smartproxy.backend.location import Location
 
 BUSY_MILLISECONDS = 10_000
@@ -47,8 +47,9 @@ _GIVEN_CODES = frozenset(
 """SQLite's codes that are about what it was given; all others are about its file or its memory."""
 _BUSY_STATES = frozenset({"40001", "40P01", "55P03", "57014", "25P03"})
 """PostgreSQL's codes for a lock or a conflict: serialization, deadlock, lock timeout, cancelled, idle for too long."""
-_AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "53100", "53200"})
-"""Its codes for a server that ends, starts, has no room for another connection, or no disk or memory left."""
+_AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "53200"})
+"""Its codes for a server that ends, starts, has no room for another connection, or no memory left."""
+_FULL_STATE = "53100"
 _READ_ONLY_STATE = "25006"
 _OWN_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """The classes of its codes that are about the server, whatever it was given: PostgreSQL's appendix A."""
@@ -180,7 +181,8 @@ def in_words(location: Location) -> Iterator[None]:
     """Tell a store that is busy, or away for a while, from one that is broken.
 
     :raises StoreBusy: when another program keeps it locked; the same may be tried again.
-    :raises StoreUnreachable: when its server does not answer, or ended the connection, or its disk is full.
+    :raises StoreUnreachable: when its server does not answer, or ended the connection.
+    :raises StoreFull: when its disk is full.
     :raises StoreReadOnly: when its server is a standby.
     :raises StoreUnavailable: when its file is damaged, or cannot be read or written.
     """
@@ -216,6 +218,8 @@ def _refusal(error: DBAPIError, location: Location) -> StoreUnavailable | None:
     state = getattr(error.orig, "sqlstate", None)
     if state in _BUSY_STATES:
         return StoreBusy()
+    if state == _FULL_STATE:
+        return StoreFull("the disk of the database's server")
     if state == _READ_ONLY_STATE:
         return StoreReadOnly("the database takes no changes: it is a standby; name the primary in the URL")
     lost = error.connection_invalidated or (state is None and type(error.orig).__name__ == "OperationalError")
@@ -264,8 +268,14 @@ def _sqlite_refusal(code: int, file: Path) -> StoreUnavailable | None:
             return None
 
 
-def _full(file: Path) -> StoreUnreachable:
-    return StoreUnreachable(f"the disk of the store {file} is full; make room, and try again")
+def _full(file: Path) -> StoreFull:
+    return StoreFull(f"the disk of the store {file}")
+
+
+def room_lacks(location: Location) -> StoreFull | None:
+    """That there is no room for what SQLite writes next, before it is tried."""
+    file = location.file
+    return None if file is None or _room(file) >= _ROOM_OCTETS_LEAST else _full(file)
 
 
 def _room(file: Path) -> int:

@@ -22,6 +22,17 @@ class StoreUnreachable(StoreBusy):
     """The store's server does not answer, starts, ends, or has no room; the same may be tried again."""
 
 
+class StoreFull(StoreUnreachable):
+    """The store's disk has no room; the same may be tried again when there is some.
+
+    :ivar disk: which disk, in words.
+    """
+
+    def __init__(self, disk: str) -> None:
+        super().__init__(f"{disk} is full; make room, and try again")
+        self.disk = disk
+
+
 class StoreReadOnly(StoreUnavailable):
     """The store's server takes no changes."""
 

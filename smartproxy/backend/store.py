@@ -24,10 +24,20 @@ from twisted.python.threadpool import ThreadPool
 
 from smartproxy._version import __version__
 from smartproxy.backend.database import WRITES, check_server, engine_of, in_words, keeping, one_state, reason_of
-from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
+from smartproxy.backend.errors import StoreFull, StoreOutdated, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, StoreKeyRow
 from smartproxy.backend.sealing import KeyRing, give
+
+
+@attrs.define
+class LastWrite:
+    """What came of the last transaction that was to change something.
+
+    :ivar full: that its disk had no room, if it had none.
+    """
+
+    full: StoreFull | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -35,11 +45,13 @@ class Store:
     """An open store. :meth:`reading` and :meth:`writing` each give a transaction of their own.
 
     :ivar ring: the keys of its secrets.
+    :ivar last_write: what came of the last change.
     """
 
     location: Location
     engine: Engine
     ring: KeyRing
+    last_write: LastWrite = attrs.field(factory=LastWrite, eq=False)
 
     @classmethod
     def open(cls, location: Location, *, make: bool = False) -> "Store":
@@ -94,6 +106,7 @@ class Store:
         :raises StoreOutdated: as :meth:`reading` does.
         """
         with (
+            self._noting(),
             in_words(self.location),
             self._writing_connection() as connection,
             connection.begin() as transaction,
@@ -106,6 +119,16 @@ class Store:
             session.commit()
             with keeping():
                 transaction.commit()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Note whether there was room for a change."""
+        try:
+            yield
+        except StoreFull as full:
+            self.last_write.full = full
+            raise
+        self.last_write.full = None
 
     def close(self) -> None:
         """Give all connections back."""

@@ -1,10 +1,11 @@
 """How the backend says that it is: each state of its store, its clients and its port has its word and its sentence."""
 
+import os
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
@@ -12,8 +13,10 @@ from smartproxy.backend import cas, clients, downloads, identities, licences, re
 from smartproxy.backend.certificates import fitting
 from smartproxy.backend.clients import SILENT
 from smartproxy.backend.condition import BackendCondition
-from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.database import in_words
+from smartproxy.backend.errors import StoreBusy, StoreFull
 from smartproxy.backend.fetching import Fetched
+from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.ctl.answers import Licences
@@ -142,6 +145,40 @@ class Conditions(SiteCase):
                 self.assertEqual(self.condition.partners(), frozenset())
                 for ask in (self.condition.generation, self.condition.licence):
                     self.assertIn("cannot be read", str(self.assertRaises(Refused, ask)))
+
+    def test_full(self) -> None:
+        """A disk without room is told as such, with what to do, until a change succeeds."""
+        store = self.service.store
+        assert store is not None
+        store.last_write.full = StoreFull("the disk of the database's server")
+        self.assertIn("store-full", self.told()[2])
+        with store.writing():
+            pass
+        self.assertNotIn("store-full", self.told()[2])
+        with patch.object(Store, "reading", side_effect=StoreFull("the disk of the store x")):
+            code, exit_status, codes, sentence = self.told()
+        self.assertEqual((code, exit_status, codes), ("store-full", 2, ["store-full"]))
+        self.assertIn("the disk of the store x is full: make room", sentence)
+
+    def test_full_before_a_change(self) -> None:
+        """SQLite's disk is looked at before it is tried."""
+        if self.location.file is None:
+            return
+        room = os.statvfs_result((1, 1, 9, 9, 9, 0, 0, 0, 0, 255))
+        with patch("os.statvfs", return_value=room):
+            self.assertIn("store-full", self.told()[2])
+
+    def test_full_server(self) -> None:
+        """PostgreSQL's code for a full disk is told as such."""
+        location = Location.of(self.mktemp(), "postgresql://u@h/d", {})
+        fault = Exception("could not extend file")
+        fault.sqlstate = "53100"  # type: ignore[attr-defined]  # as its library has it
+
+        def fail() -> None:
+            with in_words(location):
+                raise DBAPIError("INSERT", {}, fault)
+
+        self.assertIn("database's server is full", str(self.assertRaises(StoreFull, fail)))
 
     def test_other_questions(self) -> None:
         """It has no sessions; it tells its generation and the licences."""

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend import authority, database, history, migrations, tables
 from smartproxy.backend.columns import UtcTime
 from smartproxy.backend.database import BUSY_MILLISECONDS
-from smartproxy.backend.errors import StoreBusy, StoreUnavailable, StoreUnreachable
+from smartproxy.backend.errors import StoreBusy, StoreFull, StoreUnavailable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, ClientRow
@@ -384,7 +384,8 @@ class FaultsOfSqlite(SiteCase):
                 session.execute(text("CREATE TABLE large (content BLOB)"))
                 session.execute(text("INSERT INTO large VALUES (zeroblob(100000))"))
 
-        self.assertIn("is full; make room", str(self.assertRaises(StoreUnreachable, fill)))
+        self.assertIn("is full; make room", str(self.assertRaises(StoreFull, fill)))
+        self.assertIn(str(self.location.file), str(self.store.last_write.full))
         with self.store.reading() as session:
             self.assertNotIn("large", inspect(session.connection()).get_table_names())
 

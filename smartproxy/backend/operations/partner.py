@@ -335,7 +335,8 @@ def _known(row: PartnerRow, warnings: tuple[str, ...] = ()) -> KnownPartner:
 def _pinned(given: Iterable[GivenCertificate], now: datetime) -> tuple[list[Rule], list[PinNote], list[str]]:
     """The rules for certificates, what stands in them, and what is doubtful about them."""
     rules: list[Rule] = []
-    notes, doubts = [], []
+    notes: list[PinNote] = []
+    doubts: list[str] = []
     for each in given:
         certificate = _certificate(each.pem)
         rule, note = partners.pinned(certificate, key=each.key)

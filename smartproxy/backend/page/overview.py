@@ -33,6 +33,7 @@ _KINDS: Final = {Health.OK: "good", Health.DEGRADED: "warn", Health.DOWN: "bad"}
 FINDINGS: Final = {
     "draining": later("The backend is stopping."),
     "store-unreadable": later("The store cannot be read."),
+    "store-full": later("The store's disk is full."),
     "no-site": later("The site is not set up."),
     "unlicensed": later("No licence is in force: no partner can connect."),
     "unconfigured": later("The server has no certificate to show."),
