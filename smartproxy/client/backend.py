@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
 from smartproxy.client.address import BackendHttp
-from smartproxy.client.token import ClientToken
+from smartproxy.client.token import TokenInForce
 from smartproxy.logs.severity import Severity
 from smartproxy.net.tls.error_words import NOT_TLS, NOT_VERIFIED, tls_error_words
 from smartproxy.policy.limits import (
@@ -134,7 +134,7 @@ class Backend:
     """
 
     def __init__(
-        self, url: str, token: ClientToken, http: BackendHttp, clock: IReactorTime, *, basic: str | None = None
+        self, url: str, token: TokenInForce, http: BackendHttp, clock: IReactorTime, *, basic: str | None = None
     ) -> None:
         self.url = url.rstrip("/")
         self._http = http

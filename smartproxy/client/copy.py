@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDe
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from smartproxy.client.token import ClientToken
+from smartproxy.client.token import TokenInForce
 from smartproxy.logs.emit import Events
 from smartproxy.net import files
 from smartproxy.policy.causes import Cause
@@ -90,7 +90,7 @@ class CopyFile:
     def __init__(
         self,
         path: Path,
-        token: ClientToken,
+        token: TokenInForce,
         url: str,
         events: Events,
         *,
@@ -103,7 +103,7 @@ class CopyFile:
         self._in_thread = in_thread
         self._lock = DeferredLock()
         self._kept: Kept | None = None
-        token.follow(self._seal_again)
+        token.follow(self._seal)
 
     def keep(
         self, saved: datetime, credential: ClientCredential, configuration: Configuration, licences: Mapping[str, str]
@@ -114,10 +114,10 @@ class CopyFile:
             return
         kept = Kept(saved=saved, url=self._url, credential=credential, configuration=configuration, licences=licences)
         self._kept = kept
-        self._do(lambda: files.replace(self._path, self._sealed(kept), private=True))
+        self._seal()
 
-    def _seal_again(self) -> None:
-        """Write the copy for a new token: with that alone it is opened after a restart."""
+    def _seal(self) -> None:
+        """Write the copy for the token in force: with that alone it is opened after a restart."""
         if (kept := self._kept) is not None:
             self._do(lambda: files.replace(self._path, self._sealed(kept), private=True))
 

@@ -13,7 +13,7 @@ AGAIN_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
-class ClientToken:
+class TokenInForce:
     """The token in force.
 
     :ivar text: the token itself.

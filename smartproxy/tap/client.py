@@ -33,7 +33,7 @@ from smartproxy.client.craft import ClientCraft
 from smartproxy.client.crew import CrewHouse
 from smartproxy.client.rehearsal import ClientPlay
 from smartproxy.client.service import ClientService
-from smartproxy.client.token import ClientToken
+from smartproxy.client.token import TokenInForce
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.log import Log
 from smartproxy.net import files
@@ -128,7 +128,7 @@ class ClientSwitches(DaemonOptions):
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
         )
-        self.token = ClientToken(self.secret, None if file is None else partial(find_token, None, file, {}))
+        self.token = TokenInForce(self.secret, None if file is None else partial(find_token, None, file, {}))
 
 
 def _contents(path: str) -> str:

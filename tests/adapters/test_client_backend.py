@@ -42,6 +42,7 @@ from smartproxy.client.backend import (
     BackendRefused,
     BackendUnavailable,
 )
+from smartproxy.client.token import AGAIN_SECONDS, TokenInForce
 from smartproxy.client.token import AGAIN_SECONDS, ClientToken
 from smartproxy.client.backend import CALL_SECONDS, Backend, BackendRefused, BackendUnavailable
 from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
@@ -82,7 +83,7 @@ class BackendCalls(SynchronousTestCase):
         agent = RequestTraversalAgent(server)
         self.clock = Clock()
         self.file = "spc_secret"
-        self.token = ClientToken("spc_secret", lambda: self.file)
+        self.token = TokenInForce("spc_secret", lambda: self.file)
         return (
             Backend("https://backend.example", self.token, BackendHttp(cast(Agent, agent)), self.clock, basic=basic),
             server,
@@ -239,7 +240,7 @@ class BackendCalls(SynchronousTestCase):
         ):
             for raised in (error, ResponseNeverReceived([Failure(error)])):
                 http = Mock(request=Mock(return_value=fail(raised)))
-                call = Deferred.fromCoroutine(Backend(url, ClientToken("t"), http, Clock()).hello())
+                call = Deferred.fromCoroutine(Backend(url, TokenInForce("t"), http, Clock()).hello())
                 reason = str(self.failureResultOf(call, BackendUnavailable).value)
                 self.assertRegex(reason, told)
                 self.assertNotIn("errors=", reason)

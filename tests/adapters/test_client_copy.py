@@ -14,7 +14,7 @@ from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailabl
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.copy import CopyFile, CopyRefused, Kept
 from smartproxy.client.service import FLUSH_SECONDS, ClientService
-from smartproxy.client.token import ClientToken
+from smartproxy.client.token import TokenInForce
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -47,7 +47,7 @@ class CopyCase(ClientTestCase):
             self.network.clock,
             backend=cast(Backend, self.backend),
             servers=[("dmz.example", 2878)],
-            copy=lambda events: CopyFile(self.path, ClientToken(token), URL, events),
+            copy=lambda events: CopyFile(self.path, TokenInForce(token), URL, events),
             endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
         )
 
@@ -169,7 +169,7 @@ class Starting(CopyCase):
         self.service._upkeep._back()
         self.service._certified(self.other(), frozenset())
         self.assertNotEqual(self.path.read_bytes(), before)
-        kept = CopyFile(self.path, ClientToken(TOKEN), URL, self.service.events).load(datetime.now(UTC))
+        kept = CopyFile(self.path, TokenInForce(TOKEN), URL, self.service.events).load(datetime.now(UTC))
         assert kept is not None
         self.assertEqual(kept.credential, self.other())
 
@@ -181,8 +181,8 @@ class Starting(CopyCase):
         copy._token._read = lambda: "spc_new"
         self.assertTrue(copy._token.renewed(TOKEN, 0.0))
         events = cast(Events, SeenEvents())
-        self.assertRaises(CopyRefused, CopyFile(self.path, ClientToken(TOKEN), URL, events).load, datetime.now(UTC))
-        self.assertIsNotNone(CopyFile(self.path, ClientToken("spc_new"), URL, events).load(datetime.now(UTC)))
+        self.assertRaises(CopyRefused, CopyFile(self.path, TokenInForce(TOKEN), URL, events).load, datetime.now(UTC))
+        self.assertIsNotNone(CopyFile(self.path, TokenInForce("spc_new"), URL, events).load(datetime.now(UTC)))
 
     def other(self) -> ClientCredential:
         """Another credential."""
@@ -213,7 +213,7 @@ class TheFile(CopyCase):
 
     def load(self, token: str = TOKEN, url: str = URL, now: datetime | None = None) -> Kept | None:
         """Read it."""
-        return CopyFile(self.path, ClientToken(token), url, cast(Events, SeenEvents())).load(now or self.present)
+        return CopyFile(self.path, TokenInForce(token), url, cast(Events, SeenEvents())).load(now or self.present)
 
     def refused(self, cause: Cause = Cause.COPY_UNREADABLE, **given: Any) -> str:
         """See that it is refused; the words."""
@@ -264,7 +264,7 @@ class TheFile(CopyCase):
         assert kept is not None
         odd = block("CERTIFICATE", of_no_version(first_certificate_in(kept.credential.certificate))).decode()
         damaged = attrs.evolve(kept, credential=attrs.evolve(kept.credential, certificate=odd))
-        copy = CopyFile(self.path, ClientToken(TOKEN), kept.url, cast(Events, SeenEvents()))
+        copy = CopyFile(self.path, TokenInForce(TOKEN), kept.url, cast(Events, SeenEvents()))
         self.path.write_bytes(copy._sealed(damaged))
         self.assertIn("damaged", self.refused())
 
@@ -281,7 +281,7 @@ class TheFile(CopyCase):
 
     def test_cannot_be_written(self) -> None:
         """A folder that takes no file is told of, and the client goes on."""
-        self.service._copy = CopyFile(self.path / "no" / "such", ClientToken(TOKEN), URL, self.service.events)
+        self.service._copy = CopyFile(self.path / "no" / "such", TokenInForce(TOKEN), URL, self.service.events)
         self.service._keep()
         (told,) = self.stored("copy.write_failed")
         self.assertEqual(told["cause"], "copy.unwritable")
@@ -297,7 +297,7 @@ class TheFile(CopyCase):
             hanging.append(Deferred())
             return hanging[-1]
 
-        self.service._copy = CopyFile(self.path, ClientToken(TOKEN), URL, self.service.events, in_thread=in_thread)
+        self.service._copy = CopyFile(self.path, TokenInForce(TOKEN), URL, self.service.events, in_thread=in_thread)
         for _ in range(3):
             self.service._keep()
         self.assertEqual(len(begun), 1)

@@ -282,6 +282,13 @@ class Certificates(SitePageCase):
         self.assertEqual(self.alice.post("/certificates/page/reset").status, 303)
         self.assertNotIn("CN=page.example", self.alice.get("/certificates").body.decode())
         self.reads_only("/certificates", "/certificates/page/reset")
+        old = {"valid_from": NOW - timedelta(days=9), "valid_until": NOW - timedelta(days=1)}
+        ended = TestCa.root("x", **old).issue("page.example", **old)
+        over = {"file": ("x.pem", ended.certificate_pem + ended.key_pem)}
+        self.assertEqual(self.alice.upload("/certificates/page", {}, over).status, 303)
+        # Told once, and wherever the certificate is shown.
+        self.assertEqual(words(self.alice.get("/certificates")).count("whoever is shown it refuses it"), 2)
+        self.assertEqual(words(self.alice.get("/certificates")).count("whoever is shown it refuses it"), 1)
 
     def test_kept(self) -> None:
         """What was typed in a form that is refused is in it again; it is open, and the fault stands in it."""

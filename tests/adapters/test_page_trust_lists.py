@@ -1,5 +1,7 @@
 """Trust lists on the page: how they go, and what is decided of the CAs that they propose."""
 
+from unittest.mock import patch
+
 from smartproxy.backend import cas, trust_lists
 from smartproxy.policy.trust_lists import TrustListEntry
 from tests.adapters.page_site import PageCase, words
@@ -45,6 +47,15 @@ class TrustListsShown(PageCase):
         with self.store.reading() as session:
             self.assertEqual([each.name for each in cas.listed(session)], ["first"])
         self.assertNotIn(f'value="{FIRST.credential.sha256}"', self.alice.get("/certificates").body.decode())
+
+    def test_accepted_with_doubts(self) -> None:
+        """What is doubtful about a CA is told when it is trusted, as when one is added."""
+        self.alice.get("/certificates")
+        fields = {"sha256": FIRST.credential.sha256, "ca": "first", "step": "do"}
+        doubt = "CN=First: the key is too weak (needed: 2048 bits); nobody is admitted below it"
+        with patch.object(cas, "doubts", return_value=[doubt]):
+            self.assertEqual(self.alice.post(f"{AT}/accept", fields).status, 303)
+        self.assertIn("nobody is admitted below it", words(self.alice.get("/certificates")))
 
     def test_rejected(self) -> None:
         """A CA that is not trusted is not proposed again."""

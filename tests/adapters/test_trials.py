@@ -18,7 +18,7 @@ from smartproxy.backend import trials
 from smartproxy.client.address import BackendHttp
 from smartproxy.client.backend import Backend, BackendUnavailable, Trial
 from smartproxy.client.greeting import try_station
-from smartproxy.client.token import ClientToken
+from smartproxy.client.token import TokenInForce
 from smartproxy.client.trials import RETRY_SECONDS, Trials
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ClientConfiguration
@@ -82,7 +82,7 @@ class Asked(SynchronousTestCase):
         self.server = Answering(lambda request: answer)
         agent = RequestTraversalAgent(self.server)
         backend = Backend(
-            "https://backend.example", ClientToken("spc_secret"), BackendHttp(cast(Agent, agent)), Clock()
+            "https://backend.example", TokenInForce("spc_secret"), BackendHttp(cast(Agent, agent)), Clock()
         )
         asking = Deferred.fromCoroutine(backend.trials(7))
         agent.flush()

@@ -10,7 +10,7 @@ from smartproxy.backend import administrators
 from smartproxy.backend.access_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
-from smartproxy.backend.operations.operation import Family, Transaction
+from smartproxy.backend.operations.operation import Family, Transaction, every_operation
 from smartproxy.backend.operations.shapes import Nothing, Removed
 from smartproxy.policy.permissions import ADMINISTRATOR_NAME, EVERYTHING, SCOPE, SCOPES_MOST, AdminRole
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
@@ -139,10 +139,7 @@ def _see_scopes(scopes: Iterable[str]) -> None:
 
     :raises ChangeRefused: with the scope that may have been meant.
     """
-    # The table of all operations is made of their modules, of which this is one.
-    from smartproxy.backend.operations.registry import OPERATIONS
-
-    parts = [each.scope.partition(":") for each in OPERATIONS.values()]
+    parts = [each.scope.partition(":") for each in every_operation().values()]
     known = {EVERYTHING, *(form for a, _, b in parts for form in (f"{a}:{b}", f"{a}:*", f"*:{b}"))}
     for each in scopes:
         if ":" in each and each not in known:

@@ -35,8 +35,9 @@ How an operation is added:
 
 import enum
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -248,3 +249,12 @@ class Family:
 def operations_of(families: Iterable[Family]) -> dict[str, Operation[Any, Any]]:
     """All operations of some families, by name."""
     return {each.name: each for family in families for each in family.operations}
+
+
+def every_operation() -> Mapping[str, Operation[Any, Any]]:
+    """All operations there are, by name, for an operation that is about operations.
+
+    Their table is made of the modules that declare them, which import this one: it is found when it is asked for.
+    """
+    found: Mapping[str, Operation[Any, Any]] = import_module("smartproxy.backend.operations.registry").OPERATIONS
+    return found

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import settings
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, NotFound
-from smartproxy.backend.operations.operation import Effect, Family, Transaction
+from smartproxy.backend.operations.operation import Effect, Family, Transaction, every_operation
 from smartproxy.backend.operations.shapes import AnyJson
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import NAME, Flag, Lines
@@ -161,10 +161,7 @@ def _see_operations(names: object) -> None:
 
     :raises NotFound: with the first that does not.
     """
-    # The table of all operations is made of their modules, of which this is one.
-    from smartproxy.backend.operations.registry import OPERATIONS
-
-    known = {name for name, each in OPERATIONS.items() if each.effect is not Effect.READ}
+    known = {name for name, each in every_operation().items() if each.effect is not Effect.READ}
     for name in names if isinstance(names, list) else ():
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
