@@ -282,8 +282,8 @@ class Certificates(SitePageCase):
         self.assertEqual(self.alice.post("/certificates/page/reset").status, 303)
         self.assertNotIn("CN=page.example", self.alice.get("/certificates").body.decode())
         self.reads_only("/certificates", "/certificates/page/reset")
-        old = {"valid_from": NOW - timedelta(days=9), "valid_until": NOW - timedelta(days=1)}
-        ended = TestCa.root("x", **old).issue("page.example", **old)
+        since, until = NOW - timedelta(days=9), NOW - timedelta(days=1)
+        ended = TestCa.root("x").issue("page.example", valid_from=since, valid_until=until)
         over = {"file": ("x.pem", ended.certificate_pem + ended.key_pem)}
         self.assertEqual(self.alice.upload("/certificates/page", {}, over).status, 303)
         # Told once, and wherever the certificate is shown.

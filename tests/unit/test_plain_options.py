@@ -171,6 +171,8 @@ class PlainClientSwitches(OptionsTestCase):
             (("--forward", "x=sftp.example:22"), "--forward"),
             (("-Q", "localhost:1"), "--outgoing"),
             (("-i", "a:b"), "--target"),
+            (("-i", "0.0.0.0:22"), "--target"),
+            (("--forward", "2222=[::]:22"), "every address of a machine"),
             (("-T", "x"), "--timeout"),
         ):
             status, text = self.ends(plain_client.Options(), "-c", self.credential(), "-e", "dmz.example", *words)
