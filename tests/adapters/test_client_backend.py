@@ -35,16 +35,8 @@ from smartproxy.client.address import (
     backend_http,
     checked_url,
 )
-from smartproxy.client.backend import (
-    ANSWER_OCTETS_MOST,
-    CALL_SECONDS,
-    Backend,
-    BackendRefused,
-    BackendUnavailable,
-)
-from smartproxy.client.token import AGAIN_SECONDS, TokenInForce
-from smartproxy.client.token import AGAIN_SECONDS, ClientToken
 from smartproxy.client.backend import CALL_SECONDS, Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.token import AGAIN_SECONDS, TokenInForce
 from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
