@@ -13,9 +13,10 @@ from typing import Any, Final
 import attrs
 from sqlalchemy import update
 
-from smartproxy.backend import authority, journal, proposals, session_rows, sightings
+from smartproxy.backend import authority, journal, licences, loads, proposals, session_rows, sightings
 from smartproxy.backend.change import Channel
 from smartproxy.backend.generations import changing
+from smartproxy.backend.loads import NodeKind, backend_place
 from smartproxy.backend.operations import (
     admin_token,
     alerts,
@@ -39,6 +40,7 @@ from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import proxy_id
+from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.packed_record import pack
 from smartproxy.policy.partners import RevocationMode, SanRule
 from smartproxy.policy.permissions import AdminRole, UserEntry
@@ -124,6 +126,14 @@ class CustomerSite:
             session.execute(update(ClientRow).values(last_seen=now, **alive))
             report = LiveReportRow(client=CLIENTS[0], received=now, count=len(live), sessions=json.dumps(live))
             session.merge(report)
+            for number, name in enumerate(CLIENTS):
+                busy = ToldLoad(cpu=9 - number, memory=92, sessions=len(live) if number == 0 else 0, sessions_most=2000)
+                loads.keep(session, NodeKind.CLIENT, name, busy, now)
+            busy = ToldLoad(cpu=14, memory=104, sessions=len(live), sessions_most=2000)
+            for proxy_id in licences.newest(session):
+                loads.keep(session, NodeKind.SERVER, proxy_id, busy, now)
+            place = backend_place(None, "10.20.0.5", 8443)
+            loads.keep(session, NodeKind.BACKEND, place, ToldLoad(cpu=2, memory=131), now)
             # The backend that is looked at listens on loopback.
             started = {
                 "version": "0.1.0",

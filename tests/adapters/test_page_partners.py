@@ -117,6 +117,14 @@ class Lists(PartnerCase):
         (acme,) = perform(self.store, search, PartnerSearch(word="ACME"), ROOT, NOW).answer.items
         self.assertEqual((acme.last_session, acme.ends), (NOW, NOW + timedelta(days=10)))
 
+    def test_empty(self) -> None:
+        """A list without anything says whether nothing fits, or nothing is there yet; all states are no condition."""
+        for query in ("q=nobody", "state=disabled"):
+            self.assertIn("No partner fits", self.text(self.alice.get(f"/partners?{query}")), query)
+        self.alice.post("/partners/ACME/remove", {"typed": "ACME"})
+        for query in ("", "state=all", "q=&state=all"):
+            self.assertIn("There is no partner yet", self.text(self.alice.get(f"/partners?{query}")), query)
+
     def test_order(self) -> None:
         """Partners stand where people look for them, whatever the case of their names, on each part of the list."""
         for number, name in enumerate(("bolt", "Caro", "acme 2", "BOLT")):

@@ -417,7 +417,12 @@ class Nodes(SitePageCase):
         self.assertIn("20 days left", page)
         place = f"/nodes/licences/{PROXY_ID}"
         for until in ("soon", "2026-11-21", "9999-12-31"):
-            self.assertEqual(self.alice.post(place, {"until": until}).status, 422, until)
+            refused = self.alice.post(place, {"until": until})
+            self.assertEqual(refused.status, 422, until)
+            self.assertRegex(
+                refused.body.decode(), f'value="{until}"[^>]* aria-describedby="x-until [^>]* aria-invalid'
+            )
+            self.assertIn('<p class="fault" id="x-until">', refused.body.decode())
             self.assertEqual(self.alice.post(place, {"until": until, "step": "do"}).status, 422, until)
         shown = words(self.alice.post(place, {"until": "2028-12-31"}))
         for told in ("Licence until 2026-12-10 2028-12-31", "It cannot be shortened afterwards"):

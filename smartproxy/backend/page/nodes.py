@@ -32,7 +32,8 @@ async def extended(visit: PageVisit) -> Shown:
     try:
         end = datetime.fromisoformat(until).replace(hour=23, minute=59, second=59, tzinfo=UTC)
     except ValueError:
-        return await _page(visit, "nodes.html", visit.text("This is no date; write one such as 2028-12-31."))
+        fault = visit.text("This is no date; write one such as 2028-12-31.")
+        return await _page(visit, "nodes.html", fault, proxy_id)
     wanted = LicenceExtension(proxy_id=proxy_id, valid_until=end)
     try:
         if visit.form.one("step") != "do":
@@ -51,7 +52,7 @@ async def extended(visit: PageVisit) -> Shown:
             )
         await visit.call(licence.extend, wanted, visit.terms)
     except BackendError as error:
-        return await _page(visit, "nodes.html", str(error))
+        return await _page(visit, "nodes.html", visit.answered(error), proxy_id)
     told = visit.text("The licence is extended until %(until)s. The server receives it within seconds.", until=until)
     return visit.redirect("/nodes", told)
 
@@ -65,7 +66,12 @@ async def file(visit: PageVisit) -> Shown:
     return text.encode("utf-8")
 
 
-async def _page(visit: PageVisit, template: str, fault: str = "") -> Shown:
+async def _page(visit: PageVisit, template: str, fault: str = "", at: str = "") -> Shown:
+    """The page.
+
+    :param fault: what is wrong with the new end of a licence.
+    :param at: whose licence that is.
+    """
     found = (await visit.call(nodes.listed, Nothing())).answer
     now = visit.now
     ends = [
@@ -78,6 +84,8 @@ async def _page(visit: PageVisit, template: str, fault: str = "") -> Shown:
         status=422 if fault else 200,
         found=found,
         fault=fault,
+        at=at,
+        typed=visit.form.one("until"),
         now=now,
         soon=SOON,
         ending=min(ends, default=None),
