@@ -154,8 +154,8 @@ class Lists(PartnerCase):
             (">P049<" in first, ">P050<" in first, ">P049<" in second, ">P059<" in second), (True, False, False, True)
         )
 
-    def test_empty(self) -> None:
-        """A list in which nothing is says what to do."""
+    def test_what_to_do(self) -> None:
+        """A list in which nothing is says what to do, to those who may do it."""
         self.assertIn("Show all partners", self.alice.get("/partners?q=nobody").body.decode())
         perform(self.store, operations.remove, Named(name="ACME"), ROOT, NOW)
         self.assertIn("Add the first partner", self.alice.get("/partners").body.decode())

@@ -467,6 +467,8 @@ class Nodes(SitePageCase):
 
     def test_tunnel(self) -> None:
         """A tunnel that is down is said first, with the client and the cause."""
+        with self.store.writing() as session:
+            clients.note_call(session, "inner", NOW, "1.1", "192.0.2.9")
         up = {"host": "dmz", "peer": "192.0.2.1:443", "theirs": "1.1", "version": "1.1", "proxy_id": PROXY_ID}
         self.tell("tunnel.up", "client", 90, **up)
         self.assertNotIn("is down", words(self.alice.get("/nodes")))
@@ -476,16 +478,18 @@ class Nodes(SitePageCase):
         self.assertIn("The tunnel of inner is down ( it was reset )", words(self.alice.get("/nodes/live")))
 
     def test_tunnel_that_nobody_tells_of(self) -> None:
-        """The picture of the parts calls no tunnel up whose client does not call: what it told last may be long ago."""
+        """No tunnel is called up whose client does not call: what it told last may be long ago."""
         up = {"host": "dmz", "peer": "192.0.2.1:443", "theirs": "1.1", "version": "1.1", "proxy_id": PROXY_ID}
         self.tell("tunnel.up", "client", 90, **up)
         with self.store.writing() as session:
             clients.note_call(session, "inner", NOW, "1.1", "192.0.2.9")
         self.assertIn("1 of 1 tunnels", words(self.alice.get("/")))
+        self.assertIn("up since", words(self.alice.get("/nodes/live")))
         self.clock.advance(360)
         seen = words(self.alice.get("/"))
         self.assertIn("tunnels not known", seen)
         self.assertNotIn("1 of 1 tunnels", seen)
+        self.assertIn("inner not known: the client does not call", words(self.alice.get("/nodes/live")))
 
 
 class Events(SitePageCase):
