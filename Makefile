@@ -20,7 +20,8 @@ RC := $(CURDIR)/setup.cfg
 FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.test_requirements \
 	tests.test_checks tests.unit tests.conformance tests.adapters tests.fuzz
 # The longest first, so that the processes that share them end together.
-SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
+SLOW_TESTS := tests.process.test_administration tests.process.test_ctl tests.process.test_demo tests.packaging \
+	tests.process.test_page_everywhere tests.process.test_several tests.process.test_licence_renewal tests.process
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
 	fuzz mutants soak bench bench-growth bench-workers bench-far bench-parts bench-lists bench-calls bench-floods bench-page screenshots page-pictures clean FORCE
