@@ -211,6 +211,8 @@ class UnreadableTests(SynchronousTestCase):
 
     def test_path(self) -> None:
         """What cannot be read at all is a refusal that says which certificate it is."""
+        # Another test may have had the same certificate read: what was read once is kept.
+        certificate_facts.cache_clear()
         with patch("smartproxy.net.tls.facts.subject_text", side_effect=ValueError("quoted")):
             refusal = self.assertRaises(CertificateRefusal, path_facts, [LEAF.certificate])
         self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, 0))
