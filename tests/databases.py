@@ -170,7 +170,7 @@ class OnBothDatabases:
     """A base of test cases: each class with tests has a twin, whose name ends in ``OnPostgresql``, on PostgreSQL.
 
     :cvar database: what the tests of this class run on.
-    :cvar both: whether subclasses get a twin; false where tests are of SQLite itself.
+    :cvar both: whether subclasses get a twin; false where tests are of SQLite itself, or of no database.
     """
 
     database: ClassVar[Database] = Database.SQLITE

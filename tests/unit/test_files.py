@@ -281,6 +281,8 @@ class WrittenFiles(SynchronousTestCase):
 class CommandsThatWrite(CommandCase):
     """Every command that writes a file writes it by one rule."""
 
+    both = False
+
     def setUp(self) -> None:
         """A site with one of everything that can be written."""
         super().setUp()
