@@ -128,12 +128,12 @@ class CustomerSite:
             session.merge(report)
             for number, name in enumerate(CLIENTS):
                 busy = ToldLoad(cpu=9 - number, memory=92, sessions=len(live) if number == 0 else 0, sessions_most=2000)
-                loads.keep(session, NodeKind.CLIENT, name, busy, now)
+                loads.keep(session, {(NodeKind.CLIENT, name): busy}, now)
             busy = ToldLoad(cpu=14, memory=104, sessions=len(live), sessions_most=2000)
             for proxy_id in licences.newest(session):
-                loads.keep(session, NodeKind.SERVER, proxy_id, busy, now)
+                loads.keep(session, {(NodeKind.SERVER, proxy_id): busy}, now)
             place = backend_place(None, "10.20.0.5", 8443)
-            loads.keep(session, NodeKind.BACKEND, place, ToldLoad(cpu=2, memory=131), now)
+            loads.keep(session, {(NodeKind.BACKEND, place): ToldLoad(cpu=2, memory=131)}, now)
             # The backend that is looked at listens on loopback.
             started = {
                 "version": "0.1.0",

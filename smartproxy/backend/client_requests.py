@@ -256,11 +256,9 @@ class ClientRequests:
     def keep_loads(self, client: str, told: LoadsTold, now: datetime) -> None:
         """Keep how busy a client is, and the servers that the site has licences for, by what they told it."""
         with self.store.writing() as session:
-            loads.keep(session, NodeKind.CLIENT, client, told.own, now)
             known = licences.newest(session)
-            for each in told.servers:
-                if each.proxy_id in known:
-                    loads.keep(session, NodeKind.SERVER, each.proxy_id, each.load, now)
+            servers = {(NodeKind.SERVER, each.proxy_id): each.load for each in told.servers if each.proxy_id in known}
+            loads.keep(session, {(NodeKind.CLIENT, client): told.own, **servers}, now)
 
 
 def _believed(told: Sequence[Record], now: datetime) -> Sequence[Record]:

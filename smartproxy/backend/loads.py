@@ -7,7 +7,7 @@ Decides nothing: a server may tell what it likes.
 import enum
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 from sqlalchemy import delete, select
@@ -21,9 +21,8 @@ from smartproxy.backend.upkeep import BUSY_SECONDS
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.net.load import LoadMeter
-from smartproxy.policy.loads import ToldLoad
+from smartproxy.policy.loads import TELL_SECONDS, ToldLoad
 
-TELL_SECONDS: Final = 60.0
 GOOD_FOR: Final = timedelta(minutes=3)
 """So old a load still tells something."""
 _KEPT: Final = timedelta(days=1)
@@ -37,17 +36,19 @@ class NodeKind(enum.StrEnum):
     BACKEND = "backend"
 
 
-def keep(session: Session, kind: NodeKind, name: str, load: ToldLoad, now: datetime) -> None:
-    """Keep a load in the place of what was told before; what nobody tells of any more is deleted.
+Loads: TypeAlias = Mapping[tuple[NodeKind, str], ToldLoad]
+"""Loads by the node's kind and name: the Proxy ID of a server, the name of a client, the place of a backend."""
 
-    :param name: the Proxy ID of a server, the name of a client, the place of a backend.
-    """
+
+def keep(session: Session, told: Loads, now: datetime) -> None:
+    """Keep loads in the place of what was told before; what nobody tells of any more is deleted."""
     session.execute(delete(NodeLoadRow).where(NodeLoadRow.told < now - _KEPT))
-    session.merge(NodeLoadRow(kind=kind.value, name=name, told=now, **attrs.asdict(load)))
+    for (kind, name), load in told.items():
+        session.merge(NodeLoadRow(kind=kind.value, name=name, told=now, **attrs.asdict(load)))
 
 
-def known(session: Session, now: datetime) -> Mapping[tuple[NodeKind, str], ToldLoad]:
-    """The loads that still tell something, by the node's kind and name."""
+def known(session: Session, now: datetime) -> Loads:
+    """The loads that still tell something."""
     rows = session.scalars(select(NodeLoadRow).where(NodeLoadRow.told > now - GOOD_FOR))
     return {
         (NodeKind(row.kind), row.name): ToldLoad(
@@ -88,4 +89,4 @@ class OwnLoad(StoreRounds):
 
     def _keep(self, place: str, load: ToldLoad, when: datetime) -> None:
         with self._store.writing() as session:
-            keep(session, NodeKind.BACKEND, place, load, when)
+            keep(session, {(NodeKind.BACKEND, place): load}, when)

@@ -13,10 +13,9 @@ from twisted.python.failure import Failure
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
-from smartproxy.policy.loads import SERVERS_TOLD_MOST, ServerLoad, ToldLoad
+from smartproxy.policy.loads import SERVERS_TOLD_MOST, TELL_SECONDS, ServerLoad, ToldLoad
 from smartproxy.tunnel.client_control import ClientControl
 
-TELL_SECONDS: Final = 60.0
 _NOT_THERE: Final = 404
 
 

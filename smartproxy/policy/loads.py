@@ -14,6 +14,8 @@ from smartproxy.policy.limits import Limit
 from smartproxy.policy.schema import ObjectOf, Optional, kind
 from smartproxy.policy.values import Line, Whole
 
+TELL_SECONDS: Final = 60.0
+"""How often a client and a backend tell of loads."""
 CPU_MOST: Final = 409_600
 """Per cent of one processor: as much as 4,096 of them can do."""
 MEMORY_MOST: Final = 2**26

@@ -24,7 +24,6 @@ from smartproxy.backend.first_start import (
     reached_by,
     temporary_identity,
 )
-from smartproxy.backend.loads import TELL_SECONDS
 from smartproxy.backend.location import Location
 from smartproxy.backend.operations import nodes
 from smartproxy.backend.operations.operation import Caller
@@ -37,6 +36,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.loads import TELL_SECONDS
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import AtOnce
 from tests.unit.sites import NOW, SiteCase

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend import licences, loads
 from smartproxy.backend.loads import NodeKind, OwnLoad
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
-from smartproxy.client.told_loads import TELL_SECONDS, ToldLoads
-from smartproxy.policy.loads import SERVERS_TOLD_MOST, ServerLoad, ToldLoad
+from smartproxy.client.told_loads import ToldLoads
+from smartproxy.policy.loads import SERVERS_TOLD_MOST, TELL_SECONDS, ServerLoad, ToldLoad
 from tests.adapters.api_site import ApiCase
 from tests.adapters.rig import Journal
 from tests.unit.sites import NOW, PROXY_ID
@@ -156,7 +156,7 @@ class Taken(ApiCase):
         own.start()
         self.assertEqual(self.known(), {})
         place[0] = "machine :: 8443"
-        self.clock.advance(loads.TELL_SECONDS)
+        self.clock.advance(TELL_SECONDS)
         ((kind, name),) = self.known()
         self.assertEqual((kind, name), (NodeKind.BACKEND.value, "machine :: 8443"))
         self.successResultOf(own.stop())

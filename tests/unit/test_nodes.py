@@ -131,7 +131,7 @@ class Nodes(CommandCase):
         requests.keep_loads("inside-1", LoadsTold(own=own, servers=tuple(told)), NOW + timedelta(minutes=6))
         self.assertEqual([each.load for each in self.found().clients], [None, None])
         with self.store.writing() as session:
-            loads.keep(session, NodeKind.CLIENT, "inside-2", own, NOW + timedelta(days=2))
+            loads.keep(session, {(NodeKind.CLIENT, "inside-2"): own}, NOW + timedelta(days=2))
             self.assertEqual(session.query(NodeLoadRow).count(), 1)
 
     def start_backend(self, host: str | None, seconds: int, load: ToldLoad | None = None) -> None:
@@ -143,7 +143,7 @@ class Nodes(CommandCase):
             keep(session, [record], NOW)
             if load is not None:
                 name = backend_place(host, "::", 8443)
-                loads.keep(session, NodeKind.BACKEND, name, load, NOW + timedelta(minutes=9))
+                loads.keep(session, {(NodeKind.BACKEND, name): load}, NOW + timedelta(minutes=9))
 
     def test_own_loads(self) -> None:
         """Backends of one database have their own loads, also where they listen alike; former names are left out."""

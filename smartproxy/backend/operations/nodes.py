@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import clients, generations, journal, licences, loads
 from smartproxy.backend.clients import SILENT
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.backend.loads import NodeKind, backend_place
+from smartproxy.backend.loads import Loads, NodeKind, backend_place
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Instantaneous, Nothing
 from smartproxy.backend.schema import ClientRow, EventRow
@@ -138,6 +138,11 @@ class KnownNodes:
     server_clock_difference: int | None = attrs.field(metadata=kind(_DIFFERENCE))
     database: str = attrs.field(metadata=kind(AnyText()))
 
+    @property
+    def calling(self) -> frozenset[str]:
+        """The clients that call; how a tunnel is, its client tells, so that of others it is not known."""
+        return frozenset(each.name for each in self.clients if each.calls)
+
 
 @NODES.reading("list", "List servers, clients and backends: version, load, when seen, tunnels, licences, clocks.")
 def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
@@ -147,14 +152,9 @@ def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
     begun = _sessions_begun(session, look.now)
     busy = loads.known(session, look.now)
     return KnownNodes(
-        servers=tuple(
-            attrs.evolve(each, load=busy.get((NodeKind.SERVER, each.proxy_id))) for each in _servers(session, look.now)
-        ),
+        servers=tuple(_servers(session, look.now, busy)),
         clients=tuple(
-            attrs.evolve(
-                _client(row, look.now, begun.get(row.name, 0), differences.get(("client", row.name))),
-                load=busy.get((NodeKind.CLIENT, row.name)),
-            )
+            _client(row, look.now, begun.get(row.name, 0), differences.get(("client", row.name)), busy)
             for row in clients.listed(session)
         ),
         backends=tuple(_backends(session, look.now, busy)),
@@ -164,7 +164,7 @@ def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
     )
 
 
-def _servers(session: Session, now: datetime) -> Iterator[ServerNode]:
+def _servers(session: Session, now: datetime, busy: Loads) -> Iterator[ServerNode]:
     starts = {str(each.fields.get("proxy_id")): each for each in _newest_first(session, "server.started", now)[::-1]}
     ups = [each for each in _newest_first(session, "tunnel.up", now) if each.source == "client"]
     downs = [each for each in _newest_first(session, "tunnel.down", now) if each.source == "client"]
@@ -195,7 +195,7 @@ def _servers(session: Session, now: datetime) -> Iterator[ServerNode]:
             tunnels=tunnels,
             licence_until=None if licence is None or licence.issued is None else licence.issued.valid_until,
             reported_until=None if licence is None else licence.reported_until,
-            load=None,
+            load=busy.get((NodeKind.SERVER, proxy_id)),
         )
 
 
@@ -219,7 +219,7 @@ def _tunnels(proxy_id: str, ups: Iterable[StoredEvent], downs: list[StoredEvent]
         yield KnownTunnel(client=client, up=end is None, since=(end or up).time, cause=cause)
 
 
-def _client(row: ClientRow, now: datetime, sessions: int, difference: int | None) -> ClientNode:
+def _client(row: ClientRow, now: datetime, sessions: int, difference: int | None, busy: Loads) -> ClientNode:
     return ClientNode(
         name=row.name,
         enabled=row.entry.enabled,
@@ -230,11 +230,11 @@ def _client(row: ClientRow, now: datetime, sessions: int, difference: int | None
         certificate_until=row.certificate_until,
         sessions=sessions,
         clock_difference=difference,
-        load=None,
+        load=busy.get((NodeKind.CLIENT, row.name)),
     )
 
 
-def _backends(session: Session, now: datetime, busy: Mapping[tuple[NodeKind, str], ToldLoad]) -> Iterator[BackendNode]:
+def _backends(session: Session, now: datetime, busy: Loads) -> Iterator[BackendNode]:
     """The newest start of each; a backend with a database in its own folder is alone.
 
     Of machines that listen alike, the one that started last is shown, and others while they tell their load: the name

@@ -74,8 +74,6 @@ async def _page(visit: PageVisit, template: str, fault: str = "", at: str = "") 
     """
     found = (await visit.call(nodes.listed, Nothing())).answer
     now = visit.now
-    # How a tunnel is, its client tells.
-    calling = {each.name for each in found.clients if each.calls}
     ends = [
         each.licence_until
         for each in found.servers
@@ -92,8 +90,9 @@ async def _page(visit: PageVisit, template: str, fault: str = "", at: str = "") 
         soon=SOON,
         ending=min(ends, default=None),
         silent=[each.name for each in found.clients if each.enabled and not each.calls],
-        down=[each for server in found.servers for each in server.tunnels if not each.up and each.client in calling],
-        calling=calling,
+        down=[
+            each for server in found.servers for each in server.tunnels if not each.up and each.client in found.calling
+        ],
         late=[
             each
             for each in found.servers

@@ -289,9 +289,8 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
 
     How a tunnel is, its client tells: of a client that does not call, it is not known.
     """
-    calling = [each for each in known.clients if each.calls]
-    names = {each.name for each in calling}
-    tunnels = [each for server in known.servers for each in server.tunnels if each.client in names]
+    calling = known.calling
+    tunnels = [each for server in known.servers for each in server.tunnels if each.client in calling]
     up = [each for each in tunnels if each.up]
     untold = any(server.tunnels for server in known.servers) and not tunnels
     enabled = [each for each in known.clients if each.enabled]

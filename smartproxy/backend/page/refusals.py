@@ -44,7 +44,6 @@ from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 DAYS = (1, 7, 30)
 _DAYS = Word(tuple(map(str, DAYS)))
 IGNORED_DAYS = (1, 7, 30)
-_DAYS = Word(tuple(map(str, DAYS)))
 GROUPS_MOST = 50
 _WORD_MOST = 200
 _TRUSTED = ("certificate.no_partner", "certificate.self_signed", "certificate.unknown_ca")
@@ -83,18 +82,19 @@ async def listed(visit: PageVisit) -> Shown:
     found = RefusalList(items=(), since=since, whole=True, left_out=0)
     if not filters.faults:
         found = (await visit.call(operations.listed, wanted)).answer
+    filters = filters.after(found.items)
     told = [each for each in found.items if not _is_stranger(each)]
     proposals = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
     likely = {each.sha256: each.partner for each in proposals}
     return visit.render(
         "refusals.html",
-        filters.after(found.items).status,
+        filters.status,
         groups=[_group(visit, each, likely) for each in told],
         strangers=[each for each in found.items if _is_stranger(each)],
         whole=found.whole,
         left_out=found.left_out,
         likely=likely,
-        filters=filters.after(found.items),
+        filters=filters,
         days=days,
         choices=[(each, visit.counted("%(count)s day", "%(count)s days", each)) for each in DAYS],
     )
