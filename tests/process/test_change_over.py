@@ -23,8 +23,10 @@ class ChangeOver(BackendsCase):
         backend = self.backend()
         began = datetime.now(UTC)
         self.command("identity", "import", "main", first)
-        # The date is to come after the client asked: a busy machine needs longer for the next command, too.
-        since = datetime.now(UTC) + timedelta(seconds=3) + 4 * (datetime.now(UTC) - began)
+        # The date is to come after the client asked: a busy machine needs longer for the next command, too. A date has
+        # whole seconds.
+        since = datetime.now(UTC) + timedelta(seconds=4) + 4 * (datetime.now(UTC) - began)
+        since = since.replace(microsecond=0)
         self.command("identity", "import", "main", second, "--from", since.isoformat())
         _, etag, before = self.call(backend.port, "/configuration")
         status = 304
