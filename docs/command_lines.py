@@ -7,7 +7,7 @@ test kit's, ``.. help-of:: smartproxy-server`` a daemon's switches, and so for t
 import argparse
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -17,7 +17,10 @@ import smartproxy.tap.command
 import smartproxy.testing.__main__
 
 WIDTH = "100"
-PARSERS = {"smartproxy": smartproxy.tap.command.parser, "smartproxy.testing": smartproxy.testing.__main__.parser}
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "smartproxy": smartproxy.tap.command.parser,
+    "smartproxy.testing": smartproxy.testing.__main__.parser,
+}
 
 
 def command_help(command: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:

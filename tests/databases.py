@@ -1,7 +1,8 @@
 """The databases that tests of the store run on: SQLite, and a PostgreSQL server that the test run starts itself.
 
 One server a process, when the first test asks for it: an unprivileged user's, in a temporary folder, on a UNIX socket
-there. It ends with the process, however that ends. A test gets a copy of a template that has the tables already.
+there. It ends with the process, however that ends. On both, a test gets a copy of a template that has the tables
+already: to make them takes longer than most tests.
 """
 
 import atexit
@@ -149,9 +150,10 @@ class PostgresServer:
 
 
 class _Shared:
-    """The server that the tests of this process share."""
+    """What the tests of this process share: the server, and the octets of an SQLite file that has the tables."""
 
     server: ClassVar[PostgresServer | None] = None
+    file: ClassVar[bytes | None] = None
 
 
 def server() -> PostgresServer:
@@ -164,6 +166,19 @@ def server() -> PostgresServer:
         made.start()
         _Shared.server = made
     return _Shared.server
+
+
+def put_file(location: Location) -> None:
+    """Put an SQLite file in its place that has the tables of a store that is new."""
+    if _Shared.file is None:
+        with tempfile.TemporaryDirectory(prefix="smartproxy-sqlite-") as folder:
+            template = Location.of(folder, None, {})
+            Store.open(template, make=True).close()
+            assert template.file is not None
+            _Shared.file = template.file.read_bytes()
+    location.make()
+    assert location.file is not None
+    location.file.write_bytes(_Shared.file)
 
 
 class OnBothDatabases:
@@ -187,13 +202,16 @@ class OnBothDatabases:
         twin = new_class(name, (cls,), exec_body=lambda space: space.update(facts))
         setattr(sys.modules[cls.__module__], name, twin)
 
-    def new_database(self, *, tables: bool = True) -> str | None:
-        """The URL of a database of the test's own; ``None`` where it is the SQLite file of its folder.
+    def new_database(self, folder: Path, *, tables: bool = True) -> str | None:
+        """The URL of a database of the test's own; ``None`` where it is the SQLite file of its state folder.
 
+        :param folder: the state folder; it is made where the file is put there.
         :param tables: whether it has a store's tables already.
         :raises unittest.SkipTest: if PostgreSQL is missing.
         """
         if self.database is Database.SQLITE:
+            if tables:
+                put_file(Location.of(str(folder), None, {}))
             return None
         url = server().new(tables=tables)
         self.addCleanup(server().drop, url)  # type: ignore[attr-defined]  # of the test case that this is mixed into

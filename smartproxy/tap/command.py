@@ -20,6 +20,7 @@ SECURITY
 """
 
 import argparse
+import functools
 import importlib
 import sys
 import warnings
@@ -74,8 +75,9 @@ Each subject and action has its own --help, with examples.
 """
 
 
+@functools.cache
 def parser() -> CommandLine:
-    """The command line, with all subjects and actions."""
+    """The command line, with all subjects and actions; made once, since that takes longer than most commands."""
     found = CommandLine(
         prog="smartproxy",
         description="Set up and look after a SmartProxy site.",

@@ -7,7 +7,7 @@ import pkgutil
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
@@ -32,7 +32,10 @@ DAEMONS = {
     "smartproxy-plain-client": plain_client,
 }
 
-PARSERS = {("smartproxy",): operator.parser, ("python", "-m", "smartproxy.testing"): kit.parser}
+PARSERS: dict[tuple[str, ...], Callable[[], argparse.ArgumentParser]] = {
+    ("smartproxy",): operator.parser,
+    ("python", "-m", "smartproxy.testing"): kit.parser,
+}
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:

@@ -94,7 +94,7 @@ class BackendsCase(OnBothDatabases, SynchronousTestCase):
         self.folder.mkdir()
         self.state = self.folder / "state"
         self.environment = {**os.environ, "PYTHONPATH": PACKAGE, "PYTHONUNBUFFERED": "1"}
-        database = self.new_database(tables=False)
+        database = self.new_database(self.state, tables=False)
         if database is not None:
             self.environment[DATABASE_VARIABLE] = database
         self.ca = str(self.folder / "ca.pem")

@@ -66,7 +66,7 @@ class CommandCase(OnBothDatabases, SynchronousTestCase):
         self._use_database(tables=False)
 
     def _use_database(self, *, tables: bool) -> None:
-        database = self.new_database(tables=tables)
+        database = self.new_database(self.state, tables=tables)
         self.location = Location.of(str(self.state), database, {})
         environment = patch.dict("os.environ", {DATABASE_VARIABLE: database or ""})
         environment.start()

@@ -31,7 +31,7 @@ class SiteCase(OnBothDatabases, SynchronousTestCase):
         """Make the store, and the authority."""
         super().setUp()
         self.folder = Path(self.mktemp())
-        self.location = Location.of(str(self.folder), self.new_database(), {})
+        self.location = Location.of(str(self.folder), self.new_database(self.folder), {})
         self.store = Store.open(self.location, make=True)
         self.addCleanup(self.store.close)
         if self.founded:
