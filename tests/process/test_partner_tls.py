@@ -137,7 +137,8 @@ class PartnerTls(SiteCase):
         client = PyOpenSsl(self.site.port, stolen.write(self.site.certificates, "stolen"))
         seconds = 4.0
         while True:
-            ends = datetime.now(UTC) + timedelta(seconds=seconds)
+            # A list has whole seconds: what is beyond them is cut off.
+            ends = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0)
             await self.load_list(self.made.bolts_ca.crl(next_update=ends))
             log = Log(self.site.server)
             with contextlib.suppress(SSL.Error):  # a machine so busy that the list has run out already
