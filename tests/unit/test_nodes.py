@@ -46,6 +46,12 @@ class Nodes(CommandCase):
         received = NOW + timedelta(seconds=seconds + 1)
         self.assertEqual(ClientRequests(self.store).keep_events(client, [event], received).refused, [])
 
+    def call(self, *names: str, minutes: int = 8) -> None:
+        """Clients call, so many minutes after NOW."""
+        with self.store.writing() as session:
+            for name in names:
+                clients.note_call(session, name, NOW + timedelta(minutes=minutes), "1.1", "10.0.0.5")
+
     def found(self) -> nodes.KnownNodes:
         """What is known ten minutes later."""
         auditor = Caller(name="alice", scopes=AdminRole.AUDITOR.scopes)
@@ -72,6 +78,7 @@ class Nodes(CommandCase):
             message="lost",
         )
         self.tell("server.started", "server", 6, version="1.1", proxy_id=OTHER)
+        self.call("inside-1", "inside-2")
         first, second = self.found().servers
         self.assertEqual((first.proxy_id, first.version, first.address), (PROXY_ID, "1.1", "192.0.2.1:443"))
         told = {each.client: (each.up, each.since, each.cause) for each in first.tunnels}
@@ -82,6 +89,17 @@ class Nodes(CommandCase):
             (second.proxy_id, second.version, second.tunnels, second.licence_until), (OTHER, "1.1", (), None)
         )
         self.assertEqual(second.last_seen, NOW + timedelta(seconds=6))
+
+    def test_silent(self) -> None:
+        """How a tunnel is, is not known while its client does not call: what it told last may be long ago."""
+        self.tell("tunnel.up", "client", 1, host="dmz", peer="192.0.2.1:443", proxy_id=PROXY_ID)
+        self.call("inside-1", minutes=1)
+        self.assertEqual([each.up for each in self.found().servers[0].tunnels], [None])
+        self.assertIn("inside-1 not known", self.do("nodes").out)
+        (tunnel,) = self.do("nodes", "--json").json["servers"][0]["tunnels"]
+        self.assertIsNone(tunnel["up"])
+        self.call("inside-1")
+        self.assertEqual([each.up for each in self.found().servers[0].tunnels], [True])
 
     def test_clients(self) -> None:
         """A client has its last call, the sessions of an hour, and how far its clock is from the backend's."""

@@ -6,7 +6,7 @@ times that its events bear and the times at which they arrived: what took least 
 that is behind looks no worse than the slowest way.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -42,13 +42,13 @@ _DIFFERENCE = Optional(Whole(limits.CLOCK_DIFFERENCE))
 class KnownTunnel:
     """A client's tunnel to a server.
 
-    :ivar up: whether it is up, as the client told last.
-    :ivar since: since when that is so.
+    :ivar up: whether it is up, as the client told; ``null`` while that client does not call: it is not known then.
+    :ivar since: when that became so; of one that is not known, the last change that its client told.
     :ivar cause: why it is down, in words.
     """
 
     client: str = attrs.field(metadata=kind(AnyText()))
-    up: bool = attrs.field(metadata=kind(Flag()))
+    up: bool | None = attrs.field(metadata=kind(Optional(Flag())))
     since: datetime = attrs.field(metadata=kind(Instantaneous()))
     cause: str | None = attrs.field(default=None, metadata=kind(_TEXT))
 
@@ -138,11 +138,6 @@ class KnownNodes:
     server_clock_difference: int | None = attrs.field(metadata=kind(_DIFFERENCE))
     database: str = attrs.field(metadata=kind(AnyText()))
 
-    @property
-    def calling(self) -> frozenset[str]:
-        """The clients that call; how a tunnel is, its client tells, so that of others it is not known."""
-        return frozenset(each.name for each in self.clients if each.calls)
-
 
 @NODES.reading("list", "List servers, clients and backends: version, load, when seen, tunnels, licences, clocks.")
 def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
@@ -151,12 +146,14 @@ def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
     differences = _clock_differences(session)
     begun = _sessions_begun(session, look.now)
     busy = loads.known(session, look.now)
+    found = tuple(
+        _client(row, look.now, begun.get(row.name, 0), differences.get(("client", row.name)), busy)
+        for row in clients.listed(session)
+    )
+    calling = frozenset(each.name for each in found if each.calls)
     return KnownNodes(
-        servers=tuple(_servers(session, look.now, busy)),
-        clients=tuple(
-            _client(row, look.now, begun.get(row.name, 0), differences.get(("client", row.name)), busy)
-            for row in clients.listed(session)
-        ),
+        servers=tuple(_servers(session, look.now, busy, calling)),
+        clients=found,
         backends=tuple(_backends(session, look.now, busy)),
         generation=generations.newest_number(session),
         server_clock_difference=_least(each for (source, _), each in differences.items() if source == "server"),
@@ -164,7 +161,7 @@ def listed(look: Transaction, wanted: Nothing) -> KnownNodes:
     )
 
 
-def _servers(session: Session, now: datetime, busy: Loads) -> Iterator[ServerNode]:
+def _servers(session: Session, now: datetime, busy: Loads, calling: Container[str]) -> Iterator[ServerNode]:
     starts = {str(each.fields.get("proxy_id")): each for each in _newest_first(session, "server.started", now)[::-1]}
     ups = [each for each in _newest_first(session, "tunnel.up", now) if each.source == "client"]
     downs = [each for each in _newest_first(session, "tunnel.down", now) if each.source == "client"]
@@ -174,7 +171,7 @@ def _servers(session: Session, now: datetime, busy: Loads) -> Iterator[ServerNod
     heard = session.scalars(newest.limit(1)).first()
     for proxy_id in known | starts | dialled:
         licence, start, up = known.get(proxy_id), starts.get(proxy_id), dialled.get(proxy_id)
-        tunnels = tuple(_tunnels(proxy_id, ups, downs))
+        tunnels = tuple(_tunnels(proxy_id, ups, downs, calling))
         seen = [
             each
             for each in (
@@ -199,8 +196,13 @@ def _servers(session: Session, now: datetime, busy: Loads) -> Iterator[ServerNod
         )
 
 
-def _tunnels(proxy_id: str, ups: Iterable[StoredEvent], downs: list[StoredEvent]) -> Iterator[KnownTunnel]:
-    """The tunnels to a server: the newest of each client, and whether it went down since."""
+def _tunnels(
+    proxy_id: str, ups: Iterable[StoredEvent], downs: list[StoredEvent], calling: Container[str]
+) -> Iterator[KnownTunnel]:
+    """The tunnels to a server: the newest of each client, and whether it went down since.
+
+    :param calling: the clients that call.
+    """
     newest: dict[str, StoredEvent] = {}
     for each in ups:
         if each.fields.get("proxy_id") == proxy_id:
@@ -216,7 +218,9 @@ def _tunnels(proxy_id: str, ups: Iterable[StoredEvent], downs: list[StoredEvent]
             None,
         )
         cause = None if end is None else str(end.fields.get("message") or end.fields.get("cause", ""))
-        yield KnownTunnel(client=client, up=end is None, since=(end or up).time, cause=cause)
+        yield KnownTunnel(
+            client=client, up=end is None if client in calling else None, since=(end or up).time, cause=cause
+        )
 
 
 def _client(row: ClientRow, now: datetime, sessions: int, difference: int | None, busy: Loads) -> ClientNode:

@@ -90,9 +90,7 @@ async def _page(visit: PageVisit, template: str, fault: str = "", at: str = "") 
         soon=SOON,
         ending=min(ends, default=None),
         silent=[each.name for each in found.clients if each.enabled and not each.calls],
-        down=[
-            each for server in found.servers for each in server.tunnels if not each.up and each.client in found.calling
-        ],
+        down=[each for server in found.servers for each in server.tunnels if each.up is False],
         late=[
             each
             for each in found.servers

@@ -243,7 +243,7 @@ def troubles_of(
             )
         )
     for server in known.servers:
-        tunnels = server.tunnels
+        tunnels = [each for each in server.tunnels if each.up is not None]
         if tunnels and not any(each.up for each in tunnels):
             found.append(
                 Trouble(
@@ -285,12 +285,9 @@ def troubles_of(
 
 
 def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int) -> list[DrawnPart]:
-    """Partners, servers, clients, station, and backends.
-
-    How a tunnel is, its client tells: of a client that does not call, it is not known.
-    """
-    calling = known.calling
-    tunnels = [each for server in known.servers for each in server.tunnels if each.client in calling]
+    """Partners, servers, clients, station, and backends."""
+    calling = [each for each in known.clients if each.calls]
+    tunnels = [each for server in known.servers for each in server.tunnels if each.up is not None]
     up = [each for each in tunnels if each.up]
     untold = any(server.tunnels for server in known.servers) and not tunnels
     enabled = [each for each in known.clients if each.enabled]

@@ -98,7 +98,13 @@ def _load(load: "ToldLoad | None") -> str:
 
 
 def _tunnels(server: "ServerNode") -> str:
-    told = [f"{each.client} {'up' if each.up else 'down'} since {when(each.since)}" for each in server.tunnels]
+    """The state of each; of one whose client does not call, it is not known."""
+    told = [
+        f"{each.client} not known"
+        if each.up is None
+        else f"{each.client} {'up' if each.up else 'down'} since {when(each.since)}"
+        for each in server.tunnels
+    ]
     return "; ".join(told) or "none"
 
 
