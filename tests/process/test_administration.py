@@ -257,7 +257,7 @@ class UnderFire(AdministeredCase):
 
     def test_generated(self) -> None:
         """Calls that are made of the description: no fault of the backend, no answer beside the description."""
-        seconds, count = 60, 0
+        seconds, count = 30, 0
         # How many calls are made in a time is no promise: a busy machine is given more of it.
         while count <= 500:
             report = self.generated(AdminRole.ADMINISTRATOR, seconds)
