@@ -25,6 +25,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Final
 
 from smartproxy import __version__
 from smartproxy.backend.errors import BackendError
@@ -32,36 +33,40 @@ from smartproxy.logs.output import to_standard_output
 from smartproxy.tap.commands.arguments import STORE, CommandLine, choices_of, shared
 from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, DryRun, WrongUse
 
-SUBJECTS = (
-    "authority",
-    "licence",
-    "client",
-    "admin_token",
-    "user",
-    "partner",
-    "ca",
-    "crl",
-    "trust-list",
-    "identity",
-    "settings",
-    "events",
-    "event-script",
-    "ignore",
-    "mail",
-    "session",
-    "transfers",
-    "nodes",
-    "explain",
-    "history",
-    "audit",
-    "store",
-    "backup",
-    "trial",
-    "judge",
-    "logrc",
-    "ctl",
-)
-"""The modules of :mod:`smartproxy.tap.commands` that declare subcommands, in the order in which help lists them."""
+MODULES: Final = {
+    "authority": "authority",
+    "licence": "licence",
+    "client": "client",
+    "admin-token": "admin_token",
+    "user": "user",
+    "partner": "partner",
+    "ca": "ca",
+    "crl": "crl",
+    "trust-list": "trust_list",
+    "identity": "identity",
+    "settings": "settings",
+    "events": "events",
+    "event-script": "event_script",
+    "ignore": "ignore",
+    "mail": "mail",
+    "session": "session",
+    "transfers": "transfers",
+    "nodes": "nodes",
+    "explain": "explain",
+    "history": "history",
+    "export": "history",
+    "import": "history",
+    "audit": "audit",
+    "store": "store",
+    "backup": "backup",
+    "restore": "backup",
+    "test-partner": "trial",
+    "test-station": "trial",
+    "judge": "judge",
+    "logrc": "logrc",
+    "ctl": "ctl",
+}
+"""Each subject, in the order in which help lists them, and the module of :mod:`smartproxy.tap.commands` for it."""
 
 _FIRST_STEPS = """\
 first steps:
@@ -76,8 +81,11 @@ Each subject and action has its own --help, with examples.
 
 
 @functools.cache
-def parser() -> CommandLine:
-    """The command line, with all subjects and actions; made once, since that takes longer than most commands."""
+def parser(subject: str | None = None) -> CommandLine:
+    """The command line; made once, since that takes longer than most commands.
+
+    :param subject: the only one that is needed; without it, all are there.
+    """
     found = CommandLine(
         prog="smartproxy",
         description="Set up and look after a SmartProxy site.",
@@ -104,8 +112,8 @@ def parser() -> CommandLine:
     )
     found.set_defaults(state_dir=None, database=None, json=False)
     subparsers = choices_of(found, dest="subject", title="subjects")
-    for name in SUBJECTS:
-        importlib.import_module(f"smartproxy.tap.commands.{name.replace('-', '_')}").register(subparsers)
+    for name in dict.fromkeys(MODULES.values()) if subject is None else (MODULES[subject],):
+        importlib.import_module(f"smartproxy.tap.commands.{name}").register(subparsers)
     return found
 
 
@@ -118,8 +126,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    command_line = parser()
-    arguments = command_line.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    command_line = parser(words[0]) if words and words[0] in MODULES else parser()
+    arguments = command_line.parse_args(words)
     console = Console(arguments=arguments)
     try:
         _see_site(arguments)

@@ -1,5 +1,6 @@
 """``smartproxy``: the site's authority, licences, clients, settings, history; and how every command behaves."""
 
+import argparse
 import io
 import os
 import re
@@ -18,11 +19,11 @@ from smartproxy.backend.store import Store
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record
 from smartproxy.policy.licence import read
-from smartproxy.tap.command import main
+from smartproxy.tap.command import MODULES, main, parser
 from smartproxy.tap.commands import console
 from smartproxy.tap.commands.arguments import end_of, past
 from tests.databases import Database
-from tests.unit.commands import CommandCase
+from tests.unit.commands import CommandCase, done_by
 from tests.unit.sites import PROXY_ID
 
 
@@ -88,6 +89,15 @@ class EveryCommand(CommandCase):
         ):
             self.assertIn(f"did you mean {near}?", self.refused(*arguments, status=2))
         self.assertIn("choose from authority, licence", self.refused("xyzzy", status=2))
+
+    def test_each_alone(self) -> None:
+        """Every subject is declared by the module that the table names; with it alone, its help is the same."""
+        (subjects,) = (each for each in parser()._actions if isinstance(each, argparse._SubParsersAction))
+        self.assertEqual(list(subjects.choices), list(MODULES))
+        for name in MODULES:
+            (alone,) = (each for each in parser(name)._actions if isinstance(each, argparse._SubParsersAction))
+            self.assertEqual(alone.choices[name].format_help(), subjects.choices[name].format_help())
+            self.assertEqual(done_by([name, "--help"]).out, subjects.choices[name].format_help())
 
     def test_what_is_wrong_is_shown_safely(self) -> None:
         """What was given is escaped and bounded in the line that refuses it; no name at all has none that is near."""
