@@ -201,11 +201,15 @@ class BackendWatch:
             self._tell_removed()
 
     def _back(self) -> None:
-        """The configuration is there, again or still."""
+        """The backend answered one of the loops; tell it if calls failed before."""
         was_away = self.fault is not None
         self._availability.back()
         if was_away:
             self._tell_reached()
+
+    def _back_with_configuration(self) -> None:
+        """The backend answered the loop for the configuration; a client that was removed gets a new certificate."""
+        self._back()
         if self._removed:
             self._removed = False
             self._running["certificate"].cancel()
@@ -225,7 +229,7 @@ class BackendWatch:
                 retry = min(retry * 2, RETRY_SECONDS_MOST)
                 continue
             retry = RETRY_SECONDS_FIRST
-            self._availability.back()
+            self._back()
             credential = ClientCredential(certificate=issued.certificate, key=key.key)
             self._certified(credential, frozenset(issued.proxy_ids))
             await self._pause(RETRY_SECONDS_MOST)
@@ -242,7 +246,7 @@ class BackendWatch:
                 if etag is None or retry > RETRY_SECONDS_FIRST:
                     # Another backend may be there, and one without news holds the next request for a minute.
                     await self._backend.hello()
-                    self._back()
+                    self._back_with_configuration()
                 document = await self._backend.configuration(etag)
                 licences = await self._backend.licences() if document is not None else {}
             except (BackendRefused, BackendUnavailable) as error:
@@ -251,7 +255,7 @@ class BackendWatch:
                 retry = min(retry * 2, RETRY_SECONDS_MOST)
                 continue
             retry = RETRY_SECONDS_FIRST
-            self._back()
+            self._back_with_configuration()
             if document is not None:
                 etag, self._tell_alone = document.etag, None
                 self._judge(document.octets, licences)

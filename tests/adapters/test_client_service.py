@@ -539,6 +539,17 @@ class WithoutBackend(ClientTestCase):
             self.network.advance(0.1)
         self.assertEqual([each["port"] for each in self.backend.stored if each["name"] == "listener.opened"], [7])
 
+    def test_whichever_loop_is_answered_first(self) -> None:
+        """That is told also where a certificate is what the backend gives first: once, and to all that wait for it."""
+        resumed: list[int] = []
+        self.patch(self.service._carrier, "resume", lambda: resumed.append(1))
+        self.backend.failure = BackendUnavailable("connection refused")
+        self.start()
+        self.network.advance(20)
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST + 1)
+        self.assertEqual((len(self.stored("backend.reached")), resumed), (1, [1]))
+
     def test_not_over_what_another_client_brought(self) -> None:
         """While the backend is away, a server that holds a generation keeps it; then the backend's word counts."""
         self.backend.document = generation(7, "1" * 16)

@@ -112,7 +112,7 @@ class BackendsCase(OnBothDatabases, SynchronousTestCase):
     def command(self, *arguments: str, state: Path | None = None) -> Any:
         """Run the command; its answer."""
         done = subprocess.run(
-            [sys.executable, "-m", "smartproxy.tap.command", "--state-dir", str(state or self.state), *arguments],
+            [sys.executable, "-m", "smartproxy.tap.command", *arguments, "--state-dir", str(state or self.state)],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -124,7 +124,7 @@ class BackendsCase(OnBothDatabases, SynchronousTestCase):
 
     def ctl(self, backend: BackendProcess, question: str) -> str:
         """What a backend answers ``smartproxy ctl``, whatever the exit status says of its condition."""
-        words = ("--state-dir", str(backend.state), "ctl", question, "--backend")
+        words = ("ctl", question, "--backend", "--state-dir", str(backend.state))
         done = subprocess.run(
             [sys.executable, "-m", "smartproxy.tap.command", *words],
             env=self.environment,

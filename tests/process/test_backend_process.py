@@ -76,7 +76,7 @@ class BackendCase(SynchronousTestCase):
     def command(self, *arguments: str) -> Any:
         """Run the command; its answer."""
         done = subprocess.run(
-            [sys.executable, "-m", "smartproxy.tap.command", "--state-dir", self.state, *arguments],
+            [sys.executable, "-m", "smartproxy.tap.command", *arguments, "--state-dir", self.state],
             env=ENVIRONMENT,
             capture_output=True,
             text=True,
@@ -88,7 +88,7 @@ class BackendCase(SynchronousTestCase):
     def status(self) -> str:
         """What ``ctl status`` says, whose exit status is that of down."""
         done = subprocess.run(
-            [sys.executable, "-m", "smartproxy.tap.command", "--state-dir", self.state, "ctl", "status", "--backend"],
+            [sys.executable, "-m", "smartproxy.tap.command", "ctl", "status", "--backend", "--state-dir", self.state],
             env=ENVIRONMENT,
             capture_output=True,
             text=True,
