@@ -148,7 +148,8 @@ def _away(error: Exception, health: Health) -> Finding:
         case BackendRefused(status=401):
             words = (
                 f"the backend refuses the client's token ({error.message}): smartproxy client token NAME; then put "
-                "the new one into the client's token file, which the client reads again"
+                "the new one where the client has its token from; it reads the file of --token-file again, and has to "
+                "be restarted for any other"
             )
             return Finding("token-refused", health, f"{words}; {after}")
         case BackendRefused(code="version"):

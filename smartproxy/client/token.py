@@ -17,8 +17,8 @@ class TokenInForce:
     """The token in force.
 
     :ivar text: the token itself.
-    :param read: reads its file again; ``None`` where it is in no file that can change. Raises ``ValueError`` where the
-        file holds none.
+    :param read: reads its file again; ``None`` where it is in no file that changes while the client runs. Raises
+        ``ValueError`` where the file holds none.
     """
 
     text: str = attrs.field(repr=False)

@@ -17,6 +17,8 @@ from smartproxy.policy.loads import SERVERS_TOLD_MOST, TELL_SECONDS, ServerLoad,
 from smartproxy.tunnel.client_control import ClientControl
 
 _NOT_THERE: Final = 404
+_LATER_SECONDS: Final = 3600.0
+"""A backend that does not know the call is asked again so much later: it may be another one by then."""
 
 
 class ToldLoads:
@@ -69,6 +71,6 @@ class ToldLoads:
             return
         if isinstance(result.value, BackendRefused) and result.value.status == _NOT_THERE:
             # A backend of before: it writes down every call that it does not know.
-            self._next.stop()
+            self._next.start(_LATER_SECONDS)
         elif result.check(BackendRefused, BackendUnavailable, CancelledError) is None:
             self._events.failure("smartproxy.client.told_loads", result)

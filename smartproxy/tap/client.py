@@ -124,11 +124,12 @@ class ClientSwitches(DaemonOptions):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
             self.end(NOT_STARTED, f"--source: this machine has no address {self.source}; give one of its own")
         self.by_environment = not self["token-file"] and not self["token"] and bool(os.environ.get(TOKEN_VARIABLE))
-        file = token_file(self["token"], self["token-file"], os.environ)
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
         )
-        self.token = TokenInForce(self.secret, None if file is None else partial(find_token, None, file, {}))
+        # The credential that systemd gives stays as it is until the client is restarted.
+        again = partial(_token_again, self["token-file"]) if self["token-file"] else None
+        self.token = TokenInForce(self.secret, again)
 
 
 def _contents(path: str) -> str:
@@ -179,6 +180,16 @@ def _is_here(address: str) -> bool:
     except OSError as error:
         return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
     return True
+
+
+def _token_again(path: str) -> str:
+    """The token that is in its file by now; a pipe, which would be waited for, is not read again.
+
+    :raises ValueError: when there is none.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no plain file")
+    return find_token(None, path, {})
 
 
 def token_file(told: str | None, path: str | None, environment: Mapping[str, str]) -> str | None:

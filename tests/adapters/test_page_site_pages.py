@@ -57,12 +57,12 @@ class SitePageCase(PageCase):
         self.assertEqual(auditor.get(page).status, 200)
         self.assertEqual(auditor.post(action).status, 403)
 
-    def tell(self, name: str, source: str = "server", ago: int = 60, **fields: Any) -> None:
-        """A daemon tells an event that happened some seconds ago."""
+    def tell(self, name: str, source: str = "server", ago: int = 60, client: str = "inner", **fields: Any) -> None:
+        """A daemon tells an event that happened some seconds ago; a client brings it."""
         self.sequence = getattr(self, "sequence", 0) + 1
         time = (NOW - timedelta(seconds=ago)).isoformat()
         event = {"name": name, "source": source, "sequence": self.sequence, "time": time, **fields}
-        self.assertEqual(ClientRequests(self.store).keep_events("inner", [event], NOW).refused, [])
+        self.assertEqual(ClientRequests(self.store).keep_events(client, [event], NOW).refused, [])
 
 
 class Settings(SitePageCase):
@@ -490,6 +490,21 @@ class Nodes(SitePageCase):
         self.assertIn("tunnels not known", seen)
         self.assertNotIn("1 of 1 tunnels", seen)
         self.assertIn("inner not known: the client does not call", words(self.alice.get("/nodes/live")))
+        # Nor is the server called without a client because the tunnel of one that calls is down.
+        later = NOW + timedelta(seconds=360)
+        with self.change() as change:
+            clients.add(change, "two")
+        with self.store.writing() as session:
+            clients.note_call(session, "two", later, "1.1", "192.0.2.9")
+        down = {"host": "dmz", "peer": "192.0.2.1:443", "cause": "tunnel.lost", "message": "it was reset"}
+        self.tell("tunnel.up", "client", -350, "two", **up)
+        self.tell("tunnel.down", "client", -355, "two", **down)
+        self.assertIn("two down since", words(self.alice.get("/nodes/live")))
+        self.assertNotIn("No client is connected", words(self.alice.get("/")))
+        with self.store.writing() as session:
+            clients.note_call(session, "inner", later, "1.1", "192.0.2.9")
+        self.tell("tunnel.down", "client", -356, **down)
+        self.assertIn("No client is connected", words(self.alice.get("/")))
 
 
 class Events(SitePageCase):

@@ -90,11 +90,15 @@ class Told(SynchronousTestCase):
         self.assertEqual(len(self.backend.taken[0][1]), SERVERS_TOLD_MOST)
 
     def test_backend_of_before(self) -> None:
-        """One that does not know the call is not asked again: it would write each down."""
+        """One that does not know the call is not asked again for an hour: it would write each down."""
         self.backend.failure = BackendRefused(404, "path", "no such path")
         self.clock.advance(TELL_SECONDS)
-        self.clock.advance(TELL_SECONDS)
+        self.clock.advance(3599)
         self.assertEqual(len(self.backend.taken), 1)
+        self.backend.failure = None
+        for _ in range(3):
+            self.clock.advance(TELL_SECONDS)
+        self.assertEqual(len(self.backend.taken), 4)
 
     def test_slow(self) -> None:
         """One call at a time; the end does not wait for it."""

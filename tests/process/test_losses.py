@@ -48,7 +48,7 @@ class Losses(SiteCase):
         await session.file()
         meanwhile = await self.session(self.bolt)
         await meanwhile.file()
-        started = server.events("session.started")[0]
+        started = await server.event("session.started")
         await site.start_backend()
         await log.event("backend.reached")
         await site.smartproxy("settings", "set", "server.deadlines.ssid", "33")

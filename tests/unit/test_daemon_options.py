@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy._version import RELEASED
 from smartproxy.client.service import ClientService
 from smartproxy.logs.severity import Severity
+from smartproxy.net import files
 from smartproxy.net.files import replace
 from smartproxy.server.service import ServerService
 from smartproxy.tap import client, console, daemon, server
@@ -467,3 +468,18 @@ class ClientSwitches(OptionsTestCase):
         self.assertEqual(client.token_file(None, None, credential), str(self.folder / "smartproxy-token"))
         self.assertIsNone(client.token_file(None, None, {"SMARTPROXY_TOKEN": "variable"}))
         self.assertEqual(client.find_token(None, self.token("\ufefffile\n"), {}), "file")
+
+    def test_which_token_is_read_again(self) -> None:
+        """That of ``--token-file``, unless a pipe is there by now, which nobody waits for; no other."""
+        options = self.parse(client.Options(), *self.words())
+        path = Path(self.token("new\n"))
+        self.assertTrue(options.token.renewed("abc", 0.0) and options.token.text == "new")
+        path.unlink()
+        os.mkfifo(path)
+        self.patch(files, "READ_SECONDS", 3600.0)
+        self.assertFalse(options.token.renewed("new", 10.0))
+        (self.folder / "smartproxy-token").write_text("credential\n")
+        self.patch(os, "environ", {"CREDENTIALS_DIRECTORY": str(self.folder)})
+        options = self.parse(client.Options(), "-U", "https://backend.example", "-S", "dmz")
+        (self.folder / "smartproxy-token").write_text("another\n")
+        self.assertFalse(options.token.renewed("credential", 0.0))

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from smartproxy.backend import audit, partners, settings
 from smartproxy.backend.change import Channel
-from smartproxy.backend.errors import ChangeRefused, NotFound, SecondAwaited
+from smartproxy.backend.errors import BackendError, ChangeRefused, NotFound, SecondAwaited
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations import second, trial
 from smartproxy.backend.operations.operation import Caller
@@ -126,6 +126,9 @@ class FourEyes(SiteCase):
         off = SettingValues(items=(SettingValue(name="backend.four_eyes", value=[]),))
         alone = self.caller("alice")
         self.assertRaises(ChangeRefused, perform, self.store, put, off, alone, NOW)
+        for value in ([["x"]], [{}], 7, ["partner.lst"]):
+            wrong = SettingValues(items=(SettingValue(name="backend.four_eyes", value=value),))
+            self.assertRaises(BackendError, perform, self.store, put, wrong, alone, NOW)
         names = SettingNames(names=("backend.four_eyes",))
         self.assertRaises(ChangeRefused, perform, self.store, reset, names, alone, NOW)
 

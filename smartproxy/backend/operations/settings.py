@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import settings
 from smartproxy.backend.change import Change
-from smartproxy.backend.errors import ChangeRefused, NotFound
+from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.operation import Effect, Family, Transaction, every_operation
 from smartproxy.backend.operations.shapes import AnyJson
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
@@ -121,8 +121,7 @@ def show(look: Transaction, wanted: SettingsWanted) -> KnownSettings:
 def put(change: Change, wanted: SettingValues) -> SettingValues:
     """Set them; what a value may be is judged with the whole configuration.
 
-    :raises ChangeRefused: where one is named twice.
-    :raises NotFound: where operations are named that there are not.
+    :raises ChangeRefused: where one is named twice, or operations are named that there are not.
     """
     _see_once(each.name for each in wanted.items)
     for each in wanted.items:
@@ -159,11 +158,13 @@ def _see_once(names: Iterable[str]) -> None:
 def _see_operations(names: object) -> None:
     """See that these operations change something: another name would be without effect.
 
-    :raises NotFound: with the first that does not.
+    What is no name of an operation at all is refused as every wrong value is.
+
+    :raises ChangeRefused: with the first that does not.
     """
     known = {name for name, each in every_operation().items() if each.effect is not Effect.READ}
     for name in names if isinstance(names, list) else ():
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
+        if isinstance(name, str) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             meant = f"; was {near[0]} meant?" if near else ""
-            raise NotFound(f"{settings.FOUR_EYES}: there is no operation {name!r} that changes anything{meant}")
+            raise ChangeRefused(f"{settings.FOUR_EYES}: there is no operation {name!r} that changes anything{meant}")

@@ -243,8 +243,9 @@ def troubles_of(
             )
         )
     for server in known.servers:
-        tunnels = [each for each in server.tunnels if each.up is not None]
-        if tunnels and not any(each.up for each in tunnels):
+        tunnels = server.tunnels
+        # A tunnel whose client does not call may be up.
+        if tunnels and all(each.up is False for each in tunnels):
             found.append(
                 Trouble(
                     kind="bad",

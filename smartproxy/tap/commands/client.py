@@ -21,7 +21,10 @@ def register(subparsers: Subparsers) -> None:
     examples = "  smartproxy client add inner --token-file /etc/smartproxy/token"
     summary = "Add a client; its token is shown once and never again."
     make = action(actions, "add", summary, add, examples, changes=True, tried=True)
-    summary = "Give a client a new token; the old one is invalid at once. The client reads its file again."
+    summary = (
+        "Give a client a new token; the old one is invalid at once. The client reads the file of its --token-file "
+        "again; restart a client that has its token from systemd or elsewhere."
+    )
     token = action(actions, "token", summary, renew, changes=True, tried=True)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
@@ -177,7 +180,10 @@ def _give(console: Console, path: str | None, name: str, token: str) -> None:
         console.write(path, token + "\n", private=True)
         told = f"the token of client {name} is in {path}"
         if console.arguments.action == "token":
-            told += "; put it in the place of the old one on the client's machine: the client reads it again"
+            told += (
+                "; put it in the place of the old one on the client's machine: the client reads the file of its "
+                "--token-file again, and has to be restarted where it has its token from elsewhere"
+            )
         console.answer({"name": name, "token_file": path}, told)
         return
     if not console.arguments.json:
