@@ -14,7 +14,8 @@ from smartproxy.backend import clients, journal, partners, sightings, users
 from smartproxy.backend.client_requests import CARRIED
 from smartproxy.backend.first_start import PREFIX
 from smartproxy.backend.operations import setup as operations
-from smartproxy.backend.operations.setup import CODE_UNKNOWN, progress
+from smartproxy.backend.operations.partner import CODE_UNKNOWN
+from smartproxy.backend.operations.setup import progress
 from smartproxy.backend.page import setup
 from smartproxy.backend.station_probe import Answer as Found
 from smartproxy.logs.record import Record, read
@@ -304,7 +305,9 @@ class GuidedSteps(PageCase):
         answer = self.alice.upload("/setup/step/partner", {"name": "ACME", "code": ""}, {"certificate": ("a.pem", pem)})
         self.assertEqual(answer.status, 303, answer.body.decode())
         self.assertIn("for a call with this certificate", self.page("partner"))
-        self.assertNotIn(CODE_UNKNOWN, self.page("partner"))
+        told = self.page("partner")
+        self.assertNotIn(CODE_UNKNOWN, told)
+        self.assertNotIn("usual form", told)
         self.assertEqual(self.alice.post("/setup/step/code").status, 422)
         self.carried("identity.refused", cause="identity.code", partner="ACME", code="O0013000001ACME")
         live = self.alice.get("/setup/part/live?step=partner").body.decode()
@@ -312,6 +315,15 @@ class GuidedSteps(PageCase):
         self.assertEqual(self.alice.post("/setup/step/code").status, 303)
         with self.store.reading() as session:
             self.assertEqual(partners.find(session, "ACME").entry.codes, ("O0013000001ACME",))
+
+    def test_doubtful_partner(self) -> None:
+        """What its certificate leaves to be doubted is said, also while its code is not known."""
+        pem = TestCa.root("ACME").issue_for_mail("x").certificate_pem
+        answer = self.alice.upload("/setup/step/partner", {"name": "ACME", "code": ""}, {"certificate": ("a.pem", pem)})
+        self.assertEqual(answer.status, 303, answer.body.decode())
+        told = self.page("partner")
+        self.assertIn("neither for TLS clients nor for servers", told)
+        self.assertNotIn("usual form", told)
 
     def test_session(self) -> None:
         """Waiting turns into the session; then nothing is due."""

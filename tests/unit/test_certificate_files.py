@@ -264,7 +264,11 @@ class OddFiles(CommandCase):
             )
         ):
             path = self.file(f"{number}.pem", credential.certificate_pem)
-            done = self.do("partner", "add", f"P{number}", "--code", f"O001{number}", "--certificate", path)
+            added = ("partner", "add", f"P{number}", "--code", f"O001{number}", "--certificate", path)
+            tried = self.do(*added, "--dry-run", "--json")
+            self.assertIn(told, tried.err)
+            self.assertIn(told, tried.json["warnings"][0])
+            done = self.do(*added)
             self.assertIn(told, done.err)
             self.assertIn(told, self.do("partner", "certificate", "add", f"P{number}", "--certificate", path).err)
             called = ("partner", "outbound", f"P{number}", "--host", "h.example", "--verify", "pin")

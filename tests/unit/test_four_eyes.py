@@ -1,6 +1,7 @@
 """Operations that two administrators have to want."""
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 
@@ -126,7 +127,8 @@ class FourEyes(SiteCase):
         off = SettingValues(items=(SettingValue(name="backend.four_eyes", value=[]),))
         alone = self.caller("alice")
         self.assertRaises(ChangeRefused, perform, self.store, put, off, alone, NOW)
-        for value in ([["x"]], [{}], 7, ["partner.lst"]):
+        values: tuple[Any, ...] = ([["x"]], [{}], 7, ["partner.lst"])
+        for value in values:
             wrong = SettingValues(items=(SettingValue(name="backend.four_eyes", value=value),))
             self.assertRaises(BackendError, perform, self.store, put, wrong, alone, NOW)
         names = SettingNames(names=("backend.four_eyes",))

@@ -219,7 +219,8 @@ def _rehearsal(store: Store, change: Change, answer: Callable[[], object]) -> Ca
                 refused_already = consequences.refused_by_lists(unchanged, change.now)
             after = consequences.refused_by_lists(change.session, change.now)
             refused += [refusal for certificate, refusal in after.items() if certificate not in refused_already]
-        raise Rehearsed(Foreseen.of(change.generation, found, refused), answer())
+        made = answer()
+        raise Rehearsed(Foreseen.of(change.generation, found, refused, getattr(made, "warnings", ())), made)
 
     return end
 

@@ -16,6 +16,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.journal import Filter
 from smartproxy.backend.operations.operation import Family, Transaction
+from smartproxy.backend.operations.partner import CODE_UNKNOWN
 from smartproxy.backend.operations.shapes import AnyText, Nothing
 from smartproxy.backend.schema import PartnerRow, SettingRow, SiteRow
 from smartproxy.policy import limits
@@ -27,8 +28,6 @@ SETUP = Family("setup", "setup", key="")
 
 STATION_HOST: Final = "client.station.host"
 STATION_PORT: Final = "client.station.port"
-CODE_UNKNOWN: Final = "O0000CODE NOT KNOWN YET"
-"""Stands for the code of a partner that nobody knows yet: no partner sends it, and so the partner is not let in."""
 _TEXT = Optional(AnyText())
 _TIME = Optional(Instant())
 

@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import attrs
@@ -299,6 +299,7 @@ class Foreseen:
     """What a change would do; nothing was changed.
 
     :ivar generation: the number that it would have.
+    :ivar warnings: what the operator had better know of what was given.
     """
 
     generation: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
@@ -308,12 +309,20 @@ class Foreseen:
     refusals: tuple[ForeseenRefusal, ...] = attrs.field(
         metadata=kind(ListOf(item=ObjectOf(ForeseenRefusal), most=limits.DOCUMENT_CONTAINERS_MOST))
     )
+    warnings: tuple[str, ...] = attrs.field(default=(), metadata=kind(WARNINGS))
 
     @classmethod
-    def of(cls, generation: int, differences: Iterable[Difference], refusals: Iterable[Refusal]) -> "Foreseen":
-        """Of differences between two states, and whom the second refuses."""
+    def of(
+        cls,
+        generation: int,
+        differences: Iterable[Difference],
+        refusals: Iterable[Refusal],
+        warnings: Sequence[str] = (),
+    ) -> "Foreseen":
+        """Of differences between two states, whom the second refuses, and what the change would warn of."""
         return cls(
             generation=generation,
             differences=tuple(map(EntryDifference.of, differences)),
             refusals=tuple(ForeseenRefusal(partner=each.partner, why=each.why) for each in refusals),
+            warnings=tuple(warnings),
         )

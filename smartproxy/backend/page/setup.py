@@ -12,7 +12,8 @@ import attrs
 from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.operations import authority, client, identity, licence, partner, setup
 from smartproxy.backend.operations import settings as settings_operations
-from smartproxy.backend.operations.setup import CODE_UNKNOWN, STATION_HOST, STATION_PORT, SiteProgress
+from smartproxy.backend.operations.partner import CODE_UNKNOWN
+from smartproxy.backend.operations.setup import STATION_HOST, STATION_PORT, SiteProgress
 from smartproxy.backend.operations.shapes import GivenFile, Named, Nothing
 from smartproxy.backend.page.dropped_certificates import pem_of
 from smartproxy.backend.page.routes import Route, Shown
@@ -214,7 +215,7 @@ async def partner_added(visit: PageVisit) -> Shown:
     except BackendError as error:
         return await _page(visit, "partner", str(error))
     told = visit.text("%(name)s is known by its certificate.", name=wanted.name)
-    return visit.warned("/setup", told, done.answer.warnings if code else ())
+    return visit.warned("/setup", told, done.answer.warnings)
 
 
 async def code_typed(visit: PageVisit) -> Shown:

@@ -34,7 +34,14 @@ def tell_foreseen(console: Console, foreseen: "Foreseen", beside: str | None = N
     """
     differences = [each.difference() for each in foreseen.differences]
     refused = [{"partner": each.partner, "why": each.why} for each in foreseen.refusals]
-    document = {"dry_run": True, "differences": [each.told() for each in differences], "refused": refused}
+    document: dict[str, object] = {
+        "dry_run": True,
+        "differences": [each.told() for each in differences],
+        "refused": refused,
+        "warnings": list(foreseen.warnings),
+    }
+    for each in foreseen.warnings:
+        console.warn(each)
     lines = difference_lines(differences)
     if beside is not None and not differences:
         document["beside"] = beside
