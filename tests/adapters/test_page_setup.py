@@ -1,13 +1,14 @@
 """The set-up on the page: from a link to a site, an administrator, and each step to the first session."""
 
 import re
+from base64 import b64encode
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from twisted.internet.defer import Deferred, succeed
 
 from smartproxy.backend import clients, journal, partners, sightings, users
@@ -236,8 +237,8 @@ class GuidedSteps(PageCase):
         self.assertEqual(answer.status, 422)
         self.assertIn("x.p12", answer.body.decode())
 
-    def test_request(self) -> None:
-        """A key is made here, its request is saved, and the CA's answer completes it."""
+    def issued(self) -> x509.Certificate:
+        """Make a key here, save its request, and have a CA issue the certificate."""
         self.page("identity")
         fields = {"common_name": "oftp.muster.example", "organization": "Muster GmbH", "country": "de"}
         self.assertEqual(self.alice.post("/setup/step/request", fields).status, 303)
@@ -250,11 +251,44 @@ class GuidedSteps(PageCase):
         builder = x509.CertificateBuilder(subject_name=asked.subject, issuer_name=ca.certificate.subject)
         builder = builder.public_key(asked.public_key()).serial_number(7)
         builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=30))
-        issued = builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)
-        answer = self.alice.upload("/setup/step/identity", {}, {"file": ("main.pem", issued)})
+        return builder.sign(ca.key, hashes.SHA256())
+
+    def answer_request(self, name: str, octets: bytes) -> None:
+        """Drop the CA's answer, which completes the request."""
+        answer = self.alice.upload("/setup/step/identity", {}, {"file": (name, octets)})
         self.assertEqual(answer.status, 303, answer.body.decode())
         with self.store.reading() as session:
             self.assertEqual((progress(session).identity, progress(session).request), ("main", None))
+
+    def test_request(self) -> None:
+        """A key is made here, its request is saved, and the CA's answer completes it."""
+        self.answer_request("main.pem", self.issued().public_bytes(Encoding.PEM))
+
+    def test_answer_in_der(self) -> None:
+        """A CA may answer in DER."""
+        self.answer_request("main.cer", self.issued().public_bytes(Encoding.DER))
+
+    def test_answer_in_pkcs7(self) -> None:
+        """A CA may answer with PKCS#7 in DER."""
+        self.answer_request("main.p7b", pkcs7.serialize_certificates([self.issued()], Encoding.DER))
+
+    def test_answer_in_base64(self) -> None:
+        """A CA may answer in base64 without PEM's edges, as a mail carries it."""
+        self.answer_request("main.cer", b64encode(self.issued().public_bytes(Encoding.DER)))
+
+    def test_answer_in_utf16(self) -> None:
+        """A CA may answer in PEM that Windows saved in UTF-16."""
+        self.answer_request("main.pem", self.issued().public_bytes(Encoding.PEM).decode("ascii").encode("utf-16"))
+
+    def test_own_key_after_request(self) -> None:
+        """While a request is out, a certificate with a key of its own is taken in all the same, saved in UTF-16 too."""
+        self.issued()
+        made = TestCa.root("Odette").issue("oftp.muster.example")
+        pem = (made.certificate_pem + made.key_pem).decode("ascii").encode("utf-16")
+        answer = self.alice.upload("/setup/step/identity", {}, {"file": ("main.pem", pem)})
+        self.assertEqual(answer.status, 303, answer.body.decode())
+        with self.store.reading() as session:
+            self.assertEqual(progress(session).identity, "main")
 
     def test_licence(self) -> None:
         """A licence is signed for a Proxy ID, and can be saved as a file."""

@@ -1,5 +1,6 @@
 """Operations on revocation lists: those that are in force, and where they are downloaded from."""
 
+import enum
 from datetime import datetime
 from typing import TypedDict
 
@@ -10,7 +11,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.downloads import Decided, DownloadStatus
 from smartproxy.backend.operations.list_files import ListsGiven
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import AnyText, Nothing, Word
+from smartproxy.backend.operations.shapes import AnyText, Nothing
 from smartproxy.backend.schema import RevocationRow
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import Covered, ListScope
@@ -19,11 +20,18 @@ from smartproxy.policy.values import NAME, Flag, Instant, Line, Member, Whole
 
 CRL = Family("crl", "crls", key="list")
 
-STATES = ("fresh", "out of date", "not yet valid")
 _COUNT = Whole(limits.EVENT_NUMBER)
 _TIME = Optional(Instant())
 _TEXTS = ListOf(item=AnyText())
 _ADDRESSES = ListOf(item=Line(most=10_000), most=limits.LISTS_PER_CA_MOST)
+
+
+class ListState(enum.StrEnum):
+    """Whether a revocation list is current: a CA that requires one has its certificates refused without."""
+
+    FRESH = "fresh"
+    OUT_OF_DATE = "out of date"
+    NOT_YET_VALID = "not yet valid"
 
 
 @attrs.frozen(kw_only=True)
@@ -64,13 +72,16 @@ class OfOneCa:
 class Approval:
     """From where a CA's lists are downloaded.
 
-    :ivar addresses: http or https; none: all that are proposed.
+    :ivar addresses: http or https; without any, all that are proposed.
     :ivar by_itself: whether later proposals are approved without asking again.
     """
 
     ca: str = attrs.field(metadata=kind(NAME))
     addresses: tuple[str, ...] = attrs.field(
-        default=(), metadata=kind(_ADDRESSES, people=ForPeople(help="http or https; all that are proposed if none"))
+        default=(),
+        metadata=kind(
+            _ADDRESSES, people=ForPeople(help="the addresses, http or https; without any, all that are proposed")
+        ),
     )
     by_itself: bool = attrs.field(
         default=False, metadata=kind(Flag(), people=ForPeople(help="also approve later proposals without asking"))
@@ -86,12 +97,13 @@ class Approval:
 class Rejection:
     """From where no lists of a CA are downloaded.
 
-    :ivar addresses: none: all that are proposed.
+    :ivar addresses: without any, all that are proposed.
     """
 
     ca: str = attrs.field(metadata=kind(NAME))
     addresses: tuple[str, ...] = attrs.field(
-        default=(), metadata=kind(_ADDRESSES, people=ForPeople(help="all that are proposed if none"))
+        default=(),
+        metadata=kind(_ADDRESSES, people=ForPeople(help="the addresses; without any, all that are proposed")),
     )
 
     @property
@@ -148,7 +160,7 @@ class KnownList:
     number: str | None = attrs.field(metadata=kind(Optional(AnyText())))
     loaded: datetime = attrs.field(metadata=kind(Instant()))
     octets: int = attrs.field(metadata=kind(_COUNT))
-    state: str = attrs.field(metadata=kind(Word(STATES)))
+    state: ListState = attrs.field(metadata=kind(Member(ListState)))
 
 
 @attrs.frozen(kw_only=True)
@@ -369,7 +381,11 @@ def _download(status: DownloadStatus) -> KnownDownload:
 
 
 def _known(row: RevocationRow, ca: str | None, now: datetime) -> KnownList:
-    over = row.next_update is not None and row.next_update <= now
+    state = ListState.FRESH
+    if revocation.is_future(row.this_update, now):
+        state = ListState.NOT_YET_VALID
+    elif row.next_update is not None and row.next_update <= now:
+        state = ListState.OUT_OF_DATE
     return KnownList(
         id=row.id,
         ca=ca,
@@ -382,7 +398,7 @@ def _known(row: RevocationRow, ca: str | None, now: datetime) -> KnownList:
         number=row.number,
         loaded=row.loaded,
         octets=row.width * row.count,
-        state="not yet valid" if revocation.is_future(row.this_update, now) else STATES[over],
+        state=state,
     )
 
 

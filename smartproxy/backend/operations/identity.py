@@ -102,7 +102,7 @@ class RequestWanted:
         default=(),
         metadata=kind(ListOf(item=Line(most=256), most=100), people=ForPeople(help="host names and addresses")),
     )
-    key_type: str = attrs.field(default="rsa-3072", metadata=kind(Word(identities.KEY_TYPES)))
+    key_type: str = attrs.field(default=identities.KEY_TYPE_USUAL, metadata=kind(Word(identities.KEY_TYPES)))
 
     @functools.cached_property
     def prepared(self) -> CertificateRequest:
@@ -264,12 +264,17 @@ def is_pem(octets: bytes) -> bool:
     return b"-----BEGIN " in as_saved(octets)
 
 
+def holds_key(octets: bytes) -> bool:
+    """Whether a file holds a private key in PEM."""
+    return b"PRIVATE KEY-----" in as_saved(octets)
+
+
 def key_of(files: tuple[GivenFile, ...]) -> GivenFile:
     """The one file with a private key in PEM.
 
     :raises Unusable: when there is none, or more than one.
     """
-    keys = [each for each in files if b"PRIVATE KEY-----" in as_saved(each.octets)]
+    keys = [each for each in files if holds_key(each.octets)]
     if len(keys) != 1:
         found = "no private key" if not keys else "more than one private key"
         raise Unusable(

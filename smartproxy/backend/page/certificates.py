@@ -1,15 +1,15 @@
 """Certificates and lists: identities with their requests, CAs, revocation lists, their downloads and approvals."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
 
-from smartproxy.backend.errors import BackendError, Unusable
-from smartproxy.backend.identities import KEY_TYPES
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.identities import KEY_TYPE_USUAL, KEY_TYPES, SOON
 from smartproxy.backend.operations import authority, ca, crl, identity
 from smartproxy.backend.operations.ca import CaAddition, CaAlteration
-from smartproxy.backend.operations.crl import Approval, ListNamed, OfOneCa, Rejection
+from smartproxy.backend.operations.crl import Approval, ListNamed, ListState, OfOneCa, Rejection
 from smartproxy.backend.operations.identity import (
     GivenPair,
     IdentityImport,
@@ -26,19 +26,19 @@ from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, pem_of, t
 from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.typed_times import moment
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy import limits
 from smartproxy.policy.partners import RevocationMode
 
-SOON = timedelta(days=30)
 MODES = (
     (RevocationMode.REQUIRE, later("require: without a current list nobody is let in")),
     (RevocationMode.PREFER, later("prefer: use the lists that are there")),
     (RevocationMode.OFF, later("off: use no lists")),
 )
 _MODE_WORDS = (later("require"), later("prefer"), later("off"))
-"""How a CA's revocation lists are used, as readers know it."""
+"""Not read here: the catalogue of texts takes from them the words that ``worded`` translates."""
 
 
 async def listed(visit: PageVisit) -> Shown:
@@ -75,7 +75,7 @@ async def asked(visit: PageVisit) -> Shown:
         country=form.one("country") or None,
         serial_number=form.one("serial_number") or None,
         names=tuple(form.one("names").replace(",", " ").split()),
-        key_type=kind if kind in KEY_TYPES else "rsa-3072",
+        key_type=kind if kind in KEY_TYPES else KEY_TYPE_USUAL,
     )
     try:
         await visit.call(identity.request, wanted, visit.terms)
@@ -103,17 +103,11 @@ async def answered(visit: PageVisit) -> Shown:
 
 
 def _use_from(visit: PageVisit) -> datetime | None:
-    """From when a certificate is to be used; nothing for at once.
+    """From when a certificate is to be used; ``None`` for at once.
 
     :raises Unusable: when what was typed is no time.
     """
-    said = visit.form.one("use_from")
-    try:
-        return datetime.fromisoformat(said).replace(tzinfo=UTC) if said else None
-    except ValueError:
-        raise Unusable(
-            visit.text("%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said)
-        ) from None
+    return moment(visit, visit.form.one("use_from"))
 
 
 def _taken(visit: PageVisit, use_from: datetime | None, told: str) -> Shown:
@@ -182,7 +176,7 @@ async def ca_changed(visit: PageVisit) -> Shown:
     name = visit.named["name"]
     wanted = CaAlteration(name=name, ca={"revocation": _mode(visit)})
     try:
-        if visit.form.one("step") == "do":
+        if visit.confirmed:
             await visit.call(ca.alter, wanted, visit.terms)
             return visit.redirect("/certificates", visit.text("The CA %(name)s is changed.", name=name))
         foreseen = (await visit.rehearse(ca.alter, wanted)).foreseen
@@ -225,7 +219,7 @@ async def loaded(visit: PageVisit) -> Shown:
 async def list_removed(visit: PageVisit) -> Shown:
     """Show what the removal of a revocation list would do, and remove it once that is confirmed."""
     wanted = ListNamed(list=visit.named["number"])
-    if visit.form.one("step") == "do":
+    if visit.confirmed:
         gone = (await visit.call(crl.remove, wanted, visit.terms)).answer
         told = visit.text("The list of %(issuer)s is removed.", issuer=gone.issuer)
         return visit.redirect("/certificates#lists", told)
@@ -246,7 +240,7 @@ async def decided(visit: PageVisit) -> Shown:
         title = visit.text("Download no revocation lists of %(name)s from there any more?", name=name)
         told = visit.text("Nothing is downloaded from there.")
     try:
-        if visit.form.one("step") != "do":
+        if not visit.confirmed:
             foreseen = (await visit.rehearse(operation, wanted)).foreseen
             # That an address is proposed no more is nothing of the configuration, and refuses nobody.
             if foreseen.differences:
@@ -268,15 +262,8 @@ async def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[
     rows = await visit.rows(foreseen.differences, about)
     if not rows:
         return visit.redirect("/certificates", visit.text("Nothing was changed: it is as it was."), "warn")
-    refusals = foreseen.refusals
-    return visit.render(
-        "change_check.html",
-        title=title,
-        about=about[1],
-        rows=rows,
-        refusals=refusals,
-        back="/certificates",
-        reason=True,
+    return visit.confirmation(
+        title, rows, about=about[1], refusals=foreseen.refusals, back="/certificates", reason=True
     )
 
 
@@ -295,7 +282,7 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
     waiting = [each for each in addresses if each.configured and not each.approved and each.rejected is None]
     ends = [_end(each) for each in identities if each.certificates]
     used = [span for each in identities for span in _in_use(each)]
-    stale = [each for each in lists.items if each.state != "fresh"]
+    stale = [each for each in lists.items if each.state is not ListState.FRESH]
     required = [each.ca for each in cas if each.ca.revocation is RevocationMode.REQUIRE]
     without = [each.name for each in required if each.name not in {one.ca for one in lists.items}]
     return visit.render(
@@ -307,6 +294,7 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
         identities=identities,
         cas=[(each.ca, each.certificates) for each in cas],
         lists=lists.items,
+        list_states=ListState,
         list_megabytes=limits.DOWNLOAD_OCTETS_MOST // (1024 * 1024),
         downloads=lists.downloads,
         trust_lists=trusted,
@@ -325,6 +313,7 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
         line_width=WIDTH,
         mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
         key_choices=[(each, each) for each in KEY_TYPES],
+        key_usual=KEY_TYPE_USUAL,
     )
 
 

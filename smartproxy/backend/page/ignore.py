@@ -4,12 +4,11 @@ What a rule would change and silence is shown first; it is done when the reader 
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
-from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, Unusable
 from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration, TriedRule
 from smartproxy.backend.operations.operation import Operation
@@ -18,6 +17,7 @@ from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.typed_times import moment
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy.alerts import IgnoreRule
@@ -41,11 +41,11 @@ async def added(visit: PageVisit) -> Shown:
     """Show what a new rule would do, and add it once that is confirmed."""
     try:
         wanted = IgnoreAddition(name=visit.form.one("name"), rule=_rule(visit))
-        if visit.form.one("step") != "do":
+        if not visit.confirmed:
             title = visit.text("Add the rule %(name)s?", name=wanted.name)
             return await _check(visit, alerts.add, wanted, visit.terms, "/ignore", title, visit.text("Add the rule"))
         done = (await visit.call(alerts.add, wanted, visit.terms)).answer
-    except (BackendError, ValueError) as error:
+    except BackendError as error:
         return await _page(visit, _sent(visit), str(error))
     return _done(visit, _ADDED, done)
 
@@ -60,7 +60,7 @@ async def changed(visit: PageVisit) -> Shown:
     name = visit.named["name"]
     try:
         wanted = IgnoreAlteration(name=name, rule=_rule(visit))
-        if visit.form.one("step") != "do":
+        if not visit.confirmed:
             title = visit.text("Change %(name)s?", name=name)
             done_by = visit.text("Make this change")
             return await _check(visit, alerts.alter, wanted, _terms(visit), f"/ignore/{in_path(name)}", title, done_by)
@@ -69,7 +69,7 @@ async def changed(visit: PageVisit) -> Shown:
         if await _is_so(visit):
             return visit.redirect("/ignore", visit.text("It is so already."), "warn")
         return await _form(visit, _sent(visit), meanwhile=meanwhile)
-    except (BackendError, ValueError) as error:
+    except BackendError as error:
         return await _form(visit, _sent(visit), str(error))
     return _done(visit, _CHANGED, done)
 
@@ -190,8 +190,8 @@ def _faults(visit: PageVisit, given: Mapping[str, str]) -> Mapping[str, str]:
         found = {each.where.rpartition(".")[2]: each.message for each in (refused, *refused.others)}
     for name in TIMES:
         try:
-            _moment(visit, given[name])
-        except ValueError as bad:
+            moment(visit, given[name])
+        except Unusable as bad:
             found[name] = str(bad)
     return found
 
@@ -203,26 +203,14 @@ def _sent(visit: PageVisit) -> Mapping[str, str]:
 def _rule(visit: PageVisit) -> dict[str, object]:
     """The fields of a rule that were sent.
 
-    :raises ValueError: when a time is none.
+    :raises Unusable: when a time is none.
     """
     found: dict[str, object] = {
         "text": visit.form.one("text"),
         "description": visit.form.one("description") or None,
     }
-    found |= {name: _moment(visit, visit.form.one(name)) for name in TIMES}
+    found |= {name: moment(visit, visit.form.one(name)) for name in TIMES}
     return found
-
-
-def _moment(visit: PageVisit, said: str) -> datetime | None:
-    """A time that was typed; nothing for nothing.
-
-    :raises ValueError: when it is not one.
-    """
-    try:
-        return datetime.fromisoformat(said).replace(tzinfo=UTC) if said else None
-    except ValueError:
-        text = visit.text("%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said)
-        raise ValueError(text) from None
 
 
 ROUTES = (

@@ -1,16 +1,17 @@
 """The machines of the site, and the licences of its servers; a licence is extended here, and seen to arrive."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from smartproxy.backend.errors import BackendError
+from smartproxy.backend.identities import SOON
 from smartproxy.backend.licences import LIFE_MOST
 from smartproxy.backend.operations import licence, nodes
 from smartproxy.backend.operations.licence import LicenceExtension, LicenceWanted
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.typed_times import last_second
 from smartproxy.backend.page.visit import PageVisit
 
-SOON = timedelta(days=30)
 _YEAR = timedelta(days=365)
 _CLOCK_MILLISECONDS = 60_000
 """By so much a clock may differ before it is worth a word: events wait a little on their way."""
@@ -30,20 +31,15 @@ async def extended(visit: PageVisit) -> Shown:
     """Show what a later end of a licence would be, and extend it once that is confirmed: it is never shortened."""
     until, proxy_id = visit.form.one("until"), visit.named["proxy_id"]
     try:
-        end = datetime.fromisoformat(until).replace(hour=23, minute=59, second=59, tzinfo=UTC)
-    except ValueError:
-        fault = visit.text("This is no date; write one such as 2028-12-31.")
-        return await _page(visit, "nodes.html", fault, proxy_id)
-    wanted = LicenceExtension(proxy_id=proxy_id, valid_until=end)
-    try:
-        if visit.form.one("step") != "do":
+        end = last_second(visit, until)
+        wanted = LicenceExtension(proxy_id=proxy_id, valid_until=end)
+        if not visit.confirmed:
             before = (await visit.call(licence.show, LicenceWanted(proxy_id=proxy_id))).answer.valid_until
             foreseen = (await visit.rehearse(licence.extend, wanted)).foreseen
             rows = [(visit.text("Licence until"), f"{before:%Y-%m-%d}", f"{end:%Y-%m-%d}")]
-            return visit.render(
-                "change_check.html",
-                title=visit.text("Extend this licence?"),
-                rows=rows,
+            return visit.confirmation(
+                visit.text("Extend this licence?"),
+                rows,
                 about=f"{proxy_id[:16]}…",
                 note=visit.text("It cannot be shortened afterwards: a server takes no licence that ends earlier."),
                 refusals=foreseen.refusals,

@@ -269,7 +269,7 @@ def troubles_of(
             )
         )
     if condition is None:
-        found.append(Trouble(kind="info", title=visit.text("It is not known yet how it is.")))
+        found.append(Trouble(kind="info", title=visit.text("The backend has not told its state yet.")))
     for each in () if condition is None else condition.findings:
         if each.verdict in still:
             continue

@@ -69,7 +69,7 @@ async def added(visit: PageVisit) -> Shown:
     entry = {**values, "name": name} | ({"certificates": rules} if rules else {})
     wanted = operations.PartnerAddition(partner=entry, pinned=given, force=form.checked("force"))
     try:
-        if form.one("step") == "do":
+        if visit.confirmed:
             done = await visit.call(operations.add, wanted, visit.terms)
             told = visit.text("%(name)s is added and may connect.", name=name)
             return visit.warned(at(name), told, done.answer.warnings)
@@ -168,7 +168,7 @@ class EntryForm:
             return visit.redirect(at(name), visit.text("Nothing was changed: it is as it was."), "warn")
         wanted, terms = self.wanted(name, changed), attrs.evolve(visit.terms, seen=[tag_of(base)])
         try:
-            if visit.form.one("step") == "do":
+            if visit.confirmed:
                 await visit.call(self.operation, wanted, terms)
                 return visit.redirect(at(name), visit.text("%(name)s is changed.", name=name))
             foreseen = (await visit.rehearse(self.operation, wanted, terms)).foreseen
@@ -280,7 +280,7 @@ CALLS = EntryForm(
     cls=Outbound,
     part=lambda entry: entry.outbound,
     operation=operations.outbound,
-    title=later("How %(name)s is called"),
+    title=later("Calls to %(name)s"),
     wanted=_called,
     known=_names_for_calls,
 )

@@ -250,15 +250,13 @@ async def ignored(visit: PageVisit) -> Shown:
 
 async def _checked(visit: PageVisit, operation: Operation[Any, Any], wanted: Any, *, title: str, done: str) -> Shown:
     """Show what would be, and do it once that is confirmed."""
-    if visit.form.one("step") == "do":
+    if visit.confirmed:
         await visit.call(operation, wanted, Terms(comment=f"refusal {visit.named['number']}"))
         return visit.redirect("/refusals", done)
     foreseen = (await visit.rehearse(operation, wanted)).foreseen
     rows = await visit.rows(foreseen.differences)
     back = f"/refusals/{visit.named['number']}"
-    return visit.render(
-        "change_check.html", title=title, rows=rows, about="", refusals=foreseen.refusals, back=back, reason=False
-    )
+    return visit.confirmation(title, rows, refusals=foreseen.refusals, back=back)
 
 
 async def _refusal(visit: PageVisit) -> KnownRefusal:

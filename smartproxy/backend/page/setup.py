@@ -4,7 +4,7 @@ Which steps are done is read from the store at every request: what was begun els
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -18,6 +18,7 @@ from smartproxy.backend.operations.shapes import GivenFile, Named, Nothing
 from smartproxy.backend.page.dropped_certificates import pem_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.typed_times import last_second
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.station_probe import SECONDS, Answer, look
 from smartproxy.policy.permissions import AdminRole
@@ -128,14 +129,13 @@ async def identity_imported(visit: PageVisit) -> Shown:
     if not files:
         return await _page(visit, "identity", visit.text("Choose a file, or drop one."))
     found = (await visit.call(setup.show, Nothing())).answer
-    has_key = any(b"PRIVATE KEY-----" in each.octets or b"-----BEGIN " not in each.octets for each in files)
+    password = visit.form.secret("password") or None
+    has_key = password is not None or any(identity.holds_key(each.octets) for each in files)
     try:
         if found.request is not None and not has_key:
             done = await visit.call(identity.complete, identity.RequestAnswer(name=found.request, files=files))
         else:
-            wanted = identity.IdentityImport(
-                name=found.request or IDENTITY, files=files, password=visit.form.secret("password") or None
-            )
+            wanted = identity.IdentityImport(name=found.request or IDENTITY, files=files, password=password)
             done = await visit.call(identity.take_in, wanted)
     except BackendError as error:
         return await _page(visit, "identity", str(error))
@@ -172,12 +172,10 @@ async def request_saved(visit: PageVisit) -> Shown:
 
 async def licensed(visit: PageVisit) -> Shown:
     """Sign a licence for the server whose Proxy ID was typed."""
-    proxy_id, until = "".join(visit.form.one("proxy_id").split()), visit.form.one("until")
+    proxy_id = "".join(visit.form.one("proxy_id").split())
     try:
-        end = datetime.strptime(until, "%Y-%m-%d").replace(hour=23, minute=59, second=59, tzinfo=UTC)
+        end = last_second(visit, visit.form.one("until"))
         await visit.call(licence.issue, licence.LicenceOrder(proxy_id=proxy_id, valid_until=end))
-    except ValueError:
-        return await _page(visit, "licence", visit.text("Type the last day as 2027-12-31."))
     except BackendError as error:
         return await _page(visit, "licence", str(error))
     return visit.redirect("/setup?step=licence", visit.text("The licence is signed. Save it, and take it to the DMZ."))

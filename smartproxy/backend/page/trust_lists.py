@@ -28,19 +28,14 @@ async def accepted(visit: PageVisit) -> Shown:
     """Show what trusting a CA would change, and trust it once that is confirmed."""
     name, ca = visit.named["name"], visit.form.one("ca")
     wanted = ListedCaAcceptance(name=name, sha256=visit.form.one("sha256"), ca=ca)
-    if visit.form.one("step") == "do":
+    if visit.confirmed:
         done = await visit.call(trust_list.accept, wanted, visit.terms)
         told = visit.text("The CA %(name)s is trusted.", name=ca)
         return visit.warned("/certificates#cas", told, done.answer.warnings)
     foreseen = (await visit.rehearse(trust_list.accept, wanted)).foreseen
-    return visit.render(
-        "change_check.html",
-        title=visit.text("Trust this CA?"),
-        about=ca,
-        rows=await visit.rows(foreseen.differences),
-        refusals=foreseen.refusals,
-        back=PLACE,
-        reason=True,
+    rows = await visit.rows(foreseen.differences)
+    return visit.confirmation(
+        visit.text("Trust this CA?"), rows, about=ca, refusals=foreseen.refusals, back=PLACE, reason=True
     )
 
 

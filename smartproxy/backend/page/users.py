@@ -1,7 +1,6 @@
 """Users and tokens: who may log in, who is logged in, and which tokens of the API there are."""
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from smartproxy.backend.errors import BackendError
@@ -9,6 +8,7 @@ from smartproxy.backend.operations import admin_token, user
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.typed_times import last_second
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.policy.permissions import AdminRole
 
@@ -45,7 +45,7 @@ async def user_changed(visit: PageVisit) -> Shown:
         enabled=None if not form.one("enabled") else form.one("enabled") == "yes",
     )
     try:
-        if form.one("step") == "do":
+        if visit.confirmed:
             await visit.call(user.alter, wanted, visit.terms)
             return visit.redirect("/users", visit.text("%(name)s is changed, and logged out.", name=name))
         changed = (await visit.rehearse(user.alter, wanted)).answer
@@ -105,17 +105,14 @@ async def token_made(visit: PageVisit) -> Shown:
     """Make a token for the API; it is shown in this answer and never again."""
     form = visit.form
     try:
-        until = datetime.strptime(form.one("until"), "%Y-%m-%d").replace(hour=23, minute=59, tzinfo=UTC)
         wanted = admin_token.TokenAddition(
             name=form.one("token_name"),
             role=_role(form.one("token_role")) if form.one("token_role") else None,
             scopes=tuple(form.one("scopes").split()),
-            until=until,
+            until=last_second(visit, form.one("until")),
         )
         made = (await visit.call(admin_token.create, wanted)).answer
-    except ValueError:
-        return await _page(visit, token_fault=visit.text("Type the last day as 2027-12-31."))
-    except BackendError as error:
+    except (BackendError, ValueError) as error:
         return await _page(visit, token_fault=visit.answered(error))
     return await _page(visit, made=made)
 

@@ -278,6 +278,40 @@ class PageVisit:
         shown = {"visit": self, "sections": self._sections(), "site": self.backstage.site(), **values}
         return self.backstage.renderer.render(template, self.language, shown)
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the reader has seen what a change would do, and wants it."""
+        return self.form.one("step") == "do"
+
+    def confirmation(
+        self,
+        title: str,
+        rows: Iterable[Row],
+        *,
+        back: str,
+        refusals: Iterable[object] = (),
+        about: str = "",
+        note: str = "",
+        reason: bool = False,
+    ) -> bytes:
+        """Show what a change would do, and whom it would refuse, with the button that makes it.
+
+        :param back: where the reader goes who does not want it.
+        :param about: what is changed.
+        :param note: what the reader had better know of it.
+        :param reason: whether the form asks why.
+        """
+        return self.render(
+            "change_check.html",
+            title=title,
+            rows=list(rows),
+            back=back,
+            refusals=refusals,
+            about=about,
+            note=note,
+            reason=reason,
+        )
+
     def part(self, template: str, **values: object) -> bytes:
         """A part of a page, for what writes the answer itself."""
         return self.backstage.renderer.render(template, self.language, {"visit": self, **values})

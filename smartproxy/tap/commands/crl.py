@@ -50,7 +50,9 @@ def register(subparsers: Subparsers) -> None:
         tried=True,
     )
     yes.add_argument("ca", metavar="CA")
-    yes.add_argument("addresses", metavar="ADDRESS", nargs="*", help="http or https; all that are proposed if none")
+    yes.add_argument(
+        "addresses", metavar="ADDRESS", nargs="*", help="http or https; without any, all that are proposed"
+    )
     yes.add_argument(
         "--by-itself", action="store_true", help="also approve the CA's later proposals, without asking again"
     )
@@ -65,7 +67,7 @@ def register(subparsers: Subparsers) -> None:
         tried=True,
     )
     no.add_argument("ca", metavar="CA")
-    no.add_argument("addresses", metavar="ADDRESS", nargs="*", help="all that are proposed if none")
+    no.add_argument("addresses", metavar="ADDRESS", nargs="*", help="without any, all that are proposed")
     at_once = action(
         actions,
         "fetch",
@@ -146,7 +148,7 @@ def load(console: Console) -> None:
     )
     console.answer(documents, text)
     for found in (each.list for each in taken):
-        if found.state == "out of date":
+        if found.state is operations.ListState.OUT_OF_DATE:
             of = found.issuer if found.part is None else f"{found.issuer} for {found.part}"
             console.warn(
                 f"the list of {of} is out of date since {when(found.next_update)}; where the CA's revocation is "
