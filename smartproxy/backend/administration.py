@@ -59,7 +59,7 @@ from smartproxy.backend.watch import GenerationWatch
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import prefix_of
+from smartproxy.policy.addresses import network_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.permissions import stands_for
@@ -108,7 +108,7 @@ class Guesses:
         self._guesses: OrderedDict[str, _Guess] = OrderedDict()
         self._held: Counter[str] = Counter()
 
-    def seconds(self, prefix: str, now: float) -> float:
+    def count(self, prefix: str, now: float) -> float:
         """Count one more; how long its answer waits."""
         guess = self._guesses.pop(prefix, None) or _Guess(0, now)
         self._guesses[prefix] = guess
@@ -270,8 +270,8 @@ class Administration:
     async def _guessed(self, request: IRequest) -> ApiRefused:
         """The refusal of a token that nobody has; the more of them come from a network, the longer it takes."""
         address = address_of(request)
-        prefix = _prefix(address)
-        seconds = self._guesses.seconds(prefix, self._clock.seconds())
+        prefix = network_of(address)
+        seconds = self._guesses.count(prefix, self._clock.seconds())
         if seconds:
             silent = self._sparing.tell(prefix, Cause.API_GUESSING, self._clock.seconds())
             if silent is not None:
@@ -344,13 +344,6 @@ class Administration:
 
     def _now(self) -> datetime:
         return now(self._clock)
-
-
-def _prefix(address: str) -> str:
-    try:
-        return prefix_of(address)
-    except ValueError:
-        return address
 
 
 def _refusal(error: BackendError) -> ApiRefused:

@@ -22,6 +22,7 @@ from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import HowEnded, explanation
 from smartproxy.policy.faults import Step
 from smartproxy.policy.outcomes import Outcome, Participant
+from smartproxy.policy.session_record import SESSION_PATTERN
 
 _ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
 """The causes whose alert the partner sent."""
@@ -31,7 +32,7 @@ _SELF_SIGNED_ADVICE: Final = (
 _CALLS: Final = ("outbound.failed", "outbound.refused")
 _THERE: Final = frozenset({Step.TLS, Step.SSRM, Step.SSID, Step.ESID})
 """The steps of a call at which there is a connection to the partner."""
-_SESSION: Final = re.compile("[0-9a-f]{16}")
+_SESSION: Final = re.compile(SESSION_PATTERN)
 _NUMBER: Final = re.compile("[0-9]{1,15}")
 _LOOKED_BACK: Final = timedelta(days=3)
 """A session's certificate was accepted when it began."""

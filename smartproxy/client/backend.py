@@ -35,6 +35,7 @@ from smartproxy.policy.limits import (
 )
 from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.schema import write_object
+from smartproxy.policy.session_record import SESSION_PATTERN
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
 
@@ -114,7 +115,7 @@ class Trial:
         """
         match document:
             case {"session": str(session), "partner": str() | None as partner, **others} if re.fullmatch(
-                "[0-9a-f]{16}", session
+                SESSION_PATTERN, session
             ):
                 wish, level = others.get("wish"), others.get("level")
                 if wish in (None, "end"):

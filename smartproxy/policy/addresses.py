@@ -214,6 +214,14 @@ def prefix_of(text: str) -> str:
     return _parse(text.partition("%")[0])[1]
 
 
+def network_of(text: str) -> str:
+    """What a caller is counted with: the network of its address, or the text itself if it is no address."""
+    try:
+        return prefix_of(text)
+    except ValueError:
+        return text
+
+
 class Networks:
     """Networks that addresses lie in or not.
 

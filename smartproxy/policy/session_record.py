@@ -29,7 +29,13 @@ PACKED_MOST: Final = 64 * 1024
 DATA: Final = "DATA"
 """The step that stands for all Data Exchange Buffers between two other commands, and for their Set Credits."""
 
-SESSION_ID: Final = Line(most=16, pattern="[0-9a-f]{16}", form="a session: 16 digits of lower case hex")
+SESSION_CHARACTERS: Final = 16
+SESSION_PATTERN: Final = f"[0-9a-f]{{{SESSION_CHARACTERS}}}"
+SESSION_ID: Final = Line(
+    most=SESSION_CHARACTERS,
+    pattern=SESSION_PATTERN,
+    form=f"a session: {SESSION_CHARACTERS} digits of lower case hex",
+)
 _NUMBER: Final = Whole(Limit(default=0, least=0, most=2**63 - 1, unit="(a count)"))
 _MEMBERS_MOST: Final = 40
 _TEXT: Final = Line(most=1000)

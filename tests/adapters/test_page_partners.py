@@ -389,12 +389,12 @@ class Alterations(PartnerCase):
     def test_enabled(self) -> None:
         """A partner is disabled and enabled by buttons that first say what they change, and whom they refuse."""
         asked = self.text(self.alice.post("/partners/ACME/disable"))
-        self.assertIn("Let ACME connect no more?", asked)
+        self.assertIn("Let ACME connect and be called no more?", asked)
         self.assertIn("This refuses what is admitted today: ACME:", asked)
         self.assertTrue(self.entry().enabled)
         self.alice.post("/partners/ACME/disable", {"step": "do"})
         self.assertIn("ACME is disabled", self.text(self.alice.get("/partners/ACME")))
-        self.assertIn("Let ACME connect again?", self.text(self.alice.post("/partners/ACME/enable")))
+        self.assertIn("Let ACME connect and be called again?", self.text(self.alice.post("/partners/ACME/enable")))
         self.assertFalse(self.entry().enabled)
         self.alice.post("/partners/ACME/enable", {"step": "do"})
         self.assertTrue(self.entry().enabled)

@@ -268,7 +268,7 @@ class Repairs(RefusalCase):
         number = self.tell("certificate.refused", partner="ACME", cause="certificate.partner_disabled", message="x")
         self.assertIn("Enable ACME…", self.text(self.alice.get(f"/refusals/{number}")))
         asked = self.alice.post("/partners/ACME/enable", {"step": "check"})
-        self.assertIn("Let ACME connect again?", self.text(asked))
+        self.assertIn("Let ACME connect and be called again?", self.text(asked))
         self.assertFalse(self.entry_of("ACME").enabled)
         self.alice.post("/partners/ACME/enable", {"step": "do"})
         self.assertTrue(self.entry_of("ACME").enabled)

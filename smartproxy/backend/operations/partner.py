@@ -67,6 +67,9 @@ class GivenCertificate:
 
 _GIVEN = ListOf(item=ObjectOf(GivenCertificate), most=limits.CERTIFICATES_PER_PARTNER_MOST)
 _GIVEN_HELP = ForPeople(help="certificates of the partner, pinned beside the rules of the entry")
+_REPLACING_HELP = ForPeople(
+    help="certificates of the partner; with the rules that are given, they replace all that it had"
+)
 _FORCE = ForPeople(help="accept a name or code that looks like a mistake")
 
 
@@ -106,7 +109,7 @@ class PartnerAlteration:
             PartOf(cls=Partner, without=frozenset({"name"})), people=ForPeople(help="the fields that change")
         ),
     )
-    pinned: tuple[GivenCertificate, ...] = attrs.field(default=(), metadata=kind(_GIVEN, people=_GIVEN_HELP))
+    pinned: tuple[GivenCertificate, ...] = attrs.field(default=(), metadata=kind(_GIVEN, people=_REPLACING_HELP))
     force: bool = attrs.field(default=False, metadata=kind(Flag(), people=_FORCE))
 
 
@@ -124,7 +127,7 @@ class CallingAlteration:
             Optional(PartOf(cls=Outbound)), people=ForPeople(help="the fields that change; null: it is never called")
         )
     )
-    pinned: tuple[GivenCertificate, ...] = attrs.field(default=(), metadata=kind(_GIVEN, people=_GIVEN_HELP))
+    pinned: tuple[GivenCertificate, ...] = attrs.field(default=(), metadata=kind(_GIVEN, people=_REPLACING_HELP))
 
 
 @attrs.frozen(kw_only=True)
@@ -267,15 +270,17 @@ def alter(change: Change, wanted: PartnerAlteration) -> KnownPartner:
     return _known(partners.alter(change, wanted.name, notes, **values), warnings)
 
 
-@PARTNER.changing("enable", "Let a partner connect.")
+@PARTNER.changing("enable", "Let a partner connect and be called.")
 def enable(change: Change, wanted: Named) -> KnownPartner:
     """Let it connect and be called."""
     return _known(partners.alter(change, wanted.name, enabled=True))
 
 
-@PARTNER.changing("disable", "Stop a partner from connecting; its running sessions end when they are idle.")
+@PARTNER.changing(
+    "disable", "Stop a partner from connecting and from being called; its running sessions end when they are idle."
+)
 def disable(change: Change, wanted: Named) -> KnownPartner:
-    """Stop it from connecting."""
+    """Stop it from connecting and from being called."""
     return _known(partners.alter(change, wanted.name, enabled=False))
 
 

@@ -9,11 +9,10 @@ from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.events import KnownEvent, known_event
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.policy.schema import ForPeople, ObjectOf, Optional, kind
-from smartproxy.policy.values import NAME, Flag, Line
+from smartproxy.policy.session_record import SESSION_ID
+from smartproxy.policy.values import NAME, Flag
 
 TRIAL = Family("trial", "trials", key="session")
-
-_SESSION = Line(most=16, pattern="[0-9a-f]{16}", form="the session of a trial: 16 digits of lower case hex")
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +39,7 @@ class StartedTrial:
     :ivar session: what its result is known by.
     """
 
-    session: str = attrs.field(metadata=kind(_SESSION))
+    session: str = attrs.field(metadata=kind(SESSION_ID))
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from smartproxy.backend.administration import Guesses
 from smartproxy.backend.store import Runner
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import prefix_of
+from smartproxy.policy.addresses import network_of
 
 _NAME_MOST = 64
 
@@ -33,8 +33,8 @@ class Door:
 
     async def opens(self, address: str, name: str, check: Callable[[], bool]) -> bool | None:
         """Whether a password is right; ``None`` when too many tries wait already."""
-        network, account = _network(address), f"user {name.lower()[:_NAME_MOST]}"
-        seconds = max(self._guesses.seconds(each, self._clock.seconds()) for each in (network, account))
+        network, account = network_of(address), f"user {name.lower()[:_NAME_MOST]}"
+        seconds = max(self._guesses.count(each, self._clock.seconds()) for each in (network, account))
         if self._waiting >= limits.LOGINS_WAITING_MOST or not self._guesses.hold(network):
             return None
         self._waiting += 1
@@ -49,10 +49,3 @@ class Door:
             for each in (network, account):
                 self._guesses.forgive(each)
         return good
-
-
-def _network(address: str) -> str:
-    try:
-        return prefix_of(address)
-    except ValueError:
-        return address

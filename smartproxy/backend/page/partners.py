@@ -26,7 +26,9 @@ from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy.faults import Step
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.policy.schema import declarations
+from smartproxy.policy.session_record import SESSION_ID
 from smartproxy.policy.sheet_words import Language
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Line
 
 PAGE_ENTRIES = 50
@@ -95,23 +97,25 @@ async def shown(visit: PageVisit) -> Shown:
 
 
 async def enabled(visit: PageVisit) -> Shown:
-    """Let a partner connect."""
+    """Let a partner connect and be called, once that is confirmed."""
     name = visit.named["name"]
-    if visit.form.one("step") != "do":
-        title = visit.text("Let %(name)s connect again?", name=name)
+    if not visit.confirmed:
+        title = visit.text("Let %(name)s connect and be called again?", name=name)
         return await _foreseen(visit, operations.enable, Named(name=name), title)
     await visit.call(operations.enable, Named(name=name))
-    return visit.redirect(at(name), visit.text("%(name)s may connect again.", name=name))
+    return visit.redirect(at(name), visit.text("%(name)s may connect and be called again.", name=name))
 
 
 async def disabled(visit: PageVisit) -> Shown:
-    """Let a partner connect no more, once it is confirmed whom that refuses."""
+    """Let a partner connect and be called no more, once it is confirmed whom that refuses."""
     name = visit.named["name"]
-    if visit.form.one("step") != "do":
-        title = visit.text("Let %(name)s connect no more?", name=name)
+    if not visit.confirmed:
+        title = visit.text("Let %(name)s connect and be called no more?", name=name)
         return await _foreseen(visit, operations.disable, Named(name=name), title)
     await visit.call(operations.disable, Named(name=name))
-    told = visit.text("%(name)s may not connect any more. Sessions that run end when they are idle.", name=name)
+    told = visit.text(
+        "%(name)s may not connect or be called any more. Sessions that run end when they are idle.", name=name
+    )
     return visit.redirect(at(name), told, "warn")
 
 
@@ -147,7 +151,7 @@ async def certificate_added(visit: PageVisit) -> Shown:
     name, fault, facts = visit.named["name"], "", None
     file = visit.form.file("file")
     try:
-        if visit.form.one("step") == "do":
+        if visit.confirmed:
             given = operations.GivenCertificate(pem=visit.form.one("pem") + "\n", key=visit.form.checked("key"))
             done = await visit.call(operations.add_rules, operations.RuleAddition(name=name, pinned=(given,)))
             told = visit.text(
@@ -165,10 +169,10 @@ async def certificate_added(visit: PageVisit) -> Shown:
 
 
 async def certificate_removed(visit: PageVisit) -> Shown:
-    """Show whom it refuses to recognize a certificate no more, and do it once that is confirmed."""
+    """Show who would be refused without this certificate, and remove it once that is confirmed."""
     name, which = visit.named["name"], visit.form.one("which")
     wanted = operations.RuleRemoval(name=name, which=(which,))
-    if visit.form.one("step") == "do":
+    if visit.confirmed:
         await visit.call(operations.remove_rules, wanted)
         return visit.redirect(
             at(name), visit.text("%(name)s is not recognized by that certificate any more.", name=name)
@@ -187,7 +191,7 @@ async def accepted(visit: PageVisit) -> Shown:
     """Trust a certificate that is proposed."""
     name = visit.named["name"]
     wanted = proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None)
-    if visit.form.one("step") != "do":
+    if not visit.confirmed:
         title = visit.text("Recognize %(name)s by this certificate?", name=name)
         return await _foreseen(visit, proposing.accept, wanted, title)
     done = await visit.call(proposing.accept, wanted)
@@ -196,21 +200,14 @@ async def accepted(visit: PageVisit) -> Shown:
         name=name,
         serial=done.answer.serial,
     )
-    return visit.redirect(visit.form.one("next") or at(name), told)
+    return visit.redirect(_back(visit), told)
 
 
 async def _foreseen(visit: PageVisit, operation: Operation[Any, Any], wanted: object, title: str) -> Shown:
     """What a button would change, and the button that does it."""
     foreseen = (await visit.rehearse(operation, wanted)).foreseen
-    return visit.render(
-        "change_check.html",
-        title=title,
-        rows=await visit.rows(foreseen.differences),
-        about="",
-        refusals=foreseen.refusals,
-        back=_back(visit),
-        reason=False,
-    )
+    rows = await visit.rows(foreseen.differences)
+    return visit.confirmation(title, rows, refusals=foreseen.refusals, back=_back(visit))
 
 
 def _back(visit: PageVisit) -> str:
@@ -221,7 +218,7 @@ def _back(visit: PageVisit) -> str:
 async def rejected(visit: PageVisit) -> Shown:
     """Show what it means that a certificate is not the partner's, and decide it once that is confirmed."""
     name, sha256 = visit.named["name"], visit.form.one("sha256")
-    if visit.form.one("step") != "do":
+    if not visit.confirmed:
         known = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
         found = next((each for each in known if (each.partner, each.sha256) == (name, sha256)), None)
         if found is None:
@@ -230,19 +227,16 @@ async def rejected(visit: PageVisit) -> Shown:
         # It is nothing of the configuration, so that no rehearsal tells the difference.
         what = visit.text("Certificate with serial %(serial)s", serial=found.serial)
         before = visit.text("proposed as the next one of %(name)s", name=name)
-        return visit.render(
-            "change_check.html",
-            title=visit.text("Is this certificate not one of %(name)s?", name=name),
-            rows=[(what, before, visit.text("rejected, and not proposed again"))],
+        return visit.confirmation(
+            visit.text("Is this certificate not one of %(name)s?", name=name),
+            [(what, before, visit.text("rejected, and not proposed again"))],
             about=f"{sha256[:16]}…",
             note=visit.text("Whoever calls with it stays refused. %(name)s is let in with those it has.", name=name),
-            refusals=(),
             back=_back(visit),
-            reason=False,
         )
     await visit.call(proposing.reject, proposing.Acceptance(name=name, sha256=sha256 or None))
     told = visit.text("The certificate is rejected: it stays refused, and is not proposed again.")
-    return visit.redirect(visit.form.one("next") or at(name), told, "warn")
+    return visit.redirect(_back(visit), told, "warn")
 
 
 async def sheet(visit: PageVisit) -> Shown:
@@ -278,12 +272,14 @@ async def test_live(visit: PageVisit) -> Shown:
 
 async def _test(visit: PageVisit, template: str) -> Shown:
     name, session = visit.named["name"], visit.named["session"]
-    if not session.isalnum() or len(session) != 16:
-        raise PageRefused(404, visit.text("This is not there"), visit.text("Test the partner again."))
+    try:
+        SESSION_ID.read(session, "session")
+    except DocumentRefused:
+        raise _no_test(visit) from None
     await visit.call(operations.show, Named(name=name))
     found = (await visit.call(trial.result, trial.StartedTrial(session=session))).answer
     if not found.asked:
-        raise PageRefused(404, visit.text("This is not there"), visit.text("Test the partner again."))
+        raise _no_test(visit)
     event = found.event
     good = event is not None and event.name == "outbound.answered"
     failed = None
@@ -300,6 +296,10 @@ async def _test(visit: PageVisit, template: str) -> Shown:
             state = "left"
         steps.append((state, visit.text(STEP_WORDS[step])))
     return visit.render(template, name=name, session=session, event=event, good=good, steps=steps)
+
+
+def _no_test(visit: PageVisit) -> PageRefused:
+    return PageRefused(404, visit.text("This is not there"), visit.text("Test the partner again."))
 
 
 def at(name: str) -> str:

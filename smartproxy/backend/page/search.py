@@ -12,11 +12,12 @@ from smartproxy.backend.operations.operation import Answer, Input, Operation
 from smartproxy.backend.page.partners import at
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.policy.session_record import SESSION_PATTERN
 
 FOUND_MOST = 10
 _WORD_MOST = 64
-_SESSION = re.compile("[0-9a-f]{16}")
-_REFUSED = re.compile(r"[0-9]{1,18}|[0-9a-f]{16}|[0-9a-fA-F:.]{3,45}")
+_SESSION = re.compile(SESSION_PATTERN)
+_REFUSED = re.compile(rf"[0-9]{{1,18}}|{SESSION_PATTERN}|[0-9a-fA-F:.]{{3,45}}")
 
 
 async def shown(visit: PageVisit) -> Shown:

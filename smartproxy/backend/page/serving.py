@@ -292,7 +292,7 @@ class PageRoot(Resource):
         return visit.render("error.html", refused.status, refused=refused)
 
     def _broken(self, request: Request, failure: Failure) -> bytes:
-        """Answer that something here is broken; what, stands in the log only."""
+        """Answer that there is a fault here; only the log says which."""
         self._parts.events.failure("smartproxy.backend.page", failure)
         visit = self._visit(request)
         refused = PageRefused(
@@ -331,7 +331,7 @@ class _Answering:
             self.finish(broken(self._request, failure))
 
     def at_a_loss(self, failure: Failure, events: Events) -> None:
-        """Say so where not even that can be said well."""
+        """Answer 500 without a page, where the page of the fault cannot be made either."""
         events.failure("smartproxy.backend.page", failure)
         if not self._gone and not self._request.finished:
             self._request.setResponseCode(500)

@@ -30,7 +30,8 @@ from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.outcomes import RUNNING, Outcome, TransferOutcome
-from smartproxy.policy.session_record import STEPS_LAST
+from smartproxy.policy.session_record import SESSION_ID, STEPS_LAST
+from smartproxy.policy.strict_json import DocumentRefused
 
 LIVE_LOOK_SECONDS: Final = 2.0
 """How often a page that watches live sessions is told of them."""
@@ -38,7 +39,7 @@ STREAM_SECONDS: Final = 120.0
 """How long one stream lasts; the page asks for the next, and is judged anew."""
 STREAMS_MOST: Final = 50
 STREAMS_OF_USER_MOST: Final = 4
-"""So many of them one user has at most: nobody takes them all."""
+"""Streams that one user may have at once."""
 ON_A_PAGE: Final = 50
 _BLOCK: Final = 1024
 _GOOD: Final = frozenset({Outcome.COMPLETED, RUNNING})
@@ -104,7 +105,7 @@ class LiveRow:
 
 
 def live_row(running: RunningSession) -> LiveRow:
-    """Of what a client told."""
+    """The row of a session that a client told."""
     state, file = running.state, running.state.file
     rate = max(state.rate_in, state.rate_out)
     done = 0 if file is None else file.octets
@@ -299,21 +300,18 @@ async def recording(visit: PageVisit) -> Shown:
 async def end(visit: PageVisit) -> Shown:
     """End it, once it is confirmed which one that is and how far it is."""
     wanted = _named(visit)
-    if visit.form.one("step") != "do":
+    if not visit.confirmed:
         known = (await visit.call(operations.show, wanted)).answer.known
         partner = known.partner or visit.text("somebody unknown")
         # It is nothing of the configuration, so that no rehearsal tells the difference.
         what = visit.text("Session with %(partner)s", partner=partner)
         note = visit.text("A file that is under way is not complete; whether it is sent again is up to its sender.")
-        return visit.render(
-            "change_check.html",
-            title=visit.text("End this session?"),
-            rows=[(what, words_for(visit)(known.outcome), visit.text("ended by an operator"))],
+        return visit.confirmation(
+            visit.text("End this session?"),
+            [(what, words_for(visit)(known.outcome), visit.text("ended by an operator"))],
             about=wanted.session,
             note=note,
-            refusals=(),
             back=f"/sessions/{wanted.session}",
-            reason=False,
         )
     await visit.call(operations.end, wanted)
     return visit.redirect(f"/sessions/{wanted.session}", told=visit.text("The client is asked to end the session."))
@@ -334,10 +332,12 @@ def _named(visit: PageVisit) -> SessionNamed:
     :raises PageRefused: if none can have that id.
     """
     session = visit.named["session"]
-    if len(session) != 16 or not all(each in "0123456789abcdef" for each in session):
+    try:
+        SESSION_ID.read(session, "session")
+    except DocumentRefused:
         raise PageRefused(
             404, visit.text("There is no such session"), visit.text("A session's id has 16 digits. Search for it.")
-        )
+        ) from None
     return SessionNamed(session=session)
 
 

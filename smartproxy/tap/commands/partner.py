@@ -79,8 +79,12 @@ def register(subparsers: Subparsers) -> None:
     soon.add_argument("--days", type=days, default=30, metavar="N", help="look so many days ahead [30]")
     for name, summary, run in (
         ("show", "Show a partner.", show),
-        ("enable", "Let a partner connect.", enable),
-        ("disable", "Stop a partner from connecting; its running sessions end when they are idle.", disable),
+        ("enable", "Let a partner connect and be called.", enable),
+        (
+            "disable",
+            "Stop a partner from connecting and from being called; its running sessions end when they are idle.",
+            disable,
+        ),
         ("remove", "Remove a partner.", remove),
     ):
         changes = run is not show
@@ -237,19 +241,19 @@ def show(console: Console) -> None:
 
 
 def enable(console: Console) -> None:
-    """Let a partner connect."""
+    """Let a partner connect and be called."""
     from smartproxy.backend.operations import partner as operations
 
     known = console.call(operations.enable, _named(console))
-    console.answer(_document(known), f"partner {known.partner.name} may connect")
+    console.answer(_document(known), f"partner {known.partner.name} may connect and be called")
 
 
 def disable(console: Console) -> None:
-    """Stop a partner from connecting."""
+    """Stop a partner from connecting and from being called."""
     from smartproxy.backend.operations import partner as operations
 
     known = console.call(operations.disable, _named(console))
-    console.answer(_document(known), f"partner {known.partner.name} may not connect any more")
+    console.answer(_document(known), f"partner {known.partner.name} may not connect or be called any more")
 
 
 def remove(console: Console) -> None:
