@@ -5,16 +5,17 @@ from typing import Any
 from smartproxy.backend.operations import proposing, second, sheets, watching
 from smartproxy.backend.operations.account import ACCOUNT
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
-from smartproxy.backend.operations.alerts import EVENT_SCRIPT, IGNORE
 from smartproxy.backend.operations.audit import AUDIT
 from smartproxy.backend.operations.authority import AUTHORITY
 from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
 from smartproxy.backend.operations.crl import CRL
+from smartproxy.backend.operations.event_script import EVENT_SCRIPT
 from smartproxy.backend.operations.events import EVENTS
 from smartproxy.backend.operations.figures import FIGURES
 from smartproxy.backend.operations.history import HISTORY
 from smartproxy.backend.operations.identity import IDENTITY
+from smartproxy.backend.operations.ignore import IGNORE
 from smartproxy.backend.operations.licence import LICENCE
 from smartproxy.backend.operations.nodes import NODES
 from smartproxy.backend.operations.operation import Operation, operations_of
