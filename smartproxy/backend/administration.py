@@ -244,7 +244,7 @@ class Administration:
         return Caller(name=found.name, scopes=found.scopes, channel=Channel.API)
 
     async def admits(self, request: IRequest) -> int:
-        """How many octets the body of a call may have: a file with revocation lists many."""
+        """How many octets the body may have; more for a file with revocation lists."""
         found = await self._find(request)
         if found is None or found.ended:
             return 0

@@ -113,7 +113,15 @@ class Api:
 
     def unreadable(self, request: IRequest) -> bytes:
         """Refuse a call whose path is not UTF-8, or whose host is not a name."""
-        return self._refuse(request, ApiRefused(400, Cause.API_PATH, "the path or the host is malformed", "send UTF-8"))
+        return self._refuse(
+            request,
+            ApiRefused(
+                400,
+                Cause.API_PATH,
+                "the path or the host is malformed",
+                "send the path in UTF-8, percent-encoded, and a host name or address as Host",
+            ),
+        )
 
     @app.route("/api/v1/hello", methods=["GET"])
     async def hello(self, request: IRequest) -> bytes:

@@ -40,8 +40,6 @@ from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import ServerIdentity
 from smartproxy.policy.values import minute
 
-KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
-KEY_TYPE_USUAL = "rsa-3072"
 SOON = timedelta(days=30)
 """A certificate or a licence that ends earlier than this is worth a warning."""
 _ROWS = NamedRows(IdentityRow, lambda name, known: NotFound(f"there is no identity {name!r}; known: {known}"))

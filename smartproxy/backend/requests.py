@@ -256,7 +256,7 @@ class RunningSessions:
     """The body of a call that tells which sessions a client runs.
 
     :ivar sessions: in the place of one that is wrong stands the refusal.
-    :ivar count: how many; more than are told.
+    :ivar count: how many run; *sessions* may be fewer.
     """
 
     sessions: tuple[ToldSession | DocumentRefused, ...] = attrs.field(

@@ -227,7 +227,7 @@ class Backend:
     async def live(self, sessions: Sequence[Mapping[str, Any]], count: int) -> None:
         """Tell which sessions run.
 
-        :param count: how many; more than are told.
+        :param count: how many run; *sessions* may be fewer.
         """
         await self._json("POST", "/live", {"sessions": list(sessions), "count": count})
 

@@ -259,7 +259,7 @@ class CrewHouse(CrewUser):
 
     @override
     def ready(self, member: CrewMember) -> None:
-        """Nobody else has to know it."""
+        """Do nothing: the daemon needs no word of a ready worker."""
 
     @override
     def over(self, member: CrewMember, session: str) -> None:

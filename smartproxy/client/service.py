@@ -76,7 +76,7 @@ class ClientService(Service):
     :ivar stop_reason: why it stops; may be changed until then.
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
-    :ivar copied: of when the copy is that is in force; ``None`` as soon as the backend answered.
+    :ivar copied: when the copy in force was made; ``None`` if the generation in force came from the backend.
     :ivar deliveries: what of that is on its way to the servers, and which server declined it.
     """
 

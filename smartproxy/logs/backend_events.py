@@ -39,7 +39,7 @@ BACKEND_EVENTS: Mapping[str, EventType] = joined(
             "trust_list.failed",
             _WARNING,
             _BACKEND,
-            "A trust list could not be downloaded or taken; it is tried again after so many seconds.",
+            "A trust list could not be downloaded or taken; it is tried again after the number of seconds told.",
             "list cause",
             "seconds advice",
         ),

@@ -3,8 +3,8 @@
 Duty: keep events in order while the far end is away, send them in batches, and never let a flood of them grow without
 bound: the oldest are dropped first, and how many were is reported. A batch that the far end answers and does not take
 is halved, at once, until the events that are to blame stand alone; they hold back no other. Such an event is set aside
-when the far end refuses it for ever, or when it fails with it, takes others, fails with it once more, and takes others
-again: a far end that fails with everything loses no event.
+when the far end refuses it for ever. An event that makes the far end fail twice, while it takes others after each time,
+is set aside, too: a far end that fails with everything loses no event.
 Trusts nothing in an event; the receiver judges it.
 """
 
@@ -121,7 +121,7 @@ class Carrier(Generic[_T]):
         self._waiting: Waiting[_T] = Waiting(most)
         # What the far end failed with once, and has taken others since; it is tried again before all that wait.
         self._again: Waiting[_T] = Waiting(most)
-        # What it failed with, alone, since it took something last; and whether that was for the second time.
+        # Single events that the far end failed with since it last took one; True: for the second time.
         self._doubted: Waiting[tuple[bool, _T]] = Waiting(most)
         self._source = self._waiting
         # Sizes of the next batches from the source, the last one first: the parts of one that was not taken.

@@ -108,7 +108,8 @@ class Events:
     :param clock: what tells the time of day.
     :param source: the daemon's name in its records: ``server``, ``client``, ``backend``.
     :param carried: the lowest level that is carried.
-    :ivar callers_unknown: whether nobody finds out who has a session, as in the plain pair: its events are strangers'.
+    :ivar callers_unknown: whether no caller proves who it is, as in the plain pair: its sessions' events count as
+        strangers'.
     :ivar releveled: called whenever it was told that the levels have changed.
     :ivar levels: what is logged; what is neither logged nor carried is not even worded.
     """
@@ -136,8 +137,8 @@ class Events:
         self._tally = Tally()
         self._telling: IDelayedCall | None = None
 
-    def allow_strangers(self, rate: float) -> None:
-        """Write so many events of strangers in a second from now on."""
+    def limit_strangers(self, rate: float) -> None:
+        """Write at most *rate* events of strangers in a second."""
         self._rate = rate
 
     def tell_counted(self) -> None:
@@ -160,7 +161,7 @@ class Events:
     def _affords(self, name: str, fields: Mapping[str, object], process: EventBudgets | None = None) -> bool:
         """Whether an event may be written; what may not is counted.
 
-        :param process: those of the other process of this daemon that tells it.
+        :param process: the budgets of the process that told the event; ``None`` for this one.
         """
         budgets = self._budgets
         if name == _BUG:

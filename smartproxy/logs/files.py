@@ -25,9 +25,9 @@ from smartproxy.policy.causes import Cause
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 FILE_LOOK_SECONDS = 1.0
-"""How often it is looked whether the file is still where it was opened."""
+"""Seconds between two looks whether the file was moved."""
 _LOOKS_MOST = 100
-"""How often it is looked, when a file is opened, whether its last line is ended."""
+"""How many times the end of a file is read to see whether its last line is whole."""
 
 
 class Place(Protocol):
@@ -161,8 +161,8 @@ class LogFile:
         return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
 
 
-def check(path: Path) -> None:
-    """See that a file can be written to.
+def make_writable(path: Path) -> None:
+    """Make the file and its folder if need be, and see that it can be written to.
 
     :raises OSError: when it cannot be.
     """

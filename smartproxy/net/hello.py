@@ -22,6 +22,7 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
 from smartproxy.policy.balancers import V1, V2
+from smartproxy.policy.callbacks import nothing
 
 _HANDSHAKE: Final = 22
 _HEADER: Final = 5
@@ -77,10 +78,6 @@ def _judge_record(octets: bytes) -> Spoken:
     if not 0 < length <= _RECORD_OCTETS_MOST:
         return Spoken.OTHER
     return Spoken.TLS if len(octets) >= _HEADER + length else Spoken.PART
-
-
-def _nothing(*_arguments: object) -> None:
-    """Stands for what is not asked any more: the connection may live for hours, and holds nothing for that."""
 
 
 class HelloFirst(Protocol):
@@ -188,7 +185,7 @@ class HelloFirst(Protocol):
         if self._deadline is not None:
             self._deadline.stop()
             self._deadline = None
-        self._behind = self._ended = self._spoke = _nothing
+        self._behind = self._ended = self._spoke = nothing
 
     def _judge(self) -> None:
         spoken = judge_hello(self._kept)

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from smartproxy.policy.addresses import HostPort, plain_host
+from smartproxy.policy.callbacks import nothing
 from smartproxy.relay.events import SharedEnd
 
 
@@ -94,10 +95,6 @@ class ILegReceiver(Interface):
 
     def leg_drained(leg: ILeg) -> None:
         """The waiting octets are delivered: let the other leg go on."""
-
-
-def _nothing() -> None:
-    """Stands for what is done once."""
 
 
 class Inbox:
@@ -188,7 +185,7 @@ class Inbox:
             kept.popleft()(self._receiver)
         self._kept = None
         self.octets = 0
-        emptied, self._emptied = self._emptied, _nothing
+        emptied, self._emptied = self._emptied, nothing
         emptied()
 
 

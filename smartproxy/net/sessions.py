@@ -21,6 +21,7 @@ from smartproxy.net.driver import OpenLeg, SessionDriver
 from smartproxy.net.effort import EffortWatch
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.monitor import Ceilings, Monitor
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, TooCostly
 from smartproxy.policy.settings import Deadlines
@@ -30,10 +31,6 @@ from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.session import Session
 
 _Leg = TypeVar("_Leg", bound=ILeg)
-
-
-def _nothing(leg: ILeg, summary: Summary) -> None:
-    """Nobody else is told of the end of a session."""
 
 
 @lru_cache(maxsize=8)
@@ -100,7 +97,7 @@ class LiveSessions:
         command_octets: int,
         open_leg: OpenLeg,
         ready: Deferred[None] | None = None,
-        over: Callable[[_Leg, Summary], None] = _nothing,
+        over: Callable[[_Leg, Summary], None] = nothing,
     ) -> SessionDriver:
         """Make a session, and know it until it is over; the caller lets it begin.
 

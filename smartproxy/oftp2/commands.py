@@ -222,6 +222,10 @@ class SSID(Command):
     cr: str = F_X(1, 60, CARRIAGE_RETURN, default="\r")
 
 
+BLOCK_OCTETS: Final = 1024
+"""SFIDFSIZ and SFIDOSIZ count blocks of so many octets (RFC 5024 section 5.3.3)."""
+
+
 @command(b"H", "5.3.3")
 class SFID(CountingCommand):
     """Start File."""

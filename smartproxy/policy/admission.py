@@ -22,6 +22,7 @@ import attrs
 
 from smartproxy.policy import limits as numbers
 from smartproxy.policy.addresses import prefix_of
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import QuotaExceeded
 from smartproxy.policy.settings import ServerLimits
@@ -185,10 +186,6 @@ class Admission:
             _take(self._partners, visit.partner)
 
 
-def _nothing() -> None:
-    """What is done for a connection that is not displaced."""
-
-
 @attrs.define(eq=False, kw_only=True)
 class Visit:
     """One accepted connection.
@@ -204,11 +201,11 @@ class Visit:
     prefix: str
     since: float
     known: bool
-    displaced: Callable[[], object] = attrs.field(default=_nothing, init=False)
+    displaced: Callable[[], object] = attrs.field(default=nothing, init=False)
     partner: str | None = attrs.field(default=None, init=False)
     _left: bool = attrs.field(default=False, init=False)
 
-    def speak(self, displaced: Callable[[], object] = _nothing) -> None:
+    def speak(self, displaced: Callable[[], object] = nothing) -> None:
         """Count the connection as one that has spoken, and is in the handshake.
 
         :param displaced: called from now on when its place is given to another one.
@@ -225,7 +222,7 @@ class Visit:
         """
         if self.partner is not None or self._left:
             raise ValueError("a connection is authenticated once, and before it ends")
-        self.displaced = _nothing
+        self.displaced = nothing
         self._admission._prove(self, partner)
         self.partner = partner
 
@@ -233,7 +230,7 @@ class Visit:
         """Stop counting the connection; a second call has no effect."""
         if not self._left:
             self._left = True
-            self.displaced = _nothing
+            self.displaced = nothing
             self._admission._leave(self)
 
 

@@ -199,6 +199,11 @@ class TrustedCa:
         return frozenset(values.sha256(der) for der in values.blocks(self.certificates, _CERTIFICATE))
 
 
+KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
+"""The kinds of key that are made with a request."""
+KEY_TYPE_USUAL = "rsa-3072"
+
+
 @attrs.frozen(kw_only=True)
 class ServerIdentity:
     """A certificate and key that the server presents to partners.

@@ -34,7 +34,7 @@ SESSION_PATTERN: Final = f"[0-9a-f]{{{SESSION_CHARACTERS}}}"
 SESSION_ID: Final = Line(
     most=SESSION_CHARACTERS,
     pattern=SESSION_PATTERN,
-    form=f"a session: {SESSION_CHARACTERS} digits of lower case hex",
+    form="a session: 16 digits of lower case hex",
 )
 _NUMBER: Final = Whole(Limit(default=0, least=0, most=2**63 - 1, unit="(a count)"))
 _MEMBERS_MOST: Final = 40

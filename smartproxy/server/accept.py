@@ -179,7 +179,7 @@ class Gate:
     def adopt(self, server: ServerConfiguration) -> None:
         """Use the limits and penalties of a generation; bans end that it may have made wrong."""
         self.admission.limits = server.limits
-        self._events.allow_strangers(server.limits.strangers_events)
+        self._events.limit_strangers(server.limits.strangers_events)
         # A fault of a connection that a balancer made is the balancer's only if nobody is named for it.
         exempt = (*server.penalties.exempt, *server.balancers)
         self.penalties.settings = attrs.evolve(server.penalties, exempt=exempt)

@@ -46,7 +46,7 @@ from smartproxy.workers.members import CrewMember, tell_lost
 
 
 @attrs.frozen(kw_only=True)
-class Desks:
+class Questions:
     """What is asked of the daemon for its workers.
 
     :ivar assign: chooses the client that carries a session; raises an ``OwnFault`` if none can.
@@ -69,10 +69,10 @@ class Desks:
 
 
 class Claims:
-    """One worker's.
+    """What one worker has been given, and the answers to its questions.
 
     :param gate: counts places and faults.
-    :param desks: the daemon.
+    :param questions: the daemon.
     :param sources: reports missing source addresses.
     :param events: where the end of sessions is told that a worker cannot tell any more.
     :param turns: the connections of all workers whose TLS has not begun.
@@ -84,7 +84,7 @@ class Claims:
         self,
         member: CrewMember,
         gate: Gate,
-        desks: Desks,
+        questions: Questions,
         sources: Sources,
         events: Events,
         turns: Turns[Visit],
@@ -96,7 +96,7 @@ class Claims:
         self._numbers = numbers
         self._relieved = relieved
         self._gate = gate
-        self._desks = desks
+        self._questions = questions
         self._sources = sources
         self._events = events
         self._visits: dict[int, tuple[str, Visit]] = {}
@@ -119,7 +119,7 @@ class Claims:
         """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
         tell_lost(self._events, self._member.sessions.values(), Participant.SERVER, now)
         for session in self._member.sessions:
-            self._desks.over(session)
+            self._questions.over(session)
         for called in self._calls:
             self._gate.admission.end_call(called)
         there = [(host, visit.partner) for host, visit in self._visits.values()]
@@ -195,21 +195,21 @@ class Claims:
     def _assign(self, session: str) -> Answer:
         self._own(session)
         try:
-            control = self._desks.assign(session)
+            control = self._questions.assign(session)
         except OwnFault as fault:
             raise OpeningFailed(fault) from fault
-        return {"client": control.client_name, "seconds": self._desks.seconds()}
+        return {"client": control.client_name, "seconds": self._questions.seconds()}
 
     def _open_inside(self, session: str, ticket: bytes, **facts: Any) -> Deferred[Answer]:
         self._own(session)
         return Deferred.fromCoroutine(self._ask_inside(session, ticket, SessionFacts(**facts)))
 
     async def _ask_inside(self, session: str, ticket: bytes, facts: SessionFacts) -> Answer:
-        control = self._desks.carrier(session)
+        control = self._questions.carrier(session)
         if control is None:
             raise OpeningFailed(TunnelLost(rule=Cause.TUNNEL_LOST, message=Cause.TUNNEL_LOST.meaning))
         try:
-            await control.ask_inside(session, ticket, facts, self._desks.seconds())
+            await control.ask_inside(session, ticket, facts, self._questions.seconds())
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
         return {}
@@ -237,7 +237,7 @@ class Claims:
         self._sources.report(address, [partner])
 
     def _crl_url_seen(self, url: str, ca: str) -> None:
-        self._desks.crl_url_seen(url, ca)
+        self._questions.crl_url_seen(url, ca)
 
 
 def _of(partner: str) -> str:

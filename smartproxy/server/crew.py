@@ -23,6 +23,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Visit
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerPart, dump
 from smartproxy.policy.faults import OwnFault, StopReason
@@ -31,7 +32,7 @@ from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import CallWish
 from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
-from smartproxy.server.claims import Claims, Desks
+from smartproxy.server.claims import Claims, Questions
 from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.held import HeldFactory
@@ -61,10 +62,6 @@ from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
 
 
-def _nothing() -> None:
-    """What has to be done for a call whose worker dies: its question fails."""
-
-
 class ServerCrew(CrewSessions):
     """The sessions of a server with workers, as the daemon sees them: all of them, wherever they are.
 
@@ -81,7 +78,7 @@ class ServerCrew(CrewSessions):
         events: Events,
         gate: Gate,
         tunnel: ServerTunnel,
-        desks: Desks,
+        questions: Questions,
         zygote: Zygote,
         *,
         count: int,
@@ -89,12 +86,12 @@ class ServerCrew(CrewSessions):
         silence: float = SILENCE_SECONDS,
     ) -> None:
         self.generation: ServerGeneration | None = None
-        self.sources = Sources(reactor, events, desks.stop)
+        self.sources = Sources(reactor, events, questions.stop)
         self._reactor = reactor
         self._events = events
         self._gate = gate
         self._tunnel = tunnel
-        self._desks = desks
+        self._questions = questions
         self._single = single
         crew = Crew(
             reactor,
@@ -105,7 +102,7 @@ class ServerCrew(CrewSessions):
             user=self,
             silence=silence,
             single=single,
-            ruined=lambda: desks.stop(StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, 1)),
+            ruined=lambda: questions.stop(StopReason(Cause.WORKER_ZYGOTE, Cause.WORKER_ZYGOTE.meaning, 1)),
         )
         super().__init__(reactor, events, crew)
         self._claims: dict[CrewMember, Claims] = {}
@@ -214,11 +211,11 @@ class ServerCrew(CrewSessions):
     ) -> bytes:
         """Have a worker call a partner for the station; the ticket for the leg towards it."""
         try:
-            self._desks.call(control, session)
+            self._questions.call(control, session)
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
         member = await self._crew.choose()
-        member.holds[session] = _nothing
+        member.holds[session] = nothing
         try:
             answer = await member.link.ask(
                 CallPartner,
@@ -229,12 +226,19 @@ class ServerCrew(CrewSessions):
                 deadline=seconds,
                 **attrs.asdict(wish, recurse=False),
             )
-        except Exception as error:
-            self.over(member, session)
-            self._crew.rest(member)
-            raise OpeningFailed(error) if isinstance(error, OwnFault) else error from error
+        except OwnFault as fault:
+            self._give_up(member, session)
+            raise OpeningFailed(fault) from fault
+        except Exception:
+            self._give_up(member, session)
+            raise
         ticket: bytes = answer["ticket"]
         return ticket
+
+    def _give_up(self, member: CrewMember, session: str) -> None:
+        """Forget a call that a worker could not make."""
+        self.over(member, session)
+        self._crew.rest(member)
 
     # CrewUser
 
@@ -246,7 +250,7 @@ class ServerCrew(CrewSessions):
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._desks, self.sources, self._events, self._turns, self._numbers, relieved
+            member, self._gate, self._questions, self.sources, self._events, self._turns, self._numbers, relieved
         )
         return claims.responders()
 
@@ -271,7 +275,7 @@ class ServerCrew(CrewSessions):
     def over(self, member: CrewMember, session: str) -> None:
         """A session is over, or a call did not become a session."""
         member.holds.pop(session, None)
-        self._desks.over(session)
+        self._questions.over(session)
 
     def _tell_workers(self) -> None:
         self._tunnel.tell_workers(member.number for member in self._crew.members)

@@ -45,7 +45,7 @@ from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.openings import CallWish, Way
 from smartproxy.server.accept import Gate
 from smartproxy.server.carriers import Carriers
-from smartproxy.server.claims import Desks
+from smartproxy.server.claims import Questions
 from smartproxy.server.crew import ServerCrew
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.dial.sources import Sources
@@ -185,7 +185,7 @@ class ServerService(DmzService):
 
     def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object], *, single: bool) -> None:
         """Have workers carry sessions."""
-        desks = Desks(
+        questions = Questions(
             assign=self.carriers.assign,
             call=self.carriers.begin_call,
             carrier=self.carriers.of,
@@ -195,7 +195,7 @@ class ServerService(DmzService):
             stop=stop,
         )
         crew = self.crew = self.sessions = ServerCrew(
-            self.clock, self.events, self.gate, self.tunnel, desks, zygote, count=workers, single=single
+            self.clock, self.events, self.gate, self.tunnel, questions, zygote, count=workers, single=single
         )
         self.sources = crew.sources
         self.tunnel_stream = PlacedStream
@@ -234,7 +234,7 @@ class ServerService(DmzService):
 
     @property
     def _configuration(self) -> ServerConfiguration:
-        return ServerConfiguration() if self.generation.part is None else self.generation.part.server
+        return self.configuration or ServerConfiguration()
 
     # For smartproxy ctl.
 

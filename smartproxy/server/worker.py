@@ -21,6 +21,7 @@ from smartproxy.net.leg import ILeg
 from smartproxy.net.transport.sockets import adopt
 from smartproxy.policy.addresses import HostPort, prefix_of
 from smartproxy.policy.admission import Admission
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration, parse_server_part
 from smartproxy.policy.faults import TunnelLost
@@ -67,10 +68,6 @@ from smartproxy.workers.link import Link
 from smartproxy.workers.worker import Worker
 
 
-def _nothing(*_: object) -> None:
-    """Stands for what need not be done."""
-
-
 def _denial(failure: Failure) -> object:
     """The refusal that the supervisor told."""
     failure.trap(NoPlace)
@@ -90,7 +87,7 @@ class DistantVisit:
     def __init__(self, link: Link, number: int, prefix: str, *, known: bool, left: Callable[[int], object]) -> None:
         self.prefix = prefix
         self.known = known
-        self.displaced: Callable[[], object] = _nothing
+        self.displaced: Callable[[], object] = nothing
         self._link = link
         self._number = number
         self._gone = False
@@ -103,14 +100,14 @@ class DistantVisit:
 
     def prove(self, partner: str) -> Deferred[object]:
         """Ask whether the connection may be a session of this partner; fails with ``Denied`` if not."""
-        self.displaced = _nothing
+        self.displaced = nothing
         return self._link.ask(Prove, visit=self._number, partner=partner).addErrback(_denial)
 
     def leave(self) -> None:
         """The connection is over; a second call has no effect."""
         if not self._gone:
             self._gone = True
-            self.displaced = _nothing
+            self.displaced = nothing
             self._told_left(self._number)
             self._link.tell(Left, visit=self._number)
 
@@ -125,7 +122,7 @@ class DistantGate(Gate):
 
     def adopt(self, server: ServerConfiguration) -> None:
         """Bound the events of strangers, as the supervisor does for all workers together."""
-        self._events.allow_strangers(server.limits.strangers_events)
+        self._events.limit_strangers(server.limits.strangers_events)
 
     def fault(self, host: str, fault: Fault) -> None:
         """Tell the supervisor of a fault."""
@@ -151,7 +148,7 @@ class DistantSources(Sources):
     """The source addresses, which the supervisor watches."""
 
     def __init__(self, worker: Worker) -> None:
-        super().__init__(worker.reactor, worker.events, _nothing)
+        super().__init__(worker.reactor, worker.events, nothing)
         self._link = worker.link
 
     def adopt(self, server: ServerConfiguration) -> None:

@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from smartproxy import __version__
 from smartproxy.logs import logrc
-from smartproxy.logs.files import check
+from smartproxy.logs.files import make_writable
 from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.log import Log, standard_error, usual
 from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneFile
@@ -244,7 +244,7 @@ class DaemonOptions(usage.Options):
             appenders = self._usual_appenders()
         if self._log_json is not None:
             try:
-                check(self._log_json)
+                make_writable(self._log_json)
             except OSError as error:
                 self.end(NOT_STARTED, f"--log-json: {self._log_json}: {error.strerror}")
             appenders += (OneFile(path=self._log_json, layout=LogLayout.JSON),)

@@ -29,6 +29,7 @@ from smartproxy.logs.record import read
 from smartproxy.logs.severity import SIGNALS, Severity
 from smartproxy.net.transport.sockets import WORK, DialledStream, adopt
 from smartproxy.net.transport.thrift import THRIFT
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Responder
@@ -125,7 +126,7 @@ class Scene:
         self.link = play.kind(Post.SUPERVISOR, reactor, self.events, self._down)
         asked = play.kind.allowed[Post.WORKER, TunnelPhase.READY]
         self.link.answers = {
-            **dict.fromkeys(asked, _nothing),
+            **dict.fromkeys(asked, nothing),
             Over: lambda session: self._over.put(session),
             TellEvents: self._tell,
             **play.answers(self),
@@ -267,7 +268,3 @@ def _keeping_counts() -> Iterator[None]:
     finally:
         for each, counts in kept:
             vars(each).update(counts)
-
-
-def _nothing(**told: object) -> None:
-    """What a supervisor answers to what it only has to know."""

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from smartproxy.logs.emit import describe
+from smartproxy.policy.callbacks import nothing
 from smartproxy.workers.confinement import confine, follow_parent, name_process, overwrite, words_of_start
 from smartproxy.workers.packets import PACKET_OCTETS_MOST, Closeable, PacketReceiver, Packets, pair
 
@@ -80,10 +81,10 @@ class Zygote(PacketReceiver):
         self._title = title
         self._end: socket.socket | None = None
         self._packets: Packets | None = None
-        self._born: Callable[[int, int], object] = _nothing
-        self._ended: Callable[[int, int], object] = _nothing
-        self._lost: Callable[[], object] = _nothing
-        self._unrehearsed: Callable[[str], object] = _nothing
+        self._born: Callable[[int, int], object] = nothing
+        self._ended: Callable[[int, int], object] = nothing
+        self._lost: Callable[[], object] = nothing
+        self._unrehearsed: Callable[[str], object] = nothing
 
     def fork(self) -> None:
         """Make the zygote; before the process has a second thread, and before its reactor runs."""
@@ -136,7 +137,7 @@ class Zygote(PacketReceiver):
 
     def stop(self) -> None:
         """End the zygote, and with it whatever workers there are."""
-        self._born = self._ended = self._lost = self._unrehearsed = _nothing
+        self._born = self._ended = self._lost = self._unrehearsed = nothing
         if self._packets is not None:
             self._packets.abortConnection()
         elif self._end is not None:
@@ -150,7 +151,7 @@ class Zygote(PacketReceiver):
 
     @override
     def descriptor_received(self, descriptor: int | None) -> None:
-        """None is taken."""
+        """Do nothing: the zygote sends no descriptor."""
 
     def dataReceived(self, data: bytes) -> None:
         """The zygote tells something."""
@@ -328,7 +329,3 @@ def _revive(reactor: EPollReactor) -> None:
     calls, new = reactor._pendingTimedCalls, reactor._newTimedCalls
     EPollReactor.__init__(reactor)
     reactor._pendingTimedCalls, reactor._newTimedCalls = calls, new
-
-
-def _nothing(*_: object) -> None:
-    """Stands for what nobody asks for."""

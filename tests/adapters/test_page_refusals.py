@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from smartproxy.backend.client_requests import ClientRequests
-from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations import ca as cas
+from smartproxy.backend.operations import ignore
 from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Named, Nothing
@@ -280,7 +280,7 @@ class Repairs(RefusalCase):
         self.assertIn(NEW, str([each.fields for each in self.stored()]))
         self.assertEqual(self.alice.post(f"/refusals/{number}/ignore", {"days": "9999"}).status, 404)
         self.twice(f"/refusals/{number}/ignore", days="30")
-        (rule,) = perform(self.store, alerts.listed, Nothing(), ROOT, NOW).answer.items
+        (rule,) = perform(self.store, ignore.listed, Nothing(), ROOT, NOW).answer.items
         assert rule.rule.valid_until is not None
         self.assertGreater(rule.rule.valid_until, NOW + timedelta(days=29))
 

@@ -5,7 +5,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,9 +17,9 @@ from smartproxy.policy.faults import OwnFault, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault, Penalties
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.policy.turns import Turns
-from smartproxy.relay.openings import Direction
+from smartproxy.relay.openings import CallWish, Direction, Way
 from smartproxy.server.accept import Gate
-from smartproxy.server.claims import Claims, Desks
+from smartproxy.server.claims import Claims, Questions
 from smartproxy.server.crew import ServerCrew
 from smartproxy.server.held import HeldCaller
 from smartproxy.server.words import (
@@ -75,7 +75,7 @@ class ClaimsTests(SynchronousTestCase):
 
     def of(self, member: CrewMember) -> Claims:
         """What a worker may say."""
-        desks = Desks(
+        questions = Questions(
             assign=self.assign,
             call=lambda control, session: None,
             carrier=self.assigned.get,
@@ -84,10 +84,10 @@ class ClaimsTests(SynchronousTestCase):
             crl_url_seen=lambda url, ca: None,
             stop=lambda reason: None,
         )
-        return Claims(member, self.gate, desks, Mock(), self.journal.events, Turns(), self.numbers)
+        return Claims(member, self.gate, questions, Mock(), self.journal.events, Turns(), self.numbers)
 
     def assign(self, session: str) -> Any:
-        """Part of ``Desks``."""
+        """Part of ``Questions``."""
         if self.fault is not None:
             raise self.fault
         self.assigned[session] = self.control
@@ -237,6 +237,26 @@ class HasteTests(SynchronousTestCase):
         self.assertEqual([self.comes(HOST) for _ in range(5)], [True] * limits.TURNS_HASTY + [False])
         self.assertEqual(self.journal.the("connection.refused")["cause"], Cause.QUOTA_HASTE)
         self.assertTrue(self.comes("192.0.2.8"))
+
+    def failed_call(self, error: Exception) -> Exception:
+        """What a client is told whose call a worker could not make."""
+        self.members[0].link.ask.side_effect = error
+        wish = CallWish(way=Way.PORT)
+        call = Deferred.fromCoroutine(self.crew._call_partner(Mock(), "a1", "ACME", 5, wish))
+        failed = self.failureResultOf(call).value
+        self.assertEqual(self.members[0].holds, {})
+        assert isinstance(failed, Exception)
+        return failed
+
+    def test_a_call_that_fails(self) -> None:
+        """A fault of this site is told with its cause; any other error goes on as it is, and is not its own cause."""
+        fault = TunnelLost(rule=Cause.TUNNEL_LOST, message="gone")
+        failed = self.failed_call(fault)
+        assert isinstance(failed, OpeningFailed)
+        self.assertEqual((failed.fault, failed.__cause__), (fault, fault))
+        error = RuntimeError("no")
+        self.assertIs(self.failed_call(error), error)
+        self.assertIsNone(error.__cause__)
 
     def test_who_waits_no_more(self) -> None:
         """A connection whose TLS begins, that ends, or whose worker dies, waits no more: its address may come again."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from smartproxy.backend.alerts.mail import MailFailed, Mailing, MailSender, compose, digest_of, prepare
 from smartproxy.backend.alerts.results import example
 from smartproxy.backend.location import Location
-from smartproxy.backend.operations.alerts import ask_mail
+from smartproxy.backend.operations.event_script import ask_mail
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Nothing

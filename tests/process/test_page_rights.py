@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from smartproxy.backend.location import Location
-from smartproxy.backend.operations import alerts, partner
+from smartproxy.backend.operations import ignore, partner
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.page.pages import ROUTES
@@ -194,7 +194,7 @@ class Forms(PageRightsCase):
     def test_get_changes_nothing(self) -> None:
         """What is only looked at changes nothing of what is there; and a change cannot be asked for with GET."""
         tests, now = Caller(name="tests", scopes=frozenset("*")), datetime.now(UTC)
-        perform(self.store, alerts.add, alerts.IgnoreAddition(name="KNOWN", rule={"text": "x"}), tests, now)
+        perform(self.store, ignore.add, ignore.IgnoreAddition(name="KNOWN", rule={"text": "x"}), tests, now)
         entry = {"name": "ACME", "codes": ("O0013000001ACME",), "certificates": (CertificatePin(sha256="a" * 64),)}
         perform(self.store, partner.add, partner.PartnerAddition(partner=entry), tests, now)
         there = {**examples(self.store), "ignore": "KNOWN"}

@@ -191,7 +191,7 @@ class EveryCommand(CommandCase):
             for words, status in ((("crl", "load", "-"), 1), (("judge", "-"), 2)):
                 err.truncate(0)
                 self.assertEqual(main([*state, *words]), status)
-                self.assertIn("smartproxy: standard input is closed\n", err.getvalue())
+                self.assertIn("smartproxy: standard input is closed; give a file instead of -\n", err.getvalue())
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends with 130, as in a shell."""

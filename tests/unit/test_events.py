@@ -250,7 +250,7 @@ class Strangers(OnALog):
 
     def test_rate_is_set(self) -> None:
         """A configuration says how many; the end of a daemon tells what is counted, and leaves no timer."""
-        self.events.allow_strangers(100)
+        self.events.limit_strangers(100)
         self.flood(1, 500)
         self.assertEqual(len(self.carried), 100)
         self.flood(1, 500)

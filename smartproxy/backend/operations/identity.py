@@ -31,6 +31,7 @@ from smartproxy.backend.operations.shapes import (
     Word,
 )
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
+from smartproxy.policy.partners import KEY_TYPE_USUAL, KEY_TYPES
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, Flag, Instant, Line
 
@@ -102,7 +103,7 @@ class RequestWanted:
         default=(),
         metadata=kind(ListOf(item=Line(most=256), most=100), people=ForPeople(help="host names and addresses")),
     )
-    key_type: str = attrs.field(default=identities.KEY_TYPE_USUAL, metadata=kind(Word(identities.KEY_TYPES)))
+    key_type: str = attrs.field(default=KEY_TYPE_USUAL, metadata=kind(Word(KEY_TYPES)))
 
     @functools.cached_property
     def prepared(self) -> CertificateRequest:

@@ -217,7 +217,7 @@ class RunningSession:
 class LiveNow:
     """The sessions that run, those that began first first.
 
-    :ivar count: how many; more than are listed.
+    :ivar count: how many run; *items* may be fewer.
     """
 
     items: tuple[RunningSession, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(RunningSession))))

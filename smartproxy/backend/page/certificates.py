@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from smartproxy.backend.errors import BackendError
-from smartproxy.backend.identities import KEY_TYPE_USUAL, KEY_TYPES, SOON
+from smartproxy.backend.identities import SOON
 from smartproxy.backend.operations import authority, ca, crl, identity
 from smartproxy.backend.operations.ca import CaAddition, CaAlteration
 from smartproxy.backend.operations.crl import Approval, ListNamed, ListState, OfOneCa, Rejection
@@ -30,7 +30,7 @@ from smartproxy.backend.page.typed_times import moment
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy import limits
-from smartproxy.policy.partners import RevocationMode
+from smartproxy.policy.partners import KEY_TYPE_USUAL, KEY_TYPES, RevocationMode
 
 MODES = (
     (RevocationMode.REQUIRE, later("require: without a current list nobody is let in")),

@@ -3,8 +3,8 @@
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState
 from smartproxy.backend.alerts.mail_tests import SENT_WITHIN
 from smartproxy.backend.errors import BackendError
-from smartproxy.backend.operations import alerts, settings
-from smartproxy.backend.operations.alerts import RunsWanted, ScriptTestWanted, TestedScript
+from smartproxy.backend.operations import event_script, settings
+from smartproxy.backend.operations.event_script import RunsWanted, ScriptTestWanted, TestedScript
 from smartproxy.backend.operations.settings import KnownSetting, SettingsWanted
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
@@ -37,7 +37,7 @@ async def tested(visit: PageVisit) -> Shown:
     if event and number is None:
         return await _page(visit, fault=visit.text("This is no event's number."))
     try:
-        done = (await visit.call(alerts.test, ScriptTestWanted(event=number))).answer
+        done = (await visit.call(event_script.test, ScriptTestWanted(event=number))).answer
     except BackendError as error:
         return await _page(visit, fault=str(error))
     return await _page(visit, done=done)
@@ -46,7 +46,7 @@ async def tested(visit: PageVisit) -> Shown:
 async def mail_asked(visit: PageVisit) -> Shown:
     """Have a mail sent to try the settings."""
     try:
-        await visit.call(alerts.ask_mail, Nothing())
+        await visit.call(event_script.ask_mail, Nothing())
     except BackendError as error:
         return await _page(visit, fault=str(error))
     return visit.redirect("/event-script#mail")
@@ -58,7 +58,7 @@ async def mail_live(visit: PageVisit) -> Shown:
 
 
 async def _mail_test(visit: PageVisit) -> dict[str, object]:
-    tested = (await visit.call(alerts.mail_test, Nothing())).answer
+    tested = (await visit.call(event_script.mail_test, Nothing())).answer
     waits = tested.asked is not None and tested.ended is None and visit.now < tested.asked + SENT_WITHIN
     return {"mail": tested, "waits": waits}
 
@@ -66,8 +66,8 @@ async def _mail_test(visit: PageVisit) -> dict[str, object]:
 async def _page(visit: PageVisit, done: TestedScript | None = None, fault: str = "") -> Shown:
     script = (await visit.call(settings.show, SettingsWanted(prefix="backend.event_script"))).answer.items
     mail = (await visit.call(settings.show, SettingsWanted(prefix="backend.mail"))).answer.items
-    runs = (await visit.call(alerts.runs, RunsWanted(limit=RUNS_SHOWN))).answer.items
-    mails = (await visit.call(alerts.runs, RunsWanted(channel=AlertChannel.MAIL, limit=RUNS_SHOWN))).answer.items
+    runs = (await visit.call(event_script.runs, RunsWanted(limit=RUNS_SHOWN))).answer.items
+    mails = (await visit.call(event_script.runs, RunsWanted(channel=AlertChannel.MAIL, limit=RUNS_SHOWN))).answer.items
     return visit.render(
         "event_script.html",
         status=422 if fault else 200,
@@ -97,8 +97,8 @@ def _told(visit: PageVisit, each: KnownSetting) -> str:
 
 
 ROUTES = (
-    Route("GET", "/event-script", alerts.runs, shown),
-    Route("POST", "/event-script/test", alerts.test, tested),
-    Route("POST", "/event-script/mail", alerts.ask_mail, mail_asked),
-    Route("GET", "/event-script/mail/live", alerts.mail_test, mail_live, by_itself=True),
+    Route("GET", "/event-script", event_script.runs, shown),
+    Route("POST", "/event-script/test", event_script.test, tested),
+    Route("POST", "/event-script/mail", event_script.ask_mail, mail_asked),
+    Route("GET", "/event-script/mail/live", event_script.mail_test, mail_live, by_itself=True),
 )

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, Unusable
-from smartproxy.backend.operations import alerts
-from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration, TriedRule
+from smartproxy.backend.operations import ignore
+from smartproxy.backend.operations.ignore import IgnoreAddition, IgnoreAlteration, TriedRule
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.performing import Terms, tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing
@@ -43,8 +43,8 @@ async def added(visit: PageVisit) -> Shown:
         wanted = IgnoreAddition(name=visit.form.one("name"), rule=_rule(visit))
         if not visit.confirmed:
             title = visit.text("Add the rule %(name)s?", name=wanted.name)
-            return await _check(visit, alerts.add, wanted, visit.terms, "/ignore", title, visit.text("Add the rule"))
-        done = (await visit.call(alerts.add, wanted, visit.terms)).answer
+            return await _check(visit, ignore.add, wanted, visit.terms, "/ignore", title, visit.text("Add the rule"))
+        done = (await visit.call(ignore.add, wanted, visit.terms)).answer
     except BackendError as error:
         return await _page(visit, _sent(visit), str(error))
     return _done(visit, _ADDED, done)
@@ -63,8 +63,8 @@ async def changed(visit: PageVisit) -> Shown:
         if not visit.confirmed:
             title = visit.text("Change %(name)s?", name=name)
             done_by = visit.text("Make this change")
-            return await _check(visit, alerts.alter, wanted, _terms(visit), f"/ignore/{in_path(name)}", title, done_by)
-        done = (await visit.call(alerts.alter, wanted, _terms(visit))).answer
+            return await _check(visit, ignore.alter, wanted, _terms(visit), f"/ignore/{in_path(name)}", title, done_by)
+        done = (await visit.call(ignore.alter, wanted, _terms(visit))).answer
     except ChangedMeanwhile as meanwhile:
         if await _is_so(visit):
             return visit.redirect("/ignore", visit.text("It is so already."), "warn")
@@ -77,7 +77,7 @@ async def changed(visit: PageVisit) -> Shown:
 async def removed(visit: PageVisit) -> Shown:
     """Remove a rule, unless somebody else changed it since it was shown."""
     try:
-        was = (await visit.call(alerts.remove, Named(name=visit.named["name"]), _terms(visit))).answer
+        was = (await visit.call(ignore.remove, Named(name=visit.named["name"]), _terms(visit))).answer
     except ChangedMeanwhile as meanwhile:
         return await _form(visit, meanwhile=meanwhile)
     told = visit.text("The rule is removed. It silenced %(hits)s events.", hits=was.hits)
@@ -121,7 +121,7 @@ def _terms(visit: PageVisit) -> Terms:
 
 
 async def _page(visit: PageVisit, given: Mapping[str, str], fault: str = "") -> Shown:
-    found = (await visit.call(alerts.listed, Nothing())).answer.items
+    found = (await visit.call(ignore.listed, Nothing())).answer.items
     faults = _faults(visit, given) if fault else {}
     return visit.render(
         "ignore.html",
@@ -140,7 +140,7 @@ async def _form(
     fault: str = "",
     meanwhile: ChangedMeanwhile | None = None,
 ) -> Shown:
-    done = await visit.call(alerts.listed, Nothing())
+    done = await visit.call(ignore.listed, Nothing())
     name = visit.named["name"]
     found = next((each for each in done.answer.items if each.rule.name == name), None)
     if found is None:
@@ -167,7 +167,7 @@ async def _form(
 
 async def _is_so(visit: PageVisit) -> bool:
     """Whether the rule is as it was typed already."""
-    found = (await visit.call(alerts.listed, Nothing())).answer.items
+    found = (await visit.call(ignore.listed, Nothing())).answer.items
     typed = {name: text for name, text in _sent(visit).items() if name != "name"}
     return any(each.rule.name == visit.named["name"] and _given(each.rule) == typed for each in found)
 
@@ -214,9 +214,9 @@ def _rule(visit: PageVisit) -> dict[str, object]:
 
 
 ROUTES = (
-    Route("GET", "/ignore", alerts.listed, listed),
-    Route("POST", "/ignore", alerts.add, added),
-    Route("GET", "/ignore/<name>", alerts.listed, shown),
-    Route("POST", "/ignore/<name>", alerts.alter, changed),
-    Route("POST", "/ignore/<name>/remove", alerts.remove, removed),
+    Route("GET", "/ignore", ignore.listed, listed),
+    Route("POST", "/ignore", ignore.add, added),
+    Route("GET", "/ignore/<name>", ignore.listed, shown),
+    Route("POST", "/ignore/<name>", ignore.alter, changed),
+    Route("POST", "/ignore/<name>/remove", ignore.remove, removed),
 )

@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 
 from smartproxy.backend.errors import BackendError, NotFound
-from smartproxy.backend.operations import alerts, crl, partner_views, proposing
 from smartproxy.backend.operations import ca as cas
+from smartproxy.backend.operations import crl, ignore, partner_views, proposing
 from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations import refusal as operations
 from smartproxy.backend.operations.operation import Operation
@@ -235,10 +235,10 @@ async def ignored(visit: PageVisit) -> Shown:
         raise _not_here(visit)
     name, until = f"certificate {sha256[:_PINNED_DIGITS]}", (visit.now + timedelta(days=days)).replace(microsecond=0)
     rule = {"text": sha256, "description": f"{found.key}, by {visit.caller.name}", "valid_until": until}
-    operation: Operation[Any, Any] = alerts.add
-    wanted: object = alerts.IgnoreAddition(name=name, rule=rule)
-    if any(each.rule.name == name for each in (await visit.call(alerts.listed, Nothing())).answer.items):
-        operation, wanted = alerts.alter, alerts.IgnoreAlteration(name=name, rule={"valid_until": until})
+    operation: Operation[Any, Any] = ignore.add
+    wanted: object = ignore.IgnoreAddition(name=name, rule=rule)
+    if any(each.rule.name == name for each in (await visit.call(ignore.listed, Nothing())).answer.items):
+        operation, wanted = ignore.alter, ignore.IgnoreAlteration(name=name, rule={"valid_until": until})
     return await _checked(
         visit,
         operation,
@@ -358,5 +358,5 @@ ROUTES = (
     Route("POST", "/refusals/<number>/code", partners.alter, code_added),
     Route("POST", "/refusals/<number>/purpose", partners.alter, purpose_allowed),
     Route("POST", "/refusals/<number>/list", crl.approve, list_approved),
-    Route("POST", "/refusals/<number>/ignore", alerts.add, ignored),
+    Route("POST", "/refusals/<number>/ignore", ignore.add, ignored),
 )

@@ -28,6 +28,7 @@ from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.logs.catalogue import EVENTS
+from smartproxy.oftp2.commands import BLOCK_OCTETS
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.outcomes import RUNNING, Outcome, TransferOutcome
 from smartproxy.policy.session_record import SESSION_ID, STEPS_LAST
@@ -41,7 +42,6 @@ STREAMS_MOST: Final = 50
 STREAMS_OF_USER_MOST: Final = 4
 """Streams that one user may have at once."""
 ON_A_PAGE: Final = 50
-_BLOCK: Final = 1024
 _GOOD: Final = frozenset({Outcome.COMPLETED, RUNNING})
 _WARN: Final = frozenset({Outcome.ABORTED, Outcome.STOPPED, Outcome.UNREACHABLE, Outcome.EXPIRED, Outcome.LOST})
 OUTCOMES: Final = {
@@ -109,7 +109,7 @@ def live_row(running: RunningSession) -> LiveRow:
     state, file = running.state, running.state.file
     rate = max(state.rate_in, state.rate_out)
     done = 0 if file is None else file.octets
-    size = 0 if file is None else (file.size or 0) * _BLOCK
+    size = 0 if file is None else (file.size or 0) * BLOCK_OCTETS
     whole = size if size and size >= done else None
     left = None if whole is None or rate < 1 else max(round((whole - done) / rate), 1)
     return LiveRow(

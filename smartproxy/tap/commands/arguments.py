@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.render import escape
+from smartproxy.policy.limits import DAYS_AHEAD
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.policy.values import whole_of
 from smartproxy.tap.commands.console import WRONG_USE, Console
@@ -24,7 +25,6 @@ Run: TypeAlias = Callable[[Console], int | None]
 _SPAN = re.compile(r"([0-9]{1,9})([smhdwy])")
 _SPAN_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _DAYS_BACK = {"now": None, "today": 0, "yesterday": 1}
-DAYS_MOST = 36_500
 MESSAGE_MOST = 600
 NUMBER_MOST = 1_000_000
 """The largest number of things, days or seconds that an argument may be."""
@@ -249,11 +249,11 @@ def days(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: when it is not one, or larger.
     """
-    return ranged(text, 0, DAYS_MOST)
+    return ranged(text, DAYS_AHEAD.least, DAYS_AHEAD.most)
 
 
 def whole(text: str) -> int:
-    """A whole number, whose range is another's matter.
+    """A whole number of any size: who reads it checks its range.
 
     :raises argparse.ArgumentTypeError: when it is none.
     """

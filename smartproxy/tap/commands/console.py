@@ -89,7 +89,7 @@ class _Closed(io.RawIOBase):
 
         :raises CommandFailed: always.
         """
-        raise CommandFailed("standard input is closed")
+        raise CommandFailed("standard input is closed; give a file instead of -")
 
 
 def _utc_now() -> datetime:
@@ -145,7 +145,7 @@ class Console:
 
     @property
     def _written(self) -> str | None:
-        """The file that the command line names for what the command makes, if it does."""
+        """The file that the command line names for what the command makes; ``None`` if it names none."""
         path: str | None = getattr(self.arguments, getattr(self.arguments, "written", ""), None)
         return path
 
@@ -305,7 +305,7 @@ class Console:
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[None]:
-        """See that the file that the command line names can be written, before what stands in it is made.
+        """See that the file can be written that the command line names, before its content is made.
 
         :raises CommandFailed: when it cannot be written.
         :raises WrongUse: when it is standard output, where the answer in JSON would stand, too.
@@ -326,7 +326,7 @@ class Console:
 
     @contextlib.contextmanager
     def telling_once(self, what_then: str) -> Iterator[None]:
-        """Give what was made and is told only now; where it cannot be written, say what has to be done then.
+        """Write what is shown once, such as a token; if that fails, say what was done and what to do now.
 
         :param what_then: what was done all the same, and what to do, as a sentence without full stop.
         :raises CommandFailed: then; a reader of standard output that has gone is no success here.

@@ -89,7 +89,10 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy ctl drain --seconds 60\n  smartproxy ctl drain --seconds 0     now; also while it drains",
     )
     drain.add_argument(
-        "--seconds", type=_drain_seconds, metavar="N", help="how long sessions may go on [as configured: 300]"
+        "--seconds",
+        type=_drain_seconds,
+        metavar="N",
+        help=f"how long sessions may go on [the configured drain time; {DRAIN.default} unless set]",
     )
     _declare(
         actions,

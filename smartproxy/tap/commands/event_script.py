@@ -10,7 +10,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest
 from smartproxy.tap.commands.console import FAILED, Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.operations.alerts import KnownRun, TestedScript
+    from smartproxy.backend.operations.event_script import KnownRun, TestedScript
 
 _THOUSAND = 1000
 _EXAMPLES = """\
@@ -40,7 +40,7 @@ def register(subparsers: Subparsers) -> None:
 
 def test(console: Console) -> int:
     """Run the program once."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import event_script as operations
 
     wanted = console.arguments
     if wanted.program is not None and not wanted.program.startswith("/"):
@@ -80,7 +80,7 @@ def test(console: Console) -> int:
 def _try(console: Console, program: str) -> "TestedScript":
     """Run another program than the one that is set, as whoever gives the command."""
     from smartproxy.backend.alerts import results
-    from smartproxy.backend.operations.alerts import TestedScript
+    from smartproxy.backend.operations.event_script import TestedScript
 
     with console.store() as store:
         _warn_of_user(console, store.location.file)
@@ -91,7 +91,7 @@ def _try(console: Console, program: str) -> "TestedScript":
 
 def show_all(console: Console) -> None:
     """List runs."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import event_script as operations
 
     most = newest_wanted(console.arguments)
     limit = min(most, limits.EVENTS_PAGE.most)
@@ -115,7 +115,7 @@ def show_all(console: Console) -> None:
 
 def show(console: Console) -> None:
     """Show one run."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import event_script as operations
 
     found = console.call(operations.run_of, operations.RunWanted(event=console.arguments.event))
     pairs = {

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
+from smartproxy.policy.partners import KEY_TYPE_USUAL, KEY_TYPES
 from smartproxy.tap.commands.arguments import Subparsers, action, moment, subject, writes
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import CommandFailed, Console, table, when
@@ -10,8 +11,6 @@ from smartproxy.tap.commands.console import CommandFailed, Console, table, when
 if TYPE_CHECKING:
     from smartproxy.backend.operations.identity import KnownIdentity
     from smartproxy.backend.operations.shapes import GivenFile
-
-_KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -50,7 +49,7 @@ def register(subparsers: Subparsers) -> None:
     ask.add_argument("--locality", metavar="TEXT")
     ask.add_argument("--serial-number", metavar="TEXT", help="subject serialNumber: the Odette ID")
     ask.add_argument("--san", action="append", default=[], metavar="HOST", help="host name or address; repeat it")
-    ask.add_argument("--key-type", choices=_KEY_TYPES, default="rsa-3072", help="[rsa-3072]")
+    ask.add_argument("--key-type", choices=KEY_TYPES, default=KEY_TYPE_USUAL, help=f"[{KEY_TYPE_USUAL}]")
     writes(ask, "-o", "--output", shown=True, help="where to write the request [standard output]")
     answer = action(
         actions,

@@ -9,7 +9,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.operations.alerts import KnownIgnoreRule, TriedRule
+    from smartproxy.backend.operations.ignore import KnownIgnoreRule, TriedRule
 
 _ALWAYS = "always"
 _EXAMPLES = """\
@@ -64,7 +64,7 @@ def _end(text: str) -> Any:
 
 def add(console: Console) -> None:
     """Add a rule."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import ignore as operations
 
     values = _given(console)
     if "text" not in values:
@@ -75,7 +75,7 @@ def add(console: Console) -> None:
 
 def change(console: Console) -> None:
     """Change a rule."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import ignore as operations
 
     values = _given(console)
     if not values:
@@ -86,7 +86,7 @@ def change(console: Console) -> None:
 
 def show_all(console: Console) -> None:
     """List rules."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import ignore as operations
     from smartproxy.backend.operations.shapes import Nothing
 
     found = console.call(operations.listed, Nothing()).items
@@ -107,7 +107,7 @@ def show_all(console: Console) -> None:
 
 def remove(console: Console) -> None:
     """Remove a rule."""
-    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations import ignore as operations
     from smartproxy.backend.operations.shapes import Named
 
     was = console.call(operations.remove, Named(name=console.arguments.name))

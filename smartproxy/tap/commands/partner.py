@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from smartproxy.policy import limits
 from smartproxy.policy.partners import (
     CertificatePin,
     KeyPin,
@@ -76,7 +77,8 @@ def register(subparsers: Subparsers) -> None:
         expiring,
         "  smartproxy partner expiring --days 90",
     )
-    soon.add_argument("--days", type=days, default=30, metavar="N", help="look so many days ahead [30]")
+    ahead = limits.DAYS_AHEAD.default
+    soon.add_argument("--days", type=days, default=ahead, metavar="N", help=f"look so many days ahead [{ahead}]")
     for name, summary, run in (
         ("show", "Show a partner.", show),
         ("enable", "Let a partner connect and be called.", enable),

@@ -137,7 +137,10 @@ class RemoteSite:
             ) from error
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise SiteFailed(f"cannot reach the backend at {self.host} port {self.port}: {why}") from error
+            raise SiteFailed(
+                f"cannot reach the backend at {self.host} port {self.port}: {why}; does smartproxy-backend run "
+                "there, and is --url right?"
+            ) from error
         finally:
             connection.close()
         return response.status, octets

@@ -3,8 +3,11 @@
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from smartproxy.logs.severity import Severity
+from smartproxy.oftp2.commands import BLOCK_OCTETS
 from smartproxy.policy import limits
 from smartproxy.policy.outcomes import RUNNING, SESSION_OUTCOMES, Outcome
+from smartproxy.policy.schema import write_object
 from smartproxy.policy.session_record import STEPS_LAST
 from smartproxy.tap.commands.arguments import Subparsers, action, newest, newest_wanted, number, past, subject, writes
 from smartproxy.tap.commands.console import Console, listing, table, when
@@ -12,10 +15,9 @@ from smartproxy.tap.commands.console import Console, listing, table, when
 if TYPE_CHECKING:
     from smartproxy.backend.operations.session import KnownRung, KnownSession, SessionStory
 
-LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
+LEVELS = tuple(each.label for each in Severity)
 _HEADS = ("BEGAN", "SESSION", "PARTNER", "CALLED BY", "FILES", "IN", "OUT", "OUTCOME")
 _LIVE_HEADS = ("SINCE", "SESSION", "PARTNER", "PHASE", "FILE", "OCTETS", "OF", "RATE", "CLIENT")
-_BLOCK = 1024
 _EXAMPLES = """\
   smartproxy session list --partner ACME --since 7d
   smartproxy session list --file DOOR-PANEL --json
@@ -98,7 +100,7 @@ def list_sessions(console: Console) -> None:
     text = table(_HEADS, rows, "no sessions")
     if following is not None:
         text += f"\nmore before these: --before {following}"
-    console.answer({"sessions": [_document(each) for each in found], "next": following}, text)
+    console.answer({"sessions": [write_object(each) for each in found], "next": following}, text)
 
 
 def show_session(console: Console) -> None:
@@ -138,7 +140,7 @@ def live(console: Console) -> None:
                 state.phase,
                 "-" if file is None else file.dataset,
                 "-" if file is None else file.octets,
-                "-" if file is None or file.size is None else file.size * _BLOCK,
+                "-" if file is None or file.size is None else file.size * BLOCK_OCTETS,
                 f"{max(state.rate_in, state.rate_out)} B/s",
                 each.client,
             )
@@ -170,12 +172,6 @@ def set_level(console: Console) -> None:
         {"session": asked.session, "level": given.level},
         f"asked the client of session {asked.session} to log it at level {given.level}",
     )
-
-
-def _document(each: "KnownSession") -> dict[str, object]:
-    from smartproxy.policy.schema import write_object
-
-    return write_object(each)
 
 
 def _caller(each: "KnownSession") -> str:
