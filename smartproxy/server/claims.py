@@ -46,7 +46,7 @@ from smartproxy.workers.members import CrewMember, tell_lost
 
 
 @attrs.frozen(kw_only=True)
-class Questions:
+class WorkerQuestions:
     """What is asked of the daemon for its workers.
 
     :ivar assign: chooses the client that carries a session; raises an ``OwnFault`` if none can.
@@ -84,7 +84,7 @@ class Claims:
         self,
         member: CrewMember,
         gate: Gate,
-        questions: Questions,
+        questions: WorkerQuestions,
         sources: Sources,
         events: Events,
         turns: Turns[Visit],

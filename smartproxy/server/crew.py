@@ -32,7 +32,7 @@ from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import CallWish
 from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
-from smartproxy.server.claims import Claims, Questions
+from smartproxy.server.claims import Claims, WorkerQuestions
 from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.held import HeldFactory
@@ -78,7 +78,7 @@ class ServerCrew(CrewSessions):
         events: Events,
         gate: Gate,
         tunnel: ServerTunnel,
-        questions: Questions,
+        questions: WorkerQuestions,
         zygote: Zygote,
         *,
         count: int,

@@ -45,7 +45,7 @@ from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.openings import CallWish, Way
 from smartproxy.server.accept import Gate
 from smartproxy.server.carriers import Carriers
-from smartproxy.server.claims import Questions
+from smartproxy.server.claims import WorkerQuestions
 from smartproxy.server.crew import ServerCrew
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.dial.sources import Sources
@@ -185,7 +185,7 @@ class ServerService(DmzService):
 
     def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object], *, single: bool) -> None:
         """Have workers carry sessions."""
-        questions = Questions(
+        questions = WorkerQuestions(
             assign=self.carriers.assign,
             call=self.carriers.begin_call,
             carrier=self.carriers.of,

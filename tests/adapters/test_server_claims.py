@@ -19,7 +19,7 @@ from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import CallWish, Direction, Way
 from smartproxy.server.accept import Gate
-from smartproxy.server.claims import Claims, Questions
+from smartproxy.server.claims import Claims, WorkerQuestions
 from smartproxy.server.crew import ServerCrew
 from smartproxy.server.held import HeldCaller
 from smartproxy.server.words import (
@@ -75,7 +75,7 @@ class ClaimsTests(SynchronousTestCase):
 
     def of(self, member: CrewMember) -> Claims:
         """What a worker may say."""
-        questions = Questions(
+        questions = WorkerQuestions(
             assign=self.assign,
             call=lambda control, session: None,
             carrier=self.assigned.get,
@@ -87,7 +87,7 @@ class ClaimsTests(SynchronousTestCase):
         return Claims(member, self.gate, questions, Mock(), self.journal.events, Turns(), self.numbers)
 
     def assign(self, session: str) -> Any:
-        """Part of ``Questions``."""
+        """Part of ``WorkerQuestions``."""
         if self.fault is not None:
             raise self.fault
         self.assigned[session] = self.control
