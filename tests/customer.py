@@ -19,11 +19,11 @@ from smartproxy.backend.generations import changing
 from smartproxy.backend.loads import NodeKind, backend_place
 from smartproxy.backend.operations import (
     admin_token,
-    alerts,
     ca,
     client,
     crl,
     identity,
+    ignore,
     licence,
     list_files,
     partner,
@@ -186,8 +186,8 @@ class CustomerSite:
         self._do(ca.add, kept, "k.lang", minutes(12))
         self._set("As agreed with the network team", minutes(15), **_SETTINGS)
         rule = {"text": "198.51.100.", "description": "The scanner of our own security team"}
-        scanner = alerts.IgnoreAddition(name="own scanner", rule=rule)
-        self._do(alerts.add, scanner, "k.lang", minutes(25), "Announced scans, every night")
+        scanner = ignore.IgnoreAddition(name="own scanner", rule=rule)
+        self._do(ignore.add, scanner, "k.lang", minutes(25), "Announced scans, every night")
         for number, each in enumerate(COMPANIES):
             self._partner(each, minutes(30 + 7 * number))
 
