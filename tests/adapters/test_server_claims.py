@@ -240,7 +240,7 @@ class HasteTests(SynchronousTestCase):
 
     def failed_call(self, error: Exception) -> Exception:
         """What a client is told whose call a worker could not make."""
-        self.members[0].link.ask.side_effect = error
+        self.patch(self.members[0].link, "ask", Mock(side_effect=error))
         wish = CallWish(way=Way.PORT)
         call = Deferred.fromCoroutine(self.crew._call_partner(Mock(), "a1", "ACME", 5, wish))
         failed = self.failureResultOf(call).value

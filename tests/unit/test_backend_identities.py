@@ -32,7 +32,7 @@ from smartproxy.backend.schema import GenerationRow, IdentityRow
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import parse
-from smartproxy.policy.partners import ServerIdentity
+from smartproxy.policy.partners import KEY_TYPES, ServerIdentity
 from smartproxy.testing.pki import KeyKind, TestCa, make_key, self_signed
 from tests.adapters.api_site import AtOnce
 from tests.unit.odd_files import LEAF, THREE, block, der_of, p7
@@ -208,7 +208,7 @@ class Identities(IdentityCase):
 
     def test_key_types(self) -> None:
         """Each kind of key that can be asked for is made."""
-        for key_type in identities.KEY_TYPES:
+        for key_type in KEY_TYPES:
             key = self.ask(key_type=key_type).public_key()
             assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
             self.assertEqual(str(key.key_size), key_type.lstrip("rsaecp-"))
