@@ -25,7 +25,7 @@ from smartproxy.oftp2.roles import Profile, Role
 from smartproxy.oftp2.stream import frame
 from smartproxy.oftp2.subrecords import COMPRESSED, END_OF_RECORD, SUBRECORD_LONGEST
 from smartproxy.oftp2.witness import Agreed
-from smartproxy.tap.commands.console import UNREADABLE, CommandFailed
+from smartproxy.tap.commands.console import CLOSED, UNREADABLE, CommandFailed
 
 SENDERS: Final = {"i2r": Role.INITIATOR, "r2i": Role.RESPONDER}
 #: A line holds one read; the longest buffer in hexadecimal is far below.
@@ -50,7 +50,7 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
     report = _Json(out) if as_json else _Text(out)
     if path == "-":
         if sys.stdin is None:
-            raise CommandFailed("standard input is closed", UNREADABLE)
+            raise CommandFailed(CLOSED, UNREADABLE)
         return _replay(sys.stdin, "standard input", Profile(profile), report)
     try:
         with open(path, encoding="utf-8") as lines:

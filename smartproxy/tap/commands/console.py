@@ -51,6 +51,7 @@ WRONG_USE = 2
 """Exit status where it was not understood what was wanted."""
 UNREADABLE = 2
 """Exit status of ``judge`` for what is no recording: 1 is its verdict on one."""
+CLOSED = "standard input is closed; give a file instead of -"
 
 
 class CommandFailed(Exception):
@@ -89,7 +90,7 @@ class _Closed(io.RawIOBase):
 
         :raises CommandFailed: always.
         """
-        raise CommandFailed("standard input is closed; give a file instead of -")
+        raise CommandFailed(CLOSED)
 
 
 def _utc_now() -> datetime:
