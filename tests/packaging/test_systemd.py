@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.policy.places import STATE_DIRECTORY, TOKEN_CREDENTIAL, TUNNEL_PORT
+from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, TOKEN_CREDENTIAL, TUNNEL_PORT
 from smartproxy.tap import backend, client, plain_client, plain_server, server
 from tests.packaging.wheel import ROOT
 from tests.programs import program
@@ -140,3 +140,10 @@ class Units(SynchronousTestCase):
         (credential,) = settings("client")["LoadCredential"]
         self.assertEqual(TOKEN_CREDENTIAL, credential.partition(":")[0])
         self.assertFalse({"-T", "--token"} & set(command("client")))
+
+    def test_environment(self) -> None:
+        """The backend takes its database's place from the file into which the documents write it, if it is there."""
+        (file,) = settings("backend")["EnvironmentFile"]
+        self.assertEqual("-", file[0])
+        written = f"echo {DATABASE_VARIABLE}=/etc/smartproxy/database >> {file[1:]}"
+        self.assertIn(written, (ROOT / "docs" / "store.rst").read_text(encoding="utf-8"))
