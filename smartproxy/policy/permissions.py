@@ -58,7 +58,8 @@ _SCOPES = {
 _TOLD = {
     AdminRole.VIEWER: "read",
     AdminRole.AUDITOR: "read everything, also who did what",
-    AdminRole.OPERATOR: "read, and change partners, CAs and revocation lists",
+    AdminRole.OPERATOR: "read, change partners, CAs and revocation lists and undo such a change, test connections, end "
+    "sessions and set their log level",
     AdminRole.ADMINISTRATOR: "everything",
 }
 

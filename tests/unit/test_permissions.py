@@ -35,5 +35,21 @@ class Permissions(SynchronousTestCase):
         self.assertEqual(may[AdminRole.OPERATOR], ["partner:read", "partner:change"])
         self.assertEqual(may[AdminRole.ADMINISTRATOR], list(WANTED))
 
+    def test_operator_is_told(self) -> None:
+        """What the help says of an operator has words for each family that it may change."""
+        (told,) = (each for each in AdminRole.told().split("; ") if each.startswith("operator = "))
+        families = {scope.partition(":")[0] for scope in AdminRole.OPERATOR.scopes} - {"*"}
+        self.assertEqual(families, set(OPERATORS))
+        for words in OPERATORS.values():
+            self.assertIn(words, told)
 
+
+OPERATORS = {
+    "partner": "partners",
+    "ca": "CAs",
+    "crl": "revocation lists",
+    "trial": "test connections",
+    "session": "end sessions and set their log level",
+    "history": "undo such a change",
+}
 WANTED = ("partner:read", "partner:change", "history:audit", "settings:change", "admin-token:change")

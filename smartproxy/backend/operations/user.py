@@ -19,10 +19,7 @@ USER = Family("user", "users")
 
 _TEXT = Line(most=1000)
 _PASSWORD = Line(most=limits.PASSWORD.most)
-_ROLE_HELP = (
-    "viewer = read; auditor = read everything, also who did what; operator = read, and change partners, CAs and "
-    "revocation lists; administrator = everything"
-)
+_ROLE_HELP = AdminRole.told()
 
 
 @attrs.frozen(kw_only=True)
