@@ -27,6 +27,8 @@ PORTS = (2878, 3305, 6619, 8443)
 STATE = "/var/lib/smartproxy"
 CODE, STATION = "O0013000001ACME", "O0013000001MUSTER"
 PATIENCE = 60.0
+DRAWING_MIB = 192
+"""The large file takes longer than the two commands that are typed while it is in transfer."""
 
 HEAD = """# An operator's session
 
@@ -199,7 +201,7 @@ def prepare(session: Session) -> None:
     (acme / "muster-ca.pem").write_bytes(authority.certificate_pem)
     for number in (1, 2):
         (acme / f"order-{number}.txt").write_text("Four wheels, round.\n" * 100 * number)
-    (acme / "drawing.dat").write_bytes(os.urandom(1 << 20) * 48)
+    (acme / "drawing.dat").write_bytes(os.urandom(1 << 20) * DRAWING_MIB)
 
 
 def install(session: Session) -> None:
@@ -319,7 +321,9 @@ def drain(session: Session) -> None:
     partner = session.start("acme", call("drawing.dat"))
     session.log("dmz", "smartproxy-server", "file.started", most=0, after=seen)
     session.run("dmz", "smartproxy ctl sessions")
-    session.run("dmz", "smartproxy ctl drain --seconds 60")
+    answer = session.run("dmz", "smartproxy ctl drain --seconds 60")
+    if re.search(r"\b0 sessions\b", answer):
+        raise SystemExit(f"the large file was over before the server was stopped; make it larger:\n{answer}")
     said, _ = partner.communicate(timeout=PATIENCE)
     if partner.returncode:
         raise SystemExit(f"the drain broke the session:\n{said}")
