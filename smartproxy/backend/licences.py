@@ -48,6 +48,8 @@ def _sign(
     if valid_until <= max(valid_from, change.now):
         raise Unusable(f"the licence would end on {valid_until:%Y-%m-%d}, before it begins; give a later --until")
     site = authority.load(change.session)
+    # A licence has whole seconds, and so has what its server reports: the end that is stored is the one that is signed.
+    valid_from, valid_until = valid_from.replace(microsecond=0), valid_until.replace(microsecond=0)
     licence = Licence(
         proxy_id=proxy_id,
         site=site.site,

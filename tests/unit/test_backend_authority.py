@@ -186,6 +186,14 @@ class Licences(SiteCase):
         self.assertEqual((licence.site, licence.valid_until), ("Muster GmbH", NOW + YEAR))
         self.assertEqual(dict(licence.limits), {"sessions": 50})
 
+    def test_whole_seconds(self) -> None:
+        """The end that is stored is the one that the server reads and reports: whole seconds."""
+        with self.change() as change:
+            part = timedelta(microseconds=700_000)
+            row = licences.issue(change, PROXY_ID, valid_from=NOW + part, valid_until=NOW + YEAR + part, limits={})
+            licence = read(row.text, PROXY_ID, NOW + timedelta(seconds=1))
+            self.assertEqual((row.valid_from, row.valid_until), (licence.valid_from, licence.valid_until))
+
     def test_bad_orders(self) -> None:
         """No Proxy ID, an end in the past or after more than ten years, and a limit out of range are refused."""
         self.assertIn("smartproxy-server -L", str(self.assertRaises(Unusable, self.issue, "abc")))
