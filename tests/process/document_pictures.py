@@ -17,7 +17,7 @@ from tests.process.screenshots import Customer
 
 PICTURES: Final = Path(__file__).resolve().parents[2] / "docs" / "static" / "page"
 WIDTH: Final = 1280
-HEIGHTS: Final = {"overview": 1120, "session": 760, "refusal": 640, "partner": 700, "generation": 420, "nodes": 660}
+HEIGHTS: Final = {"overview": 1120, "session": 730, "refusal": 640, "partner": 700, "generation": 420, "nodes": 660}
 """How much of each page is shown, in pixels."""
 
 
