@@ -4,11 +4,14 @@ from datetime import datetime
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from smartproxy.policy.places import LICENCE_FILE
 from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, number, subject, writes
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.licence import KnownLicence
+
+_TO_CARRY = f"carry it to the DMZ, and name it with --licence (default: {LICENCE_FILE})"
 
 
 def register(subparsers: Subparsers) -> None:
@@ -21,7 +24,7 @@ def register(subparsers: Subparsers) -> None:
         issue,
         "  twistd smartproxy-server -L                       (on the server's machine: prints its Proxy ID)\n"
         "  smartproxy licence issue PROXY-ID --until 2027-12-31 -o smartproxy.lic\n"
-        "  smartproxy licence issue PROXY-ID --until 1y -o - | ssh dmz 'cat > /etc/smartproxy.lic'",
+        f"  smartproxy licence issue PROXY-ID --until 1y -o - | ssh dmz 'cat > {LICENCE_FILE}'",
         changes=True,
         tried=True,
     )
@@ -65,7 +68,7 @@ def register(subparsers: Subparsers) -> None:
         "Write a server's newest licence, as the file that its machine needs.",
         download,
         "  smartproxy licence download -o smartproxy.lic\n"
-        "  smartproxy licence download PROXY-ID | ssh dmz 'cat > /etc/smartproxy.lic'",
+        f"  smartproxy licence download PROXY-ID | ssh dmz 'cat > {LICENCE_FILE}'",
     )
     writes(fetch, "-o", "--output", shown=True, help="where to write it [-, standard output]")
     for parser in (look, fetch):
@@ -93,7 +96,7 @@ def issue(console: Console) -> None:
     )
     made = console.call(operations.issue, order)
     with console.telling_once(f"the licence is issued: smartproxy licence download {quote(made.proxy_id)} -o FILE"):
-        _write(console, made, "; carry it to the server's machine as /etc/smartproxy.lic")
+        _write(console, made, f"; {_TO_CARRY}")
 
 
 def extend(console: Console) -> None:
