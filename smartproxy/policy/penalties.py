@@ -8,8 +8,8 @@ memory. Reads no clock: every call brings the time, in seconds of a monotonic cl
 
 import enum
 import heapq
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Collection, Iterable
+from typing import Final, Self
 
 import attrs
 
@@ -44,6 +44,10 @@ class Fault(enum.Enum):
         fault._value_ = code
         fault.cause, fault.points = cause, points
         return fault
+
+
+OF_A_CERTIFICATE: Final = frozenset({Fault.CERTIFICATE, Fault.REVOKED})
+"""Faults of a caller that another configuration, or a newer revocation list, lets in."""
 
 
 @attrs.frozen(kw_only=True)
@@ -174,12 +178,12 @@ class Penalties:
             ended.append(heapq.heappop(self._ends)[1])
         return ended
 
-    def pardon(self, fault: Fault, now: float) -> list[str]:
-        """End the bans that one kind of fault led to; their prefixes. They do not lengthen the next ban."""
+    def pardon(self, faults: Collection[Fault], now: float) -> list[str]:
+        """End the bans that one of these faults led to; their prefixes. They do not lengthen the next ban."""
         pardoned = []
         for _, prefix in self._ends:
             record = self._records.get(prefix)
-            if record is not None and record.fault is fault and now < record.until:
+            if record is not None and record.fault in faults and now < record.until:
                 record.until = now
                 record.bans -= 1
                 pardoned.append(prefix)

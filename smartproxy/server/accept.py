@@ -20,7 +20,7 @@ from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.penalties import Fault, Penalties
+from smartproxy.policy.penalties import OF_A_CERTIFICATE, Fault, Penalties
 
 
 @attrs.frozen
@@ -199,8 +199,8 @@ class Gate:
             self._await_end()
 
     def pardon_certificates(self) -> None:
-        """End the bans for refused certificates: a new generation may accept them."""
-        for prefix in self.penalties.pardon(Fault.CERTIFICATE, self._clock.seconds()):
+        """End the bans for refused certificates, revoked ones included: a new generation may accept them."""
+        for prefix in self.penalties.pardon(OF_A_CERTIFICATE, self._clock.seconds()):
             cause = Cause.PENALTY_PARDONED
             self._events.emit("penalty.lifted", network=prefix, cause=cause, message=cause.meaning)
         self._await_end()

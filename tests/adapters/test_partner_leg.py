@@ -363,6 +363,25 @@ class Penalized(SynchronousTestCase):
         rig.network.wait(60)
         self.assertEqual([each["network"] for each in rig.journal.of("penalty.lifted")[1:]], ["192.0.2.8/32"])
 
+    def test_certificate_that_a_new_list_no_longer_revokes(self) -> None:
+        """A ban for a revoked certificate ends with the generation whose list lets it in."""
+        lists = (revoked(ROOT), revoked(MIDDLE, LEAF))
+        part = configuration(acme(), mode=RevocationMode.REQUIRE, lists=lists)
+        rig = ServerRig(
+            cas=part.cas,
+            revocation=lists,
+            partners=part.partners,
+            penalties=PenaltySettings(threshold=20, exempt=()),
+        )
+        for _ in range(4):
+            rig.call(CallerTls(LEAF))
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], Cause.PENALTY_REVOKED)
+        put_back = attrs.evolve(rig.configuration, revocation=(lists[0], revoked(MIDDLE)))
+        rig.sessions.adopt(rig.generation(put_back, 2))
+        self.assertEqual(rig.journal.the("penalty.lifted")["cause"], Cause.PENALTY_PARDONED)
+        caller, _ = rig.call(CallerTls(LEAF))
+        self.assertEqual(caller.received, SSRM_BUFFER)
+
     def test_station_that_is_away(self) -> None:
         """Sessions that end because the inside is not there cost the partner nothing."""
         rig = ServerRig(penalties=PenaltySettings(threshold=1, exempt=()))
