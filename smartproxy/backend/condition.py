@@ -163,7 +163,7 @@ class BackendCondition:
 
     def _is_pressing(self, status: DownloadStatus) -> bool:
         """Whether a failing download endangers a CA: there is no list, it has run out, or it has failed for long."""
-        ends = status.next_update
+        ends = status.fresh_until
         is_over = ends is not None and ends <= self._now()
         return status.failures >= limits.DOWNLOAD_FAILURES_TOLD or status.list is None or is_over
 

@@ -58,6 +58,7 @@ class DownloadStatus:
 
     :ivar list: the number of the revocation list in force that came from there.
     :ivar next_update: its nextUpdate.
+    :ivar fresh_until: the time until which it is current.
     :ivar fault: why the last try failed.
     :ivar failures: how many tries failed, one after the other.
     :ivar needed: whether the CA's revocation mode uses lists.
@@ -72,6 +73,7 @@ class DownloadStatus:
     failures: int
     list: int | None
     next_update: datetime | None
+    fresh_until: datetime | None
     needed: bool
 
     @property
@@ -217,6 +219,7 @@ def statuses(session: Session) -> list[DownloadStatus]:
                     failures=row.failures,
                     list=None if current is None else current.id,
                     next_update=None if current is None else current.next_update,
+                    fresh_until=None if current is None else current.fresh_until,
                     needed=ca.entry.revocation is not RevocationMode.OFF,
                 )
             )

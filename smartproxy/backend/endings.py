@@ -33,7 +33,7 @@ from smartproxy.backend.errors import Unusable
 from smartproxy.backend.page_certificate import CertificateSource
 from smartproxy.backend.schema import RevocationRow
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.revocation import compared
+from smartproxy.policy.certificates.revocation import compared, fresh_until
 from smartproxy.policy.limits import LICENCE_WARNING_DAYS
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.values import minute
@@ -223,14 +223,14 @@ def _lists(session: Session) -> Iterator[WatchedEnd]:
     )
     for key, issuer, scope, this_update, next_update in session.execute(select(*columns)):
         ca = names.get((key, compared(issuer)))
-        if ca is not None and next_update is not None:
+        if ca is not None:
             part = f", {scope.part}" if scope.part else ""
             yield WatchedEnd(
                 cause=Cause.ENDING_LIST,
                 what=f"the revocation list of {issuer}{part} (CA {ca})",
                 name=ca,
                 begins=this_update,
-                until=next_update,
+                until=fresh_until(this_update, next_update),
                 advice="load the newest list: smartproxy crl load FILE",
                 ca=ca,
                 apart=f"{key} {scope}",

@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime, sealed_entry, sealed_octets, sealed_text
 from smartproxy.backend.telling import tells
-from smartproxy.policy.certificates.revocation import ListScope
+from smartproxy.policy.certificates.revocation import ListScope, fresh_until
 from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
@@ -195,6 +195,11 @@ class RevocationRow(Base):
     count: Mapped[int]
     octets: Mapped[bytes] = mapped_column(deferred=True)
     loaded: Mapped[datetime]
+
+    @property
+    def fresh_until(self) -> datetime:
+        """The time until which the list is current, without the hours of grace."""
+        return fresh_until(self.this_update, self.next_update)
 
     @property
     def serials(self) -> SerialSet:

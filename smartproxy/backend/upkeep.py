@@ -98,9 +98,7 @@ class HourlyLook(StoreRounds):
                     "advice": "load the newest list: smartproxy crl load FILE",
                 }
                 for row in revocation.listed(session)
-                if row.next_update is not None
-                and row.next_update <= present
-                and (row.issuer_key_sha256, compared(row.issuer)) in names
+                if row.fresh_until <= present and (row.issuer_key_sha256, compared(row.issuer)) in names
             ]
 
     def _ending(self) -> list[WatchedEnd]:

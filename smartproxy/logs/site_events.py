@@ -371,8 +371,8 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             _WARNING,
             _SERVER | _BACKEND,
             "A revocation list is out of date.",
-            "issuer next_update",
-            "ca age advice list list_part",
+            "issuer",
+            "ca age advice list list_part next_update",
         ),
         (
             "validity.ending",

@@ -40,12 +40,12 @@ class StaleLists:
         self._next.start(STALE_LIST_SECONDS)
         now = self._now()
         for revocation in self._server.revocation:
-            if revocation.next_update is not None and revocation.next_update < now:
+            if revocation.fresh_until < now:
                 self._events.emit(
                     "crl.stale",
                     issuer=revocation.issuer_name or revocation.issuer_key_sha256,
                     list_part=revocation.scope.part,
                     next_update=revocation.next_update,
-                    age=(now - revocation.next_update).total_seconds(),
+                    age=(now - revocation.this_update).total_seconds(),
                     advice="load a newer list: smartproxy crl load FILE",
                 )

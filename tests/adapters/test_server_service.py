@@ -364,7 +364,7 @@ class Generations(ServerTestCase):
         )
         self.assertEqual(len(self.named("crl.stale")), 2)
         told, of_part = self.named("crl.stale")
-        self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 86400.0))
+        self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 50.0 * 86400 + 36000))
         self.assertNotIn("list_part", told)
         self.assertEqual((of_part["issuer"], of_part["list_part"]), ("CN=Shard CA", *scope["points"]))
         for hours in (1, 2):
@@ -374,6 +374,15 @@ class Generations(ServerTestCase):
         self.assertTrue(self.service._lists._next.running)
         self.assertGreater(self.service._lists._next.left, STALE_LIST_SECONDS - 1)
         self.assertEqual(STALE_LIST_SECONDS, 3600)
+
+    def test_list_without_next_update(self) -> None:
+        """A list that promises no next one is out of date after the seven days for which it counts."""
+        old = {"issuer": "bb" * 32, "this_update": "2026-11-13T09:59:59Z", "serials": ["0a"]}
+        fresh = {**old, "issuer": "aa" * 32, "this_update": "2026-11-13T10:00:01Z"}
+        self.bring(self.client(), document(revocation=[old, fresh]))
+        (told,) = self.named("crl.stale")
+        self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 7.0 * 86400 + 1))
+        self.assertNotIn("next_update", told)
 
     def test_licence_limits_sessions(self) -> None:
         """The licence's number of sessions is the most that a configuration can allow."""

@@ -63,6 +63,18 @@ class StaleLists(SiteCase):
         self.assertEqual((first["ca"], first["age"]), ("odette", 2 * DAY.total_seconds()))
         self.assertIn("crl load", str(first["advice"]))
 
+    def test_list_without_next_update(self) -> None:
+        """A list that promises no next one is told from the end of the seven days on for which it counts."""
+        with self.change() as change:
+            (row,) = revocation.listed(change.session)
+            row.next_update = None
+        self.clock.advance(6 * DAY.total_seconds() - HOUR)
+        self.assertEqual(self.told, [])
+        self.clock.advance(HOUR)
+        (told,) = self.told
+        self.assertEqual((told["name"], told["age"]), ("crl.stale", 7 * DAY.total_seconds()))
+        self.assertNotIn("next_update", told)
+
     def test_fault_in_one_piece(self) -> None:
         """A bug in one piece of the work is reported each hour, and keeps no other piece from being done."""
 

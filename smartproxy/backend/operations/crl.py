@@ -384,7 +384,7 @@ def _known(row: RevocationRow, ca: str | None, now: datetime) -> KnownList:
     state = ListState.FRESH
     if revocation.is_future(row.this_update, now):
         state = ListState.NOT_YET_VALID
-    elif row.next_update is not None and row.next_update <= now:
+    elif row.fresh_until <= now:
         state = ListState.OUT_OF_DATE
     return KnownList(
         id=row.id,

@@ -70,6 +70,13 @@ def _as_set(numbers: Iterable[int]) -> SerialSet:
     return SerialSet.of(numbers)
 
 
+def fresh_until(this_update: datetime.datetime, next_update: datetime.datetime | None) -> datetime.datetime:
+    """The time until which a list is current: its nextUpdate, or some days after it was made if it has none."""
+    if next_update is not None:
+        return next_update
+    return shifted(this_update, datetime.timedelta(days=limits.REVOCATION_UNDATED_FRESH_DAYS))
+
+
 @attrs.frozen(kw_only=True)
 class RevocationSet:
     """The serial numbers that one issuer has revoked, among the certificates that the list covers.
@@ -94,9 +101,7 @@ class RevocationSet:
     @property
     def fresh_until(self) -> datetime.datetime:
         """The time until which the list is current, without the hours of grace."""
-        if self.next_update is not None:
-            return self.next_update
-        return shifted(self.this_update, datetime.timedelta(days=limits.REVOCATION_UNDATED_FRESH_DAYS))
+        return fresh_until(self.this_update, self.next_update)
 
 
 class RevocationStatus(enum.Enum):

@@ -115,6 +115,7 @@ def load(console: Console) -> None:
     """Load revocation lists."""
     from smartproxy.backend.operations import crl as operations
     from smartproxy.backend.operations.list_files import ListFile, ListsGiven
+    from smartproxy.policy.certificates.revocation import fresh_until
 
     files = tuple(ListFile(name=path, octets=console.read(path)) for path in console.arguments.files)
     taken = console.call(operations.load, ListsGiven(files=files)).items
@@ -151,7 +152,7 @@ def load(console: Console) -> None:
         if found.state is operations.ListState.OUT_OF_DATE:
             of = found.issuer if found.part is None else f"{found.issuer} for {found.part}"
             console.warn(
-                f"the list of {of} is out of date since {when(found.next_update)}; where the CA's revocation is "
+                f"the list of {of} is out of date since {when(fresh_until(found.this_update, found.next_update))}; where the CA's revocation is "
                 "'require', its certificates are refused until a newer one is loaded"
             )
 
