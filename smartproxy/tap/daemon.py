@@ -7,6 +7,7 @@ status is 2 for wrong use, as everywhere.
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -14,6 +15,7 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 
 from smartproxy import __version__
+from smartproxy._version import RELEASED
 from smartproxy.logs import logrc
 from smartproxy.logs.files import make_writable
 from smartproxy.logs.levels import EVERYTHING, Levels
@@ -26,7 +28,7 @@ from smartproxy.net.process import cores
 from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
 from smartproxy.policy.limits import DRAIN, PROCESSES_READY, WORKERS, Limit
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
-from smartproxy.policy.values import whole_of
+from smartproxy.policy.values import minute, whole_of
 from smartproxy.tap.launch import NOT_STARTED, Launch
 from smartproxy.tap.predecessor import Predecessor
 from smartproxy.tap.signals import Signals
@@ -172,6 +174,23 @@ class DaemonOptions(usage.Options):
             # twistd takes the name of a factory and nothing else, and calls it when logging begins.
             _chosen.append(self)
             self.parent["logger"] = f"{__name__}.chosen_observer"
+        if not self.get("proxy-id"):
+            # Who this machine is can be asked whatever its clock shows.
+            self._judge_clock()
+
+    @staticmethod
+    def now() -> datetime:
+        """What this machine's clock shows."""
+        return datetime.now(UTC)
+
+    def _judge_clock(self) -> None:
+        """End the program where the clock shows a day before this version was made."""
+        if self.now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
+            self.end(
+                NOT_STARTED,
+                f"this machine's clock shows {minute(self.now())}, but this version was not made before {RELEASED}: "
+                "put the clock right, because certificates and licences are made and judged by it",
+            )
 
     def _place_of_pid_file(self) -> Path | None:
         """Where the number of the process is kept; twistd's own switch counts, too, which may be empty for nowhere."""

@@ -1,11 +1,9 @@
 """Switches of every daemon that runs by a licence: its identity, its licence, and what they say of themselves."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from smartproxy._version import RELEASED
 from smartproxy.policy.licence import Licence, LicenceRefused
 from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
 from smartproxy.policy.values import minute
@@ -30,10 +28,6 @@ class LicensedOptions(DaemonOptions):
         ],
     ]
 
-    @staticmethod
-    def _now() -> datetime:
-        return datetime.now(UTC)
-
     def postOptions(self) -> None:
         """Load the identity and the licence; carry out ``-L`` and ``-V``."""
         super().postOptions()
@@ -45,15 +39,9 @@ class LicensedOptions(DaemonOptions):
             if self.identity.made:
                 self.warn(f"a new key was made: {self.state_directory / IDENTITY_KEY_NAME}; this is its Proxy ID")
             self.answer(self.identity.proxy_id)
-        if self._now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
-            self.end(
-                NOT_STARTED,
-                f"this machine's clock shows {minute(self._now())}, but this version was not made before "
-                f"{RELEASED}: put the clock right, because certificates and the licence are judged by it",
-            )
         self.licence_path = Path(self["licence"]).absolute()
         try:
-            self.licence: Licence = licence_file.load(self.licence_path, self.identity.proxy_id, self._now())
+            self.licence: Licence = licence_file.load(self.licence_path, self.identity.proxy_id, self.now())
         except LicenceRefused as refused:
             self._unlicensed(refused)
         if self["validity"]:

@@ -18,7 +18,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.net.files import replace
 from smartproxy.server.service import ServerService
-from smartproxy.tap import client, console, daemon, server
+from smartproxy.tap import backend, client, console, daemon, plain_client, plain_server, server
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import Life
@@ -308,13 +308,29 @@ class ServerSwitches(OptionsTestCase):
             self.errors.seek(0)
 
     def test_clock_before_this_version(self) -> None:
-        """A clock that shows a day before this version was made is wrong: no start, and one line that says so."""
+        """A clock that shows a day before this version was made is wrong: no daemon starts, and one line says so.
+
+        The Proxy ID can be asked for all the same.
+        """
         licence = self.licensed()
         early = datetime.fromisoformat(f"{RELEASED}T00:00:00+00:00") - timedelta(seconds=1)
-        with patch.object(LicensedOptions, "_now", return_value=early):
-            status, told = self.ends(server.Options(), "-l", licence)
-        self.assertEqual(status, 1)
-        self.assertIn("put the clock right", told)
+        clock = patch.object(DaemonOptions, "now", return_value=early)
+        clock.start()
+        self.addCleanup(clock.stop)
+        for options in (
+            server.ServerSwitches,
+            client.ClientSwitches,
+            backend.BackendSwitches,
+            plain_server.PlainServerSwitches,
+            plain_client.PlainClientSwitches,
+        ):
+            self.errors.truncate(0)
+            words = ("-l", licence) if issubclass(options, LicensedOptions) else ()
+            status, told = self.ends(options(), *words)
+            self.assertEqual((status, told.count("\n")), (1, 1), options)
+            self.assertIn("put the clock right", told)
+        self.assertEqual(self.ends(server.Options(), "-L")[0], 0)
+        self.assertTrue(self.output.getvalue().endswith("px\n"))
 
     def test_validity(self) -> None:
         """``-V`` prints whose the licence is and until when."""
@@ -446,6 +462,13 @@ class ClientSwitches(OptionsTestCase):
         self.assertEqual([fields["option"] for _, fields in options.notices], ["--token", "--backend"])
         self.assertEqual({name for name, _ in options.notices}, {"secret.on_command_line"})
         self.assertNotIn("abc", str(options.notices))
+
+    def test_token_of_the_process(self) -> None:
+        """The client's own environment is what the token is taken out of."""
+        self.patch(os, "environ", {"PATH": "", "SMARTPROXY_TOKEN": "canary"})
+        options = self.parse(client.Options(), "--backend", "https://127.0.0.1:8443", "--server", "127.0.0.1:2878")
+        self.assertEqual((options.secret, options.by_environment), ("canary", True))
+        self.assertEqual(dict(os.environ), {"PATH": ""})
 
     def test_token_is_taken_out_of_the_environment(self) -> None:
         """No program that the daemon starts inherits the token, also where another place gave it."""

@@ -150,10 +150,11 @@ def load(console: Console) -> None:
     console.answer(documents, text)
     for found in (each.list for each in taken):
         if found.state is operations.ListState.OUT_OF_DATE:
+            since = when(fresh_until(found.this_update, found.next_update))
             of = found.issuer if found.part is None else f"{found.issuer} for {found.part}"
             console.warn(
-                f"the list of {of} is out of date since {when(fresh_until(found.this_update, found.next_update))}; where the CA's revocation is "
-                "'require', its certificates are refused until a newer one is loaded"
+                f"the list of {of} is out of date since {since}; where the CA's revocation is 'require', its "
+                "certificates are refused until a newer one is loaded"
             )
 
 
