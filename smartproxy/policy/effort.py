@@ -3,7 +3,8 @@
 Duty: judge what the octets of one partner cost in CPU time, each second, by what they carried. An honest session costs
 some nanoseconds an octet, some microseconds a Data Exchange Buffer and a fraction of a millisecond for any other; the
 allowances of :mod:`smartproxy.policy.limits` are about ten times that. A session is too costly when it takes a good
-part of a processor and more than its allowance without a break. Reads no clock: every call brings the times.
+part of a processor and more than its allowance; a second in which it does not takes back one in which it did. Reads no
+clock: every call brings the times.
 """
 
 from typing import Final
@@ -60,5 +61,5 @@ class Effort:
         took = (spent.seconds - self._before.seconds) * share
         costly = took > limits.EFFORT_SHARE * seconds and took > spent.allowed_since(self._before)
         self._before = spent
-        self._costly = self._costly + seconds if costly else 0.0
+        self._costly = self._costly + seconds if costly else max(0.0, self._costly - seconds)
         return self._costly >= limits.EFFORT_SECONDS

@@ -119,7 +119,8 @@ class Carrier:
             return
         self.queue += octets
         self.sent += len(octets)
-        if len(self.queue) > HIGH_WATER and self.producer is not None and not self.paused:
+        # As Twisted does: at every write, not at the first alone.
+        if len(self.queue) > HIGH_WATER and self.producer is not None:
             self.paused = True
             self.producer.pauseProducing()
 

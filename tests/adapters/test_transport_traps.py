@@ -1,12 +1,18 @@
 """What a hostile or broken peer, and a protocol with a bug, do to our TLS transport."""
 
+import contextlib
 import struct
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from OpenSSL import SSL
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL, crypto
+from OpenSSL._util import lib
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +23,8 @@ from smartproxy.net.transport.sockets import READ_MOST
 from smartproxy.net.transport.tls import CHATTER_MOST
 from tests.adapters.test_transport_tls import CONTEXTS, HIGH_WATER, Contexts, Pair
 
+SIGNATURE_FAILURE: Final = 7
+"""``X509_V_ERR_CERT_SIGNATURE_FAILURE``."""
 KEY_UPDATE = b"\x18\x00\x00\x01\x01"
 """A key update that asks for one in return (RFC 8446 section 4.6.3)."""
 
@@ -54,6 +62,17 @@ class Told:
 
     def stopProducing(self) -> None:
         """It is gone."""
+
+
+def certificate(
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    """A certificate of a name, signed by a key that need not be that of its issuer."""
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer)]
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(names[1], names[0], key.public_key(), 7, now - timedelta(1), now + timedelta(1))
+    builder = builder.add_extension(x509.BasicConstraints(ca=name == issuer, path_length=None), critical=True)
+    return builder.sign(signer, hashes.SHA256())
 
 
 def ready(contexts: Contexts = CONTEXTS[SSL.TLS1_3_VERSION]) -> Pair:
@@ -100,6 +119,23 @@ class Storms(SynchronousTestCase):
         pair.pump()
         self.assertEqual("Error", pair.witnesses[1].end)
 
+    def test_key_updates_in_a_close(self) -> None:
+        """So is one that goes on after we began to close, when no producer learns that the send side is full."""
+        pair, updates = self.updates()
+        server = pair.carriers[1]
+        line = pair.witnesses[1].line
+        line.registerProducer(Told(), True)
+        line.unregisterProducer()
+        line.loseConnection()
+        most = 0
+        for _ in range(20_000):
+            if server.end is not None:
+                break
+            server.protocol.dataReceived(updates.record())
+            most = max(most, len(server.queue))
+        self.assertIsNotNone(server.end)
+        self.assertLess(most, CHATTER_MOST + 1024)
+
     def test_handshake_message_too_large(self) -> None:
         """A message that says it has 16 MiB is refused at its header, at both ends, with an alert."""
         for side in (0, 1):
@@ -114,8 +150,55 @@ class Storms(SynchronousTestCase):
             self.assertEqual("Error", pair.witnesses[side].end)
 
 
+class Shared(SynchronousTestCase):
+    """What all connections of a process have in common."""
+
+    def test_errors_of_an_accepted_certificate(self) -> None:
+        """A certificate that was accepted though its signature is wrong leaves no error to the next connection."""
+        contexts = Contexts()
+        accepted: list[int] = []
+        key, issuer, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+        contexts.client.use_certificate(crypto.X509.from_cryptography(certificate("leaf", key, "issuer", other)))
+        contexts.client.use_privatekey(crypto.PKey.from_cryptography_key(key))
+        store = contexts.server.get_cert_store()
+        assert store is not None
+        store.add_cert(crypto.X509.from_cryptography(certificate("issuer", issuer, "issuer", issuer)))
+
+        def accept(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, good: int) -> bool:
+            accepted.append(error)
+            return True
+
+        contexts.server.set_verify(SSL.VERIFY_PEER, accept)
+        pair = Pair(contexts, TlsFactory, TlsFactory)
+        left: list[int] = []
+        self.patch(pair.witnesses[1], "handshakeCompleted", lambda: left.append(lib.ERR_peek_error()))
+        pair.pump()
+        self.assertIsNone(pair.witnesses[1].end)
+        self.assertIn(SIGNATURE_FAILURE, accepted)
+        self.assertEqual(left, [0])
+
+
 class Ends(SynchronousTestCase):
     """Ends at every moment."""
+
+    def test_error_in_the_last_delivery(self) -> None:
+        """A protocol that fails on the last octets hears of the end all the same."""
+        pair = ready()
+        near, far = pair.carriers
+        pair.witnesses[0].line.write(b"x" * 400_000)
+        sealed = bytes(near.queue)
+        near.queue.clear()
+
+        def fail(octets: bytes) -> None:
+            raise ZeroDivisionError
+
+        self.patch(pair.witnesses[1], "dataReceived", fail)
+        transport = far.protocol
+        with contextlib.suppress(ZeroDivisionError):
+            transport.dataReceived(sealed)
+        with contextlib.suppress(ZeroDivisionError):
+            transport.connectionLost(Failure(ConnectionLost()))
+        self.assertIsNotNone(pair.witnesses[1].end)
 
     def test_abort_at_every_point(self) -> None:
         """Wherever in a conversation an end aborts, each protocol hears of it once, and of nothing after that."""

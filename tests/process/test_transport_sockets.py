@@ -1,5 +1,6 @@
 """TCP connections of the data path, on loopback."""
 
+import contextlib
 import errno
 import select
 import socket
@@ -7,6 +8,7 @@ import struct
 import time
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -14,10 +16,12 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.net.transport.sockets import (
     OCTET_SECONDS,
     READ_FIRST,
@@ -27,9 +31,13 @@ from smartproxy.net.transport.sockets import (
     dialling,
     listen_tcp,
 )
+from tests.adapters.test_transport_tls import Contexts
+from tests.adapters.test_transport_traps import KeyUpdates, Told
 from tests.process.clock import PATIENCE_SECONDS
 
 MUCH = 20_000_000
+STORM = 60_000
+"""Key updates, with answers of several times what the buffers of the system and of a connection hold."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -83,6 +91,38 @@ def there(line: Line, count: int) -> bytes:
         select.select([line.line.socket], [], [], PATIENCE_SECONDS)
         octets = line.line.socket.recv(100, socket.MSG_PEEK)
     return octets
+
+
+def _storm(port: int, contexts: Contexts) -> int:
+    """Call, and update the keys again and again, and read nothing; after how many updates that did not go any more."""
+    secrets: list[bytes] = []
+    contexts.client.set_keylog_callback(lambda connection, line: secrets.append(line))
+    tls = SSL.Connection(contexts.client, None)
+    tls.set_connect_state()
+    with socket.socket() as line:
+        # Small, so that answers wait at the other end.
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(PATIENCE_SECONDS)
+        line.connect(("127.0.0.1", port))
+        done = False
+        while not done:
+            try:
+                tls.do_handshake()
+                done = True
+            except SSL.WantReadError:
+                pass
+            with contextlib.suppress(SSL.WantReadError):
+                line.sendall(tls.bio_read(100_000))
+            if not done:
+                tls.bio_write(line.recv(100_000))
+        (secret,) = [each for each in secrets if each.startswith(b"CLIENT_TRAFFIC_SECRET_0")]
+        updates = KeyUpdates(bytes.fromhex(secret.split()[-1].decode()))
+        for count in range(STORM):
+            try:
+                line.sendall(updates.record())
+            except OSError:
+                return count
+    return STORM
 
 
 class Recorder:
@@ -411,6 +451,51 @@ class Streams(TestCase):
         self.assertEqual(READ_LEAST, read(READ_LEAST, 0.0))
         self.assertEqual(2048, read(2048, TURN_SECONDS * 2))
         self.assertEqual(1024, read(2048, TURN_SECONDS * 2))
+
+    async def test_expensive_reads_between_cheap_ones(self) -> None:
+        """Small cheap reads between large dear ones do not keep these large."""
+        _, far = await self.pair()
+        now, cost, sizes = [0.0], [0.0], list[int]()
+
+        class Sent:
+            """A socket that has so much to read."""
+
+            octets = READ_MOST
+
+            def recv_into(self, room: memoryview, most: int) -> int:
+                """As much as there is."""
+                return min(most, self.octets)
+
+        def received(data: bytes) -> None:
+            sizes.append(len(data))
+            now[0] += cost[0]
+
+        sent = Sent()
+        self.patch(time, "perf_counter", lambda: now[0])
+        self.patch(time, "thread_time", lambda: now[0])
+        self.patch(far, "dataReceived", received)
+        self.patch(far.line, "socket", sent)
+        for _ in range(20):
+            sent.octets, cost[0] = READ_MOST, READ_MOST * OCTET_SECONDS * 3
+            far.line.doRead()
+            sent.octets, cost[0] = READ_LEAST + 44, 0.0
+            far.line.doRead()
+        self.assertLessEqual(sizes[-2], READ_LEAST * 4)
+
+    async def test_key_updates_without_end(self) -> None:
+        """A peer that updates its keys and reads no answer is cut off, on a real connection, too."""
+        far = Line()
+        contexts = Contexts()
+        factory = TlsFactory(contexts, False, Factory.forProtocol(lambda: far))
+        port: Any = listen_tcp(reactor, 0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        sent = deferToThread(_storm, port.getHost().port, contexts)
+        await far.made
+        far.line._carrier.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        far.line.registerProducer(Told(), True)
+        count = await sent
+        self.assertLess(count, STORM)
+        await far.lost
 
     async def test_views(self) -> None:
         """A protocol that takes views is given the shared buffer itself, also one that an endpoint has connected."""

@@ -34,12 +34,16 @@ class EffortTests(SynchronousTestCase):
 
     def test_what_harms_nobody(self) -> None:
         """A session that takes a fifth of a processor goes on, whatever it carries."""
-        self.assertIsNone(self.ended(limits.EFFORT_SHARE, 0))
+        self.assertIsNone(self.ended(limits.EFFORT_SHARE - 0.01, 0))
         self.assertEqual(self.ended(limits.EFFORT_SHARE + 0.01, 0), 10)
 
     def test_a_break(self) -> None:
-        """A second in which it costs no more than it may makes the count begin anew."""
+        """A second in which it costs no more than it may takes back one in which it did, and no more than that."""
         effort, took = Effort(), 0.0
         for look in range(1, 100):
-            took += 0.0 if look % 10 == 0 else 1.0
+            took += look % 2
             self.assertFalse(effort.too_costly(Spent(seconds=took), 1.0), look)
+        effort, took = Effort(), 0.0
+        for look in range(1, 13):
+            took += 0.0 if look == 10 else 1.0
+            self.assertEqual(effort.too_costly(Spent(seconds=took), 1.0), look == 12, look)

@@ -145,6 +145,17 @@ def _private(name: str) -> Any:
     return getattr(getattr(OpenSSL, "_util", None), name, None)
 
 
+def forget_errors() -> None:
+    """Empty OpenSSL's queue of errors, which all connections of a thread share.
+
+    A certificate whose signature does not count, since the verify callback accepted it, leaves its errors there. The
+    next connection that meets an error would take them for its own; with OpenSSL 3 it would take them for one.
+    """
+    clear = getattr(_private("lib"), "ERR_clear_error", None)
+    if clear is not None:
+        clear()
+
+
 def drop_bios(connection: SSL.Connection) -> bool:
     """Take away a connection's memory BIOs, which it needs only while octets come or go.
 

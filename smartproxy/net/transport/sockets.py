@@ -118,7 +118,8 @@ class DataStream(tcp.Connection):
                 if suspect and time.thread_time() - spent > max(TURN_SECONDS, count * OCTET_SECONDS):
                     self._appetite = max(count // 2, READ_LEAST)
         else:
-            if count > READ_LEAST:
+            # A read that was not half full says nothing about a full one.
+            if count * 2 >= appetite:
                 self._dear = False
             if count == appetite < READ_MOST:
                 self._appetite = min(appetite * 2, READ_MOST)

@@ -44,6 +44,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.tls.error_words import is_end_of_file
+from smartproxy.net.tls.openssl import forget_errors
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, records
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
 from smartproxy.net.transport.thrift import SMALL, THRIFT, RestingTls
@@ -154,28 +155,38 @@ class TlsTransport(RestingTls):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The carrier is gone."""
-        if self._resting:
-            # Nothing is left to be read.
+        try:
+            self._read_rest()
+        finally:
             self._truncated()
-        elif self._stage is not TlsStage.OVER:
+            self._tell_lost(reason)
+
+    def _read_rest(self) -> None:
+        """Deliver what came before the end."""
+        if not self._resting and self._stage is not TlsStage.OVER:
             self._tls.bio_shutdown()
             if self._stage is not TlsStage.SHAKING:
                 gathered = self._pass_on(*self._records.decrypt(self._tls, 0))
                 if gathered:
                     self._deliver(gathered)
-            self._truncated()
+
+    def _tell_lost(self, reason: Failure) -> None:
+        """Tell producer and protocol of the end, and let everything go."""
         reason, self._reason = self._reason or reason, None
         self.connected = False
         self._registered = False
         producer, self._producer = self._producer, None
         self._pending.clear()
-        if producer is not None:
-            producer.stopProducing()
-        inner = self.wrappedProtocol
-        inner.connectionLost(reason)
-        THRIFT.forget(self)
-        # OpenSSL's callbacks hold this transport.
-        self._tls = None
+        try:
+            if producer is not None:
+                producer.stopProducing()
+        finally:
+            try:
+                self.wrappedProtocol.connectionLost(reason)
+            finally:
+                THRIFT.forget(self)
+                # OpenSSL's callbacks hold this transport.
+                self._tls = None
 
     def _truncated(self) -> None:
         """The carrier is gone without close_notify, unless its last octets held one."""
@@ -198,6 +209,8 @@ class TlsTransport(RestingTls):
         except SSL.Error:
             self._end(Failure())
             return
+        finally:
+            forget_errors()
         self._stage = TlsStage.OPEN
         inner = self.wrappedProtocol
         if IHandshakeListener.providedBy(inner):
@@ -241,9 +254,9 @@ class TlsTransport(RestingTls):
             self._chat(sealed)
 
     def _chat(self, sealed: int) -> None:
-        """Send octets that no protocol wrote, as far as the peer reads."""
+        """Send octets that no protocol wrote, as far as the peer reads; in a close nobody says how far that is."""
         self._carrier.write(SEALED[:sealed] if self._views else bytes(SEALED[:sealed]))
-        if self._full:
+        if self._full or self._stage is TlsStage.CLOSING:
             self._chatter += sealed
             if self._chatter > CHATTER_MOST:
                 self._reason = Failure(SSL.Error([("SSL routines", "", "too many unread answers")]))
@@ -418,7 +431,9 @@ class TlsTransport(RestingTls):
             self._close()
 
     def send_side_full(self, full: bool) -> None:
-        """The carrier has more to send than it likes, or has sent it."""
+        """The carrier has more to send than it likes, or has sent it; it says the first at every write."""
+        if full is self._full:
+            return
         self._full = full
         self._chatter = 0
         producer = self._producer
