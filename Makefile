@@ -24,7 +24,7 @@ SLOW_TESTS := tests.process.test_administration tests.process.test_ctl tests.pro
 	tests.process.test_page_everywhere tests.process.test_several tests.process.test_licence_renewal tests.process
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-growth bench-workers bench-far bench-parts bench-lists bench-calls bench-floods bench-page screenshots page-pictures clean FORCE
+	fuzz mutants soak bench bench-growth bench-workers bench-far bench-starvation bench-parts bench-lists bench-calls bench-floods bench-page screenshots page-pictures clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -136,8 +136,8 @@ docs: environment  ## build the documents into docs/_build/html
 transcript: environment  ## run an operator's session with real daemons and write docs/transcript.md
 	$(BIN)/python -P docs/transcript.py
 
-fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
-	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
+fuzz: environment  ## mutated sessions against the protocol core and the transport (EXECUTIONS=10000, SEED=1)
+	cd $(CHECKS) && $(BIN)/python -m tests.fuzz $(addprefix --executions ,$(EXECUTIONS)) --seed $(or $(SEED),1)
 
 mutants: environment  ## break protections one by one in a copy; a test has to fail for each (THREATS="T8 T13")
 	$(BIN)/python -m tests.mutants $(CURDIR) $(THREATS)
@@ -175,6 +175,9 @@ bench-far: environment  ## a partner behind 80 ms, without loss and with 1 %, ag
 	@$(MAKE) --no-print-directory build/bench/sessions
 	cd $(CHECKS) && unshare --net --map-root-user $(BIN)/python -P $(CURDIR)/benchmarks/far_partner.py \
 		--program $(CURDIR)/build/bench/sessions --json $(CURDIR)/build/bench/far.json --rounds $(or $(ROUNDS),5)
+
+bench-starvation: environment  ## what a hostile partner takes from another one, attack by attack: 2 minutes
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/starvation.py
 
 bench-parts: environment  ## how fast octets are judged, and what a stranger's handshake costs
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py

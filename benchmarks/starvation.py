@@ -1,13 +1,13 @@
 """What one hostile partner takes from another: latency and throughput beside each attack, and when the attack ends.
 
-    python benchmarks/starvation.py [--seconds 8] [--only updates,records,subrecords,commands]
+    python benchmarks/starvation.py [--seconds 8] [--only updates,unread,records,subrecords,commands]
 
 Real daemons on loopback; one partner attacks, another one works. The attacks are those of a partner with a good
-certificate: ``updates`` asks for a new key again and again and reads the answers; ``records`` sends DATA in TLS records
-of one octet; ``subrecords`` sends Data Exchange Buffers of subrecords that hold nothing or one octet; ``commands``
-sends end responses as fast as they are answered. The attacker is a process of its own, so that on two
-processors it takes a part of what the daemons would have: the row ``busy`` shows what a process costs that only
-counts. An attack that the server ends is begun anew at once, unless it is refused.
+certificate: ``updates`` asks for a new key again and again and reads the answers, ``unread`` does not read them;
+``records`` sends DATA in TLS records of one octet; ``subrecords`` sends Data Exchange Buffers of subrecords that hold
+nothing or one octet; ``commands`` sends end responses as fast as they are answered. The attacker is a process of its
+own, so that on two processors it takes a part of what the daemons would have: the row ``busy`` shows what a process
+costs that only counts. An attack that the server ends is begun anew at once, unless it is refused.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from smartproxy.oftp2.commands import EERP
 from smartproxy.oftp2.stream import frame
 from smartproxy.testing.pki import self_signed
 
-ATTACKS: Final = ("updates", "records", "subrecords", "commands")
+ATTACKS: Final = ("updates", "unread", "records", "subrecords", "commands")
 BUFFER: Final = 2048
 CREDIT: Final = 64
 HOSTILE: Final = "O0013000002EVIL"
@@ -76,8 +76,11 @@ class Attacker(FixedPartner):
             self._hear(b"C")
 
 
-def flood_of_updates(port: int, certificate: str, key: str) -> None:
-    """Ask for new keys until the server ends it; Python's own TLS cannot ask."""
+def flood_of_updates(port: int, certificate: str, key: str, *, reads: bool) -> None:
+    """Ask for new keys until the server ends it; Python's own TLS cannot ask.
+
+    :param reads: whether the answers are read.
+    """
     library = ctypes.CDLL(ctypes.util.find_library("ssl"))
     for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
         getattr(library, name).restype = ctypes.c_void_p
@@ -94,6 +97,10 @@ def flood_of_updates(port: int, certificate: str, key: str) -> None:
     greeting = said(ssid(HOSTILE, BUFFER, CREDIT))
     library.SSL_write(tls, greeting, len(greeting))
     library.SSL_read(tls, room, 65536)
+    while not reads:
+        library.SSL_key_update(tls, 1)
+        if library.SSL_do_handshake(tls) != 1:
+            return
     plain.setblocking(False)
     while True:
         library.SSL_key_update(tls, 1)
@@ -113,8 +120,8 @@ def attack(what: str, port: int, certificate: str, key: str) -> None:
             if what == "busy":
                 while True:
                     pass
-            if what == "updates":
-                flood_of_updates(port, certificate, key)
+            if what in ("updates", "unread"):
+                flood_of_updates(port, certificate, key, reads=what == "updates")
             else:
                 Attacker(
                     port,
