@@ -1,6 +1,7 @@
 """``make demo``: the main job with the real daemons, and nothing left behind, however it ends."""
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -101,6 +102,14 @@ class DemoTests(SynchronousTestCase):
             assert address is not None and login is not None, shown
             browser = HttpsBrowser(address[1])
             browser.page("/login")
+            configured = ""
+            while not configured:
+                line = running.stdout.readline()
+                self.assertTrue(line, shown)
+                if line.startswith("  what was configured "):
+                    configured = line.removeprefix("  what was configured ").strip()
+            listed = subprocess.run(shlex.split(configured), capture_output=True, text=True, check=True)
+            self.assertIn("ACME", listed.stdout)
             self.assertEqual(browser.send("/login", name=login[1], password=login[2]), (303, "/"))
             self.assertIn("ACME", browser.page("/partners"))
             running.send_signal(signal.SIGINT)

@@ -24,7 +24,7 @@ from smartproxy.testing.demo.operations import DemoOperation, outgoing_call, ren
 from smartproxy.testing.demo.partners import DemoPartner, Partners, introduce
 from smartproxy.testing.demo.transfers import DemoEnds, DemoTransfer, compare, follow, settle
 from smartproxy.testing.programs import ProgramFailed
-from smartproxy.testing.site import Site
+from smartproxy.testing.site import SMARTPROXY, Site
 
 MARK = ".smartproxy-demo"
 SESSIONS = 8
@@ -370,8 +370,8 @@ It runs until Ctrl-C.
   the station listens on 127.0.0.1:{site.station_port}, files arrive in {site.inbox}
   the backend listens on 127.0.0.1:{site.backend_port}, the server listens for clients on 127.0.0.1:{site.tunnel_port}
   logs                   {site.logs}
-  what was configured    smartproxy partner list --state-dir {site.state}
-  what happened          smartproxy events --follow --state-dir {site.state}
+  what was configured    {shlex.join([*SMARTPROXY, "partner", "list", "--state-dir", str(site.state)])}
+  what happened          {shlex.join([*SMARTPROXY, "events", "--follow", "--state-dir", str(site.state)])}
 Send the station a file as {partner.name}:
   {shlex.join(command)}"""
         )
