@@ -15,7 +15,7 @@ from smartproxy.ctl.licences import read_licences
 from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, instant, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.addresses import HostPort
-from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
+from smartproxy.policy.health import WORKERS_DOWN, Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.condition import load_facts, tunnel_told
 
@@ -65,6 +65,8 @@ class ClientCondition:
         if service.draining:
             yield Finding("draining", Health.DEGRADED, "the client stops when its sessions are over")
             return
+        if service.lacks_workers:
+            yield WORKERS_DOWN
         unable = configuration is None or not service.tunnels
         if (away := service.backend_fault) is not None:
             yield _away(away, Health.DOWN if unable else Health.DEGRADED)

@@ -102,6 +102,11 @@ class CrewHouse(CrewUser):
         return self.crew.condition()
 
     @property
+    def lacks_workers(self) -> bool:
+        """Whether no worker was ready for some seconds."""
+        return self.crew.lacking
+
+    @property
     def pending(self) -> bool:
         """Whether a worker is chosen for a caller, or has one that is no session yet."""
         live = self.crew.live

@@ -84,6 +84,10 @@ class House(Protocol):
         """The processes that carry sessions, where these are others."""
 
     @property
+    def lacks_workers(self) -> bool:
+        """Whether no session can begin, since there has been no such process for some seconds."""
+
+    @property
     def pending(self) -> bool:
         """Whether there is a caller that has no session, and may get one."""
 
@@ -148,6 +152,7 @@ class SessionHouse:
         self.configuration = ClientConfiguration()
         self.lanes: dict[int, DataLane] = {}
         self.workers: tuple[ToldWorker, ...] = ()
+        self.lacks_workers = False
         self._reactor = reactor
         self._events = events
         self._questions = questions

@@ -279,6 +279,11 @@ class ClientService(Service):
         """The processes that carry sessions, where these are not this one."""
         return self._house.workers
 
+    @property
+    def lacks_workers(self) -> bool:
+        """Whether no session can begin, since there has been no such process for some seconds."""
+        return self._house.lacks_workers
+
     async def look(self) -> None:
         """Find out how sessions and data connections are, before that is told."""
         await self._house.look()

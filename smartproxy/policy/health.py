@@ -42,6 +42,15 @@ class Finding:
     sentence: str
 
 
+WORKERS_DOWN = Finding(
+    "workers-down",
+    Health.DOWN,
+    "no session can begin: no worker process has been ready for some seconds: see worker.died and internal.error in "
+    "the log",
+)
+"""Of a daemon whose workers are not there, or do not get ready."""
+
+
 @attrs.frozen
 class Expiry:
     """Something that runs out.

@@ -558,6 +558,8 @@ WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
 WORKER_LIVED_SECONDS: Final = 10.0
 WORKER_WAIT_SECONDS_FIRST: Final = 0.25
 WORKER_WAIT_SECONDS_MOST: Final = 30.0
+#: A daemon that has had no worker ready for so long says that it is down; one that starts needs less.
+WORKERS_AWAITED_SECONDS: Final = 10.0
 #: So many deaths within so long, of workers that had connections of one address or partner, are a fault of it.
 DEATHS_MANY: Final = 3
 DEATHS_SECONDS: Final = 60.0

@@ -13,7 +13,7 @@ from smartproxy.ctl.daemon import in_force, killed
 from smartproxy.ctl.licences import told
 from smartproxy.ctl.statuses import InForce, ServerStatus, fields_of, judged
 from smartproxy.net.tls.expiries import expiries
-from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
+from smartproxy.policy.health import WORKERS_DOWN, Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.server.service import ServerService
 from smartproxy.tunnel.condition import load_facts, outside_facts
 
@@ -73,6 +73,8 @@ class ServerCondition:
         if service.draining:
             yield Finding("draining", Health.DEGRADED, "the server stops when its sessions are over")
             return
+        if service.crew is not None and service.crew.lacks_workers:
+            yield WORKERS_DOWN
         if (fault := service.licence.fault()) is not None:
             words = (
                 f"no session can begin: {fault.message}: extend the licence in the backend: smartproxy licence extend"

@@ -165,6 +165,11 @@ class ServerCrew(CrewSessions):
         """Each worker for an operator."""
         return self._crew.condition()
 
+    @property
+    def lacks_workers(self) -> bool:
+        """Whether no worker was ready for some seconds."""
+        return self._crew.lacking
+
     # For the daemon: connections.
 
     def factory(self) -> HeldFactory:

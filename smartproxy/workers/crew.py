@@ -97,6 +97,7 @@ class Crew:
         self.empty: Callable[[], object] = lambda: None
         self._stopping = False
         self._barren = False
+        self._able_at = 0.0
 
     @property
     def members(self) -> tuple[CrewMember, ...]:
@@ -108,10 +109,21 @@ class Crew:
         """The workers that are told what changes, also while they are being brought what they need."""
         return tuple(member for member in self._members.values() if member.started)
 
+    @property
+    def lacking(self) -> bool:
+        """Whether no worker takes what comes, and none did for some seconds."""
+        return not self._able and self._reactor.seconds() - self._able_at >= limits.WORKERS_AWAITED_SECONDS
+
+    @property
+    def _able(self) -> bool:
+        """Whether a worker takes what comes; where there are as many as may be, it waits for the end of a session."""
+        return len(self._members) >= limits.WORKERS_MOST or any(not member.taken for member in self.members)
+
     def start(self) -> None:
         """Have the workers made."""
         self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost, self._unrehearsed)
         self._events.releveled = self.tell_levels
+        self._able_at = self._reactor.seconds()
         self._fill()
 
     async def stop(self) -> None:
@@ -182,6 +194,7 @@ class Crew:
         able = [member for member in self.members if not member.taken]
         member = min(able, key=lambda each: each.load, default=None)
         if member is not None and self._single:
+            self._able_at = self._reactor.seconds()
             member.taken = True
             if self._waiting:
                 self._fill()
@@ -272,6 +285,8 @@ class Crew:
 
     def _lost(self, member: CrewMember, why: Closing) -> None:
         """A link is over: the worker is, too."""
+        if self._able:
+            self._able_at = self._reactor.seconds()
         del self._members[member.number]
         member.lost, member.ready, member.started = why, False, False
         self._zygote.kill(member.number)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 from smartproxy.client.backend import BackendRefused, BackendUnavailable
 from smartproxy.client.condition import ClientCondition
@@ -233,6 +234,18 @@ class ServerConditions(ServerTestCase):
         self.bring(self.client(), document(partners=[acme]))
         self.assertEqual(self.condition.partners(), frozenset({"ACME"}))
 
+    def test_no_worker(self) -> None:
+        """Where workers are wanted and none is ready, no session can begin: that is told first, once it lasts."""
+        crew: Any = Mock(lacks_workers=False)
+        crew.condition.return_value = ()
+        self.service.crew = crew
+        self.bring(self.client(), document())
+        self.assertEqual(self.verdict(), "ok")
+        crew.lacks_workers = True
+        *found, advice = told(on_the_wire(AskStatus(), self.condition.status()))
+        self.assertEqual(found, ["down", "workers-down", 2])
+        self.assertIn("worker.died", advice)
+
     def test_no_session(self) -> None:
         """None is live, and none can be ended."""
         self.assertEqual(self.condition.sessions(), [])
@@ -358,6 +371,8 @@ class ClientConditions(ClientTestCase):
                 "smartproxy licence extend",
             ),
             (lambda: setattr(self, "now", NOW), ("ok", "ok", 0), ""),
+            (lambda: setattr(self.service._house, "lacks_workers", True), ("down", "workers-down", 2), "worker.died"),
+            (lambda: setattr(self.service._house, "lacks_workers", False), ("ok", "ok", 0), ""),
             (lambda: self.server.control.abort(WHY), ("down", "no-server", 2), "no server is connected"),
             (self.service.stopService, ("degraded", "draining", 1), "stops when its sessions are over"),
         ]
