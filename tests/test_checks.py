@@ -163,3 +163,7 @@ class Mutants(SynchronousTestCase):
                 text = path.read_text(encoding="utf-8")
                 for word in name.split("."):
                     self.assertRegex(text, rf"\b{word}\b", catcher)
+
+    def test_every_threat(self) -> None:
+        """Each threat has a protection that is broken on purpose, and no row is of a threat that there is not."""
+        self.assertEqual({f"T{number}" for number in range(1, 37)}, {each.threat for each in table()})
