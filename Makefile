@@ -190,8 +190,8 @@ bench-lists: environment  ## how long a revocation list of a million entries hol
 bench-calls: environment  ## count the daemons' Python calls for a small file and a DATA buffer, by function (TOP=40)
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/calls.py --top $(or $(TOP),40)
 
-bench-floods: environment  ## who gets in while strangers flood the ports, and what it costs (FLOODS=tunnel chooses)
-	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/floods.py $(FLOODS)
+bench-floods: environment  ## who gets in while strangers flood the ports, and what it costs (FLOODS=tunnel chooses; WORKERS=0)
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/floods.py $(FLOODS) $(if $(WORKERS),--workers $(WORKERS))
 
 bench-page: environment  ## how fast the admin page answers with 100,000 sessions and a million events (SESSIONS=1000)
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/pages.py --json $(CURDIR)/build/bench/pages.json \

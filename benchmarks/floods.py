@@ -2,7 +2,8 @@
 
 Run by ``make bench-floods``; a name runs one of them: ``silent``, ``tunnel``, ``backend``, ``waiting``. Loopback only,
 each flood for some seconds. Attackers, callers and the site share the machine, so figures of a busy machine mean
-little. An older version is measured with its checkout in ``PYTHONPATH``.
+little. The server and the client have as many workers as they have by themselves, or those of ``--workers``; a daemon's
+figures are those of all its processes. An older version is measured with its checkout in ``PYTHONPATH``.
 
 Goals: 95 % of the partners' calls get in while strangers connect from 6,000 addresses as fast as they can; a client
 that is started again is back within 5 s at 2,200 connections a second to the tunnel's port; a client goes on calling
@@ -10,8 +11,8 @@ the backend while 510 connections drip headers and 300 calls without a token sen
 says no SSID costs 40 KiB at most.
 """
 
+import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,10 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from measures import counted_seconds, resident_kib, tree
 
 import smartproxy
 from smartproxy.oftp2.codec import encode
@@ -35,16 +40,17 @@ FLOOD_SECONDS: Final = 20.0
 PARTNERS_RATE: Final = 7_800
 TUNNEL_RATE: Final = 2_200
 CALLS: Final = 40
-PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Flooded:
-    """A site that is attacked."""
+    """A site that is attacked.
 
-    def __init__(self, reactor: Any, folder: Path) -> None:
+    :param workers: of the server and the client each; as many as they have by themselves if not given.
+    """
+
+    def __init__(self, reactor: Any, folder: Path, workers: int | None) -> None:
         self.reactor = reactor
-        self.site = Site(reactor, folder, workers=0)
+        self.site = Site(reactor, folder, workers=workers)
         self.files: CredentialFiles
         self._number = 0
 
@@ -116,10 +122,10 @@ class Flooded:
 
 
 def cost(program: Program | None) -> tuple[float, int]:
-    """CPU seconds that a daemon has used so far, and the octets that it occupies now."""
+    """CPU seconds that a daemon has used so far, and the octets that it occupies now; its workers count with it."""
     assert program is not None
-    fields = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS, int(fields[21]) * PAGE
+    processes = tree([program.pid])
+    return counted_seconds(processes), resident_kib(processes, "Pss") * 1024
 
 
 def told(program: Program | None, name: str) -> int:
@@ -244,12 +250,13 @@ FLOODS: Final[dict[str, Callable[[Flooded], Coroutine[Any, Any, None]]]] = {
 }
 
 
-async def measure(reactor: Any, names: list[str]) -> None:
+async def measure(reactor: Any, arguments: argparse.Namespace) -> None:
     """Run floods, each against a site of its own."""
-    say(f"version {smartproxy.__version__} of {Path(smartproxy.__file__).parent.parent}")
-    for name in names or FLOODS:
+    workers = "workers as by default" if arguments.workers is None else f"{arguments.workers} workers"
+    say(f"version {smartproxy.__version__} of {Path(smartproxy.__file__).parent.parent}, {workers}")
+    for name in arguments.floods or FLOODS:
         with tempfile.TemporaryDirectory(prefix="floods-") as folder:
-            flooded = Flooded(reactor, Path(folder))
+            flooded = Flooded(reactor, Path(folder), arguments.workers)
             try:
                 await flooded.start()
                 await FLOODS[name](flooded)
@@ -257,5 +264,16 @@ async def measure(reactor: Any, names: list[str]) -> None:
                 await flooded.site.stop()
 
 
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("floods", nargs="*", metavar="FLOOD", help=f"one of {', '.join(FLOODS)} [all]")
+    parser.add_argument("--workers", type=int, help="of the server and the client each [what they have by themselves]")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.floods) - FLOODS.keys():
+        parser.error(f"no such flood: {', '.join(sorted(unknown))}")
+    react(lambda reactor: Deferred.fromCoroutine(measure(reactor, arguments)), ())
+
+
 if __name__ == "__main__":
-    react(lambda reactor, *names: Deferred.fromCoroutine(measure(reactor, list(names))), sys.argv[1:])
+    main()
