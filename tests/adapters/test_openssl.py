@@ -7,6 +7,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.process.clock import PATIENCE_SECONDS
 from tests.source import ROOT, Module, imports, modules, parse
 
 _KEEPER = "smartproxy.net.tls.openssl"
@@ -77,7 +78,7 @@ class PrivateNames(SynchronousTestCase):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
         )
         self.assertEqual("", made.stderr)
         self.assertEqual("False OpenSSL error 10\n", made.stdout)

@@ -35,6 +35,7 @@ from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Worker
 from tests.adapters.rig import Journal
+from tests.process.clock import LIMIT_SECONDS
 from tests.unit.portraits import portrait
 
 TITLE = "smart-test"
@@ -131,7 +132,7 @@ def aged(session: str) -> dict[str, object]:
 class CrewCase(TestCase):
     """A crew of two workers."""
 
-    timeout = 20
+    timeout = LIMIT_SECONDS
 
     kind: type[Link] = TestLink
     silence = 10.0

@@ -23,6 +23,7 @@ from smartproxy.tap import command as operator
 from smartproxy.testing import __main__ as kit
 from smartproxy.tunnel.vocabulary import ALLOWED, Side, TunnelPhase
 from tests.packaging.wheel import ROOT, folder, run
+from tests.process.clock import LIMIT_SECONDS
 
 DAEMONS = {
     "smartproxy-server": server,
@@ -90,7 +91,7 @@ def unknown(parser: argparse.ArgumentParser, words: list[str]) -> str | None:
 class Documents(TestCase):
     """``make docs``."""
 
-    timeout = 300
+    timeout = LIMIT_SECONDS
 
     def test_no_warnings(self) -> None:
         """The documents build without a warning, with all tables, references and pictures made from the code."""

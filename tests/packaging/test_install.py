@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.packaging.wheel import elsewhere, environment, run
+from tests.process.clock import LIMIT_SECONDS
 
 INSIDE = ("treq", "klein", "sqlalchemy", "alembic", "werkzeug", "jinja2", "requests")
 
@@ -26,7 +27,7 @@ def importable(programs: Path, names: tuple[str, ...]) -> set[str]:
 class InTheDmz(TestCase):
     """``pip install smartproxy``."""
 
-    timeout = 600
+    timeout = LIMIT_SECONDS
 
     def setUp(self) -> None:
         """Make the environment."""
@@ -79,7 +80,7 @@ class InTheDmz(TestCase):
 class Inside(TestCase):
     """``pip install smartproxy[client,backend]``."""
 
-    timeout = 600
+    timeout = LIMIT_SECONDS
 
     def setUp(self) -> None:
         """Make the environment."""
@@ -106,7 +107,7 @@ class Inside(TestCase):
 class WithTheKit(TestCase):
     """``pip install smartproxy-testing`` beside what the DMZ has."""
 
-    timeout = 600
+    timeout = LIMIT_SECONDS
 
     def setUp(self) -> None:
         """Make the environment."""

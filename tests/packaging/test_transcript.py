@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.packaging.wheel import ROOT, folder, run
+from tests.process.clock import LIMIT_SECONDS
 
 CHECKED_IN = ROOT / "docs" / "transcript.md"
 
@@ -20,7 +21,7 @@ def commands(page: Path) -> list[str]:
 class Transcript(TestCase):
     """``make transcript``."""
 
-    timeout = 300
+    timeout = LIMIT_SECONDS
 
     def test_run(self) -> None:
         """The session runs to its end with real daemons, and its commands are those of the page that is checked in."""

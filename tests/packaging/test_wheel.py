@@ -7,6 +7,7 @@ import zipfile
 from twisted.trial.unittest import TestCase
 
 from tests.packaging.wheel import KIT, PRODUCT, ROOT, build, names, wheel
+from tests.process.clock import LIMIT_SECONDS
 
 
 def metadata(distribution: str) -> email.message.Message:
@@ -31,7 +32,7 @@ def modules(*, kit: bool) -> set[str]:
 class Wheel(TestCase):
     """The product's files and what it says about itself."""
 
-    timeout = 300
+    timeout = LIMIT_SECONDS
 
     def test_it_holds_every_module(self) -> None:
         """Every module of the checkout but the test kit's is in the wheel, and none that an earlier build left."""
@@ -99,7 +100,7 @@ class Wheel(TestCase):
 class Kit(TestCase):
     """The test kit's wheel, built from the same checkout."""
 
-    timeout = 300
+    timeout = LIMIT_SECONDS
 
     def test_it_holds_the_kit(self) -> None:
         """Every module of the test kit is in it, nothing else, and no module that an earlier build left."""

@@ -3,7 +3,7 @@
 Playwright's calls wait, each in the thread that started the browser. So the browser has a thread of its own, and a test
 gives it whole journeys: ``await browser.run(journey)``. There is one browser for each process of a test run; a
 :class:`Window` is a fresh profile in it, without cookies and cache. No journey sleeps: Playwright waits for what the
-journey names, at most :data:`WAIT_SECONDS`.
+journey names, at most :data:`~tests.process.clock.PATIENCE_SECONDS`.
 """
 
 import atexit
@@ -31,14 +31,13 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from tests.process.clock import PATIENCE_SECONDS
 from tests.programs import program
 
 Told = TypeVar("Told")
 
 reactor: Any = installed_reactor
 
-WAIT_SECONDS = 40.0
-"""How long one step of a journey may take on a machine that has much else to do."""
 CLOSING_SECONDS = 20.0
 """How long the end of a test run waits for the browser's."""
 AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
@@ -93,7 +92,7 @@ class Chromium:
         if self._browser is None or not self._browser.is_connected():
             if self._playwright is None:
                 self._playwright = sync_playwright().start()
-                expect.set_options(timeout=WAIT_SECONDS * 1000)
+                expect.set_options(timeout=PATIENCE_SECONDS * 1000)
             self._browser = self._playwright.chromium.launch(executable_path=self._path)
         return journey(self._browser)
 
@@ -151,7 +150,7 @@ class Window:
             reduced_motion="reduce",
             accept_downloads=True,
         )
-        self.context.set_default_timeout(WAIT_SECONDS * 1000)
+        self.context.set_default_timeout(PATIENCE_SECONDS * 1000)
         self.context.expose_binding("tellViolation", lambda _source, words: self.wrong.append(f"policy: {words}"))
         self.context.add_init_script(_TELL_VIOLATIONS)
         self.context.on("console", self._console)

@@ -8,6 +8,7 @@ taken off, so that a busy machine refutes no promise and a quiet one is measured
 import contextlib
 import os
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ LOOK_SECONDS = 0.02
 """How often it is looked how long daemons waited for a processor."""
 PATIENCE_SECONDS = 720.0
 """How long any one thing is waited for: below the limit, so that the failure says what did not happen."""
+
+
+def worked(pid: int) -> float:
+    """Seconds that a process had a processor (clock_getcpuclockid(3)): as many, whatever else there is to do."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def queued(pid: int) -> float:

@@ -5,6 +5,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tests.process.clock import PATIENCE_SECONDS
+
 EVERY_SECONDS = 0.02
 
 
@@ -37,7 +39,7 @@ class SteadyCallers:
         while not self._over.wait(EVERY_SECONDS):
             for port in self._ports:
                 try:
-                    socket.create_connection(("127.0.0.1", port), timeout=10).close()
+                    socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
                 except OSError as error:
                     self.refused.append(f"{port}: {error}")
                 else:

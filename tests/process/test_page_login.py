@@ -1,13 +1,13 @@
 """The login by real calls of a real backend: its cookies, its times, and where passwords do not lie."""
 
 import re
-import time
 from datetime import UTC, datetime
 
 from smartproxy.backend.operations import user
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.policy.permissions import AdminRole
+from tests.process.clock import worked
 from tests.process.page_calls import PageAnswer, PageCaller
 from tests.process.test_page_rights import PageRightsCase, cookie_of
 
@@ -57,20 +57,20 @@ class Login(PageRightsCase):
     def test_nobody_learns_who_is_a_user(self) -> None:
         """A wrong password and a user who is not there are answered by the same document after the same work."""
         self.log_in(self.stranger(), "nobody", "whatever it may be")
-        took: dict[str, list[float]] = {NAME: [], "dave": []}
+        spent: dict[str, list[float]] = {NAME: [], "dave": []}
         told: dict[str, set[str]] = {NAME: set(), "dave": set()}
         for _ in range(2):
-            for name in took:
+            for name in spent:
                 caller = self.stranger()
-                begun = time.monotonic()
+                before = worked(self.pid)
                 answer = self.log_in(caller, name, "whatever it may be")
-                took[name].append(time.monotonic() - begun)
+                spent[name].append(worked(self.pid) - before)
                 self.assertEqual(403, answer.status)
                 told[name].add(without_tokens(answer.text).replace(name, "NAME"))
         self.assertEqual(told[NAME], told["dave"])
         self.assertEqual(1, len(told[NAME]))
-        # The hash that is compared takes a tenth of a second at least; an answer without it would take a hundredth.
-        self.assertGreater(min(took["dave"]), min(took[NAME]) / 3, took)
+        # The hash that is compared takes the processor a tenth of a second at least; an answer without it a hundredth.
+        self.assertGreater(min(spent["dave"]), min(spent[NAME]) / 3, spent)
 
     def test_hostile_names(self) -> None:
         """A name with markup or characters that turn text round comes back as text, and acts on no reader."""

@@ -60,7 +60,8 @@ class PageRightsCase(BackendsCase):
         self.addCleanup(self.store.close)
         for role in ROLES:
             add_user(self.store, role)
-        self.port = self.backend().port
+        backend = self.backend()
+        self.port, self.pid = backend.port, backend.process.pid
 
     def caller(self, role: AdminRole | None = None) -> PageCaller:
         """A user of this role who has just logged in; nobody who is known, if none is given."""

@@ -30,6 +30,7 @@ from smartproxy.relay.session import Session
 from smartproxy.server.worker import DistantVisit
 from smartproxy.tunnel.data import DataLeg
 from smartproxy.tunnel.marks import Attach, End, MarkSplitter, RawSplitter
+from tests.process.clock import PATIENCE_SECONDS
 from tests.unit.samples import ssid
 
 NOBODY = [
@@ -78,7 +79,12 @@ class Imports(SynchronousTestCase):
                 "print(*sys.modules)"
             )
             loaded = subprocess.run(
-                [sys.executable, "-c", program], env=paths, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+                [sys.executable, "-c", program],
+                env=paths,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                timeout=PATIENCE_SECONDS,
             ).stdout.split()
             self.assertIn(f"smartproxy.tap.{daemon}", loaded)
             found = [each for each in loaded for name in unused if each == name or each.startswith(f"{name}.")]

@@ -32,6 +32,7 @@ from smartproxy.tap import life
 from smartproxy.tap.launch import Launch, Occupied, PidFile
 from smartproxy.tap.life import Life, manager, watchdog
 from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
+from tests.process.clock import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 ENDLESS_DAEMON = """
@@ -281,7 +282,7 @@ class SignalsTests(SynchronousTestCase):
 
     def test_threads_do_not_keep_the_process(self) -> None:
         """A process whose pool of threads was used, and whose service never ends, is gone after the second signal."""
-        done = subprocess.run([sys.executable, "-c", ENDLESS_DAEMON], cwd=ROOT, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", ENDLESS_DAEMON], cwd=ROOT, timeout=PATIENCE_SECONDS, check=False)
         self.assertEqual(done.returncode, 0)
 
 
@@ -462,7 +463,7 @@ class HardenedProcess(SynchronousTestCase):
         folder.mkdir()
         paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
         process = subprocess.Popen([sys.executable, "-c", _HARDENED], cwd=folder, env=paths, stdout=subprocess.PIPE)
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(told.decode().strip(), "0 1 [['0', '0']]")
         self.assertEqual(process.returncode, -signal.SIGABRT)
         self.assertEqual(list(folder.iterdir()), [])
