@@ -1,6 +1,9 @@
 """What ``make`` and the checks stand on: the environment, programs of Debian, news fragments, tests side by side."""
 
+import io
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +20,11 @@ WITHOUT_ENSUREPIP = f"""#!/bin/sh
 case "$*" in *ensurepip*) exit 1 ;; esac
 exec {sys.executable} "$@"
 """
+
+
+def apart() -> dict[str, str]:
+    """This environment without what a make that runs these tests tells other ones."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 
 
 class Environment(SynchronousTestCase):
@@ -65,6 +73,157 @@ class Programs(SynchronousTestCase):
         self.patch(programs, "PACKAGES", {"sh": "dash"})
         self.assertTrue(Path(programs.program("sh")).is_absolute())
         self.assertEqual({}, programs.missing())
+
+    def does(self, *words: str) -> str:
+        """What is printed when the file runs with these words."""
+        printed = io.StringIO()
+        self.patch(sys, "stdout", printed)
+        self.patch(sys, "argv", ["programs.py", *words])
+        programs.main()
+        return printed.getvalue()
+
+    def test_what_is_said(self) -> None:
+        """``missing`` says which tests were skipped for want of what, and how to get it; nothing where all is there."""
+        self.patch(programs, "PACKAGES", {"sh": "dash", "no-such-program": "its-package", "no-other": "other"})
+        self.assertEqual(
+            "Some tests were skipped for want of no-such-program, no-other. To run them: apt install its-package other",
+            self.does("missing").strip(),
+        )
+        self.patch(programs, "PACKAGES", {"sh": "dash"})
+        self.assertEqual("", self.does("missing"))
+
+
+class Installing(SynchronousTestCase):
+    """``programs.py install``, by programs that take notes."""
+
+    def installed(self, user: int, sudo: int | None = None, *, apt: bool = True) -> list[str]:
+        """The commands that a user has run.
+
+        :param sudo: the status of ``sudo -n true``; ``None`` if there is no sudo.
+        :param apt: whether there is apt-get.
+        """
+        ran: list[str] = []
+        there = {"apt-get": apt, "sudo": sudo is not None}
+
+        def status(*command: str) -> int:
+            ran.append(" ".join(command))
+            return sudo or 0
+
+        self.patch(programs, "PACKAGES", {"no-such-program": "its-package"})
+        self.patch(programs, "find_spec", lambda name: name)
+        self.patch(programs, "_status", status)
+        self.patch(os, "geteuid", lambda: user)
+        self.patch(shutil, "which", lambda name, path=None: name if there.get(name) else None)
+        self.patch(sys, "stdout", io.StringIO())
+        self.patch(sys, "argv", ["programs.py", "install"])
+        programs.main()
+        return ran
+
+    def test_root(self) -> None:
+        """Root installs what is missing, asks nobody, and takes nothing along that is only recommended."""
+        self.assertEqual(
+            [
+                "env DEBIAN_FRONTEND=noninteractive apt-get -qq update",
+                "env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends its-package",
+            ],
+            self.installed(0),
+        )
+
+    def test_sudo(self) -> None:
+        """Others do so with sudo, if that asks for no password."""
+        ran = self.installed(1000, 0)
+        self.assertEqual(("sudo -n true", 3), (ran[0], len(ran)))
+        self.assertEqual([], [each for each in ran if not each.startswith("sudo -n ")])
+
+    def test_password(self) -> None:
+        """Where sudo would ask for a password, or is not there, nothing is installed, and nobody is asked."""
+        self.assertEqual(["sudo -n true"], self.installed(1000, 1))
+        self.assertEqual([], self.installed(1000))
+
+    def test_other_systems(self) -> None:
+        """Where there is no apt-get, nothing is done."""
+        self.assertEqual([], self.installed(0, apt=False))
+
+
+class Everything(SynchronousTestCase):
+    """``make test``, whose parts are played."""
+
+    def made(self, fails: str = "") -> tuple[int, list[str]]:
+        """The status, and what was run.
+
+        :param fails: the part that fails.
+        """
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for name in ("make", "python"):
+            played = folder / name
+            played.write_text(
+                f'#!/bin/sh\necho "{name} $*" >> {folder}/ran\n'
+                f'case " $* " in *" {fails or "nothing"} "*) exit 2 ;; esac\n',
+                encoding="utf-8",
+            )
+            played.chmod(0o755)
+        done = subprocess.run(
+            ["make", "-f", CHECKOUT / "Makefile", "test", f"MAKE={folder}/make", f"PYTHON={folder}/python"],
+            cwd=folder,
+            env=apart(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, (folder / "ran").read_text("utf-8").splitlines()
+
+    def test_every_part_runs(self) -> None:
+        """Each part runs, also after another one has failed; then what tests missed is said, and the status tells."""
+        status, ran = self.made()
+        self.assertEqual(0, status)
+        self.assertEqual(["python tests/programs.py install", "python tests/programs.py missing"], [ran[0], ran[-1]])
+        parts = {word for line in ran if line.startswith("make ") for word in line.split() if not word.startswith("-")}
+        self.assertEqual({"make", "fast-tests", "slow-tests", "types", "lint", "fragments"}, parts)
+        for line in ran:
+            if "lint" in line:
+                self.assertIn(" --keep-going ", line)
+        for part in sorted(parts - {"make"}):
+            status, again = self.made(part)
+            self.assertNotEqual(0, status, part)
+            self.assertEqual(ran, again, part)
+
+
+class OnANewMachine(SynchronousTestCase):
+    """``.ci/run``, with a ``make test`` that is played."""
+
+    def ran(self, *told: str, status: int = 0) -> tuple[int, str]:
+        """Its status and its last line.
+
+        :param told: what ``make test`` prints.
+        :param status: of ``make test``.
+        """
+        folder = Path(self.mktemp()).absolute()
+        (folder / ".ci").mkdir(parents=True)
+        shutil.copy(CHECKOUT / ".ci/run", folder / ".ci/run")
+        lines = [*(f'@echo "{each}"' for each in told), f"@exit {status}"]
+        (folder / "Makefile").write_text("test:\n" + "".join(f"\t{each}\n" for each in lines), encoding="utf-8")
+        # Nothing is installed for a test, whatever this machine lacks.
+        apt = folder / "apt-get"
+        apt.write_text("#!/bin/sh\n", encoding="utf-8")
+        apt.chmod(0o755)
+        environment = {**apart(), "PATH": f"{folder}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            [folder / ".ci/run"], env=environment, capture_output=True, text=True, check=False, cwd=folder
+        )
+        return done.returncode, done.stdout.splitlines()[-1]
+
+    def test_skipped(self) -> None:
+        """A skipped test fails it: on such a machine all of them run."""
+        self.assertEqual((1, "2 passed, 0 failed, 1 skipped"), self.ran("PASSED (skips=1, successes=2)"))
+
+    def test_counted(self) -> None:
+        """The last line counts what all runs told; the status is that of everything."""
+        passed = "PASSED (successes=2)", "PASSED (expectedFailures=1, successes=3)"
+        self.assertEqual((0, "6 passed, 0 failed, 0 skipped"), self.ran(*passed))
+        failed = "FAILED (failures=1, errors=1, successes=97)"
+        self.assertEqual((1, "99 passed, 2 failed, 0 skipped"), self.ran(passed[0], failed, status=1))
+        self.assertEqual((1, "2 passed, 0 failed, 0 skipped"), self.ran(passed[0], status=1))
 
 
 class Fragments(SynchronousTestCase):
