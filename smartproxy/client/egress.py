@@ -5,7 +5,7 @@ caller wants, and have a server call that partner. Only configured partners can 
 sends: that is done where its session lives (:mod:`smartproxy.client.callers`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -29,6 +29,8 @@ from smartproxy.tunnel.client_control import ClientControl
 
 _ANY: Final = ""
 """Stands, among the names of partners, for the listener whose callers name the partner."""
+_CONFIGURED: Final = "the configuration"
+"""Why ports are closed while the client runs."""
 
 
 class StationCalls:
@@ -60,6 +62,7 @@ class StationCalls:
         self._factory = factory
         self._listeners: dict[str, Listeners] = {}
         self._wanted: dict[str, Listener] = {}
+        self._closing = 0
         self._carrying: dict[str, ClientControl] = {}
 
     # Listening.
@@ -75,12 +78,9 @@ class StationCalls:
         }
         if able and outbound.enabled:
             wanted[_ANY] = Listener(address=outbound.address, port=outbound.port)
-        self._wanted = wanted
-        # Close before opening: a port may move from one partner to another.
-        for name in sorted(self._listeners, key=lambda each: each in wanted):
-            self._listeners[name].have((wanted[name],) if name in wanted else (), "the configuration")
-        for name in wanted:
-            self._listeners_of(name).have((wanted[name],), "the configuration")
+        before, self._wanted = self._wanted, wanted
+        self._close([name for name in self._listeners if wanted.get(name) != before.get(name)])
+        self._open_wanted()
 
     @property
     def ports(self) -> dict[str, tuple[str, int] | None]:
@@ -88,13 +88,30 @@ class StationCalls:
 
         ``None`` where a port could not be opened.
         """
-        return {name: next(iter(self._listeners[name].ports), None) for name in self._wanted}
+        opened = {name: listeners.ports for name, listeners in self._listeners.items()}
+        return {name: next(iter(opened.get(name, ())), None) for name in self._wanted}
 
     def close(self, message: str) -> Deferred[None]:
         """Close all ports."""
         self._wanted = {}
-        closing = [listeners.have((), message) for listeners in self._listeners.values()]
-        return gatherResults(closing).addCallback(lambda _: None)
+        return self._close(list(self._listeners), message)
+
+    def _close(self, names: Sequence[str], message: str = _CONFIGURED) -> Deferred[None]:
+        """Close the ports of these; what is wanted is opened once they are closed."""
+        leaving = [self._listeners[name].have((), message) for name in names]
+        self._closing += len(leaving)
+        return gatherResults([each.addCallback(self._closed) for each in leaving]).addCallback(lambda _: None)
+
+    def _closed(self, _: None) -> None:
+        self._closing -= 1
+        self._open_wanted()
+
+    def _open_wanted(self) -> None:
+        """Open what is wanted now, once nothing is being closed: a port may move from one partner to another."""
+        if self._closing:
+            return
+        for name, listener in self._wanted.items():
+            self._listeners_of(name).have((listener,), _CONFIGURED)
 
     def _listeners_of(self, name: str) -> Listeners:
         if name not in self._listeners:

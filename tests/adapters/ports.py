@@ -1,8 +1,11 @@
 """A reactor that keeps time and a list of ports, and opens nothing."""
 
+import errno
+import os
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
@@ -22,13 +25,20 @@ class Port:
         kind = IPv6Address if ":" in self.interface else IPv4Address
         return kind("TCP", self.interface or "0.0.0.0", self.number)
 
-    def stopListening(self) -> None:
-        """Close it."""
-        self._reactor.ports.remove(self)
+    def stopListening(self) -> Deferred[None]:
+        """Close it, a turn later."""
+
+        def closed() -> None:
+            self._reactor.ports.remove(self)
+            done.callback(None)
+
+        done: Deferred[None] = Deferred()
+        self._reactor.callLater(0, closed)
+        return done
 
 
 class PortsReactor(Clock):
-    """Listens in memory.
+    """Listens in memory: a port closes a turn after it is asked to, as real ones do, and is one on all addresses.
 
     :ivar ports: the open ones.
     :ivar taken: port numbers that other programs have.
@@ -42,8 +52,8 @@ class PortsReactor(Clock):
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
         """Open a port; 0 is a free one."""
-        if port in self.taken:
-            raise CannotListenError(interface, port, OSError(98, "Address already in use"))
+        if port in self.taken or port in self.numbers:
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
         if port == 0:
             self._free += 1
             port = self._free

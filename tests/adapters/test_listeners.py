@@ -4,12 +4,8 @@ import errno
 import os
 from typing import Any
 
-import attrs
-from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +14,7 @@ from smartproxy.net.listeners import RETRY_SECONDS, Listeners, listen_for_client
 from smartproxy.net.transport.sockets import StreamPort
 from smartproxy.policy import limits
 from smartproxy.policy.settings import Listener
+from tests.adapters.ports import PortsReactor
 from tests.adapters.rig import Journal
 
 
@@ -34,50 +31,6 @@ class FailingReactor(MemoryReactorClock):
         raise CannotListenError(interface, port, self.error)
 
 
-class OnePortReactor(Clock):
-    """A reactor whose ports close a moment after they are asked to, as real ones do, and are one port on all addresses.
-
-    :ivar open: the interfaces of the open ports, in order.
-    :ivar taken: whether another program has the port.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.taken = False
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        """Part of the interface."""
-        if self.open or self.taken:
-            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
-        self.open.append(interface)
-        return _Port(self, interface, port)
-
-
-@attrs.frozen
-class _Port:
-    """A port of :class:`OnePortReactor`."""
-
-    reactor: OnePortReactor
-    interface: str
-    number: int
-
-    def getHost(self) -> IPv6Address:
-        """Part of the interface."""
-        return IPv6Address("TCP", self.interface, self.number)
-
-    def stopListening(self) -> Deferred[None]:
-        """Part of the interface."""
-
-        def closed() -> None:
-            self.reactor.open.remove(self.interface)
-            done.callback(None)
-
-        done: Deferred[None] = Deferred()
-        self.reactor.callLater(0, closed)
-        return done
-
-
 class Changes(SynchronousTestCase):
     """Ports that change while the daemon runs."""
 
@@ -85,53 +38,58 @@ class Changes(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Ports that are open on IPv4."""
-        self.reactor = OnePortReactor()
+        self.reactor = PortsReactor()
         self.journal = Journal(self.reactor)
         self.listeners = Listeners(self.reactor, Factory, self.journal.events)
         self.listeners.have((self.IPV4,), "start")
+
+    @property
+    def open(self) -> list[str]:
+        """The addresses of the open ports, in order."""
+        return [port.interface for port in self.reactor.ports]
 
     def test_same_port_on_other_addresses(self) -> None:
         """The old port is closed wholly before the new one is opened, so that the two never meet."""
         self.listeners.have((self.IPV6,), "the configuration")
         self.reactor.advance(0)
-        self.assertEqual((self.reactor.open, self.listeners.open), (["::"], {self.IPV6}))
+        self.assertEqual((self.open, self.listeners.open), (["::"], {self.IPV6}))
         self.assertEqual(self.journal.names(), ["listener.opened", "listener.closed", "listener.opened"])
 
     def test_told_when_it_is_closed(self) -> None:
         """That a port is closed is told once nobody can connect to it any more, and not while it is being closed."""
         self.listeners.have((), "the end")
-        self.assertEqual((self.reactor.open, self.journal.names()), (["0.0.0.0"], ["listener.opened"]))
+        self.assertEqual((self.open, self.journal.names()), (["0.0.0.0"], ["listener.opened"]))
         self.reactor.advance(0)
-        self.assertEqual((self.reactor.open, self.journal.names()[1:]), ([], ["listener.closed"]))
+        self.assertEqual((self.open, self.journal.names()[1:]), ([], ["listener.closed"]))
 
     def test_changed_back_while_closing(self) -> None:
         """What is wanted last is open in the end, however often that changed while a port was being closed."""
         self.listeners.have((self.IPV6,), "the configuration")
         self.listeners.have((self.IPV4,), "the configuration")
         self.reactor.advance(0)
-        self.assertEqual(self.reactor.open, ["0.0.0.0"])
+        self.assertEqual(self.open, ["0.0.0.0"])
         self.listeners.have((self.IPV6,), "the configuration")
         self.listeners.have((), "the end")
         self.reactor.advance(RETRY_SECONDS)
-        self.assertEqual((self.reactor.open, self.reactor.getDelayedCalls()), ([], []))
+        self.assertEqual((self.open, self.reactor.getDelayedCalls()), ([], []))
 
     def test_port_of_another_program(self) -> None:
         """It is tried again until it is free: told once that it failed, and once that it is open."""
-        self.reactor.taken = True
+        self.reactor.taken.add(6619)
         self.listeners.have((self.IPV6,), "the configuration")
         self.reactor.pump([0, *[RETRY_SECONDS] * 5])
         self.listeners.have((self.IPV6,), "another generation")
-        self.assertEqual((self.reactor.open, self.listeners.open), ([], frozenset()))
-        self.reactor.taken = False
+        self.assertEqual((self.open, self.listeners.open), ([], frozenset()))
+        self.reactor.taken.clear()
         self.reactor.advance(RETRY_SECONDS)
-        self.assertEqual(self.reactor.open, ["::"])
+        self.assertEqual(self.open, ["::"])
         self.assertEqual(self.journal.names().count("listener.failed"), 1)
         self.assertEqual(self.journal.names()[-1], "listener.opened")
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_end_while_a_port_is_taken(self) -> None:
         """A port that nobody wants any more is not tried again."""
-        self.reactor.taken = True
+        self.reactor.taken.add(6619)
         self.listeners.have((self.IPV6,), "the configuration")
         self.reactor.advance(0)
         self.listeners.have((), "the end")

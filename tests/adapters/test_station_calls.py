@@ -1,6 +1,6 @@
 """The client's side of calls: which partner is meant, who carries the call, and what the station is told."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -172,25 +172,48 @@ class StationCallsTestCase(SynchronousTestCase):
 class Ports(StationCallsTestCase):
     """Where callers are awaited."""
 
+    NUMBERS: ClassVar[dict[str, int]] = {"": 65433, "BOLT": 3309, "COPA": 3308}
+
     def test_listeners(self) -> None:
         """One for callers that name the partner, and one for each partner with a port; changed without a gap."""
         self.assertEqual(self.reactor.numbers, [3307, 65433])
         self.assertEqual({each.interface for each in self.reactor.ports}, {"127.0.0.1"})
         kept = next(each for each in self.reactor.ports if each.number == 65433)
         self.configure(partner("BOLT", "192.0.2.8", listener=3307), partner("ACME", "h", listener=3308))
+        self.network.settle()
         self.assertEqual(self.reactor.numbers, [3307, 3308, 65433])
+        self.assertNotIn("listener.failed", self.journal.names())
         self.assertIn(kept, self.reactor.ports)
         self.caller(port=3307)
         self.assertEqual(self.asked, ["BOLT"])
 
+    def test_last_generation(self) -> None:
+        """What is wanted last is open in the end, though ports were being closed for generations before it."""
+        self.configure(partner("BOLT", "192.0.2.8", listener=3307), partner("ACME", "h", listener=3308))
+        self.configure(partner("BOLT", "192.0.2.8", listener=3308), partner("ACME", "h", listener=3307))
+        self.configure(partner("BOLT", "192.0.2.8", listener=3309), partner("COPA", "h", listener=3308))
+        self.assertEqual(set(self.calls.ports), {"", "BOLT", "COPA"})
+        self.network.settle()
+        self.assertEqual({name: port and port[1] for name, port in self.calls.ports.items()}, self.NUMBERS)
+        self.assertEqual(self.reactor.numbers, sorted(self.NUMBERS.values()))
+        self.configure(partner("BOLT", "192.0.2.8", listener=3308), partner("COPA", "h", listener=3309))
+        closed = self.calls.close("the client stops")
+        self.network.settle()
+        self.successResultOf(closed)
+        self.assertEqual(self.reactor.numbers, [])
+        self.assertNotIn("listener.failed", self.journal.names())
+
     def test_none(self) -> None:
         """Nobody is awaited while no partner can be called, where it is switched off, and at the end."""
         self.configure(partner("ACME", "h", outbound=None))
+        self.network.settle()
         self.assertEqual(self.reactor.numbers, [])
         listener = OutboundListener(enabled=False, address="::1")
         self.configure(partner("ACME", "h", listener=3307), outbound=listener)
         self.assertEqual([(each.interface, each.number) for each in self.reactor.ports], [("::1", 3307)])
-        self.successResultOf(self.calls.close("the client stops"))
+        closed = self.calls.close("the client stops")
+        self.network.settle()
+        self.successResultOf(closed)
         self.assertEqual(self.reactor.numbers, [])
 
 
