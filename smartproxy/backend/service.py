@@ -52,7 +52,7 @@ from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
-from smartproxy.net.listeners import tell_failed
+from smartproxy.net.listeners import listen_at, tell_failed
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.faults import StopReason
@@ -130,7 +130,7 @@ class BackendService(Service):
         try:
             factory = HttpsPort(identity, front, front.admits, self._reactor, self.events)
             factory.places.is_proxy = lambda host: reach.proxies.has(host)
-            port = self._reactor.listenTCP(self._port, factory, interface=self._host)
+            port: Any = listen_at(self._reactor, factory, self._host, self._port)
         except CannotListenError as error:
             tell_failed(self.events, self._host, self._port, error, option="--listen")
             raise

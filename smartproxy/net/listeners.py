@@ -67,14 +67,20 @@ def listen_for_clients(
     :raises CannotListenError: after the event that says so.
     """
     try:
-        return _listen_at(reactor, factory, host, port, stream)
+        return listen_at(reactor, factory, host, port, stream)
     except CannotListenError as error:
         tell_failed(events, host, port, error)
         raise
 
 
-def _listen_at(reactor: Any, factory: Any, host: str, port: int, stream: type[AcceptedStream]) -> IListeningPort:
-    """Open a port; on all addresses of both families where none is named and the system has IPv6."""
+def listen_at(
+    reactor: Any, factory: Any, host: str, port: int, stream: type[AcceptedStream] = AcceptedStream
+) -> IListeningPort:
+    """Open a port; on all addresses of both families where none is named and the system has IPv6.
+
+    :param stream: what its connections are.
+    :raises CannotListenError: if it cannot be opened.
+    """
     listening: IListeningPort
     if host:
         listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface=host, stream=stream)
@@ -190,7 +196,7 @@ class Listeners:
 
     def _listen(self, listener: Listener) -> None:
         try:
-            port = _listen_at(self._reactor, self._factory(), listener.address, listener.port, self._stream)
+            port = listen_at(self._reactor, self._factory(), listener.address, listener.port, self._stream)
         except CannotListenError as error:
             cause, _ = _cause(error)
             if self._told.get(listener) is not cause:

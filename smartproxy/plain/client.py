@@ -24,9 +24,10 @@ from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
+from smartproxy.net.listeners import listen_at
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
-from smartproxy.net.transport.sockets import dialling, listen_tcp
+from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.destinations import failure_of
 from smartproxy.plain.sessions import Outline, PlainSessions
@@ -249,7 +250,7 @@ class Outgoing:
             closing=lambda: service.sessions.seconds,
             dialogue=either_way if self.destination is None else None,
         )
-        port = listen_tcp(service.clock, self.listen_at.port, factory, interface=self.listen_at.host)
+        port = listen_at(service.clock, factory, self.listen_at.host, self.listen_at.port)
         host: Any = port.getHost()
         mode = "outgoing" if self.destination is None else f"forward to {self.destination}"
         service.events.emit("listener.opened", address=host.host, port=host.port, mode=mode)

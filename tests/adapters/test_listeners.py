@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -123,6 +124,47 @@ class Failures(SynchronousTestCase):
         reactor.error = ValueError("no port")
         self.assertRaises(CannotListenError, listen_for_clients, reactor, Factory(), "", 1, journal.events)
         self.assertEqual(journal.the("listener.failed")["cause"], "port.unusable")
+
+
+class WithoutIpv6(MemoryReactorClock):
+    """A reactor of a system that has no IPv6."""
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """Part of the interface."""
+        if ":" in interface:
+            raise CannotListenError(interface, port, OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT)))
+        return super().listenTCP(port, factory, backlog, interface)
+
+
+class EveryAddress(SynchronousTestCase):
+    """A port alone is one at all addresses."""
+
+    def opened(self, reactor: MemoryReactorClock, host: str) -> list[str]:
+        """The addresses at which a port is opened."""
+        listen_for_clients(reactor, Factory(), host, 2878, Journal(reactor).events)
+        return [interface for _, _, _, interface in reactor.tcpServers]
+
+    def test_both_families(self) -> None:
+        """Where no address is named, IPv6 and IPv4 are served; IPv4 alone where the system has no IPv6."""
+        self.assertEqual(self.opened(MemoryReactorClock(), ""), ["::"])
+        self.assertEqual(self.opened(WithoutIpv6(), ""), [""])
+
+    def test_one_address(self) -> None:
+        """Where one is named, that is served and no other."""
+        for host in ("192.0.2.1", "2001:db8::1", "0.0.0.0", "::"):
+            self.assertEqual(self.opened(MemoryReactorClock(), host), [host])
+
+    def test_system_that_separates_them(self) -> None:
+        """``::`` takes IPv4 also where the system's default is that it does not (net.ipv6.bindv6only)."""
+
+        def made(port: Port) -> socket.socket:
+            separate = socket.socket(socket.AF_INET6)
+            separate.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            return separate
+
+        self.patch(Port, "createInternetSocket", made)
+        with StreamPort(0, Factory(), interface="::", reactor=MemoryReactorClock()).createInternetSocket() as both:
+            self.assertEqual(both.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY), 0)
 
 
 class Accepting(SynchronousTestCase):

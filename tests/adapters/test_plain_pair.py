@@ -358,6 +358,12 @@ class PairTests(SynchronousTestCase):
         self.assertIn("limit of 2 sessions", self.named("connection.refused")[0]["message"])
         self.assertEqual(self.named("connection.refused")[0]["peer"], "203.0.113.9:4711")
 
+    def test_port_of_no_address(self) -> None:
+        """A port for programs inside that has no address is one of both families, as everywhere."""
+        self.server("*:*")
+        self.client(Outgoing(HostPort("", 65433)))
+        self.assertEqual([server[3] for server in self.reactor.tcpServers if server[0] == 65433], ["::"])
+
     def test_licence_that_ended(self) -> None:
         """No new session begins in either direction."""
         self.server("*:*")

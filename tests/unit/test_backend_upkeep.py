@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from sqlalchemy import text
+from twisted.internet.address import IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -227,10 +228,12 @@ class EndingLicences(SiteCase):
 class Service(SiteCase):
     """Starting and stopping."""
 
-    def service(self, location: Location | None = None) -> tuple[BackendService, MemoryReactorClock]:
+    def service(
+        self, location: Location | None = None, host: str = "127.0.0.1"
+    ) -> tuple[BackendService, MemoryReactorClock]:
         """A service on a reactor in memory, whose threads are none."""
         reactor = MemoryReactorClock()
-        return BackendService(reactor, location or self.location, "127.0.0.1", 8443), reactor
+        return BackendService(reactor, location or self.location, host, 8443), reactor
 
     def test_made_without_touching_anything(self) -> None:
         """Making it opens nothing and listens nowhere."""
@@ -259,6 +262,21 @@ class Service(SiteCase):
         (ended,) = self.stored("backend.stopped")
         self.assertEqual(ended.fields["duration"], 5)
         self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_all_addresses(self) -> None:
+        """A port alone is IPv6's and IPv4's; a caller over IPv4 counts for its IPv4 address, and is shown with it."""
+        service, reactor = self.service(host="")
+        with (
+            patch.object(StoreThreads, "run", AtOnce.run),
+            patch.object(StoreThreads, "start"),
+            patch.object(StoreThreads, "stop"),
+        ):
+            service.startService()
+            ((_, port, _, interface),) = reactor.tcpServers
+            self.assertEqual((interface, service.listens_at), ("::", ("::", 8443)))
+            guest = port.buildProtocol(IPv6Address("TCP", "::ffff:192.0.2.7", 40000)).wrappedProtocol
+            self.assertEqual((guest.prefix, guest.peer), ("192.0.2.7/32", "192.0.2.7:40000"))
+            self.successResultOf(service.stopService())
 
     def test_log_settings(self) -> None:
         """The log's settings are in force before the daemon tells that it has started, and are not looked at after."""

@@ -281,6 +281,9 @@ class StreamPort(tcp.Port):
         made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]  # Twisted has no types here
         listening = ListeningSocket(fileno=made.detach())
         listening.setblocking(False)
+        if listening.family == socket.AF_INET6:
+            # [::] is IPv4, too, whatever the system does by default (net.ipv6.bindv6only).
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         return listening
 
     def adopt(self, given: ListeningSocket) -> None:
