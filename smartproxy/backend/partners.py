@@ -27,8 +27,16 @@ from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.logs.render import escape
 from smartproxy.net.tls.facts import certificate_facts
-from smartproxy.policy.certificates.judge import CLIENT_AUTH, EXTENDED_KEY_USAGE, SERVER_AUTH
-from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
+from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.facts import CertificateFacts
+from smartproxy.policy.certificates.judge import (
+    CLIENT_AUTH,
+    EXTENDED_KEY_USAGE,
+    SERVER_AUTH,
+    judge_key,
+    judge_purpose,
+)
+from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule, Verify
 from smartproxy.policy.values import minute
 
 PIN_DIGITS_LEAST = 8
@@ -49,23 +57,57 @@ def pinned(certificate: x509.Certificate, *, key: bool = False) -> tuple[Certifi
     return rule, PinNote(sha256=rule.sha256, subject=subject, not_after=certificate.not_valid_after_utc)
 
 
-def doubts(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
-    """Why a partner with this certificate would be refused."""
+def doubts(certificate: x509.Certificate, now: datetime, partner: Partner, parts: Iterable[str]) -> Iterator[str]:
+    """Why this partner would be refused with this certificate, by what a server judges of it.
+
+    :param partner: the entry, as it is to be.
+    :param parts: what the certificate is shown for: :data:`CLIENT_AUTH`, :data:`SERVER_AUTH` or both.
+    """
     facts, name = certificate_facts(certificate), short_name(certificate)
     try:
         public_key_octets(certificate)
+        judge_key(facts, 0)
     except Unusable as unusable:
         yield f"{unusable}; no TLS connection with it succeeds"
+    except CertificateRefusal as refusal:
+        yield f"{name}: {refusal.message} (needed: {refusal.detail['needed']}); the partner is refused with it"
     if facts.not_after <= now:
         yield f"{name}: the certificate ended on {minute(facts.not_after)}; the partner is refused with it"
     if facts.not_before > now:
         since = minute(facts.not_before)
         yield f"{name}: the certificate is not valid before {since}; the partner is refused until then"
-    usage = facts.extended_key_usage
+    for part in parts:
+        try:
+            judge_purpose(facts, partner, part)
+        except CertificateRefusal:
+            yield from _purpose_doubts(facts, name, part)
+            return
+
+
+def _purpose_doubts(facts: CertificateFacts, name: str, part: str) -> Iterator[str]:
+    """What is wrong with the purpose for which a certificate is refused, and whether an entry can allow it."""
+    usage = facts.extended_key_usage or frozenset()
     if EXTENDED_KEY_USAGE in facts.unreadable:
         yield f"{name}: the extended key usage cannot be read; the partner is refused unless its purpose is any"
-    elif usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
+    elif not usage & {CLIENT_AUTH, SERVER_AUTH}:
         yield f"{name}: the certificate is neither for TLS clients nor for servers; is it the right one?"
+    elif part == CLIENT_AUTH:
+        yield (
+            f"{name}: the certificate is not for TLS clients; the partner is refused with it unless its purpose is "
+            "server_auth"
+        )
+    else:
+        yield (
+            f"{name}: the certificate is not for TLS servers; a call to the partner ends with it unless the partner's "
+            "purpose is server_auth"
+        )
+
+
+def shown_for(entry: Partner) -> tuple[str, ...]:
+    """What a certificate of the partner's entry is shown for: for its calls, and for ours where no other is pinned."""
+    called = entry.outbound
+    both = called is not None and called.verify is Verify.PIN and not called.certificates
+    return (CLIENT_AUTH, SERVER_AUTH) if both else (CLIENT_AUTH,)
 
 
 def add(change: Change, partner: Partner, notes: Iterable[PinNote] = ()) -> PartnerRow:

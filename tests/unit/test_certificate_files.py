@@ -36,11 +36,11 @@ from smartproxy.net.tls.der import value
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart, parse
 from smartproxy.policy.licence import LicenceRefused
-from smartproxy.policy.partners import ServerIdentity, TrustedCa
+from smartproxy.policy.partners import Purpose, ServerIdentity, TrustedCa
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.tap import client, command
 from smartproxy.testing.forging import certificate
-from smartproxy.testing.pki import KeyKind, TestCa, make_key
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.licence import load
 from tests.databases import Database
 from tests.unit.commands import CommandCase
@@ -255,12 +255,13 @@ class OddFiles(CommandCase):
             self.assertIn(told, self.refused("ca", "add", "x", path))
 
     def test_doubtful_certificates(self) -> None:
-        """A partner's certificate that has ended, is not valid yet or is for mail is taken with a word of warning."""
+        """A partner's certificate that ended, is not valid yet, is for mail or weak is taken with a word of warning."""
         for number, (credential, told) in enumerate(
             (
                 (ROOT.issue_expired("x"), "ended on"),
                 (ROOT.issue_not_yet_valid("x"), "not valid before"),
                 (ROOT.issue_for_mail("x"), "neither for TLS clients nor for servers"),
+                (ROOT.issue_weak_key("x"), "too weak (needed: 2048 bits); the partner is refused with it"),
             )
         ):
             path = self.file(f"{number}.pem", credential.certificate_pem)
@@ -275,6 +276,43 @@ class OddFiles(CommandCase):
             self.assertIn(told, self.do(*called, "--certificate", path).err)
         good = self.file("good.pem", ROOT.issue("x").certificate_pem)
         self.assertEqual(self.do("partner", "add", "GOOD", "--code", "O0019", "--certificate", good).err, "")
+
+    def test_certificates_for_the_other_part(self) -> None:
+        """One for servers alone is doubtful for calls of the partner, one for clients alone for calls to it.
+
+        It is not where the partner's purpose allows the other part, or any.
+        """
+        other = {
+            "server": (SERVER_AUTH, "is not for TLS clients; the partner is refused with it unless its purpose is"),
+            "client": (CLIENT_AUTH, "is not for TLS servers; a call to the partner ends with it unless the partner's"),
+        }
+        for which, (usage, told) in other.items():
+            for purpose in Purpose:
+                name, code = f"{which}-{purpose}", f"O0013{which}{purpose.value[:3]}".upper()
+                path = self.file(f"{name}.pem", ROOT.issue(name, purposes=(usage,)).certificate_pem)
+                strict = purpose is Purpose.STRICT
+                calls, called = (strict and which == "server", strict and which == "client")
+                for words, doubtful in (
+                    (("add", name, "--code", code, "--purpose", purpose), calls),
+                    (("certificate", "add", name), calls),
+                    (("change", name), calls),
+                    (("outbound", name, "--host", "h.example", "--verify", "pin"), called),
+                ):
+                    said = self.do("partner", *words, "--certificate", path).err
+                    self.assertEqual((told in said, bool(said)), (doubtful, doubtful), (words, said))
+            path = self.file(f"{which}-later.pem", ROOT.issue("later", purposes=(usage,)).certificate_pem)
+            said = self.do("partner", "change", f"{which}-any", "--purpose", "strict", "--certificate", path).err
+            self.assertEqual(told in said, which == "server")
+
+    def test_certificate_for_both_parts(self) -> None:
+        """A partner whose server shows the certificate of its calls, too, needs one for both."""
+        path = self.file("client.pem", ROOT.issue("x", purposes=(CLIENT_AUTH,)).certificate_pem)
+        self.do("partner", "add", "P", "--code", "O0013P", "--certificate", path)
+        self.do("partner", "outbound", "P", "--host", "h.example", "--verify", "pin")
+        for words in (("change", "P"), ("certificate", "add", "P")):
+            self.assertIn("not for TLS servers", self.do("partner", *words, "--certificate", path).err)
+        self.do("partner", "outbound", "P", "--pin", "ab" * 32)
+        self.assertEqual(self.do("partner", "change", "P", "--certificate", path).err, "")
 
     def test_doubtful_certificate_of_the_page(self) -> None:
         """So is the page's own that has ended, is not valid yet or is not for servers, and whenever it is shown."""

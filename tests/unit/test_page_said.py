@@ -424,6 +424,18 @@ class Complete(SynchronousTestCase):
         self.assertGreater(len(found), 8)
         self.assertEqual([], self.missing(found))
 
+    def test_doubts(self) -> None:
+        """What an operation warns of is told in German."""
+        found = []
+        for _, tree in sources():
+            for function in ast.walk(tree):
+                if isinstance(function, ast.FunctionDef) and function.name.endswith("doubts"):
+                    yields = [each for each in ast.walk(function) if isinstance(each, ast.Yield)]
+                    found += [text for each in yields for text in choices(each.value, names_in(function))]
+        self.assertGreater(len(found), 10)
+        self.assertEqual([], self.missing(found))
+        self.assertEqual([], self.half_english(found))
+
     def test_catalogue(self) -> None:
         """No translation is English in part."""
         self.assertEqual(

@@ -22,6 +22,7 @@ from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.oftp2.grammars import IdentificationCode, IdentificationSet
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import BadHostPort, see_called, see_one
+from smartproxy.policy.certificates.judge import SERVER_AUTH
 from smartproxy.policy.partners import (
     CODE_OCTETS,
     CertificatePin,
@@ -248,21 +249,22 @@ def expiring(look: Transaction, wanted: Ahead) -> FailingCertificates:
 @PARTNER.changing("add", "Add a partner.")
 def add(change: Change, wanted: PartnerAddition) -> KnownPartner:
     """Add a partner with its certificates."""
-    values = dict(wanted.partner)
-    rules, notes, doubts = _pinned(wanted.pinned, change.now)
-    values["certificates"] = (*rules, *values.get("certificates", ()))
+    entry = Partner(**{"certificates": (), **wanted.partner})
+    rules, notes, doubts = _pinned(wanted.pinned, change.now, entry, partners.shown_for(entry))
     if not wanted.force:
         _refuse_name(wanted.name)
-    warnings = (*doubts, *_doubts(values["codes"], wanted.force))
-    _refuse_hosts(values.get("outbound"))
-    return _known(partners.add(change, Partner(**values), notes), warnings)
+    warnings = (*doubts, *_doubts(entry.codes, wanted.force))
+    _refuse_hosts(entry.outbound)
+    entry = attrs.evolve(entry, certificates=(*rules, *entry.certificates))
+    return _known(partners.add(change, entry, notes), warnings)
 
 
 @PARTNER.changing("change", "Change a partner: the given fields replace the old values, everything else stays.")
 def alter(change: Change, wanted: PartnerAlteration) -> KnownPartner:
     """Change fields of a partner."""
     values = dict(wanted.partner)
-    rules, notes, doubts = _pinned(wanted.pinned, change.now)
+    entry = attrs.evolve(partners.find(change.session, wanted.name).entry, **values)
+    rules, notes, doubts = _pinned(wanted.pinned, change.now, entry, partners.shown_for(entry))
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
     warnings = (*doubts, *_doubts(values.get("codes", ()), wanted.force))
@@ -298,7 +300,8 @@ def remove(change: Change, wanted: Named) -> Removed:
 )
 def add_rules(change: Change, wanted: RuleAddition) -> ChangedRules:
     """Recognize further certificates; the answer has those that are new."""
-    rules, notes, doubts = _pinned(wanted.pinned, change.now)
+    entry = partners.find(change.session, wanted.name).entry
+    rules, notes, doubts = _pinned(wanted.pinned, change.now, entry, partners.shown_for(entry))
     if not rules and not wanted.rules:
         raise Unusable("no certificate and no rule is given; give at least one")
     new = partners.add_rules(change, wanted.name, (*rules, *wanted.rules), notes)
@@ -328,7 +331,8 @@ def outbound(change: Change, wanted: CallingAlteration) -> KnownPartner:
     if wanted.outbound is None:
         return _known(partners.alter(change, wanted.name, outbound=None))
     values = dict(wanted.outbound)
-    rules, notes, doubts = _pinned(wanted.pinned, change.now)
+    entry = partners.find(change.session, wanted.name).entry
+    rules, notes, doubts = _pinned(wanted.pinned, change.now, entry, (SERVER_AUTH,))
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
     _see_hosts(values.get("host"), values.get("source"))
@@ -339,8 +343,14 @@ def _known(row: PartnerRow, warnings: tuple[str, ...] = ()) -> KnownPartner:
     return KnownPartner(partner=row.entry, notes=row.notes, warnings=warnings)
 
 
-def _pinned(given: Iterable[GivenCertificate], now: datetime) -> tuple[list[Rule], list[PinNote], list[str]]:
-    """The rules for certificates, what stands in them, and what is doubtful about them."""
+def _pinned(
+    given: Iterable[GivenCertificate], now: datetime, entry: Partner, parts: Iterable[str]
+) -> tuple[list[Rule], list[PinNote], list[str]]:
+    """The rules for certificates, what stands in them, and what is doubtful about them.
+
+    :param entry: the partner's entry, which says of which purpose they may be.
+    :param parts: what the partner shows them for.
+    """
     rules: list[Rule] = []
     notes: list[PinNote] = []
     doubts: list[str] = []
@@ -349,7 +359,7 @@ def _pinned(given: Iterable[GivenCertificate], now: datetime) -> tuple[list[Rule
         rule, note = partners.pinned(certificate, key=each.key)
         rules.append(rule)
         notes.append(note)
-        doubts += partners.doubts(certificate, now)
+        doubts += partners.doubts(certificate, now, entry, parts)
     return rules, notes, doubts
 
 
