@@ -58,13 +58,13 @@ class SameFile:
 class Daily:
     """A file for each day (UTC): ``program-2026-11-20.log``.
 
-    :ivar keep: for how many days before today files are kept; ``None`` for ever.
+    :ivar keep: for how many days before today files are kept; 0 for ever.
     :ivar suffix: ``.log``, or ``.jsonl`` for JSON lines.
     """
 
     folder: Path
     program: str
-    keep: int | None = None
+    keep: int
     suffix: str = ".log"
 
     def path(self, now: datetime) -> Path:
@@ -73,7 +73,7 @@ class Daily:
 
     def opened(self, path: Path, now: datetime) -> None:
         """Remove files of days that are long past; only files with a name of ours."""
-        if self.keep is None:
+        if self.keep == 0:
             return
         oldest = now.astimezone(UTC).date() - timedelta(days=self.keep)
         name = re.compile(rf"{re.escape(self.program)}-(\d{{4}}-\d\d-\d\d){re.escape(self.suffix)}")

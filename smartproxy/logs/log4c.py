@@ -17,6 +17,7 @@ from smartproxy.logs import logrc
 from smartproxy.logs.levels import CATEGORIES, EVERYTHING
 from smartproxy.logs.render import escape
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import KEEP_LOGS_DAYS
 
 OCTETS_MOST: Final = 256 * 1024
 ELEMENTS_MOST: Final = 1000
@@ -273,7 +274,7 @@ class _Conversion:
         if policy is not None:
             self._note(
                 f"rolling policy {policy.named('name')!r} ({policy.named('type')}) has no counterpart: a file is "
-                "begun each day; set keep = DAYS to have old ones removed"
+                f"begun each day, and removed after {KEEP_LOGS_DAYS.default} days unless you set keep = DAYS"
             )
         for key in appender.attributes:
             if key not in ("name", "type", "layout", "logdir", "prefix", "rollingpolicy"):

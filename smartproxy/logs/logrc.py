@@ -20,13 +20,12 @@ from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import FACILITIES
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import Undecodable, certificates_in
-from smartproxy.policy.limits import Limit
+from smartproxy.policy.limits import KEEP_LOGS_DAYS, Limit
 from smartproxy.policy.schema import ListOf, Tagged, kind, read_object
 from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place, together
 from smartproxy.policy.values import Line, Member, Whole
 
 SIZE_MOST = 1 << 20
-KEEP: Final = Limit(default=0, least=0, most=36_500, unit="days")
 PORT: Final = Limit(default=514, least=1, most=65_535, unit="(a port)")
 
 
@@ -150,12 +149,12 @@ class DailyFiles(Appender):
     """To a file for each day.
 
     :ivar folder: ``None`` for the daemon's own.
-    :ivar keep: for how many days before today files are kept; ``None`` for ever.
+    :ivar keep: for how many days before today files are kept; 0 for ever.
     """
 
     type: ClassVar = "daily"
     folder: Path | None = attrs.field(default=None, metadata=kind(Parsed(Path)))
-    keep: int | None = attrs.field(default=None, metadata=kind(Whole(KEEP)))
+    keep: int = attrs.field(default=KEEP_LOGS_DAYS.default, metadata=kind(Whole(KEEP_LOGS_DAYS)))
 
 
 @attrs.frozen(kw_only=True)

@@ -141,6 +141,8 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
+#: For how many days before today a daemon keeps its daily log files; 0 keeps them for ever.
+KEEP_LOGS_DAYS: Final = Limit(default=KEEP_EVENTS_DAYS.default, least=0, most=36_500, unit="days")
 
 #: Where the page is at its own address; 0 is any free port.
 PAGE_PORT: Final = Limit(default=8444, least=0, most=65_535, unit="(a port)")

@@ -8,7 +8,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.files import FILE_LOOK_SECONDS, Daily, LogFile, SameFile
+from smartproxy.logs.log import usual
+from smartproxy.logs.logrc import DailyFiles, parse
 from smartproxy.logs.observers import AppenderTrouble
+from smartproxy.policy.limits import KEEP_EVENTS_DAYS
 
 LAST_SECOND = datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
 
@@ -23,7 +26,7 @@ class FilesTestCase(SynchronousTestCase):
         self.told: list[tuple[str, Mapping[str, object]]] = []
         self.trouble = AppenderTrouble("x", "make room", lambda name, fields: self.told.append((name, fields)))
 
-    def daily(self, keep: int | None = None) -> LogFile:
+    def daily(self, keep: int = 0) -> LogFile:
         """A daily file."""
         file = LogFile(Daily(self.folder, "smartproxy-server", keep), self.trouble, lambda: self.now)
         self.addCleanup(file.close)
@@ -77,11 +80,25 @@ class Days(FilesTestCase):
         )
 
     def test_all_are_kept(self) -> None:
-        """Unless a number of days is given."""
+        """With 0 days, for ever."""
         self.folder.mkdir()
         (self.folder / "smartproxy-server-1999-01-01.log").touch()
         self.daily().write("a\n")
         self.assertEqual(len(self.names), 2)
+
+    def test_usual(self) -> None:
+        """A daemon without a logrc, or with one that says nothing of it, keeps files for as long as events."""
+        self.folder.mkdir()
+        days = KEEP_EVENTS_DAYS.default
+        silent = parse('[[appenders]]\ntype = "daily"\n', self.folder)
+        for appenders in (usual(foreground=False), silent.appenders):
+            (daily,) = appenders
+            assert isinstance(daily, DailyFiles)
+            for past in (days, days + 1):
+                day = (LAST_SECOND - timedelta(days=past)).date().isoformat()
+                (self.folder / f"smartproxy-server-{day}.log").touch()
+            self.daily(keep=daily.keep).write("a\n")
+            self.assertEqual(self.names, ["smartproxy-server-2025-10-16.log", "smartproxy-server-2026-11-20.log"])
 
 
 class Writing(FilesTestCase):

@@ -72,6 +72,7 @@ class Good(SynchronousTestCase):
             self.only(f'type = "daily"\nfolder = "/var/log/x"\nkeep = 7\n{both}'),
             DailyFiles(folder=Path("/var/log/x"), keep=7, **common),  # type: ignore[arg-type]  # one dict for all
         )
+        self.assertEqual(self.only('type = "daily"\nkeep = 0'), DailyFiles(keep=0))
         authority = Path(self.mktemp()).absolute()
         authority.write_bytes(TestCa.root("ca").certificate_pem)
         text = (
