@@ -28,6 +28,8 @@ from smartproxy.logs.severity import Severity
 
 _Row = TypeVar("_Row")
 _TELLING_READ = 100
+_LATEST_FIRST = (EventRow.time.desc(), EventRow.id.desc())
+"""By when events happened; of one moment, by their arrival."""
 _INSIDE = ("backend", COMMAND_SOURCE)
 _COLUMNS = ("session", "partner")
 """Fields that have a column of their own."""
@@ -199,7 +201,7 @@ def find(session: Session, wanted: Filter, most: int | None = None, first: int |
         query = _some(wanted, most, EventRow.id.desc())
     else:
         # An index by time has those of a span in this order; looking through numbers would pass all that came later.
-        query = _some(wanted, most, EventRow.time.desc(), EventRow.id.desc())
+        query = _some(wanted, most, *_LATEST_FIRST)
     return [_stored(row) for row in sorted(session.scalars(query), key=lambda row: row.id)]
 
 
@@ -232,15 +234,24 @@ def _literally(text: str) -> BindParameter[str]:
 
 
 def newest_telling(session: Session, what: str) -> Sequence[StoredEvent]:
-    """The last events that tell of a refusal or an early end of somebody, the newest first.
+    """The last events that tell of a refusal or an early end of somebody, what happened last first.
+
+    Clients bring events in no common order: one of before may arrive last.
 
     :param what: a partner's name, or an address, with a port or without one.
     """
     peer = EventRow.fields["peer"].as_string()
     begins = [peer.startswith(each, autoescape=True) for each in (f"{what}:", f"[{what}]:")]
     telling = select(EventRow).where(EventRow.telling, EventRow.name.in_(REFUSALS))
-    query = telling.where(or_(EventRow.partner == what, peer == what, *begins)).order_by(EventRow.id.desc())
-    return [_stored(row) for row in session.scalars(query.limit(_TELLING_READ))]
+    query = telling.where(or_(EventRow.partner == what, peer == what, *begins))
+    return [_stored(row) for row in session.scalars(query.order_by(*_LATEST_FIRST).limit(_TELLING_READ))]
+
+
+def newest(session: Session, name: str, partner: str | None = None) -> StoredEvent | None:
+    """The event of a name, and of a partner, that happened last."""
+    query = _apply(select(EventRow), Filter(name=name, partner=partner)).order_by(*_LATEST_FIRST)
+    row = session.scalars(query.limit(1)).first()
+    return None if row is None else _stored(row)
 
 
 def newest_since(
@@ -253,7 +264,7 @@ def newest_since(
     query = _apply(select(EventRow), Filter(name=name, partner=partner, since=since))
     if telling:
         query = query.where(EventRow.telling)
-    rows = session.scalars(query.order_by(EventRow.time.desc(), EventRow.id.desc()).limit(most + 1)).all()
+    rows = session.scalars(query.order_by(*_LATEST_FIRST).limit(most + 1)).all()
     return [_stored(row) for row in rows[:most]], len(rows) <= most
 
 

@@ -257,7 +257,5 @@ def accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
     earliest: datetime = event.time - _LOOKED_BACK
     latest = event.time + timedelta(seconds=1)
     wanted = Filter(name="certificate.accepted", partner=str(partner), since=earliest, until=latest)
-    for each in reversed(journal.find(session, wanted, _ACCEPTED_READ)):
-        if each.fields.get("peer") == peer:
-            return each.fields
-    return {}
+    found = [each for each in journal.find(session, wanted, _ACCEPTED_READ) if each.fields.get("peer") == peer]
+    return max(found, key=lambda each: (each.time, each.number)).fields if found else {}

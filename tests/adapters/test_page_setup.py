@@ -350,6 +350,17 @@ class GuidedSteps(PageCase):
         with self.store.reading() as session:
             self.assertEqual(partners.find(session, "ACME").entry.codes, ("O0013000001ACME",))
 
+    def test_newest_code(self) -> None:
+        """Of several codes that calls presented, that of the last call is offered, also if another arrived later."""
+        pem = TestCa.root("ACME").credential.certificate_pem
+        self.alice.upload("/setup/step/partner", {"name": "ACME", "code": ""}, {"certificate": ("a.pem", pem)})
+        for minute, code in ((30, "O0013LATER"), (0, "O0013EARLIER")):
+            time = f"2026-11-20T12:{minute:02}:00.000Z"
+            self.carried("identity.refused", time=time, cause="identity.code", partner="ACME", code=code)
+        live = self.alice.get("/setup/part/live?step=partner").body.decode()
+        self.assertIn("O0013LATER", live)
+        self.assertNotIn("O0013EARLIER", live)
+
     def test_doubtful_partner(self) -> None:
         """What its certificate leaves to be doubted is said, also while its code is not known."""
         pem = TestCa.root("ACME").issue_for_mail("x").certificate_pem

@@ -106,6 +106,14 @@ class Explained(CommandCase):
         self.assertNotIn("10.0.0.1", outside)
         self.assertIn("10.0.0.1 does not answer", inside)
 
+    def test_last_that_happened(self) -> None:
+        """Of a partner, or an address, the refusal that happened last is told, also if it arrived before others."""
+        for minute, code in ((30, "O0013LATER"), (0, "O0013EARLIER")):
+            self.seconds = 60 * minute
+            self.tell("identity.refused", peer=PEER, partner="ACME", cause="identity.code", code=code)
+        for what in ("ACME", "192.0.2.7"):
+            self.assertIn("O0013LATER", str(self.explained(what)))
+
     def test_both_daemons(self) -> None:
         """Of what both daemons tell of a session, the server's word is what the partner saw."""
         self.tell(

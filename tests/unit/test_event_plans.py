@@ -87,3 +87,10 @@ class EventPlans(SiteCase):
             steps = self.plan(work)
             self.assertTrue(any("ix_events_telling" in each for each in steps), steps)
             self.assertNotIn("SCAN events", steps)
+
+    def test_newest(self) -> None:
+        """The last event of a name is the first that an index by time has; nothing is sorted."""
+        for partner in (None, "ACME"):
+            steps = self.plan(lambda session, partner=partner: journal.newest(session, "session.started", partner))  # type: ignore[misc]  # bound now
+            self.assertTrue(any("ix_events_name_time" in each for each in steps), steps)
+            self.assertFalse(any("TEMP B-TREE" in each for each in steps), steps)

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import clients, identities, journal, licences, partners, settings, sightings, users
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
-from smartproxy.backend.journal import Filter
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.partner import CODE_UNKNOWN
 from smartproxy.backend.operations.shapes import AnyText, Nothing
@@ -121,7 +120,7 @@ def progress(session: Session) -> SiteProgress:
     reported = sightings.server_licences(session).values()
     partner = session.scalars(select(PartnerRow).order_by(PartnerRow.id).limit(1)).one_or_none()
     code = next((each for each in (() if partner is None else partner.entry.codes) if each != CODE_UNKNOWN), None)
-    started = journal.find(session, Filter(name="session.started"), most=1)
+    started = journal.newest(session, "session.started")
     return SiteProgress(
         site=site.name,
         administrator=users.any_administrator(session),
@@ -136,9 +135,9 @@ def progress(session: Session) -> SiteProgress:
         partner=None if partner is None else partner.name,
         code=code,
         presented=None if partner is None or code is not None else _presented(session, partner),
-        session=str(started[-1].fields.get("session")) if started else None,
-        session_partner=str(started[-1].fields.get("partner")) if started else None,
-        session_time=started[-1].time if started else None,
+        session=None if started is None else str(started.fields.get("session")),
+        session_partner=None if started is None else str(started.fields.get("partner")),
+        session_time=None if started is None else started.time,
     )
 
 
@@ -158,6 +157,6 @@ def take_code(change: Change, wanted: Nothing) -> SiteProgress:
 
 def _presented(session: Session, partner: PartnerRow) -> str | None:
     """The code that the newest call presented that was refused for it."""
-    found = journal.find(session, Filter(name="identity.refused", partner=partner.name), most=1)
-    code = found[-1].fields.get("code") if found else None
+    found = journal.newest(session, "identity.refused", partner.name)
+    code = None if found is None else found.fields.get("code")
     return code if isinstance(code, str) else None
