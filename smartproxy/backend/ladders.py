@@ -7,7 +7,6 @@ what the events tell. Also makes the recording that ``smartproxy judge`` reads. 
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,10 +23,10 @@ from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
 PROXY: Final = "proxy"
 PARTNER: Final = "partner"
 STATION: Final = "station"
-_OCTETS: Final = re.compile("([0-9]{1,5}) octets")
-_LEVELS: Final = {1: "1.2", 2: "1.3", 4: "1.4", 5: "2.0"}
 _MASK: Final = "MASKED"
-_TOLD: Final = re.compile("ESID ([0-9]{2})")
+_OCTETS_MOST: Final = 2**16 - 1
+"""What two octets of length can say."""
+_TOLD: Final = {reason.label: reason for reason in EsidReason}
 
 
 @attrs.frozen(kw_only=True)
@@ -60,9 +59,13 @@ def rungs(record: SessionRecord | None, events: Sequence[StoredEvent]) -> list[R
         last = each.at
     heard = {each.to for each in found if each.command == "ESID"}
     for side in (PARTNER, STATION):
-        told = next((str(each.fields[f"told_{side}"]) for each in events if f"told_{side}" in each.fields), None)
-        if told is not None and side not in heard:
-            found.append(Rung(at=None, by=PROXY, to=side, command="ESID", words=told.removeprefix("ESID "), fields={}))
+        # Where no ESID would have been understood, the side was told nothing: the connection was closed.
+        told = (_TOLD.get(str(each.fields.get(f"told_{side}"))) for each in events)
+        reason = next((each for each in told if each is not None), None)
+        if reason is not None and side not in heard:
+            fields: dict[str, str | int] = {"ESIDREAS": int(reason)}
+            said = _words("ESID", fields)
+            found.append(Rung(at=None, by=PROXY, to=side, command="ESID", words=said, fields=fields))
     return found
 
 
@@ -104,8 +107,7 @@ def _words(command: str, fields: Mapping[str, str | int]) -> str:
 
     match command:
         case "SSID":
-            level = fields.get("SSIDLEV")
-            parts = [of("CODE"), _LEVELS.get(level, str(level)) if isinstance(level, int) else ""]
+            parts = [of("CODE"), _level(fields.get("SSIDLEV"))]
             parts += [f"{name} {of(name)}" for name in ("SDEB", "CRED") if of(name)]
         case "SFID":
             parts = [of("DSN"), of("FMT"), f"{_figure(fields.get('SFIDFSIZ', 0))} KiB"]
@@ -131,6 +133,15 @@ def _words(command: str, fields: Mapping[str, str | int]) -> str:
         case _:
             parts = []
     return " · ".join(filter(None, parts))
+
+
+def _level(level: str | int | None) -> str:
+    """A release level as people write it; a number where it is none that is known."""
+    if not isinstance(level, int):
+        return ""
+    with contextlib.suppress(ValueError):
+        return Level(level).label
+    return str(level)
 
 
 def _phrase(command: str, reason: str | int) -> str:
@@ -177,14 +188,18 @@ def _made(step: RecordedStep) -> Command | None:
     if kind is None:
         return None
     given: dict[str, Any] = {}
-    for name, _ in declared(kind):
+    lengths = {counted: kind.NAME + length.upper() for length, counted in kind.LENGTHS}
+    for name, line in declared(kind):
         value: object = step.fields.get(kind.NAME + name.upper())
         if name not in kind.GIVEN or value is None:
             continue
         if value == "***":
             value = bytes(20) if kind.NAME == "AURP" else _MASK
-        elif name in ("hsh", "sig", "chal") and (octets := _OCTETS.fullmatch(str(value))):
-            value = bytes(int(octets[1]))
+        elif line.format == "U" and name in lengths:
+            octets = step.fields.get(lengths[name])
+            if not isinstance(octets, int) or not 0 <= octets <= _OCTETS_MOST:
+                return None
+            value = bytes(octets)
         given[name] = value
     try:
         return kind(**given)

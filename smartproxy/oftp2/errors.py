@@ -37,6 +37,11 @@ class EsidReason(enum.IntEnum):
     UNSPECIFIED_ABORT = 99
 
     @property
+    def label(self) -> str:
+        """How an event tells that it was sent, such as ``ESID 03``."""
+        return f"ESID {self:02d}"
+
+    @property
     def phrase(self) -> str:
         """The fixed text sent as ESIDREAST: it says no more than the code does, whatever the cause was."""
         return _PHRASES[self]

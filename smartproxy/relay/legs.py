@@ -71,7 +71,7 @@ class Legs:
     def told(self, reasons: Reasons, stage: Stage) -> dict[Role, str]:
         """What each side hears of an end, in words."""
         return {
-            role: f"ESID {reasons[role]:02d}" if role in reasons and self._listens(role, stage) else "closed"
+            role: reasons[role].label if role in reasons and self._listens(role, stage) else "closed"
             for role in self.open
         }
 

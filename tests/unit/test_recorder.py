@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import ladders
 from smartproxy.logs.render import escape
-from smartproxy.oftp2.commands import BY_NAME, SFNA
+from smartproxy.oftp2 import codec
+from smartproxy.oftp2.commands import BY_NAME, EERP, SFNA
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.policy.session_record import (
@@ -28,6 +30,7 @@ from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.relay.events import Arrived, LegOpened, Lost
 from smartproxy.relay.intents import Done
 from smartproxy.relay.recorder import Recorder
+from smartproxy.relay.reports import plain
 from smartproxy.relay.session import Session
 from smartproxy.tap.judge import judge
 from tests.unit.playbook import (
@@ -278,6 +281,16 @@ class Packed(SynchronousTestCase):
                 told = attrs.evolve(record, steps=(step, step))
                 self.assertEqual(len(ladders.rungs(told, ())), 2)
                 self.assertEqual(len(list(ladders.recording(told))), 3)
+
+    def test_octets(self) -> None:
+        """Octets that were not kept are zeros in the recording, as many as the field in front of them says."""
+        signed = EERP(dsn="X", date=20261120, time=1200000000, dest="O1", orig="O2", hsh=b"h" * 20, sig=b"s" * 300)
+        fields = {name: plain(value) or 0 for name, value in signed.shown().items()}
+        words = {"EERPHSH": "a text for people", "EERPSIG": "another", "EERPRSV1": "", "EERPUSER": ""}
+        step = RecordedStep(at=1, by="partner", command="EERP", fields=fields | words)
+        line = list(ladders.recording(attrs.evolve(unpack(pack(record_document())), steps=(step,))))[1]
+        made = codec.decode(bytes.fromhex(json.loads(line)["hex"])[4:], Level.OFTP_2_0)
+        self.assertEqual(made, attrs.evolve(signed, hsh=bytes(20), sig=bytes(300)))
 
     def test_ladder_without_a_record(self) -> None:
         """A step that the codec does not know is a note in the recording, and is shown as it is."""

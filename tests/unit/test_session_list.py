@@ -254,13 +254,22 @@ class Found(ListCase):
 
     def test_told_by_the_proxy(self) -> None:
         """What SmartProxy said itself stands at the end of the ladder; of a session without a record events are all."""
-        told: dict[str, Any] = {"told_partner": "ESID 03 User code not known", "code": "O1", "release_level": 5}
+        told: dict[str, Any] = {"told_partner": "ESID 03", "code": "O1", "release_level": 5}
         self.tell("identity.refused", "server", session="a" * 16, cause="identity.code", message="x", **told)
         shown = perform(self.store, operations.show, operations.SessionNamed(session="a" * 16), BOSS, NOW).answer
         ladder = [(each.by, each.to, each.command, each.words) for each in shown.ladder]
         self.assertEqual(ladder[0], ("proxy", "partner", "SSRM", None))
         self.assertEqual(ladder[1][:3], ("partner", "proxy", "SSID"))
-        self.assertEqual(ladder[2], ("proxy", "partner", "ESID", "03 User code not known"))
+        self.assertEqual(ladder[2], ("proxy", "partner", "ESID", "03 · User code not known"))
+        self.assertEqual(shown.ladder[2].fields, {"ESIDREAS": 3})
+
+    def test_closed_without_a_word(self) -> None:
+        """A side whose connection was only closed was sent no ESID, and the ladder has none."""
+        told: dict[str, Any] = {"told_partner": "closed", "told_station": "ESID 99", "code": "O1", "release_level": 5}
+        self.tell("session.refused", "server", session="a" * 16, cause="quota.sessions", message="x", **told)
+        shown = perform(self.store, operations.show, operations.SessionNamed(session="a" * 16), BOSS, NOW).answer
+        ladder = [(each.to, each.command, each.words) for each in shown.ladder]
+        self.assertEqual(ladder[2:], [("station", "ESID", "99 · Session aborted")])
 
     def test_recording(self) -> None:
         """A recording is there for a session with a record only."""
