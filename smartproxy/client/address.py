@@ -17,17 +17,16 @@ from hyperlink import URL, URLParseError
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from smartproxy.logs.named_tls import NamedTls
+from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.net.tls.context import judge_peers, new_context
 from smartproxy.policy.addresses import is_wildcard
-from smartproxy.policy.certificates.decoding import Undecodable, certificates_in, decoding, key_octets
+from smartproxy.policy.certificates.decoding import Undecodable, decoding, key_octets
 
 KEPT_MOST: Final = 4
 """Connections to the backend that are kept while no call uses them."""
@@ -55,7 +54,12 @@ class BackendAddress:
     @authority.validator
     def _check_authority(self, attribute: "attrs.Attribute[str | None]", value: str | None) -> None:
         if value is not None:
-            _certificates(value)
+            try:
+                trusted(value)
+            except Undecodable:
+                raise BadBackendAddress(
+                    "the CA file for the backend holds no PEM certificate that can be read"
+                ) from None
 
 
 def checked_url(url: str) -> tuple[str, str | None]:
@@ -149,22 +153,9 @@ class _BackendPolicy:
     def _make(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         if self.address.pin is not None:
             return _PinnedCreator(self.address.pin)
-        authority = self.address.authority
-        trust = platformTrust() if authority is None else trustRootFromCertificates(_certificates(authority))
+        trust = trusted(self.address.authority)
         made: IOpenSSLClientConnectionCreator = NamedTls(hostname.decode("ascii").strip("[]"), trust)
         return made
-
-
-def _certificates(pem: str) -> list[Certificate]:
-    """The certificates of a bundle.
-
-    :raises BadBackendAddress: when the bundle holds none, or one that cannot be read.
-    """
-    try:
-        found = certificates_in(pem)
-    except Undecodable:
-        raise BadBackendAddress("the CA file for the backend holds no PEM certificate that can be read") from None
-    return [Certificate(crypto.X509.from_cryptography(each)) for each in found]
 
 
 @implementer(IBodyProducer)

@@ -15,7 +15,6 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.logger import ILogObserver, LogEvent, LogPublisher
 from zope.interface import implementer
 
@@ -32,7 +31,7 @@ from smartproxy.logs.logrc import (
     StandardOutput,
     Syslog,
 )
-from smartproxy.logs.named_tls import NamedTls
+from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.logs.observers import (
     AppenderTrouble,
     Categories,
@@ -217,14 +216,6 @@ def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:
     if not isinstance(appender, SecureSyslog):
         return plain
     return wrapClientTLS(NamedTls(appender.host, trusted(appender.ca)), plain)
-
-
-def trusted(pem: str | None) -> Any:
-    """The certificates that a syslog is trusted by; the system's where none are named."""
-    if pem is None:
-        return platformTrust()
-    begin = b"-----BEGIN CERTIFICATE-----"
-    return trustRootFromCertificates([Certificate.loadPEM(begin + part) for part in pem.encode().split(begin)[1:]])
 
 
 def standard_error() -> Stream:

@@ -16,10 +16,11 @@ import attrs
 from typing_extensions import override
 
 from smartproxy.logs.levels import CATEGORIES, EVERYTHING
+from smartproxy.logs.named_tls import trusted
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import FACILITIES
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.decoding import Undecodable, certificates_in
+from smartproxy.policy.certificates.decoding import Undecodable
 from smartproxy.policy.limits import KEEP_LOGS_DAYS, Limit
 from smartproxy.policy.schema import ListOf, Tagged, kind, read_object
 from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place, together
@@ -108,7 +109,7 @@ def _certificates(text: str) -> str:
     except UnicodeDecodeError:
         found = ""
     try:
-        certificates_in(found)
+        trusted(found)
     except Undecodable:
         raise ValueError(f"{path}: holds no certificate in PEM that can be read") from None
     return found

@@ -5,15 +5,31 @@ Twisted's own check lets a certificate pass that names no host at all: what says
 
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from smartproxy.policy.certificates.decoding import certificates_in, decoding
+
+
+def trusted(pem: str | None) -> Any:
+    """Twisted's trust root of the certificates in a PEM text, or of the system's where there is no text.
+
+    Whoever judges such a text before it is used calls this, too: what is accepted is then what is trusted.
+
+    :raises Undecodable: if it holds no certificate, or one that cannot be read, by OpenSSL too.
+    """
+    if pem is None:
+        return platformTrust()
+    found = certificates_in(pem)
+    with decoding(crypto.Error):
+        return trustRootFromCertificates([Certificate(crypto.X509.from_cryptography(each)) for each in found])
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -16,10 +16,8 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
-from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, ResponseNeverReceived
@@ -40,7 +38,7 @@ from smartproxy.client.token import AGAIN_SECONDS, TokenInForce
 from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
-from tests.adapters.tls_peers import Forged, Shown
+from tests.adapters.tls_peers import Forged, Shown, is_proven
 from tests.unit.odd_files import block, of_no_version
 
 
@@ -297,15 +295,7 @@ class BackendProofs(SynchronousTestCase):
         """Whether a client with this proof speaks to a backend that shows this certificate."""
         agent: Any = backend_http(Clock(), BackendAddress(url="https://backend.example", **proof))._agent
         policy = agent._endpointFactory._policyForHTTPS
-        judged = Judged()
-        client = policy.creatorForNetloc(b"backend.example", 443).clientConnectionForTLS(judged)
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.use_certificate(shown.certificate)
-        context.use_privatekey(cast(Any, shown.key))
-        server = SSL.Connection(context, None)
-        client.set_connect_state()
-        server.set_accept_state()
-        return handshake(client, server) and not judged.refused
+        return is_proven(policy.creatorForNetloc(b"backend.example", 443), shown)
 
     def pin(self, of: TestCredential) -> str:
         """The pin of a certificate's key."""
@@ -339,38 +329,6 @@ class BackendProofs(SynchronousTestCase):
     def test_system(self) -> None:
         """Without a proof the system's store judges, which knows nothing of a site's own authority."""
         self.assertFalse(self.shakes(self.shown))
-
-
-class Judged:
-    """The TLS protocol of a client, as Twisted's name check sees it."""
-
-    factory = WrappingFactory(Factory())
-    refused = False
-
-    def failVerification(self, failure: Failure) -> None:
-        """Part of ``TLSMemoryBIOProtocol``: the name does not fit, and the connection would be aborted."""
-        self.refused = True
-
-
-def handshake(client: SSL.Connection, server: SSL.Connection) -> bool:
-    """Let two ends in memory shake hands; whether both finish."""
-    waiting = [client, server]
-    for _ in range(10):
-        for end, other in ((client, server), (server, client)):
-            try:
-                end.do_handshake()
-            except SSL.WantReadError:
-                pass
-            except Exception:
-                return False
-            else:
-                waiting = [each for each in waiting if each is not end]
-            while True:
-                try:
-                    other.bio_write(end.bio_read(65536))
-                except SSL.WantReadError:
-                    break
-    return not waiting
 
 
 class KeptConnections(SynchronousTestCase):

@@ -1,9 +1,15 @@
-"""TLS clients that call a server in memory, with any certificate, and note the alerts that they are sent."""
+"""TLS in memory: clients that call a server with any certificate and note its alerts, and a server that is called."""
+
+from typing import Any, cast
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
 
 from smartproxy.net.tls.verdict import ALERTS
 from smartproxy.policy import values as pem
@@ -90,3 +96,48 @@ def call(configuration: ServerConfiguration, shown: Shown | None, version: TlsVe
     rig = ServerRig(**told)
     caller, _ = rig.call(CallerTls(None, adjust))
     return Call(rig, caller, alerts)
+
+
+class _Judged:
+    """The TLS protocol of a client, as Twisted's name check sees it."""
+
+    factory = WrappingFactory(Factory())
+    refused = False
+
+    def failVerification(self, failure: Failure) -> None:
+        """Part of ``TLSMemoryBIOProtocol``: the name does not fit, and the connection would be aborted."""
+        self.refused = True
+
+
+def _handshake(client: SSL.Connection, server: SSL.Connection) -> bool:
+    """Let two ends in memory shake hands; whether both finish."""
+    waiting = [client, server]
+    for _ in range(10):
+        for end, other in ((client, server), (server, client)):
+            try:
+                end.do_handshake()
+            except SSL.WantReadError:
+                pass
+            except Exception:
+                return False
+            else:
+                waiting = [each for each in waiting if each is not end]
+            while True:
+                try:
+                    other.bio_write(end.bio_read(65536))
+                except SSL.WantReadError:
+                    break
+    return not waiting
+
+
+def is_proven(creator: IOpenSSLClientConnectionCreator, shown: Shown) -> bool:
+    """Whether a client that makes its connections so speaks to a server that shows this certificate."""
+    judged: Any = _Judged()
+    client = creator.clientConnectionForTLS(judged)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(shown.certificate)
+    context.use_privatekey(cast(Any, shown.key))
+    server = SSL.Connection(context, None)
+    client.set_connect_state()
+    server.set_accept_state()
+    return _handshake(client, server) and not judged.refused

@@ -22,6 +22,7 @@ from smartproxy.logs.logrc import (
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.testing.pki import TestCa
+from tests.unit.odd_files import block, der_of
 
 FOLDER = Path("/etc/smartproxy")
 
@@ -195,7 +196,9 @@ class Wrong(SynchronousTestCase):
         path = Path(self.mktemp()).absolute()
         broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         good = TestCa.root("ca").certificate_pem
-        for octets in (b"x", b"\xff", b"-----BEGIN CERTIFICATE-----", broken, good + broken):
+        der = der_of(TestCa.root("Teletex").credential.certificate)
+        odd = block("CERTIFICATE", der.replace(b"\x0c\x07Teletex", b"\x02\x07Teletex"))
+        for octets in (b"x", b"\xff", b"-----BEGIN CERTIFICATE-----", broken, good + broken, odd):
             path.write_bytes(octets)
             text = f'[[appenders]]\ntype = "syslog"\ntransport = "tls"\nhost = "h"\nca = "{path}"'
             self.assertIn("holds no certificate", self.faults(text)[0])

@@ -22,6 +22,7 @@ from smartproxy.policy.schema import read_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import TestCa
 from tests.unit.commands import CommandCase
+from tests.unit.odd_files import block, der_of
 from tests.unit.sites import NOW
 
 MAIL = Mail(host="mail.example.com", sender="oftp@example.com", to=("edi@example.com", "night@example.com"))
@@ -177,8 +178,12 @@ class Settings(SynchronousTestCase):
         self.assertIn("cannot be read", self.refused(mail))
         path.write_text("nothing")
         self.assertIn("cannot be read", self.refused(mail))
-        path.write_bytes(TestCa.root("x").certificate_pem)
-        self.assertIsNotNone(prepare(mail).tls)
+        path.write_bytes(b"-----BEGIN CERTIFICATE-----\n\xff")
+        self.assertIn("cannot be read", self.refused(mail))
+        ca = TestCa.root("x")
+        for label in ("CERTIFICATE", "X509 CERTIFICATE"):
+            path.write_bytes(block(label, der_of(ca.credential.certificate)))
+            self.assertIsNotNone(prepare(mail).tls)
         self.assertIsNone(prepare(attrs.evolve(mail, ca_file="/nowhere", security=MailSecurity.NONE)).tls)
 
     def refused(self, mail: Mail) -> str:

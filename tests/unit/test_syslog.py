@@ -30,10 +30,13 @@ from smartproxy.logs.logrc import (
     StandardOutput,
     StreamSyslog,
 )
+from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.logs.observers import AppenderTrouble, words_of
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import REFUSED_SECONDS, DatagramSender, StreamSender, SyslogObserver, cut
+from tests.adapters.tls_peers import is_proven
+from tests.unit.odd_files import block, der_of
 
 NOWHERE: Any = None
 MOMENT = datetime(2026, 11, 20, 10, 0, 0, 5000, tzinfo=UTC)
@@ -360,6 +363,19 @@ class WholeLogs(SynchronousTestCase):
             self.whole.start(reactor, Events(log, None, reactor))
             reactor.advance(1)
             self.assertEqual(reactor.tcpClients[0][1], 6514)
+
+    def test_label(self) -> None:
+        """A certificate under the older label of RFC 7468 is trusted as under the usual one; another CA is not."""
+        from smartproxy.testing.pki import SERVER_AUTH, TestCa
+
+        ca = TestCa.root("ca")
+        shown = ca.issue("log.example", sans=["DNS:log.example"], purposes=[SERVER_AUTH])
+        for label in ("CERTIFICATE", "X509 CERTIFICATE"):
+            pem = block(label, der_of(ca.credential.certificate)).decode()
+            self.assertTrue(is_proven(NamedTls("log.example", trusted(pem)), shown), label)
+        other = TestCa.root("ca").certificate_pem.decode()
+        self.assertFalse(is_proven(NamedTls("log.example", trusted(other)), shown))
+        self.assertTrue(is_proven(NamedTls("log.example", trusted(other + pem)), shown))
 
     def test_output_that_is_gone(self) -> None:
         """A closed standard output is told once on standard error, and hurts nobody."""

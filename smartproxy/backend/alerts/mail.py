@@ -29,13 +29,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.logs.log import trusted
-from smartproxy.logs.named_tls import NamedTls
+from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.logs.render import escape
 from smartproxy.net.tls.error_words import is_end_of_file, tls_error_words
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import Mail, MailSecurity
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import Undecodable
 
 _LINE_MOST: Final = 900
 """Characters of a line; SMTP takes 998 octets, and longer ones are encoded anyway."""
@@ -146,7 +146,7 @@ def prepare(mail: Mail) -> MailSender:
     if mail.security is not MailSecurity.NONE:
         try:
             tls = NamedTls(str(mail.host), trusted(_text(mail.ca_file)))
-        except (OSError, ValueError, SSL.Error) as error:
+        except (OSError, Undecodable) as error:
             raise MailFailed(Cause.MAIL_SETTINGS, f"the CAs in {mail.ca_file} cannot be read") from error
     return MailSender(mail=mail, password=password, tls=tls)
 
@@ -155,10 +155,7 @@ def _text(path: str | None) -> str | None:
     if path is None:
         return None
     with open(path, encoding="ascii", errors="replace") as file:
-        text = file.read(limits.PEM_CHARACTERS_MOST)
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise ValueError("no certificate")
-    return text
+        return file.read(limits.PEM_CHARACTERS_MOST)
 
 
 def _password(path: str) -> bytes:
