@@ -222,7 +222,7 @@ def _refusal(error: DBAPIError, location: Location) -> StoreUnavailable | None:
         return StoreFull("the disk of the database's server")
     if state == _READ_ONLY_STATE:
         return StoreReadOnly("the database takes no changes: it is a standby; name the primary in the URL")
-    lost = error.connection_invalidated or (state is None and type(error.orig).__name__ == "OperationalError")
+    lost = error.connection_invalidated or (state is None and isinstance(error, OperationalError))
     if lost or state in _AWAY_STATES or (state or "").startswith("08"):
         return StoreUnreachable(f"the database cannot be reached: {reason_of(error, location)}; try again")
     return None

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 
 import attrs
 from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError
@@ -333,7 +334,7 @@ class _Exchange:
 
 
 def _is_wrong_name(error: Exception, reasons: Sequence[Exception]) -> bool:
-    return any(type(each).__name__ == "VerificationError" for each in (error, *reasons))
+    return any(isinstance(each, CertificateError | VerificationError) for each in (error, *reasons))
 
 
 def _names(error: Exception, reasons: Sequence[Exception]) -> str:

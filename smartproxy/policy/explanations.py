@@ -39,6 +39,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     Cause.IDENTITY_STATION_LEVEL: Explanation(
         "Our own system proposed an OFTP release level that is lower than agreed.",
         f"{NOTHING_TO_CHANGE}: we have to correct the settings of our system.",
+        ours=True,
     ),
     Cause.IDENTITY_ORIGINATOR: Explanation(
         "Your system sent a file whose originator (SFIDORIG) is not agreed with us.",
@@ -59,6 +60,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "quota": Explanation(
         "All the sessions or connections that we can hold at the same time were in use.",
         f"{NOTHING_TO_CHANGE}; please try again later.",
+        ours=True,
     ),
     Cause.QUOTA_PARTNER: Explanation(
         "Your system had reached the limit of parallel sessions with us.",
@@ -137,17 +139,20 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "violation.station": Explanation(
         "Our own system sent something that the OFTP2 protocol (RFC 5024) does not allow, and the session was ended.",
         OURS,
+        ours=True,
     ),
     "deadline.partner": Explanation(
         "Your system did not respond in time.",
         "Please check whether your system, or a firewall in front of it, delayed the connection.",
     ),
-    "deadline.station": Explanation("Our own system did not respond in time, and the session was ended.", OURS),
+    "deadline.station": Explanation(
+        "Our own system did not respond in time, and the session was ended.", OURS, ours=True
+    ),
     "lost.partner": Explanation(
         "The connection to your system was lost before the session was over.",
         "Please check whether your system, or a firewall or network in front of it, ended the connection.",
     ),
-    "lost": Explanation("A connection on our side was lost, and the session was ended.", OURS),
+    "lost": Explanation("A connection on our side was lost, and the session was ended.", OURS, ours=True),
     "aborted.partner": Explanation(
         "Your system ended the session with the ESID reason code that is named here.",
         "Please look for the reason in the log of your OFTP2 software.",
@@ -159,12 +164,14 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "daemon": Explanation(
         "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
         f"{NOTHING_TO_CHANGE}; please connect again later.",
+        ours=True,
     ),
     "daemon.outgoing": Explanation(
         "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
         OUR_CALL,
+        ours=True,
     ),
-    "session": Explanation("We ended the session.", OURS),
+    "session": Explanation("We ended the session.", OURS, ours=True),
     "session.killed": Explanation(
         "One of our operators ended the session.",
         "Please ask your contact at our company for the reason.",
@@ -175,15 +182,17 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         " or data records.",
     ),
     "completed": Explanation("The session ended as it should.", "You need not do anything."),
-    "failed": Explanation("A fault in our software ended the session.", OURS),
+    "failed": Explanation("A fault in our software ended the session.", OURS, ours=True),
     "call": Explanation(
         "We called your system, and no OFTP2 session could be established.",
         "Please check that your system can be reached at the address that we called, and that it answers there.",
     ),
-    "call.policy": Explanation("We could not call your system.", OUR_CALL),
-    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OUR_CALL),
-    "call.source": Explanation("We could not call your system.", OUR_CALL),
-    "call.unused": Explanation("We called your system, and ended the call before the session had begun.", OUR_CALL),
+    "call.policy": Explanation("We could not call your system.", OUR_CALL, ours=True),
+    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OUR_CALL, ours=True),
+    "call.source": Explanation("We could not call your system.", OUR_CALL, ours=True),
+    "call.unused": Explanation(
+        "We called your system, and ended the call before the session had begun.", OUR_CALL, ours=True
+    ),
     "call.renegotiated": Explanation(
         "We called your system, and it asked for a second TLS handshake, which we do not accept.",
         "Please switch TLS renegotiation off for connections with us.",
@@ -212,8 +221,8 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your certificate may not be used for a TLS server.",
         "Please obtain one with the extended key usage serverAuth (1.3.6.1.5.5.7.3.1).",
     ),
-    "ours": Explanation("We could not accept your session.", OURS),
-    "ours.outgoing": Explanation("We could not call your system.", OUR_CALL),
+    "ours": Explanation("We could not accept your session.", OURS, ours=True),
+    "ours.outgoing": Explanation("We could not call your system.", OUR_CALL, ours=True),
 }
 """The explanations by ``subject.what``; a key without an entry of its own uses the subject's.
 

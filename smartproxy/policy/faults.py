@@ -48,6 +48,14 @@ class Step(enum.StrEnum):
     ESID = "esid", "ESID"
     """The end of a test call."""
 
+    def wording(self, message: str) -> str:
+        """A message about the step, with its name in front."""
+        return f"{self.label}: {message}"
+
+    def worded(self, wording: str) -> str:
+        """The message in a wording, without the step's name in front."""
+        return wording.removeprefix(self.wording(""))
+
     @property
     def cause(self) -> Cause:
         """The general cause of a call that failed at this step."""
@@ -136,7 +144,7 @@ class PartnerUnreachable(OwnFault):
         :param message: half a sentence of our own; goes to the station.
         :param cause: the specific cause, if it is known.
         """
-        return cls(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause or step.cause)
+        return cls(rule=step.cause, message=step.wording(message), step=step, cause=cause or step.cause)
 
 
 class TunnelLost(OwnFault):

@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Sequence
 from typing import Any
 
+from service_identity import CertificateError, VerificationError
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
@@ -14,6 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched, Wanted
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+
+
+class DNSMismatchError(VerificationError):
+    """What a library may make of its error."""
+
 
 URL = "http://crl.example/ca.crl"
 PUBLIC = "93.184.216.34"
@@ -361,6 +367,16 @@ class Holding(Fetching):
         self.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.close()
         self.assertIs(self.fault(fetching), Cause.CRL_TLS)
+
+    def test_wrong_name(self) -> None:
+        """A certificate for another name, or for none, is a fault of TLS, whatever class of error says so."""
+        for reason in (DNSMismatchError(errors=[]), CertificateError("no name")):
+            fetching = self.begin("https://crl.example/ca.crl")
+            self.connect()
+            # What TLS calls when it has looked at the certificate's names.
+            self.protocol._wrappedProtocol.failVerification(Failure(reason))
+            self.close()
+            self.assertIs(self.fault(fetching), Cause.CRL_TLS, reason)
 
     def test_given_up(self) -> None:
         """A download that is given up closes its connection."""

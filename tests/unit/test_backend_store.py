@@ -12,15 +12,16 @@ from unittest.mock import patch
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import ConnectionTimeout
 from sqlalchemy import Dialect, func, inspect, select, text
 from sqlalchemy.dialects.sqlite import dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import authority, database, history, migrations, tables
 from smartproxy.backend.columns import UtcTime
 from smartproxy.backend.database import BUSY_MILLISECONDS
-from smartproxy.backend.errors import StoreBusy, StoreFull, StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreFull, StoreUnavailable, StoreUnreachable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, ClientRow
@@ -344,6 +345,20 @@ class Transactions(SiteCase):
                 session.execute(text("INSERT INTO other VALUES (7)"))
 
         self.assertRaises(IntegrityError, point)
+
+
+class FaultsOfPostgresql(SynchronousTestCase):
+    """What its driver says of a server that does not answer."""
+
+    def test_away(self) -> None:
+        """Every kind of operational error without a code of the server says that it cannot be reached."""
+        location = Location(Path("/nowhere"), "postgresql+psycopg://user@db.example/smartproxy")
+
+        def fail() -> None:
+            with database.in_words(location):
+                raise OperationalError("SELECT", {}, ConnectionTimeout("timeout expired"))
+
+        self.assertIn("cannot be reached", str(self.assertRaises(StoreUnreachable, fail)))
 
 
 class FaultsOfSqlite(SiteCase):

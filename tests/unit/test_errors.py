@@ -78,3 +78,6 @@ class ErrorsTests(SynchronousTestCase):
         """Each step of a call has a cause of its own, which says no more than that the call failed there."""
         self.assertEqual([step.cause for step in faults.Step], [f"call.{step}" for step in faults.Step])
         self.assertEqual(faults.Step.TLS.label, "TLS")
+        for step in faults.Step:
+            told = faults.PartnerUnreachable.at(step, "no answer: none").message
+            self.assertEqual((told, step.worded(told)), (f"{step.label}: no answer: none", "no answer: none"))

@@ -13,7 +13,7 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL, HowEnded
 from smartproxy.policy.faults import IdentityMismatch, QuotaExceeded, Step
 from smartproxy.policy.outcomes import Outcome, Participant
@@ -101,6 +101,11 @@ NOBODYS: Final = frozenset({"connection"})
 
 class Table(SynchronousTestCase):
     """Causes, outcomes, directions, and who began the end."""
+
+    def test_ours(self) -> None:
+        """The cause is on this side exactly where the partner is told that it need not change anything."""
+        for key, each in EXPLANATIONS.items():
+            self.assertEqual(each.ours, NOTHING_TO_CHANGE in each.remedy, key)
 
     def test_every_outcome_both_directions(self) -> None:
         """Each outcome has its sentence for each who can have begun it, and the remedy fits who called."""

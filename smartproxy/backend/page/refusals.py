@@ -38,6 +38,7 @@ from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.refusals_explained import key_of
 from smartproxy.logs.render import escape as made_visible
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import OF_THIS_SITE
 from smartproxy.policy.explanations import explanation
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
@@ -144,9 +145,7 @@ async def _page(visit: PageVisit, found: KnownRefusal, typed: TypedPartner | Non
         names=names,
         meant=typed.name if typed is not None else partner or "",
         fault="" if typed is None else typed.fault,
-        lists=await _unapproved(visit, str(fields.get("ca") or ""))
-        if found.key.startswith("certificate.revoc")
-        else [],
+        lists=await _unapproved(visit, str(fields.get("ca") or "")) if found.key in OF_THIS_SITE else [],
         quotes=[
             (code, text_for_partner(found, found.event.time, languages[code], renderer.said[code]))
             for code in languages

@@ -92,15 +92,12 @@ class Explanation:
 
     :ivar happened: what happened, as a sentence to the partner.
     :ivar remedy: what the partner has to do, or can expect.
+    :ivar ours: whether the cause is on this side: the partner need not change anything.
     """
 
     happened: str
     remedy: str
-
-    @property
-    def ours(self) -> bool:
-        """Whether the cause is on this side: the partner is told that it need not change anything."""
-        return NOTHING_TO_CHANGE in self.remedy
+    ours: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -355,7 +352,7 @@ _ROWS: Final = (
         cause=Cause.CERTIFICATE_AMBIGUOUS,
         message="the certificate matches the rules of more than one partner",
         advice="Change the certificate rules of these partners so that only one of them matches.",
-        explanation=Explanation("Our settings assign your certificate to more than one partner.", OURS),
+        explanation=Explanation("Our settings assign your certificate to more than one partner.", OURS, ours=True),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_EXPECTED,

@@ -165,11 +165,9 @@ class PartnerCalls:
             if beginning is not None:
                 await beginning
         except Denied as denied:
-            if denied.limit == "sessions":
-                message, cause = f"the server's limit of {denied.value} sessions is reached", Cause.QUOTA_SESSIONS
-            else:
-                message = f"the server's limit of {denied.value} sessions with this partner is reached"
-                cause = Cause.QUOTA_PARTNER
+            cause = Cause(denied.rule)
+            scope = " with this partner" if cause is Cause.QUOTA_PARTNER else ""
+            message = f"the server's limit of {denied.value} sessions{scope} is reached"
             raise failed(Step.CONNECT, message, cause) from None
         try:
             answered = await self._call(generation, partner, outbound)

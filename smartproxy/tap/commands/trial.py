@@ -53,7 +53,7 @@ def test_partner(console: Console) -> int:
     done = _STEPS if good or failed not in _STEPS else _STEPS[: _STEPS.index(failed)]
     steps = {step.label: "ok" for step in done}
     if not good:
-        steps[failed.label] = _why(found).removeprefix(f"{failed.label}: ")
+        steps[failed.label] = failed.worded(_why(found))
     _tell(console, found, {"partner": console.arguments.name, **steps}, good=good)
     return 0 if good else 1
 
