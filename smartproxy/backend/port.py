@@ -36,6 +36,7 @@ from smartproxy.backend.certificates import certificates_to_pem, key_to_pem
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
+from smartproxy.net.tls.bounded import BoundedConnection
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
 from smartproxy.net.tls.error_words import NOT_TLS, tls_error_words
 from smartproxy.net.transport.thrift import THRIFT
@@ -376,7 +377,7 @@ class HttpsTls:
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make the TLS side of a connection that was accepted."""
-        return SSL.Connection(self._context, None)
+        return BoundedConnection(self._context)
 
 
 class HttpsPort(TLSMemoryBIOFactory):

@@ -24,6 +24,7 @@ from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from smartproxy.logs.named_tls import NamedTls, trusted
+from smartproxy.net.tls.bounded import BoundedConnection
 from smartproxy.net.tls.context import judge_peers, new_context
 from smartproxy.policy.addresses import is_wildcard
 from smartproxy.policy.certificates.decoding import Undecodable, decoding, key_octets
@@ -127,7 +128,7 @@ class _PinnedCreator:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make a connection; SNI is not needed where the key is known."""
-        return SSL.Connection(self._context, None)
+        return BoundedConnection(self._context)
 
 
 def _public_key_hash(certificate: crypto.X509) -> str:

@@ -34,6 +34,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.net.tls.bounded import BoundedConnection
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
 from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.net.tls.names import issuer_text, subject_text
@@ -158,7 +159,7 @@ class ServerContext:
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection for one client."""
-        return SSL.Connection(self._context, None)
+        return BoundedConnection(self._context)
 
     def refusal(self, connection: SSL.Connection) -> PeerRefused | None:
         """Why the client was refused, if it was refused for its certificate."""
@@ -291,7 +292,7 @@ class ClientContext:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection to one server."""
-        connection = SSL.Connection(self._context, None)
+        connection = BoundedConnection(self._context)
         if self._bond is not None:
             self._shown[connection] = self._bond.name, self._key
         return connection

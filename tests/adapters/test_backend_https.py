@@ -410,6 +410,26 @@ class BeforeTls(SiteCase):
         self.assertIn("https", str(told[0]["advice"]))
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_hello_that_is_too_long(self) -> None:
+        """A stranger's hello is bounded: OpenSSL would read 60 KiB of names of protocols, for 20 ms."""
+        clock, told = Clock(), list[dict[str, Value]]()
+        with self.store.reading() as session:
+            site = authority.load(session)
+        port = HttpsPort(site.https, Reading(), admits, clock, Events(Logger(), told.append, clock, source="backend"))
+        server, transport = port.buildProtocol(ADDRESS), Tcp()
+        assert server is not None
+        server.makeConnection(transport)
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_alpn_protos([b"a"] * 30_000)
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        self.assertRaises(SSL.WantReadError, client.do_handshake)
+        server.dataReceived(client.bio_read(1 << 17))
+        self.assertTrue(transport.disconnecting)
+        server.connectionLost(_reason())
+        self.assertEqual([each["cause"] for each in told], ["handshake.failed"])
+        self.assertIn("excessive message size", str(told[0]["message"]))
+
     def test_an_ipv6_network_is_one_caller(self) -> None:
         """Whoever has a /64 has no more places than one IPv4 address."""
         clock = Clock()

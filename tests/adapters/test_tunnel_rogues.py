@@ -194,6 +194,17 @@ class RogueClientTests(SynchronousTestCase):
         event = self.assertRefused("tunnel.tls")
         self.assertIn("did not return a certificate", str(event["message"]))
 
+    def test_too_many_octets(self) -> None:
+        """Whoever sends more than a handshake needs is cut off before OpenSSL reads its certificates, or its hello."""
+        stranger = TestCa.root("stranger").credential
+        chain = stranger.certificate_pem.decode("ascii") * 60
+        shown = ClientCredential(certificate=chain, key=stranger.key_pem.decode("ascii"))
+        self.assertTrue(self.shows(shown).lost)
+        self.assertIn("excessive message size", str(self.assertRefused("tunnel.tls")["message"]))
+        self.setUp()
+        self.assertTrue(self.call(Bare(lambda context: context.set_alpn_protos([bytes(255)] * 100))).lost)
+        self.assertIn("excessive message size", str(self.assertRefused("tunnel.tls")["message"]))
+
     def test_older_tls(self) -> None:
         """TLS 1.2 is refused."""
         rogue = self.call(Bare(lambda context: context.set_max_proto_version(SSL.TLS1_2_VERSION)))
@@ -641,6 +652,19 @@ class RogueServerTests(SynchronousTestCase):
         # The client refused it within the handshake already.
         self.assertEqual(len(server.events.named("tunnel.refused")), 1)
         self.assertIn("alert", str(server.events.named("tunnel.refused")[0]["message"]))
+
+    def test_too_many_octets(self) -> None:
+        """A client leaves a server that sends more than a handshake needs, before OpenSSL reads its certificates."""
+        other = Identity.of(ec.generate_private_key(ec.SECP256R1()))
+        server = ServerSide(self.network, other)
+        for _ in range(100):
+            server.tunnel.context._context.add_extra_chain_cert(other.certificate)
+        client = ClientSide(self.network, server.tunnel.factory)
+        client.tunnel.startService()
+        self.network.settle()
+        (event,) = client.events.named("tunnel.refused")
+        self.assertEqual(event["cause"], "tunnel.tls")
+        self.assertIn("excessive message size", f"{event}")
 
     def test_other_key_that_takes_anything(self) -> None:
         """A fake server that asks for no certificate and keeps all that comes receives 0 octets of AMP."""

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
+from smartproxy.net.tls.bounded import BoundedConnection
 from smartproxy.net.tls.context import judge_peers
 from smartproxy.net.tls.facts import certificate_of, check_cost, check_costs, path_facts
 from smartproxy.net.tls.openssl import GetPath, error_text, watch_alerts
@@ -37,10 +38,6 @@ from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, P
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
-
-HANDSHAKE_OCTETS_MOST: Final = 24 * 1024
-"""What a peer may send until its handshake is finished: six certificates of RSA 8192 take 18 KiB. OpenSSL, whose own
-limit is 100 KiB, reads every certificate before it asks about the first one."""
 
 ALERTS: Final = {
     0: "close_notify",
@@ -187,34 +184,12 @@ def _path_error(error: int, depth: int) -> PathError:
     return PathError(error, depth, error_text(error))
 
 
-class VerifiedConnection(SSL.Connection):
+class VerifiedConnection(BoundedConnection):
     """A TLS connection that carries what became known about its peer."""
 
     def __init__(self, context: SSL.Context) -> None:
-        super().__init__(context, None)
+        super().__init__(context)
         self.verification = Verification()
-
-        self._octets = 0
-        self._established = False
-
-    def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
-        """Take octets of the peer; throw away those by which its handshake is too long."""
-        if not self._established:
-            self._octets += len(buf)
-            if self._octets > HANDSHAKE_OCTETS_MOST:
-                return len(buf)
-        return super().bio_write(buf)
-
-    def do_handshake(self) -> None:
-        """Go on with the handshake.
-
-        :raises SSL.Error: as OpenSSL does, and in its words, also if the peer sent more than a handshake may have.
-        """
-        if not self._established and self._octets > HANDSHAKE_OCTETS_MOST:
-            raise SSL.Error([("SSL routines", "", "excessive message size")])
-        super().do_handshake()
-        self._established = True
-        self._octets = 0
 
 
 def note_alert(connection: SSL.Connection, where: int, value: int) -> None:
