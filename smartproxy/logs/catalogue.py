@@ -34,6 +34,7 @@ def look_up(name: str) -> EventType:
 STRANGERS = frozenset(
     {
         "backend.call_refused",
+        "backend.guessing",
         "certificate.refused",
         "connection.accepted",
         "connection.closed",
@@ -42,6 +43,8 @@ STRANGERS = frozenset(
         "ctl.refused",
         "handshake.failed",
         "outbound.refused",
+        "page.login_refused",
+        "page.refused",
         "penalty.banned",
         "penalty.lifted",
         "tunnel.refused",
@@ -51,7 +54,7 @@ STRANGERS = frozenset(
 """The events that a caller can cause before anybody knows who it is, or a far daemon at will.
 
 Only so many of them are written in a second. An event that names a client, a partner or a session is of somebody who
-proved it, and is always written.
+proved it, and is always written. The name of a user proves nothing: whoever is refused at the login has typed it.
 """
 
 EVENTS: Mapping[str, EventType] = joined(SITE_EVENTS, BACKEND_EVENTS, SESSION_EVENTS)

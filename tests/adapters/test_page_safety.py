@@ -172,6 +172,37 @@ class Logins(PageCase):
         self.agent.flush()
         self.assertEqual(self.successResultOf(waiting[0]).status, 303)
 
+    def test_flood_of_tries(self) -> None:
+        """Few of many refused tries are told one by one, whoever they name and wherever they come from, and all count.
+
+        So are few of the changes that are refused without a login.
+        """
+        browser = self.browser()
+        browser.get("/login")
+        fields = f"csrf={browser.token}&name=alice&password=wrong".encode()
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        answers: list[int] = []
+        for _ in range(150):
+            browser.start("POST", "/login", fields, **form).addCallback(lambda answer: answers.append(answer.status))
+            self.agent.flush()
+        waiting = 150 - len(answers)
+        self.assertEqual((waiting, set(answers)), (limits.GUESSES_HELD_MOST, {403, 429}))
+        for number in range(100):
+            address = f"192.0.2.{number}"
+            self.events.emit("page.refused", cause=Cause.PAGE_FOREIGN, message="x", peer=address, names=[])
+            self.events.emit("backend.guessing", cause=Cause.API_GUESSING, message="x", peer=address)
+        names = ("page.login_refused", "page.refused", "backend.guessing")
+        told = [len(self.told_of(name)) for name in names]
+        self.assertEqual(told, [limits.STRANGERS_EVENTS.default, 0, 0])
+        self.events.tell_counted()
+        counted = dict.fromkeys(names, 0)
+        for each in self.told_of("strangers.counted"):
+            counted[str(each["event"])] += int(str(each["count"]))
+        told[0] += waiting
+        self.assertEqual([sum(pair) for pair in zip(told, counted.values(), strict=True)], [150, 100, 100])
+        self.clock.advance(limits.GUESS_SECONDS_MOST)
+        self.agent.flush()
+
     def test_only_here(self) -> None:
         """After the login nobody is sent to another site."""
         for place in (

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from sqlalchemy import text
@@ -274,7 +275,8 @@ class Service(SiteCase):
             service.startService()
             ((_, port, _, interface),) = reactor.tcpServers
             self.assertEqual((interface, service.listens_at), ("::", ("::", 8443)))
-            guest = port.buildProtocol(IPv6Address("TCP", "::ffff:192.0.2.7", 40000)).wrappedProtocol
+            connection: Any = port.buildProtocol(IPv6Address("TCP", "::ffff:192.0.2.7", 40000))
+            guest = connection.wrappedProtocol
             self.assertEqual((guest.prefix, guest.peer), ("192.0.2.7/32", "192.0.2.7:40000"))
             self.successResultOf(service.stopService())
 
