@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import partial
 from io import BytesIO
-from shlex import quote
 from typing import Any, NoReturn
 
 import attrs
@@ -27,7 +26,13 @@ from smartproxy import __version__
 from smartproxy.client.address import BackendHttp
 from smartproxy.client.token import TokenInForce
 from smartproxy.logs.severity import Severity
-from smartproxy.net.tls.error_words import NOT_TLS, NOT_VERIFIED, tls_error_words
+from smartproxy.net.tls.error_words import (
+    BACKEND_NOT_TLS,
+    NOT_TLS,
+    NOT_VERIFIED,
+    other_backend_name,
+    tls_error_words,
+)
 from smartproxy.policy.limits import (
     API_ANSWER_OCTETS_MOST,
     API_WAIT_SECONDS,
@@ -357,11 +362,7 @@ def _reason(error: Exception, url: str) -> str:
     if reasons:
         return "; ".join(_reason(failure.value, url) for failure in reasons)
     if isinstance(error, VerificationError | CertificateError):
-        host = URL.from_text(url).host
-        return (
-            f"the backend's certificate is not for {host}; call it by a name that is in it, "
-            f"or add this one there: smartproxy authority https --name {quote(host)}"
-        )
+        return other_backend_name(URL.from_text(url).host)
     if isinstance(error, SSL.Error):
         texts = tls_error_words(error)
         words = f"TLS: {'; '.join(texts)}"
@@ -372,9 +373,8 @@ def _reason(error: Exception, url: str) -> str:
     return str(error) or type(error).__name__
 
 
-_NO_TLS = "what listens there does not speak TLS; is the URL the backend's?"
 _TLS_ADVICE = {
     NOT_VERIFIED: "is --backend-ca or --backend-pin what 'smartproxy authority show' prints there?",
-    **dict.fromkeys(NOT_TLS, _NO_TLS),
+    **dict.fromkeys(NOT_TLS, BACKEND_NOT_TLS),
 }
 """What to do about an error of OpenSSL."""

@@ -1,9 +1,12 @@
 """What OpenSSL says of a failure: the one place that reads the entries of its errors.
 
 An error of pyOpenSSL carries a list of entries, each with OpenSSL's words at its end, or what a call of the system
-returned. The words differ from version to version; those that something is decided by stand here.
+returned; one of the standard library has a constant's name. The words differ from version to version; those that
+something is decided by stand here, and what callers of the backend are told of them.
 """
 
+import ssl
+from shlex import quote
 from typing import Final
 
 from OpenSSL import SSL
@@ -14,6 +17,21 @@ NOT_VERIFIED: Final = "certificate verify failed"
 """The peer's certificate was refused here."""
 NOT_TLS: Final = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
 """The octets of a peer are no TLS at all."""
+BACKEND_NOT_TLS: Final = "what listens there does not speak TLS; is the URL the backend's?"
+
+
+def other_backend_name(host: str) -> str:
+    """What is told where the backend's certificate does not have the name that it is called by."""
+    return (
+        f"the backend's certificate is not for {host}; call it by a name that is in it, "
+        f"or add this one there: smartproxy authority https --name {quote(host)}"
+    )
+
+
+def reason_words(error: ssl.SSLError) -> str:
+    """What OpenSSL says of a failure that the standard library met; empty where it says nothing."""
+    # Only what the library itself raises has the attribute.
+    return str(getattr(error, "reason", None) or "").replace("_", " ").lower()
 
 
 def tls_error_words(error: SSL.Error) -> list[str]:

@@ -130,11 +130,8 @@ class RemoteSite:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
             octets = response.read(API_ANSWER_OCTETS_MOST + 1)
-        except ssl.SSLCertVerificationError as error:
-            raise SiteFailed(
-                f"the certificate of {self.host} is not trusted: {error.verify_message}; give --backend-ca FILE "
-                "(smartproxy authority show -o FILE, on the backend's machine)"
-            ) from error
+        except ssl.SSLError as error:
+            raise SiteFailed(self._without_tls(error)) from error
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise SiteFailed(
@@ -144,6 +141,31 @@ class RemoteSite:
         finally:
             connection.close()
         return response.status, octets
+
+    def _without_tls(self, error: ssl.SSLError) -> str:
+        """Why no TLS connection came about, and what to do."""
+        # OpenSSL is loaded where something went wrong only: most calls need no more than the standard library.
+        from smartproxy.net.tls.error_words import BACKEND_NOT_TLS, NOT_TLS, other_backend_name, reason_words
+        from smartproxy.policy.certificates.causes import VerifyError
+
+        place = f"{self.host} port {self.port}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            if error.verify_code in (VerifyError.HOSTNAME_MISMATCH, VerifyError.IP_ADDRESS_MISMATCH):
+                return other_backend_name(self.host)
+            told = f"the certificate of {self.host} is not trusted: {error.verify_message}"
+            if error.verify_code in (VerifyError.CERT_NOT_YET_VALID, VerifyError.CERT_HAS_EXPIRED):
+                return (
+                    f"{told}; compare the clocks of both machines, and if they are right, have a new one issued: "
+                    "smartproxy authority https, on the backend's machine, and restart smartproxy-backend"
+                )
+            return f"{told}; give --backend-ca FILE (smartproxy authority show -o FILE, on the backend's machine)"
+        words = reason_words(error)
+        if words in NOT_TLS:
+            return f"cannot reach the backend at {place}: {BACKEND_NOT_TLS}"
+        return (
+            f"cannot reach the backend at {place}: TLS failed ({words or 'the connection ended'}); does "
+            "smartproxy-backend run there, and is --url right?"
+        )
 
     def _refusal(self, status: int, answer: Any) -> str:
         """What a refused call is told."""

@@ -1,0 +1,93 @@
+"""A site on another machine (:mod:`smartproxy.tap.commands.remote`): what is told where no call comes about."""
+
+import http.client
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend.operations.partner import listed
+from smartproxy.backend.operations.performing import Terms
+from smartproxy.backend.operations.shapes import Page
+from smartproxy.tap.commands.remote import RemoteSite, SiteFailed
+from smartproxy.testing.pki import TestCa, TestCredential
+
+HOST = "backend.example"
+ROOT = TestCa.root("Muster GmbH")
+DAY = timedelta(days=1)
+
+
+class RemoteCase(SynchronousTestCase):
+    """A backend that trusts one authority."""
+
+    def setUp(self) -> None:
+        """Write the authority's certificate."""
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        authority = self.folder / "ca.pem"
+        authority.write_bytes(ROOT.certificate_pem)
+        self.site = RemoteSite.of(f"https://{HOST}", b"token", str(authority))
+
+    def told(self) -> str:
+        """What a call that cannot be made ends with."""
+        return str(self.assertRaises(SiteFailed, self.site.perform, listed, Page(), Terms()))
+
+
+class Handshakes(RemoteCase):
+    """What answers is not the backend, or has not its certificate."""
+
+    def met(self, host: str, server: bytes | TestCredential) -> ssl.SSLError:
+        """What the standard library raises when a server answers with some octets, or shows a certificate."""
+        to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = self.site.tls.wrap_bio(to_client, to_server, server_hostname=host)
+        if isinstance(server, bytes):
+            to_client.write(server)
+            to_client.write_eof()
+            return self.assertRaises(ssl.SSLError, client.do_handshake)  # type: ignore[no-any-return]  # what it raised
+        shown = self.folder / "shown.pem"
+        shown.write_bytes(server.chain_pem + server.key_pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(shown)
+        other = context.wrap_bio(to_server, to_client, server_side=True)
+        for end in (client, other):
+            self.assertRaises(ssl.SSLWantReadError, end.do_handshake)
+        return self.assertRaises(ssl.SSLError, client.do_handshake)  # type: ignore[no-any-return]  # what it raised
+
+    def test_failures(self) -> None:
+        """Each is told in words that say what to do, and nothing of how a library writes it."""
+        now = datetime.now(UTC)
+        expired = ROOT.issue("x", sans=[f"DNS:{HOST}"], valid_from=now - 9 * DAY, valid_until=now - DAY)
+        early = ROOT.issue("x", sans=[f"DNS:{HOST}"], valid_from=now + DAY)
+        for host, server, told in (
+            (HOST, b"HTTP/1.1 400 Bad Request\r\n\r\n", "port 8443: what listens there does not speak TLS; is the URL"),
+            (HOST, b"SSH-2.0-OpenSSH_9.2\r\n", "port 8443: what listens there does not speak TLS; is the URL"),
+            (
+                HOST,
+                b"\x15\x03\x03\x00\x02\x02\x46",
+                "TLS failed (tlsv1 alert protocol version); does smartproxy-backend",
+            ),
+            (HOST, ROOT.issue("x", sans=["DNS:other.example"]), f"not for {HOST}; call it by a name that is in it, or"),
+            ("192.0.2.7", ROOT.issue("x", sans=["DNS:other.example"]), f"not for {HOST}; call it by a name that is in"),
+            (HOST, TestCa.root("Other").issue("x", sans=[f"DNS:{HOST}"]), "; give --backend-ca FILE (smartproxy"),
+            (HOST, expired, "certificate has expired; compare the clocks of both machines, and if they are right"),
+            (HOST, early, "certificate is not yet valid; compare the clocks of both machines, and if they are right"),
+        ):
+            error = self.met(host, server)
+            with patch.object(http.client.HTTPSConnection, "request", side_effect=error):
+                said = self.told()
+            self.assertIn(told, said)
+            self.assertNotIn("_ssl.c", said)
+            self.assertNotIn("[", said)
+
+    def test_no_connection(self) -> None:
+        """A port that nobody serves is told by what the system says of it, and an end within a handshake in words."""
+        refused = ConnectionRefusedError(111, "Connection refused")
+        for error, told in (
+            (refused, "port 8443: Connection refused; does smartproxy-backend run there, and is --url right?"),
+            (self.met(HOST, b""), "port 8443: TLS failed (unexpected eof while reading); does smartproxy-backend"),
+            (ssl.SSLError("odd"), "port 8443: TLS failed (the connection ended); does smartproxy-backend"),
+        ):
+            with patch.object(http.client.HTTPSConnection, "request", side_effect=error):
+                self.assertIn(told, self.told())
