@@ -250,6 +250,19 @@ class Repairs(RefusalCase):
         self.twice(f"/refusals/{number}/purpose")
         self.assertEqual(self.entry_of("ACME").purpose.value, "server_auth")
 
+    def test_purpose_of_a_server(self) -> None:
+        """Of a partner that was called, a certificate for servers is wanted, and one for clients can be allowed."""
+        number = self.tell(
+            "outbound.failed", partner="ACME", cause="certificate.wrong_purpose", message="x", step="tls", host="h"
+        )
+        for place in ("/refusals", f"/refusals/{number}"):
+            text = self.text(self.alice.get(place))
+            self.assertIn("The certificate of ACME is not made for TLS servers", text)
+            self.assertIn("extended key usage serverAuth", text)
+            self.assertNotIn("clientAuth", text)
+        self.twice(f"/refusals/{number}/purpose")
+        self.assertEqual(self.entry_of("ACME").purpose.value, "server_auth")
+
     def test_list(self) -> None:
         """The address of a list that certificates name is approved; another one is not."""
         pem = TestCa.root("odette").certificate_pem.decode()

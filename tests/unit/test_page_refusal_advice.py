@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_of
+from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_of, title_of
 from smartproxy.backend.settings import defaults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import EXPLANATIONS, HowEnded, explanation
@@ -19,18 +19,18 @@ class RefusalSteps(SynchronousTestCase):
         ours = [key for key, each in EXPLANATIONS.items() if each.ours]
         self.assertGreater(len(ours), 14)
         for key in ours:
-            found = advice_of(key.removesuffix(".outgoing"), "", ours=True)
+            found = advice_of(key.removesuffix(".outgoing"), "", ours=True, outgoing=key.endswith(".outgoing"))
             assert found is not None, key
             self.assertTrue(found.steps, key)
             self.assertEqual(found is DEFAULT, key.removesuffix(".outgoing") == "ours", key)
 
     def test_partners(self) -> None:
         """Of a cause that the partner can mend, nothing is to be done on this side but what a cause's own steps say."""
-        self.assertIsNone(advice_of("violation.partner", "ssid.code", ours=False))
-        self.assertIsNone(advice_of("aborted.partner", "session.aborted", ours=False))
+        self.assertIsNone(advice_of("violation.partner", "ssid.code", ours=False, outgoing=False))
+        self.assertIsNone(advice_of("aborted.partner", "session.aborted", ours=False, outgoing=False))
         for key, each in EXPLANATIONS.items():
             if not each.ours and key not in (*ADVICE, *OURS_ADVICE):
-                self.assertIsNone(advice_of(key, key, ours=False), key)
+                self.assertIsNone(advice_of(key, key, ours=False, outgoing=False), key)
 
     def test_told_apart(self) -> None:
         """Where the partner is told only that the cause is ours, the cause tells what to do about it."""
@@ -42,7 +42,7 @@ class RefusalSteps(SynchronousTestCase):
             (Cause.API_STORE, "/"),
         ):
             end = HowEnded(cause=cause, outcome=Outcome.REFUSED, outgoing=True)
-            found = advice_of(end.key, cause, ours=end.explanation.ours)
+            found = advice_of(end.key, cause, ours=end.explanation.ours, outgoing=True)
             assert found is not None, cause
             self.assertIn(word, [each.place for each in found.ways], cause)
 
@@ -51,7 +51,21 @@ class RefusalSteps(SynchronousTestCase):
         for by, wanted in ((Participant.PARTNER, "lost.partner"), (Participant.CLIENT, "lost")):
             end = HowEnded(cause=Cause.LEG_LOST, outcome=Outcome.LOST, ended_by=by)
             ours = explanation(end.key).ours
-            self.assertIs(advice_of(end.key, Cause.LEG_LOST, ours=ours), OURS_ADVICE[wanted])
+            self.assertIs(advice_of(end.key, Cause.LEG_LOST, ours=ours, outgoing=False), OURS_ADVICE[wanted])
+
+    def test_called(self) -> None:
+        """Where this site called, what is said is about the partner's server; a cause without such words has one."""
+        for cause, words in (
+            (Cause.CERTIFICATE_WRONG_PURPOSE, "serverAuth"),
+            (Cause.CERTIFICATE_UNKNOWN_CA, "verified by the pin"),
+            ("certificate.self_signed", "verified by the pin"),
+            (Cause.CERTIFICATE_EXPIRED, "new certificate"),
+        ):
+            found = advice_of(cause, cause, ours=False, outgoing=True)
+            assert found is not None, cause
+            self.assertIn(words, " ".join(found.steps))
+            self.assertEqual(found.title, title_of(cause, outgoing=True))
+        self.assertNotEqual(*(title_of(Cause.CERTIFICATE_WRONG_PURPOSE, outgoing=each) for each in (False, True)))
 
     def test_settings(self) -> None:
         """A button for a setting leads to one that there is."""

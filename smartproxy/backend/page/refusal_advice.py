@@ -48,25 +48,31 @@ class RefusalAdvice:
 
 
 ASK = later("Ask the partner for its new certificate, and compare the SHA-256 by telephone.")
+_COMPARE = later("Compare the SHA-256 with the partner, by telephone or with what it publishes.")
+_WHICH_CA = later("Find out from the issuer which CA it is, and whether you want to trust it: then load the CA.")
+_VERIFY_BY_PIN = later(
+    "Or trust this certificate alone, and set on the partner's page that the certificate of its server is verified by"
+    " the pin."
+)
 ADVICE: Mapping[str, RefusalAdvice] = {
     "certificate.no_partner": RefusalAdvice(
         later("%(who)s presents a certificate that nobody here knows"),
         (
-            later("Compare the SHA-256 with the partner, by telephone or with what it publishes."),
+            _COMPARE,
             later("Trust the certificate beside the one that is known; both are good until the old one ends."),
         ),
     ),
     "certificate.self_signed": RefusalAdvice(
         later("%(who)s presents a self-signed certificate that nobody here knows"),
         (
-            later("Compare the SHA-256 with the partner, by telephone or with what it publishes."),
+            _COMPARE,
             later("Choose whose it is, and trust it."),
         ),
     ),
     "certificate.unknown_ca": RefusalAdvice(
         later("%(who)s presents a certificate of a CA that is not known here"),
         (
-            later("Find out from the issuer which CA it is, and whether you want to trust it: then load the CA."),
+            _WHICH_CA,
             later("Or trust this certificate alone, if the partner confirms its SHA-256."),
         ),
     ),
@@ -94,7 +100,22 @@ ADVICE: Mapping[str, RefusalAdvice] = {
         later("The certificate of %(who)s is not made for TLS clients"),
         (
             later("Ask the partner for a certificate with the extended key usage clientAuth."),
-            later("Or allow certificates for servers from this partner."),
+            later("Or allow certificates for servers from this partner, too."),
+        ),
+    ),
+    "certificate.self_signed.outgoing": RefusalAdvice(
+        later("%(who)s presents a self-signed certificate that nobody here knows"),
+        (_COMPARE, _VERIFY_BY_PIN),
+    ),
+    "certificate.unknown_ca.outgoing": RefusalAdvice(
+        later("%(who)s presents a certificate of a CA that is not known here"),
+        (_WHICH_CA, _VERIFY_BY_PIN),
+    ),
+    "certificate.wrong_purpose.outgoing": RefusalAdvice(
+        later("The certificate of %(who)s is not made for TLS servers"),
+        (
+            later("Ask the partner for a certificate with the extended key usage serverAuth."),
+            later("Or allow certificates for clients from this partner, too."),
         ),
     ),
     "certificate.partner_disabled": RefusalAdvice(
@@ -125,6 +146,10 @@ ADVICE: Mapping[str, RefusalAdvice] = {
         (later("Set it alike on both sides: in the partner's entry, or in its program."),),
     ),
 }
+"""What is said of a cause, by the key of its explanation.
+
+As with explanations, a key that ends with ``.outgoing`` replaces the one without, where this site called.
+"""
 _RUNS = later("See whether the station runs, and whether its log tells of this session.")
 _PARTS = later("See whether server and client run and are connected, and what their logs say.")
 _AGAIN = later("See on the overview whether it is over. The partner need not change anything.")
@@ -206,21 +231,30 @@ STRANGERS = ("handshake", "penalty", "quota", "connection")
 """The subjects of causes that callers without a name have, which need nobody."""
 
 
-def title_of(key: str) -> str:
-    """The title of a cause, if it has one of its own."""
-    known = ADVICE.get(key)
+def title_of(key: str, *, outgoing: bool) -> str:
+    """The title of a cause, if it has one of its own.
+
+    :param outgoing: whether this site called.
+    """
+    known = _own(key, outgoing=outgoing)
     return known.title if known else ""
 
 
-def advice_of(key: str, cause: str, *, ours: bool) -> RefusalAdvice | None:
+def _own(key: str, *, outgoing: bool) -> RefusalAdvice | None:
+    return (ADVICE.get(f"{key}.outgoing") if outgoing else None) or ADVICE.get(key)
+
+
+def advice_of(key: str, cause: str, *, ours: bool, outgoing: bool) -> RefusalAdvice | None:
     """What is to be done about a refusal; ``None`` where the partner alone can do something.
 
     :param key: that of its explanation.
     :param cause: its code, which tells more where the partner is told only that the cause is on our side.
     :param ours: whether that is so.
+    :param outgoing: whether this site called.
     """
     for each in (key, cause):
-        if (found := ADVICE.get(each) or (OURS_ADVICE.get(each) if each != "ours" else None)) is not None:
+        found = _own(each, outgoing=outgoing) or (OURS_ADVICE.get(each) if each != "ours" else None)
+        if found is not None:
             return found
     if not ours:
         return None

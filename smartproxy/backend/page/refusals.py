@@ -131,10 +131,10 @@ async def _page(visit: PageVisit, found: KnownRefusal, typed: TypedPartner | Non
         "refusal.html",
         422 if typed is not None else 200,
         found=found,
-        title=_title(visit, found.key, found.cause, fields, partner, whose),
+        title=_title(visit, found, fields, partner, whose),
         steps=() if advice is None else advice.steps,
         ways=_ways(visit, advice),
-        titled=bool(title_of(found.key)),
+        titled=bool(title_of(found.key, outgoing=found.outgoing)),
         codes=[] if entry is None else entry.codes,
         ends=moment_of(fields.get("not_after")),
         partner=partner if entry is not None else None,
@@ -195,7 +195,7 @@ async def code_added(visit: PageVisit) -> Shown:
 
 
 async def purpose_allowed(visit: PageVisit) -> Shown:
-    """Take certificates for servers from a partner."""
+    """Take certificates for clients and servers from a partner, whoever calls."""
     found = await _refusal(visit)
     name = _partner(found) or visit.form.one("partner")
     if found.key != "certificate.wrong_purpose" or not name:
@@ -205,8 +205,8 @@ async def purpose_allowed(visit: PageVisit) -> Shown:
         visit,
         partners.alter,
         wanted,
-        title=visit.text("Take certificates for servers from %(name)s?", name=name),
-        done=visit.text("Certificates for servers are taken from %(name)s.", name=name),
+        title=visit.text("Take certificates for clients and servers from %(name)s?", name=name),
+        done=visit.text("Certificates for clients and servers are taken from %(name)s.", name=name),
     )
 
 
@@ -303,16 +303,17 @@ def _group(visit: PageVisit, group: KnownRefusals, likely: Mapping[str, str]) ->
     advice = _advice(group.key, fields, outgoing=group.outgoing)
     return ShownGroup(
         group=group,
-        title=_title(visit, group.key, group.cause, fields, group.partner, whose),
+        title=_title(visit, group, fields, group.partner, whose),
         steps=() if advice is None else advice.steps,
         ways=_ways(visit, advice),
-        titled=bool(title_of(group.key)),
+        titled=bool(title_of(group.key, outgoing=group.outgoing)),
         kind="" if whose is None else "bad" if stopped else "warn",
     )
 
 
 def _advice(key: str, fields: Mapping[str, object], *, outgoing: bool) -> RefusalAdvice | None:
-    return advice_of(key, str(fields.get("cause", "")), ours=explanation(key, outgoing=outgoing).ours)
+    ours = explanation(key, outgoing=outgoing).ours
+    return advice_of(key, str(fields.get("cause", "")), ours=ours, outgoing=outgoing)
 
 
 def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[AdviceButton]:
@@ -321,13 +322,17 @@ def _ways(visit: PageVisit, advice: RefusalAdvice | None) -> list[AdviceButton]:
 
 
 def _title(
-    visit: PageVisit, key: str, cause: str, fields: Mapping[str, object], partner: str | None, whose: str | None
+    visit: PageVisit,
+    found: KnownRefusal | KnownRefusals,
+    fields: Mapping[str, object],
+    partner: str | None,
+    whose: str | None,
 ) -> str:
     """What happened, in a sentence that begins with whom it happened to, or has it in it.
 
     :param whose: who it is by all appearances.
     """
-    own, said = title_of(key), visit.backstage.renderer.said[visit.language]
+    own, said = title_of(found.key, outgoing=found.outgoing), visit.backstage.renderer.said[visit.language]
     begins = not own or own.startswith("%(who)s")
     if whose is not None and partner is None:
         who = visit.text(_LIKELY[begins], name=whose)
@@ -337,7 +342,7 @@ def _title(
         who = visit.text(_NAMED[begins], name=made_visible(named[1], _NAME_MOST))
     else:
         who = visit.text(_UNKNOWN[begins])
-    return visit.text(own, who=who) if own else f"{who}: {said.plain(cause)}"
+    return visit.text(own, who=who) if own else f"{who}: {said.plain(found.cause)}"
 
 
 def _is_stranger(group: KnownRefusals) -> bool:
