@@ -21,6 +21,11 @@ OUR_CALL: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; our system ha
 
 EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     **{cause: row.explanation for cause, row in CERTIFICATE_CAUSES.items()},
+    **{
+        f"{cause}.outgoing": row.called.explanation
+        for cause, row in CERTIFICATE_CAUSES.items()
+        if row.called.explanation
+    },
     "certificate": Explanation(
         "Your certificate was refused.", "Please compare it with the certificate that is registered with us."
     ),
@@ -216,10 +221,6 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "call.greeting": Explanation(
         "We called your system, and its answer was not that of an OFTP2 program.",
         "Please check which of your programs answers at the address and port that we called.",
-    ),
-    "certificate.wrong_purpose.outgoing": Explanation(
-        "Your certificate may not be used for a TLS server.",
-        "Please obtain one with the extended key usage serverAuth (1.3.6.1.5.5.7.3.1).",
     ),
     "ours": Explanation("We could not accept your session.", OURS, ours=True),
     "ours.outgoing": Explanation("We could not call your system.", OUR_CALL, ours=True),

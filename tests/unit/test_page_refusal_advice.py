@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_of, title_of
 from smartproxy.backend.settings import defaults
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
 from smartproxy.policy.explanations import EXPLANATIONS, HowEnded, explanation
 from smartproxy.policy.outcomes import Outcome, Participant
 
@@ -52,6 +53,15 @@ class RefusalSteps(SynchronousTestCase):
             end = HowEnded(cause=Cause.LEG_LOST, outcome=Outcome.LOST, ended_by=by)
             ours = explanation(end.key).ours
             self.assertIs(advice_of(end.key, Cause.LEG_LOST, ours=ours, outgoing=False), OURS_ADVICE[wanted])
+
+    def test_certificates(self) -> None:
+        """Every cause for which a certificate is refused has a title and steps, whoever called."""
+        for cause in CERTIFICATE_CAUSES:
+            for outgoing in (False, True):
+                found = advice_of(cause, cause, ours=False, outgoing=outgoing)
+                assert found is not None, cause
+                self.assertIn("%(who)s", found.title, cause)
+                self.assertTrue(found.steps, cause)
 
     def test_called(self) -> None:
         """Where this site called, what is said is about the partner's server; a cause without such words has one."""

@@ -335,7 +335,10 @@ class Complete(SynchronousTestCase):
     def test_certificates(self) -> None:
         """What is wrong with a certificate, and what to do about it, is told in German."""
         self.assertEqual(
-            [], self.missing(text for each in CERTIFICATE_CAUSES.values() for text in (each.message, each.advice))
+            [],
+            self.missing(
+                text for each in CERTIFICATE_CAUSES.values() for text in (each.message, each.advice, each.advice_called)
+            ),
         )
 
     def test_advice(self) -> None:

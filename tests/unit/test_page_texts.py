@@ -15,7 +15,7 @@ from smartproxy.backend.page import texts
 from smartproxy.backend.page.form_fields import words_of
 from smartproxy.backend.page.said import SAID
 from smartproxy.policy.alerts import EventScript, Mail
-from smartproxy.policy.certificates.causes import OURS
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.policy.schema import declarations
@@ -81,6 +81,8 @@ def declared() -> Iterator[tuple[str, str]]:
         yield from ((shown.__name__, unit) for unit in units if unit)
     for key, each in EXPLANATIONS.items():
         yield from ((key, each.happened), (key, each.remedy))
+    for cause, row in CERTIFICATE_CAUSES.items():
+        yield from ((cause, text) for text in (row.title, *row.steps, row.called.title, *row.called.steps) if text)
     yield from (("ours", OURS), ("our call", OUR_CALL))
 
 

@@ -15,6 +15,7 @@ from smartproxy.backend.page.rendering import utc
 from smartproxy.backend.page.said import Saying
 from smartproxy.backend.page.texts import later
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, COMPARE, VERIFY_BY_PIN
 
 
 @attrs.frozen
@@ -47,89 +48,15 @@ class RefusalAdvice:
     ways: tuple[AdviceButton, ...] = ()
 
 
-ASK = later("Ask the partner for its new certificate, and compare the SHA-256 by telephone.")
-_COMPARE = later("Compare the SHA-256 with the partner, by telephone or with what it publishes.")
-_WHICH_CA = later("Find out from the issuer which CA it is, and whether you want to trust it: then load the CA.")
-_VERIFY_BY_PIN = later(
-    "Or trust this certificate alone, and set on the partner's page that the certificate of its server is verified by"
-    " the pin."
-)
+_SELF_SIGNED = later("%(who)s presents a self-signed certificate that nobody here knows")
 ADVICE: Mapping[str, RefusalAdvice] = {
-    "certificate.no_partner": RefusalAdvice(
-        later("%(who)s presents a certificate that nobody here knows"),
-        (
-            _COMPARE,
-            later("Trust the certificate beside the one that is known; both are good until the old one ends."),
-        ),
-    ),
-    "certificate.self_signed": RefusalAdvice(
-        later("%(who)s presents a self-signed certificate that nobody here knows"),
-        (
-            _COMPARE,
-            later("Choose whose it is, and trust it."),
-        ),
-    ),
-    "certificate.unknown_ca": RefusalAdvice(
-        later("%(who)s presents a certificate of a CA that is not known here"),
-        (
-            _WHICH_CA,
-            later("Or trust this certificate alone, if the partner confirms its SHA-256."),
-        ),
-    ),
-    "certificate.expired": RefusalAdvice(later("The certificate of %(who)s has ended"), (ASK,)),
-    "certificate.not_yet_valid": RefusalAdvice(
-        later("The certificate of %(who)s is not valid yet"),
-        (later("Have the partner use its old one until then, or compare the clocks."),),
-    ),
-    "certificate.revoked": RefusalAdvice(
-        later("The certificate of %(who)s is revoked"),
-        (later("Do not trust it. Ask the partner what happened, and for a new certificate with a new key."),),
-    ),
-    "certificate.revocation_missing": RefusalAdvice(
-        later("There is no revocation list for the certificate of %(who)s"),
-        (
-            later("Approve the address that the certificate names, or load the list of its CA."),
-            later("A list that is approved is downloaded within minutes, and again by itself."),
-        ),
-    ),
-    "certificate.revocation_stale": RefusalAdvice(
-        later("The revocation list for the certificate of %(who)s is out of date"),
-        (later("See why no newer list was downloaded; load one by hand if the CA cannot be reached."),),
-    ),
-    "certificate.wrong_purpose": RefusalAdvice(
-        later("The certificate of %(who)s is not made for TLS clients"),
-        (
-            later("Ask the partner for a certificate with the extended key usage clientAuth."),
-            later("Or allow certificates for servers from this partner, too."),
-        ),
-    ),
-    "certificate.self_signed.outgoing": RefusalAdvice(
-        later("%(who)s presents a self-signed certificate that nobody here knows"),
-        (_COMPARE, _VERIFY_BY_PIN),
-    ),
-    "certificate.unknown_ca.outgoing": RefusalAdvice(
-        later("%(who)s presents a certificate of a CA that is not known here"),
-        (_WHICH_CA, _VERIFY_BY_PIN),
-    ),
-    "certificate.wrong_purpose.outgoing": RefusalAdvice(
-        later("The certificate of %(who)s is not made for TLS servers"),
-        (
-            later("Ask the partner for a certificate with the extended key usage serverAuth."),
-            later("Or allow certificates for clients from this partner, too."),
-        ),
-    ),
-    "certificate.partner_disabled": RefusalAdvice(
-        later("%(who)s is disabled here, and calls"),
-        (later("Enable the partner, or tell it that it is not expected."),),
-    ),
-    "certificate.ambiguous": RefusalAdvice(
-        later("The certificate of %(who)s belongs to more than one partner"),
-        (later("Remove the rule of one of them: a certificate names exactly one partner."),),
-    ),
-    "certificate.missing": RefusalAdvice(
-        later("%(who)s presents no certificate"),
-        (later("Tell the partner to configure its certificate and key for calls to you."),),
-    ),
+    **{cause: RefusalAdvice(row.title, row.steps) for cause, row in CERTIFICATE_CAUSES.items()},
+    **{
+        f"{cause}.outgoing": RefusalAdvice(row.called.title or row.title, row.called.steps or row.steps)
+        for cause, row in CERTIFICATE_CAUSES.items()
+    },
+    "certificate.self_signed": RefusalAdvice(_SELF_SIGNED, (COMPARE, later("Choose whose it is, and trust it."))),
+    "certificate.self_signed.outgoing": RefusalAdvice(_SELF_SIGNED, (COMPARE, VERIFY_BY_PIN)),
     Cause.IDENTITY_CODE: RefusalAdvice(
         later("%(who)s gives an SSIDCODE that is not its own"),
         (
@@ -193,9 +120,6 @@ OURS_ADVICE: Mapping[str, RefusalAdvice] = {
     ),
     Cause.QUOTA_UNAUTHENTICATED: RefusalAdvice(
         "", (_LIMIT,), (_setting(later("The limit"), "server.limits.unauthenticated_per_address"),)
-    ),
-    "certificate.not_called": RefusalAdvice(
-        "", (later("Say on the partner's page where it is called, if calls to it are to be allowed again."),)
     ),
     "call.policy": RefusalAdvice(
         "",

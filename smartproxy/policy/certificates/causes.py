@@ -1,7 +1,8 @@
 """Why certificates are refused: one row for each cause, and the refusal that carries it.
 
 Duty: define for each cause the OpenSSL findings that lead to it, the TLS alert that the peer gets, the message and
-advice for this site's operator, and the explanation for the partner. A new cause needs a member of
+advice for this site's operator, the title and the steps that the page shows, and the explanation for the partner; and
+what of it is other where this site called. A new cause needs a member of
 :class:`~smartproxy.policy.causes.Cause` and a row here. The numbers are those of OpenSSL's ``x509_vfy.h``, which are
 part of its stable interface; nothing of OpenSSL is imported. Names and dates in a refusal come from an unverified
 certificate: code that shows them has to escape them.
@@ -102,35 +103,65 @@ class Explanation:
 
 
 @attrs.frozen(kw_only=True)
+class Called:
+    """What is other in a row where this site called the partner; what is empty is as in the row."""
+
+    advice: str = ""
+    explanation: Explanation | None = None
+    title: str = ""
+    steps: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class CertificateCause:
     """A row of the table.
 
     :ivar cause: the code.
+    :ivar title: what happened, for the page: a sentence with ``%(who)s``.
+    :ivar steps: what this site's operator can do on the page, in its order.
     :ivar message: what is wrong, for this site's log: a sentence without a full stop.
     :ivar advice: what this site's operator can do.
     :ivar explanation: what the partner is told.
+    :ivar called: what is other where this site called.
     :ivar errors: the OpenSSL findings that lead to this cause.
     :ivar tells: the finding that makes OpenSSL send the right alert.
     :ivar alert: the name of that alert, in TLS 1.3.
     """
 
     cause: Cause
+    title: str
+    steps: tuple[str, ...]
     message: str
     advice: str
     explanation: Explanation
+    called: Called = Called()
     errors: tuple[VerifyError, ...] = ()
     tells: VerifyError = VerifyError.NO_EXPLICIT_POLICY
     alert: str = "certificate_unknown"
+
+    @property
+    def advice_called(self) -> str:
+        """What this site's operator can do where it called."""
+        return self.called.advice or self.advice
 
 
 NOTHING_TO_CHANGE: Final = "You need not change anything"
 """What every remedy says where the cause is on our side."""
 OURS: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; please try again later."
 """What a partner is told to do where the cause is on our side."""
+COMPARE: Final = "Compare the SHA-256 with the partner, by telephone or with what it publishes."
+_WHICH_CA: Final = "Find out from the issuer which CA it is, and whether you want to trust it: then load the CA."
+VERIFY_BY_PIN: Final = (
+    "Or trust this certificate alone, and set on the partner's page that the certificate of its server is verified by"
+    " the pin."
+)
+"""A step where the certificate of a called partner's server is not known."""
 
 _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_MISSING,
+        title="%(who)s presents no certificate",
+        steps=("Tell the partner to configure its certificate and key for calls to you.",),
         message="the peer presented no certificate",
         advice="The partner has to configure a client certificate for outgoing connections.",
         explanation=Explanation(
@@ -141,6 +172,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_UNKNOWN_CA,
+        title="%(who)s presents a certificate of a CA that is not known here",
+        steps=(
+            _WHICH_CA,
+            "Or trust this certificate alone, if the partner confirms its SHA-256.",
+        ),
         message="the certificate is neither issued by a configured CA nor pinned",
         advice="To accept this certificate, pin it in the partner's entry or add the CA that issued it."
         " If the partner did not send its intermediate certificates, it has to send them.",
@@ -160,9 +196,16 @@ _ROWS: Final = (
         ),
         tells=VerifyError.UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
         alert="unknown_ca",
+        called=Called(
+            advice="If the partner's certificate is pinned for its own calls, have it verified by that: smartproxy"
+            " partner outbound NAME --verify pin. Otherwise add the CA that issued it.",
+            steps=(_WHICH_CA, VERIFY_BY_PIN),
+        ),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_EXPIRED,
+        title="The certificate of %(who)s has ended",
+        steps=("Ask the partner for its new certificate, and compare the SHA-256 by telephone.",),
         message="the certificate has expired",
         advice="The partner has to renew the certificate. If it is pinned, add the new one to the partner's entry.",
         explanation=Explanation(
@@ -175,6 +218,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_YET_VALID,
+        title="The certificate of %(who)s is not valid yet",
+        steps=("Have the partner use its old one until then, or compare the clocks.",),
         message="the certificate is not valid yet",
         advice="Check this host's clock. If it is right, the partner has to use its current certificate.",
         explanation=Explanation(
@@ -187,6 +232,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOKED,
+        title="The certificate of %(who)s is revoked",
+        steps=("Do not trust it. Ask the partner what happened, and for a new certificate with a new key.",),
         message="the certificate is revoked",
         advice="Ask the partner for the reason by phone or mail. The partner needs a new certificate.",
         explanation=Explanation(
@@ -200,6 +247,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOCATION_MISSING,
+        title="There is no revocation list for the certificate of %(who)s",
+        steps=(
+            "Approve the address that the certificate names, or load the list of its CA.",
+            "A list that is approved is downloaded within minutes, and again by itself.",
+        ),
         message="there is no revocation list from its issuer that covers the certificate",
         advice="Load the issuer's current revocation list in the backend (each part, if it comes in parts), or set the"
         " CA's revocation to `prefer`.",
@@ -211,6 +263,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOCATION_STALE,
+        title="The revocation list for the certificate of %(who)s is out of date",
+        steps=("See why no newer list was downloaded; load one by hand if the CA cannot be reached.",),
         message="the revocation list from the certificate's issuer is not current",
         advice="Load the issuer's current revocation list in the backend, give the CA hours of grace, or set its"
         " revocation to `prefer`.",
@@ -223,6 +277,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_BAD_SIGNATURE,
+        title="The signature of the certificate of %(who)s is wrong",
+        steps=(
+            "Do not trust it: it is damaged or forged.",
+            "Have the partner check that its certificate, key and intermediate certificates belong together.",
+        ),
         message="the certificate's signature was not made by its issuer",
         advice="The certificate is damaged or forged. The partner has to check what it sends.",
         explanation=Explanation(
@@ -235,6 +294,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WEAK_KEY,
+        title="The key of the certificate of %(who)s is too weak",
+        steps=("Ask the partner for a certificate with a stronger key: RSA from 2048 bits, or EC from 256 bits.",),
         message="the certificate's key is too weak",
         advice="The partner needs a certificate with a stronger key: RSA from 2048 bits, EC from 256 bits.",
         explanation=Explanation(
@@ -247,6 +308,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_EXPENSIVE_KEY,
+        title="The key of the certificate of %(who)s is larger than accepted, or of another kind",
+        steps=("Ask the partner for a certificate with an ordinary key: RSA from 2048 to 8192 bits, or EC.",),
         message="the certificate's key is larger than accepted, or of a kind that is not accepted",
         advice="The certificate's owner has to make an ordinary key: RSA to 8192 bits with the exponent 65537, or EC.",
         explanation=Explanation(
@@ -258,6 +321,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WEAK_SIGNATURE,
+        title="The certificate of %(who)s is signed with a weak hash",
+        steps=("Have the partner get it reissued with SHA-256 or better.",),
         message="the certificate's signature uses a weak hash",
         advice="The certificate has to be reissued with SHA-256 or better.",
         explanation=Explanation(
@@ -270,6 +335,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WRONG_PURPOSE,
+        title="The certificate of %(who)s is not made for TLS clients",
+        steps=(
+            "Ask the partner for a certificate with the extended key usage clientAuth.",
+            "Or allow certificates for servers from this partner, too.",
+        ),
         message="the certificate's key usage does not allow this use",
         advice="The partner needs a certificate with extended key usage clientAuth. If it cannot get one, set the"
         " purpose in its entry to `server_auth`, or pin the certificate and set the purpose to `any`.",
@@ -280,9 +350,24 @@ _ROWS: Final = (
         errors=(VerifyError.INVALID_PURPOSE,),
         tells=VerifyError.INVALID_PURPOSE,
         alert="unsupported_certificate",
+        called=Called(
+            advice="The partner's server needs a certificate with extended key usage serverAuth. If it cannot get one,"
+            " set the purpose in its entry to `server_auth`, or pin the certificate and set it to `any`.",
+            explanation=Explanation(
+                "Your certificate may not be used for a TLS server.",
+                "Please obtain one with the extended key usage serverAuth (1.3.6.1.5.5.7.3.1).",
+            ),
+            title="The certificate of %(who)s is not made for TLS servers",
+            steps=(
+                "Ask the partner for a certificate with the extended key usage serverAuth.",
+                "Or allow certificates for clients from this partner, too.",
+            ),
+        ),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_PATH_TOO_LONG,
+        title="There are too many CAs above the certificate of %(who)s",
+        steps=("Load the lowest of these CAs as a CA of its own, if you trust it.",),
         message="the path from the certificate to its CA is too long",
         advice="Add the lowest intermediate CA as a separate CA.",
         explanation=Explanation(
@@ -293,6 +378,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_A_CA,
+        title="The certificate of %(who)s was not issued with the certificate of a CA",
+        steps=("Have the partner send the certificates of the CAs that issued its own, and no others.",),
         message="the certificate was issued with one that is not a CA certificate",
         advice="The partner has to send the certificates of the CAs that issued its certificate.",
         explanation=Explanation(
@@ -303,6 +390,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_INVALID_PATH,
+        title="The certificates of %(who)s do not form a valid path to a CA",
+        steps=(
+            "Have the partner send its own certificate first, and then those of its CAs.",
+            "If it does, one of them has to be reissued: the message of OpenSSL says what is wrong.",
+        ),
         message="the path from the certificate to its CA is not valid",
         advice="See OpenSSL's message. The certificate, or the certificate of one of its CAs, has to be reissued.",
         explanation=Explanation(
@@ -312,6 +404,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_UNREADABLE,
+        title="The certificate of %(who)s cannot be read",
+        steps=("Ask the partner for a new one: this one violates X.509.",),
         message="the certificate cannot be read",
         advice="The certificate violates X.509. The partner needs a new one.",
         explanation=Explanation(
@@ -323,6 +417,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_FROM_ROOT,
+        title="The certificate of %(who)s was issued by a root directly",
+        steps=(
+            "Ask the partner for a certificate of an issuing CA.",
+            "Or trust this certificate alone, if the partner confirms its SHA-256.",
+        ),
         message="the certificate was issued by a root directly, which is not accepted of this CA",
         advice="Ask the partner for a certificate of an issuing CA. If this one is right: smartproxy ca change NAME"
         " --refuse-direct no, or pin the certificate.",
@@ -333,6 +432,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NO_PARTNER,
+        title="%(who)s presents a certificate that nobody here knows",
+        steps=(
+            COMPARE,
+            "Trust the certificate beside the one that is known; both are good until the old one ends.",
+        ),
         message="the certificate is valid, but not assigned to any partner",
         advice="If it belongs to a partner, add a rule that matches this certificate to the partner's entry.",
         explanation=Explanation(
@@ -342,21 +446,34 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_PARTNER_DISABLED,
+        title="%(who)s is disabled here, and calls",
+        steps=("Enable the partner, or tell it that it is not expected.",),
         message="the certificate's partner is disabled",
         advice="To let the partner connect again, enable its entry.",
         explanation=Explanation(
             "Your connection is disabled on our side.",
             "Please ask your contact at our company when it will be enabled.",
         ),
+        called=Called(
+            title="%(who)s is disabled here",
+            steps=("Enable the partner, if it is to be called again.",),
+        ),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_AMBIGUOUS,
+        title="The certificate of %(who)s belongs to more than one partner",
+        steps=("Remove the rule of one of them: a certificate names exactly one partner.",),
         message="the certificate matches the rules of more than one partner",
         advice="Change the certificate rules of these partners so that only one of them matches.",
         explanation=Explanation("Our settings assign your certificate to more than one partner.", OURS, ours=True),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_EXPECTED,
+        title="%(who)s was called, and presents a certificate that is not known of it",
+        steps=(
+            COMPARE,
+            "If it is the partner's own, add it on the partner's page, where it is called.",
+        ),
         message="the certificate is not one expected from the called partner",
         advice="Ask the partner by phone or mail whether the certificate is its own. If so, add it to the partner's"
         " outbound entry.",
@@ -367,6 +484,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WRONG_NAME,
+        title="The certificate of %(who)s does not have the name of the host that was called",
+        steps=(
+            "Compare the host on the partner's page with the names in the certificate.",
+            "If another name in it is the partner's, enter that one there; or have it verified by a pin.",
+        ),
         message="the certificate does not contain the name of the called host",
         advice="Check the host in the partner's outbound entry. If the certificate contains another name, enter that"
         " name there, or pin it: smartproxy partner outbound NAME --certificate FILE --verify pin.",
@@ -379,6 +501,8 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_CALLED,
+        title="%(who)s may not be called any more",
+        steps=("Say on the partner's page where it is called, if calls to it are to be allowed again.",),
         message="the partner's entry does not allow outgoing calls",
         advice="To call the partner again, add an outbound part to its entry.",
         explanation=Explanation(

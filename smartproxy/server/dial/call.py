@@ -45,7 +45,7 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OF_THIS_SITE, CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import VerifiedPartner
@@ -87,15 +87,6 @@ def failed(step: Step, message: str, cause: Cause | None = None, **fields: objec
     :param cause: the code, where more is known than the step.
     """
     return CallFailed(PartnerUnreachable.at(step, message, cause), fields)
-
-
-_DIALLED_ADVICE: Final = {
-    Cause.CERTIFICATE_UNKNOWN_CA: "If the partner's certificate is pinned for its own calls, have it verified by that: "
-    "smartproxy partner outbound NAME --verify pin. Otherwise add the CA that issued it.",
-    Cause.CERTIFICATE_WRONG_PURPOSE: "The partner's server needs a certificate with extended key usage serverAuth. If "
-    "it cannot get one, set the purpose in its entry to `server_auth`, or pin the certificate and set it to `any`.",
-}
-"""What to do where a called partner's certificate is refused, if it is other than for a partner that calls."""
 
 
 @implementer(IHandshakeListener)
@@ -197,7 +188,7 @@ class DialledLeg(ConnectionLeg):
 def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed:
     # The event names the partner that was to be called, not the one to which the certificate belongs.
     fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
-    fields["advice"] = _DIALLED_ADVICE.get(refusal.cause, refusal.advice)
+    fields["advice"] = CERTIFICATE_CAUSES[refusal.cause].advice_called
     unlisted = tls.verification.facts if refusal.cause in OF_THIS_SITE else None
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields, unlisted)
 
