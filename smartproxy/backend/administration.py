@@ -275,7 +275,9 @@ class Administration:
         if seconds:
             silent = self._sparing.tell(prefix, Cause.API_GUESSING, self._clock.seconds())
             if silent is not None:
-                message = f"tokens that nobody has came repeatedly; answers to this network take {seconds:.0f} seconds"
+                message = (
+                    f"calls with unknown tokens came repeatedly; answers to this network take {seconds:.0f} seconds"
+                )
                 self._events.emit(
                     "backend.guessing", peer=address, cause=Cause.API_GUESSING, message=message, facts=silent.facts
                 )
@@ -314,7 +316,7 @@ class Administration:
                 429,
                 Cause.API_WAITING,
                 "too many calls wait already",
-                "take the answers first that are still to come, or do not wait",
+                "read the pending answers first, or call without wait",
                 headers=((b"retry-after", b"5"),),
             )
         self._waiting[caller.name] += 1

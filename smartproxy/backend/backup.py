@@ -106,8 +106,8 @@ def opened(source: IO[bytes]) -> OpenBackup:
         raise Unusable("the file was not written by 'smartproxy backup'")
     if (head["smartproxy_backup"], head.get("tables_at")) != (FORMAT, REVISION):
         raise Unusable(
-            f"the backup was made by SmartProxy {head.get('version')}, whose tables are others than those of this "
-            f"{__version__}; restore it with that version, then update"
+            f"the backup was made by SmartProxy {head.get('version')}, with another version of the tables than "
+            f"this {__version__}; restore it with that version, then update"
         )
     return OpenBackup(head, lines)
 

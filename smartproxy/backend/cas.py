@@ -99,20 +99,20 @@ def certificates_of(row: CaRow) -> list[x509.Certificate]:
 
 
 def doubts(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
-    """Why nobody is admitted whose path ends at one of these certificates, by what a server judges of each."""
+    """Why no certificate is accepted whose path ends at one of these, by what a server judges of each."""
     for each in certificates:
         facts, name = certificate_facts(each), short_name(each)
         try:
             judge_dates(facts, 0, now)
         except CertificateRefusal as refusal:
             since, until = minute(facts.not_before), minute(facts.not_after)
-            yield f"{name}: {refusal.message} (valid from {since} to {until}); nobody is admitted below it"
+            yield f"{name}: {refusal.message} (valid from {since} to {until}); no certificate issued by it is accepted"
         try:
             judge_key(facts, 0)
             check_cost(each, 0)
         except CertificateRefusal as refusal:
             needed = refusal.detail["needed"]
-            yield f"{name}: {refusal.message} (needed: {needed}); nobody is admitted below it"
+            yield f"{name}: {refusal.message} (needed: {needed}); no certificate issued by it is accepted"
 
 
 def signers(session: Session) -> Iterator[tuple[CaRow, str, str]]:

@@ -15,7 +15,7 @@ A = TypeVar("A")
 _NO_SOCKET = "this is not a socket; name the one of the daemon, PROGRAM.sock in its state folder"
 
 
-_FOREIGN = f"the answer is none that {__version__} understands; is the daemon of another version? restart it"
+_FOREIGN = f"this version ({__version__}) cannot read the answer; is the daemon of another version? restart it"
 
 
 class Unreachable(Exception):

@@ -202,7 +202,7 @@ class _Conversion:
         if word in ("", "notset"):
             return None
         if word not in _PRIORITIES:
-            self._note(f"priority {word!r} of category {category.named('name')!r} is none; it is left out")
+            self._note(f"priority {word!r} of category {category.named('name')!r} is unknown; it is left out")
             return None
         if word in _OTHER_WORDS:
             self._note(f"priority {word!r} is level {_PRIORITIES[word].label!r} here")

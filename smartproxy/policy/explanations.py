@@ -90,7 +90,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "handshake.distrusted": Explanation(
         "Your system did not accept our certificate, and ended the TLS connection with the alert that is named here.",
-        "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
+        "Please have your system trust our certificate, or the CA that issued it; tell us if you need it.",
     ),
     "handshake.silent": Explanation(
         "Your system connected and sent nothing.",
@@ -212,7 +212,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "call.distrusted": Explanation(
         "We called your system, and it did not accept our certificate: it sent the alert that is named here.",
-        "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
+        "Please have your system trust our certificate, or the CA that issued it; tell us if you need it.",
     ),
     "call.closed": Explanation(
         "We called your system, and it closed the connection before the session had begun.",

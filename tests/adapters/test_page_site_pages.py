@@ -372,7 +372,7 @@ class Certificates(SitePageCase):
             german.upload("/certificates/cas", fields, {"file": ("ca.pem", ca.certificate_pem)}).status, 303
         )
         shown = words(german.get("/certificates"))
-        self.assertIn("darunter wird niemand zugelassen", shown)
+        self.assertIn("kein von ihr ausgestelltes Zertifikat wird angenommen", shown)
         self.assertNotIn("has expired", shown)
 
     def test_list_removed(self) -> None:

@@ -52,10 +52,10 @@ class TrustListsShown(PageCase):
         """What is doubtful about a CA is told when it is trusted, as when one is added."""
         self.alice.get("/certificates")
         fields = {"sha256": FIRST.credential.sha256, "ca": "first", "step": "do"}
-        doubt = "CN=First: the key is too weak (needed: 2048 bits); nobody is admitted below it"
+        doubt = "CN=First: the key is too weak (needed: 2048 bits); no certificate issued by it is accepted"
         with patch.object(cas, "doubts", return_value=[doubt]):
             self.assertEqual(self.alice.post(f"{AT}/accept", fields).status, 303)
-        self.assertIn("nobody is admitted below it", words(self.alice.get("/certificates")))
+        self.assertIn("no certificate issued by it is accepted", words(self.alice.get("/certificates")))
 
     def test_rejected(self) -> None:
         """A CA that is not trusted is not proposed again."""

@@ -347,7 +347,7 @@ class OddFiles(CommandCase):
             for words in (("ca", "add", f"c{number}"), ("ca", "change", f"c{number}")):
                 done = self.do(*words, path)
                 self.assertIn(told, done.err)
-                self.assertIn("nobody is admitted below it", done.err)
+                self.assertIn("no certificate issued by it is accepted", done.err)
         name = x509.Name.from_rfc4514_string("CN=large")
         key = rsa.RSAPublicNumbers(65537, 1 << 16383 | 1).public_key()
         large = certificate(name, name, key, extensions=[x509.BasicConstraints(ca=True, path_length=None)])

@@ -62,7 +62,7 @@ class Conversion(SynchronousTestCase):
             found = self.read(f'<category name="root" priority="{word}"/>')
             self.assertEqual(found.levels, {"*": Severity.named(level)}, word)
         self.assertEqual(self.read('<category name="root" priority="notset"/>').levels, {})
-        self.noted('<category name="root" priority="loud"/>', "priority 'loud' of category 'root' is none")
+        self.noted('<category name="root" priority="loud"/>', "priority 'loud' of category 'root' is unknown")
 
     def test_categories(self) -> None:
         """Ours keep their level; a program's own stands for everything; others are named."""

@@ -181,7 +181,7 @@ _ROWS: Final = (
         advice="To accept this certificate, pin it in the partner's entry or add the CA that issued it."
         " If the partner did not send its intermediate certificates, it has to send them.",
         explanation=Explanation(
-            "Neither your certificate nor the authority that issued it is known to us.",
+            "Neither your certificate nor the CA that issued it is known to us.",
             "Please send the intermediate certificates along with yours in the TLS handshake; if you do, send us the"
             " public part of your certificate and tell us who issued it.",
         ),
@@ -237,9 +237,8 @@ _ROWS: Final = (
         message="the certificate is revoked",
         advice="Ask the partner for the reason by phone or mail. The partner needs a new certificate.",
         explanation=Explanation(
-            "Your certificate, or the certificate of one of its issuing authorities, has been revoked.",
-            "Please ask the authority for the reason. You need a new certificate with a new key; send us its public"
-            " part.",
+            "Your certificate, or the certificate of one of its issuing CAs, has been revoked.",
+            "Please ask the CA for the reason. You need a new certificate with a new key; send us its public part.",
         ),
         errors=(VerifyError.CERT_REVOKED,),
         tells=VerifyError.CERT_REVOKED,
@@ -256,8 +255,8 @@ _ROWS: Final = (
         advice="Load the issuer's current revocation list in the backend (each part, if it comes in parts), or set the"
         " CA's revocation to `prefer`.",
         explanation=Explanation(
-            "We have no revocation list from the authority that issued your certificate and could not check it.",
-            "The list has to be loaded on our side. Please tell us where your authority publishes it.",
+            "We have no revocation list from the CA that issued your certificate and could not check it.",
+            "The list has to be loaded on our side. Please tell us where your CA publishes it.",
         ),
         errors=(VerifyError.UNABLE_TO_GET_CRL,),
     ),
@@ -269,9 +268,9 @@ _ROWS: Final = (
         advice="Load the issuer's current revocation list in the backend, give the CA hours of grace, or set its"
         " revocation to `prefer`.",
         explanation=Explanation(
-            "Our revocation list from the authority that issued your certificate is out of date, and we could not"
+            "Our revocation list from the CA that issued your certificate is out of date, and we could not"
             " check your certificate.",
-            "A current list has to be loaded on our side. Please check that your authority has published one.",
+            "A current list has to be loaded on our side. Please check that your CA has published one.",
         ),
         errors=(VerifyError.CRL_NOT_YET_VALID, VerifyError.CRL_HAS_EXPIRED),
     ),
@@ -371,8 +370,8 @@ _ROWS: Final = (
         message="the path from the certificate to its CA is too long",
         advice="Add the lowest intermediate CA as a separate CA.",
         explanation=Explanation(
-            "There are too many intermediate authorities between your certificate and an authority that we know.",
-            "Please tell us which authority issued your certificate, so that we can add it.",
+            "There are too many intermediate CAs between your certificate and a CA that we know.",
+            "Please tell us which CA issued your certificate, so that we can add it.",
         ),
         errors=(VerifyError.CERT_CHAIN_TOO_LONG, VerifyError.PATH_LENGTH_EXCEEDED),
     ),
@@ -384,7 +383,7 @@ _ROWS: Final = (
         advice="The partner has to send the certificates of the CAs that issued its certificate.",
         explanation=Explanation(
             "Your certificate was issued with a certificate that is not a CA certificate.",
-            "Please present the certificates of the authorities that issued yours, and no others.",
+            "Please present the certificates of the CAs that issued yours, and no others.",
         ),
         errors=(VerifyError.KEYUSAGE_NO_CERTSIGN, VerifyError.INVALID_CA),
     ),
@@ -399,7 +398,7 @@ _ROWS: Final = (
         advice="See OpenSSL's message. The certificate, or the certificate of one of its CAs, has to be reissued.",
         explanation=Explanation(
             "The certificates that your system presented do not form a valid path.",
-            "Please check that your system presents its own certificate first, and then those of its authorities.",
+            "Please check that your system presents its own certificate first, and then those of its CAs.",
         ),
     ),
     CertificateCause(
