@@ -173,7 +173,7 @@ class CustomerSite:
         )
         self._do(licence.issue, order, "k.lang", minutes(4))
         for number, name in enumerate(CLIENTS):
-            wanted = client.ClientAddition(name=name, address=f"10.20.0.{11 + number}")
+            wanted = client.ClientAddition(name=name, client={"address": f"10.20.0.{11 + number}"})
             self._do(client.add, wanted, "k.lang", minutes(6 + number))
         own = self.authority.issue("oftp.muster.example", valid_until=self.now + timedelta(days=54), organization=SITE)
         given = GivenFile(name="main.pem", octets=own.chain_pem + own.key_pem)

@@ -3,6 +3,7 @@
 import hmac
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from shlex import quote
@@ -31,24 +32,14 @@ _ROWS = NamedRows(ClientRow, lambda name, known: NotFound(f"there is no client {
 find, listed = _ROWS.find, _ROWS.listed
 
 
-@attrs.frozen(kw_only=True)
-class Listens:
-    """Where a client listens for calls to partners; ``None``: as the site's settings say."""
-
-    address: str | None = None
-    port: int | None = None
-
-
-def add(change: Change, name: str, address: str | None = None, *, listens: Listens | None = None) -> str:
+def add(change: Change, name: str, **values: Any) -> str:
     """Add a client; return its token, which nobody can see again.
 
-    :param address: the only address that it may call from; any without it.
-    :param listens: where it listens for calls to partners; where all clients do without it.
+    :param values: other fields of its entry, a :class:`~smartproxy.policy.settings.ClientEntry`.
     :raises AlreadyThere: when there is one of this name.
     :raises Unusable: when it is not a name that a certificate and a log take, or not an address.
     """
-    bound = _checked(address, one=True)
-    where = listens or Listens()
+    checked = _checked(values)
     if _NAME.fullmatch(name) is None:
         raise Unusable(f"{name!r} is not a valid client name; use letters, digits, '.', '_' and '-', at most 64")
     if _ROWS.get(change.session, name) is not None:
@@ -56,14 +47,7 @@ def add(change: Change, name: str, address: str | None = None, *, listens: Liste
             f"there is a client {name!r} already; 'smartproxy client token {quote(name)}' gives it a new token"
         )
     token = new_token()
-    entry = ClientEntry(
-        name=name,
-        token_sha256=token_digest(token),
-        address=bound,
-        listen_address=_checked(where.address),
-        listen_port=where.port,
-        created=change.now,
-    )
+    entry = ClientEntry(name=name, token_sha256=token_digest(token), created=change.now, **checked)
     change.session.add(ClientRow(name=name, entry=entry))
     change.note("client.changed", command=change.what, names=[name])
     return token
@@ -72,29 +56,26 @@ def add(change: Change, name: str, address: str | None = None, *, listens: Liste
 def new_token_for(change: Change, name: str) -> str:
     """Give a client a new token; the old one is worth nothing from now on."""
     token = new_token()
-    _alter(change, name, token_sha256=token_digest(token))
+    alter(change, name, token_sha256=token_digest(token))
     return token
 
 
-def bind(change: Change, name: str, address: str | None) -> ClientRow:
-    """Let a client call from one address only, or from any.
+def alter(change: Change, name: str, **values: Any) -> ClientRow:
+    """Change fields of a client's entry.
 
-    :raises Unusable: when it is not an address.
+    :raises Unusable: when an address is not one.
     """
-    return _alter(change, name, address=_checked(address, one=True))
-
-
-def listen(change: Change, name: str, listens: Listens) -> ClientRow:
-    """Let a client listen for calls to partners at a place of its own, or where all do.
-
-    :raises Unusable: when it is not an address.
-    """
-    return _alter(change, name, listen_address=_checked(listens.address), listen_port=listens.port)
+    row = find(change.session, name)
+    entry = attrs.evolve(row.entry, **_checked(values))
+    change.compare(row.entry, entry)
+    row.entry = entry
+    change.note("client.changed", command=change.what, names=[name])
+    return row
 
 
 def enable(change: Change, name: str, enabled: bool) -> ClientRow:
     """Let a client call, or do not; then servers shut it out, too, until it gets another certificate."""
-    row = _alter(change, name, enabled=enabled)
+    row = alter(change, name, enabled=enabled)
     if not enabled:
         licences.shut_out(change, name, authority.TUNNEL_LIFE)
     return row
@@ -159,34 +140,27 @@ def note_certificate(session: Session, name: str, until: datetime) -> None:
         row.certificate_until = until
 
 
-def _alter(change: Change, name: str, **values: Any) -> ClientRow:
-    """Change fields of a client's entry."""
-    row = find(change.session, name)
-    entry = attrs.evolve(row.entry, **values)
-    change.compare(row.entry, entry)
-    row.entry = entry
-    change.note("client.changed", command=change.what, names=[name])
-    return row
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an entry, with the addresses in their usual form.
 
-
-def _checked(address: str | None, *, one: bool = False) -> str | None:
-    """The address in its usual form.
-
-    :param one: whether it may not stand for all addresses: nobody calls from such a one.
-    :raises Unusable: when it is not an address, or not one.
+    :raises Unusable: when an address is not one, or a client is bound to one that stands for all: nobody calls from it.
     """
-    if address is None:
-        return None
-    try:
-        if one:
-            see_one(address)
-        return str(address_of(address))
-    except BadHostPort:
-        raise Unusable(
-            f"{address!r} stands for every address; a client that may call from any is bound to none"
-        ) from None
-    except ValueError:
-        raise Unusable(f"{address!r} is not an address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None
+    found = dict(values)
+    for field in ("address", "listen_address"):
+        if (address := found.get(field)) is not None:
+            try:
+                if field == "address":
+                    see_one(address)
+                found[field] = str(address_of(address))
+            except BadHostPort:
+                raise Unusable(
+                    f"{address!r} stands for every address; a client that may call from any is bound to none"
+                ) from None
+            except ValueError:
+                raise Unusable(
+                    f"{address!r} is not an address; give one IPv4 or IPv6 address, such as 10.0.0.5"
+                ) from None
+    return found
 
 
 def new_token(prefix: str = PREFIX) -> str:

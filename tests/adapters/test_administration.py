@@ -131,7 +131,7 @@ class Families(AdminCase):
 
     def test_clients(self) -> None:
         """A client is added with a token that works and is shown once; it is bound, disabled and removed."""
-        made = self.admin("POST", "clients", {"name": "second", "listen_port": 0})
+        made = self.admin("POST", "clients", {"name": "second", "client": {"listen_port": 0}})
         self.assertEqual(made.status, 201)
         token = made.json["token"]
         self.assertEqual(self.call("GET", "/hello", token=token).status, 200)
@@ -148,7 +148,8 @@ class Families(AdminCase):
         self.assertFalse(self.admin("POST", "clients/second/disable", {}, If_Match="*").json["client"]["enabled"])
         self.admin("DELETE", "clients/second", If_Match="*")
         self.problem(404, "api.not_found", "GET", "clients/second")
-        self.problem(422, "api.unusable", "POST", "clients", {"name": "x", "address": "inside"})
+        self.problem(400, "api.input", "POST", "clients", {"name": "x", "client": {"address": "inside"}})
+        self.problem(422, "api.unusable", "POST", "clients", {"name": "x", "client": {"address": "0.0.0.0"}})
 
     def test_tag_of_the_state_alone(self) -> None:
         """That a client called meanwhile changes the answer, and not the state that a change is held against."""

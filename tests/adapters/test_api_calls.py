@@ -131,7 +131,7 @@ class WhoMayCall(ApiCase):
     def test_bound(self) -> None:
         """A client that is bound to another address is told so and where it called from; the operator, to which."""
         with self.change() as change:
-            clients.bind(change, "inner", "10.0.0.5")
+            clients.alter(change, "inner", address="10.0.0.5")
         answer = self.call("GET", "/hello")
         self.refused(answer, 403, "address")
         self.assertIn("client inner", answer.json["message"])
@@ -146,7 +146,7 @@ class WhoMayCall(ApiCase):
         """From its own address it is served; 127.0.0.1 is the same as ::1."""
         for address, bound in (("10.0.0.5", "10.0.0.5"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")):
             with self.change() as change:
-                clients.bind(change, "inner", bound)
+                clients.alter(change, "inner", address=bound)
             caller = ClientRequests(self.store).caller(self.token, NOW, None, address)
             assert caller is not None
             self.assertTrue(caller.may_call, address)
@@ -315,7 +315,7 @@ class Configuration(ApiCase):
         with self.change() as change:
             settings.put(change, "client.outbound.enabled", False)
             other = clients.add(change, "other")
-            clients.listen(change, "inner", clients.Listens(port=65434))
+            clients.alter(change, "inner", listen_address=None, listen_port=65434)
             partners.add(change, Partner(name="ACME", codes=("ACME",), certificates=(KeyPin(sha256=PIN),)))
         answers = [self.call("GET", "/configuration", token=token) for token in (self.token, other)]
         mine, theirs = [parse(answer.body) for answer in answers]
@@ -324,7 +324,7 @@ class Configuration(ApiCase):
         self.assertEqual(attrs.evolve(mine, client=theirs.client), theirs)
         self.assertEqual(answers[0].headers["etag"], answers[1].headers["etag"])
         with self.change() as change:
-            clients.listen(change, "inner", clients.Listens(address="10.0.0.5"))
+            clients.alter(change, "inner", listen_address="10.0.0.5", listen_port=None)
         mine = parse(self.call("GET", "/configuration").body)
         self.assertEqual(mine.client.outbound, OutboundListener(enabled=False, address="10.0.0.5"))
 

@@ -351,17 +351,53 @@ class Certificates(SitePageCase):
             self.assertEqual(olga.post(place, {**wanted, "step": "do"}).status, 303)
             with self.store.reading() as session:
                 self.assertEqual(cas.find(session, "odette").entry.lists, after)
-        shown = self.alice.post("/certificates/cas/odette", {"revocation": "off"})
-        self.assertIn("revocation require off", words(shown))
-        with self.store.reading() as session:
-            self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.REQUIRE)
-        self.alice.post("/certificates/cas/odette", {"revocation": "require"})
-        self.assertIn("it is as it was", words(self.alice.get("/certificates")))
-        self.alice.post("/certificates/cas/odette", {"revocation": "off", "step": "do", "comment": "its CRL is down"})
-        self.assertIn("its CRL is down", words(self.alice.get("/history")))
-        with self.store.reading() as session:
-            self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.OFF)
         self.assertEqual(self.alice.post("/certificates/cas/odette/remove", {"typed": "odette"}).status, 303)
+
+    def test_ca_changed(self) -> None:
+        """Every setting of a CA has a field; a change is shown before it is made, and can be undone."""
+        ca, place = TestCa.root("Odette CA"), "/certificates/cas/odette/change"
+        with self.change() as change:
+            cas.add(change, "odette", [ca.credential.certificate])
+        shown = self.alice.get(place)
+        names = set(re.findall(r'<(?:input|select|textarea) [^>]*?name="([a-z_]+)"', shown.body.decode()))
+        self.assertLessEqual({"revocation", "grace_hours", "lists", "approve_lists", "refuse_direct"}, names)
+        self.assertIn(f'href="{place}"', self.alice.get("/certificates").body.decode())
+        base = html.unescape(re.findall(r'name="base" value="([^"]*)"', shown.body.decode())[0])
+        typed = {"base": base, "revocation": "off", "grace_hours": "12", "lists": "", "refuse_direct": "on"}
+        self.assertEqual(self.alice.post(place, {**typed, "grace_hours": "73"}).status, 422)
+        told = words(self.alice.post(place, typed))
+        for row in ("revocation require off", "grace hours 0 12", "refuse direct no yes"):
+            self.assertIn(row, told)
+        with self.store.reading() as session:
+            before = cas.find(session, "odette").entry
+        self.assertIs(before.revocation, RevocationMode.REQUIRE)
+        answer = self.alice.post(place, {**typed, "step": "do", "comment": "its CRL is down"})
+        self.assertEqual((answer.status, answer.headers["location"]), (303, "/certificates#cas"))
+        offered = re.search(r'action="(/history/[0-9]+/undo)"', self.alice.get("/certificates").body.decode())
+        assert offered is not None
+        with self.store.reading() as session:
+            made = cas.find(session, "odette").entry
+        self.assertEqual(made, attrs.evolve(before, revocation=RevocationMode.OFF, grace_hours=12, refuse_direct=True))
+        self.assertIn("its CRL is down", words(self.alice.get("/history")))
+        stale = self.alice.post(place, {**typed, "revocation": "prefer", "step": "do"})
+        self.assertEqual(stale.status, 409)
+        self.assertIn("grace hours 0 12", words(stale))
+        base = html.unescape(re.findall(r'name="base" value="([^"]*)"', self.alice.get(place).body.decode())[0])
+        self.alice.post(place, {**typed, "base": base})
+        self.assertIn("it is as it was", words(self.alice.get("/certificates")))
+        self.assertEqual(self.alice.post(offered[1], {"next": "/certificates"}).status, 303)
+        with self.store.reading() as session:
+            self.assertEqual(cas.find(session, "odette").entry, before)
+        self.assertEqual(self.browser("adam").get(place).status, 403)
+
+    def test_ca_settings_are_seen(self) -> None:
+        """Whoever reads the page sees the settings of a CA that are not the default."""
+        with self.change() as change:
+            held = [TestCa.root("Odette CA").credential.certificate]
+            cas.add(change, "odette", held, grace_hours=12, lists=("http://crl.example/a.crl",))
+        shown = words(self.browser("adam").get("/certificates"))
+        self.assertIn("Grace hours: 12 Lists: http://crl.example/a.crl", shown)
+        self.assertNotIn("Approve lists:", shown)
 
     def test_doubtful_ca(self) -> None:
         """A CA below which nobody is admitted is added, and the page says so in the reader's language."""

@@ -21,7 +21,7 @@ from smartproxy.backend import users
 from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.routes import Route
 from smartproxy.backend.page.visit import COOKIE
-from smartproxy.backend.schema import EventRow, GenerationRow, LicenceRow, PartnerRow
+from smartproxy.backend.schema import CaRow, EventRow, GenerationRow, LicenceRow, PartnerRow
 from smartproxy.backend.store import Store
 from smartproxy.backend.user_tables import UserRow
 from smartproxy.policy.permissions import AdminRole, UserEntry
@@ -169,10 +169,12 @@ def examples(store: Store) -> dict[str, str]:
             return session.scalars(query).first()
 
         partner = session.scalars(select(PartnerRow.name).order_by(PartnerRow.id)).first()
+        ca = session.scalars(select(CaRow.name).order_by(CaRow.id)).first()
         generation = session.scalars(select(GenerationRow.number).order_by(GenerationRow.number.desc())).first()
         ended, refused = newest("session.ended"), newest("certificate.refused")
         return {
             "partners": partner or "nothing",
+            "certificates": ca or "nothing",
             "sessions": (ended and ended.session) or "nothing",
             "refusals": str(refused.id) if refused else "0",
             "events": str(refused.id) if refused else "0",

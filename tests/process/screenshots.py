@@ -94,7 +94,6 @@ STATES: Final[tuple[tuple[str, str, Callable[[Page], object]], ...]] = (
     ("foreseen", "/settings/server.limits.sessions", sent_empty),
     ("role", "/users/user/k.lang", sent("form[action$='/change']:has(select)", role="auditor")),
     ("disabled", "/users/user/k.lang", sent("form[action$='/change']:not(:has(select))")),
-    ("mode", "/certificates", sent("form[action*='/cas/']:has(select)", revocation="off")),
     ("list-removed", "/certificates", sent("form[action*='/lists/'][action$='/remove']")),
     ("follows", "/events?name=session.&live=1", lambda page: page),
 )

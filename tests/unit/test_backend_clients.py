@@ -156,12 +156,12 @@ class Clients(SiteCase):
     def test_address(self) -> None:
         """A client may be bound to one address, and freed again; what is no address is refused."""
         with self.change() as change:
-            clients.add(change, "bound", "2001:DB8::0:1")
+            clients.add(change, "bound", address="2001:DB8::0:1")
             change.session.flush()
             self.assertEqual(clients.find(change.session, "bound").entry.address, "2001:db8::1")
-            self.assertIsNone(clients.bind(change, "bound", None).entry.address)
-            self.assertRaises(Unusable, clients.bind, change, "bound", "10.0.0.0/8")
-            self.assertRaises(Unusable, clients.add, change, "other", "localhost")
+            self.assertIsNone(clients.alter(change, "bound", address=None).entry.address)
+            self.assertRaises(Unusable, clients.alter, change, "bound", address="10.0.0.0/8")
+            self.assertRaises(Unusable, clients.add, change, "other", address="localhost")
 
     def test_told(self) -> None:
         """Each of these changes is an event that names the client and never the token."""

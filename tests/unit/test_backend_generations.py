@@ -75,10 +75,10 @@ class Changes(SiteCase):
     def test_own_port_of_a_client(self) -> None:
         """A port that would be a partner's and a client's is refused with both names, whichever came last."""
         with self.change() as change:
-            clients.add(change, "inner", listens=clients.Listens(port=65434))
+            clients.add(change, "inner", listen_port=65434)
             partners.add(change, attrs.evolve(ACME, outbound=Outbound(host="acme.example", listener=3306)))
         with self.assertRaises(ChangeRefused) as refused, self.change() as change:
-            clients.listen(change, "inner", clients.Listens(port=3306))
+            clients.alter(change, "inner", listen_port=3306)
         self.assertRegex(str(refused.exception), "partner ACME, outbound.listener: port 3306 .* client inner listens")
         with self.assertRaises(ChangeRefused), self.change() as change:
             partners.alter(change, "ACME", outbound=Outbound(host="acme.example", listener=65434))
@@ -88,7 +88,7 @@ class Changes(SiteCase):
         name = 'a,"client":{"outbound":1}'
         with self.change() as change:
             authority.site_row(change.session).name = name
-            clients.add(change, "inner", listens=clients.Listens(port=1))
+            clients.add(change, "inner", listen_port=1)
         with self.store.reading() as session:
             found, entry = generations.newest_document(session), clients.entry_of(session, "inner")
         assert found is not None and entry is not None

@@ -22,10 +22,12 @@ from smartproxy.policy.values import Flag, Whole
 from smartproxy.policy.watching import Downtime, PartnerWatching
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.console import CommandFailed
+from smartproxy.testing.pki import TestCa
 from tests.unit.commands import CommandCase
 from tests.unit.sites import NOW, PIN, SiteCase
 
 CODE = "O0013000001ACME"
+LIST = "http://crl.example/a.crl"
 ACME = Partner(
     name="ACME",
     enabled=False,
@@ -172,35 +174,63 @@ class InTheCommand(CommandCase):
             self.assertIn(f" {word} ", text)
 
     def test_shown(self) -> None:
-        """Every field stands in the partner's list of values and in its JSON, the declared columns in the table."""
+        """Every field stands in an entry's list of values and in its JSON, the declared columns in the table."""
+        ca = self.file("ca.pem", TestCa.root("Odette").certificate_pem)
         self.do("partner", "add", "ACME", "--code", CODE, "--pin", PIN, "--lowest-level", "1.4")
-        shown, table = self.do("partner", "show", "ACME").out, self.do("partner", "list").out
-        answer = self.do("partner", "show", "ACME", "--json").json
-        for each in declarations(Partner):
-            self.assertIn(each.key, answer)
-            self.assertIn("\n" + ("partner" if each.name == "name" else each.title), "\n" + shown)
-            self.assertEqual(each.people.listed, each.title.upper() in table.splitlines()[0], each.name)
-        self.assertIn("1.4", table)
+        self.do("ca", "add", "odette", ca, "--refuse-direct", "yes", "--approve-lists", "yes", "--list", LIST)
+        self.do("client", "add", "inner")
+        for cls, word, name in ((Partner, "partner", "ACME"), (TrustedCa, "ca", "odette")):
+            shown, answer = self.do(word, "show", name).out, self.do(word, "show", name, "--json").json
+            for each in declarations(cls):
+                self.assertIn(each.key, answer)
+                if not each.secret:
+                    self.assertIn("\n" + (word if each.name == "name" else each.title), "\n" + shown)
+        self.assertRegex(shown, f"(?m)^lists +{LIST}\napprove lists +yes\nrefuse direct +yes$")
+        (client,) = self.do("client", "list", "--json").json
+        for each in declarations(ClientEntry):
+            self.assertEqual(each.key in client, not each.secret, each.name)
+        for kind_of, word in ((Partner, "partner"), (TrustedCa, "ca"), (ClientEntry, "client")):
+            heads = re.split("  +", self.do(word, "list").out.splitlines()[0])
+            listed = [each.title.upper() for each in declarations(kind_of) if each.people.listed]
+            self.assertEqual(heads[: len(listed)], listed)
+        self.assertIn("1.4", self.do("partner", "list").out)
 
 
 class Places(SynchronousTestCase):
-    """Where a partner's setting stands in the source."""
+    """Where a setting of an entry stands in the source."""
 
     def test_backend_and_command_name_none(self) -> None:
-        """Outside of policy, and of what acts on it, nobody names a partner's setting: neither store nor command."""
-        # The judge has a profile of its own, events name codes, and live sessions have agreed on things of these names;
-        # settings of the site have such names, too, and the page of a refusal has a button that allows another purpose.
-        names = {each.name for each in declared.argued(Partner)} - {"codes", "profile"}
-        root = Path(smartproxy.__file__).parent
+        """Outside of policy, and of what acts on it, nobody names an entry's setting: neither store nor command."""
+        # The page of a refusal has a button that allows another purpose; the names of settings of the site have texts.
+        of_partners = {"ctl_display.py", "setting_texts.py", "refusals.py"}
+        # One adds the addresses that certificates name, the other knows how long a list is good.
+        of_cas = {"downloads.py", "forecasts.py"}
+        # An address gets its usual form, the document of each client its place, and 'client listen' has its own words.
+        of_clients = {"clients.py", "generations.py", "client.py"}
         found = [
-            f"{path.relative_to(root)}: {name}"
-            for folder in ("backend", "tap/commands")
-            for path in sorted((root / folder).rglob("*.py"))
-            if path.name not in ("ctl_display.py", "setting_texts.py", "refusals.py")
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if (name := _named(node)) in names
+            *_naming(Partner, {"codes", "profile"}, of_partners),
+            *_naming(TrustedCa, {"revocation", "lists"}, of_cas),
+            *_naming(ClientEntry, {"address"}, of_clients),
         ]
         self.assertEqual(found, [])
+
+
+def _naming(cls: type[Any], words: set[str], without: set[str]) -> list[str]:
+    """Where an entry's settings are named.
+
+    :param words: the names that other things have, too.
+    :param without: the files that act on a setting.
+    """
+    names = {each.name for each in declared.argued(cls)} - words
+    root = Path(smartproxy.__file__).parent
+    return [
+        f"{path.relative_to(root)}: {name}"
+        for folder in ("backend", "tap/commands")
+        for path in sorted((root / folder).rglob("*.py"))
+        if path.name not in without
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (name := _named(node)) in names
+    ]
 
 
 def _named(node: ast.AST) -> object:

@@ -17,11 +17,11 @@ from smartproxy.backend.page.said import SAID
 from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
-from smartproxy.policy.partners import Outbound, Partner
+from smartproxy.policy.partners import Outbound, Partner, TrustedCa
 from smartproxy.policy.schema import declarations
 from smartproxy.policy.values import Whole
 
-FORMS = (Partner, Outbound)
+FORMS = (Partner, Outbound, TrustedCa)
 """The classes that forms are made of."""
 SHOWN = (EventScript, Mail)
 """The classes whose values are shown with what they count."""

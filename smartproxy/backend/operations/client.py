@@ -1,6 +1,8 @@
 """Operations on the smartproxy-clients that may call the backend, and their tokens."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import attrs
 from sqlalchemy import select
@@ -11,10 +13,9 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import Named, Page, Removed
 from smartproxy.backend.schema import ClientRow
-from smartproxy.policy import limits
-from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, kind, masked
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, declared, kind, masked
 from smartproxy.policy.settings import ClientEntry
-from smartproxy.policy.values import NAME, Instant, Line, Whole
+from smartproxy.policy.values import NAME, Instant, Line
 
 
 def _state(session: Session, name: str) -> ClientEntry:
@@ -24,6 +25,8 @@ def _state(session: Session, name: str) -> ClientEntry:
 CLIENT = Family("client", "clients", state=_state)
 
 _HIDDEN = frozenset({"token_sha256"})
+_OTHERS = PartOf(cls=ClientEntry, without=_HIDDEN | {"name", "enabled", "created"})
+_KINDS = declared(ClientEntry)
 _TEXT = Line(most=1000)
 
 
@@ -31,23 +34,12 @@ _TEXT = Line(most=1000)
 class ClientAddition:
     """A client to add.
 
-    :ivar address: the only address that it may call from; ``None``: any.
-    :ivar listen_address: where it listens for calls to partners; ``None``: as the site says.
-    :ivar listen_port: the port for calls to partners; ``None``: as the site says.
+    :ivar client: the other fields of its entry; what it does not say is the default.
     """
 
     name: str = attrs.field(metadata=kind(NAME))
-    address: str | None = attrs.field(
-        default=None,
-        metadata=kind(Optional(_TEXT), people=ForPeople(help="the only address that it may call from")),
-    )
-    listen_address: str | None = attrs.field(
-        default=None,
-        metadata=kind(Optional(_TEXT), people=ForPeople(help="where it listens for calls to partners")),
-    )
-    listen_port: int | None = attrs.field(
-        default=None,
-        metadata=kind(Optional(Whole(limits.OUTBOUND_PORT)), people=ForPeople(help="the port for calls to partners")),
+    client: Mapping[str, Any] = attrs.field(
+        factory=dict, metadata=kind(_OTHERS, people=ForPeople(help="the other fields of its entry"))
     )
 
 
@@ -59,7 +51,7 @@ class ClientBinding:
     """
 
     name: str = attrs.field(metadata=kind(NAME))
-    address: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
+    address: str | None = attrs.field(metadata=kind(_KINDS["address"]))
 
 
 @attrs.frozen(kw_only=True)
@@ -71,8 +63,8 @@ class ClientListening:
     """
 
     name: str = attrs.field(metadata=kind(NAME))
-    address: str | None = attrs.field(default=None, metadata=kind(Optional(_TEXT)))
-    port: int | None = attrs.field(default=None, metadata=kind(Optional(Whole(limits.OUTBOUND_PORT))))
+    address: str | None = attrs.field(default=None, metadata=kind(_KINDS["listen_address"]))
+    port: int | None = attrs.field(default=None, metadata=kind(_KINDS["listen_port"]))
 
 
 @attrs.frozen(kw_only=True)
@@ -130,8 +122,7 @@ def show(look: Transaction, wanted: Named) -> KnownClient:
 @CLIENT.changing("add", "Add a client; its token is shown once and never again.")
 def add(change: Change, wanted: ClientAddition) -> ClientToken:
     """Add the client, and make its token."""
-    listens = clients.Listens(address=wanted.listen_address, port=wanted.listen_port)
-    return ClientToken(name=wanted.name, token=clients.add(change, wanted.name, wanted.address, listens=listens))
+    return ClientToken(name=wanted.name, token=clients.add(change, wanted.name, **wanted.client))
 
 
 @CLIENT.changing("token", "Give a client a new token; the old one is invalid at once.")
@@ -143,14 +134,14 @@ def renew(change: Change, wanted: Named) -> ClientToken:
 @CLIENT.changing("bind", "Allow a client to call from one address only, or from any.")
 def bind(change: Change, wanted: ClientBinding) -> KnownClient:
     """Bind it to an address."""
-    return _known(clients.bind(change, wanted.name, wanted.address))
+    return _known(clients.alter(change, wanted.name, address=wanted.address))
 
 
 @CLIENT.changing("listen", "Say where a client listens for calls to partners.")
 def listen(change: Change, wanted: ClientListening) -> KnownClient:
     """Give it a place of its own, or the site's."""
-    listens = clients.Listens(address=wanted.address, port=wanted.port)
-    return _known(clients.listen(change, wanted.name, listens))
+    place = {"listen_address": wanted.address, "listen_port": wanted.port}
+    return _known(clients.alter(change, wanted.name, **place))
 
 
 @CLIENT.changing("enable", "Let a client call the backend again.")

@@ -1,5 +1,6 @@
 """Certificates and lists: identities with their requests, CAs, revocation lists, their downloads and approvals."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,23 +23,19 @@ from smartproxy.backend.operations.list_files import ListFile, ListsGiven, Lists
 from smartproxy.backend.operations.operation import Operation
 from smartproxy.backend.operations.shapes import Foreseen, GivenFile, Named, Nothing, Page
 from smartproxy.backend.page import trust_lists
+from smartproxy.backend.page.differences import ca_in_words
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, pem_of, time_line
-from smartproxy.backend.page.form_fields import worded
+from smartproxy.backend.page.entry_forms import EntryFamily, EntryForm
+from smartproxy.backend.page.form_fields import fields_of, label_of, read_fields, value_words, worded
+from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.typed_times import moment
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy import limits
-from smartproxy.policy.partners import KEY_TYPE_USUAL, KEY_TYPES, RevocationMode
-
-MODES = (
-    (RevocationMode.REQUIRE, later("require: without a current list nobody is let in")),
-    (RevocationMode.PREFER, later("prefer: use the lists that are there")),
-    (RevocationMode.OFF, later("off: use no lists")),
-)
-_MODE_WORDS = (later("require"), later("prefer"), later("off"))
-"""Not read here: the catalogue of texts takes from them the words that ``worded`` translates."""
+from smartproxy.policy.partners import KEY_TYPE_USUAL, KEY_TYPES, RevocationMode, TrustedCa
+from smartproxy.policy.schema import declarations
 
 
 async def listed(visit: PageVisit) -> Shown:
@@ -162,27 +159,16 @@ async def ca_added(visit: PageVisit) -> Shown:
     file, name = visit.form.file("file"), visit.form.one("name")
     if file is None or not name:
         return await _page(visit, visit.text("Give the CA a name, and choose the file with its certificates."), "ca")
+    values, faults = read_fields(TrustedCa, visit.form)
+    if faults:
+        return await _page(visit, visit.text("Mend what is marked below."), "ca", faults)
     try:
         pem = await visit.backstage.runner.run(pem_of, file.octets, file.name)
-        wanted = CaAddition(name=name, certificates=(pem,), ca={"revocation": _mode(visit)})
+        wanted = CaAddition(name=name, certificates=(pem,), ca=values)
         done = await visit.call(ca.add, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error), "ca")
     return visit.warned("/certificates", visit.text("The CA %(name)s is there.", name=name), done.answer.warnings)
-
-
-async def ca_changed(visit: PageVisit) -> Shown:
-    """Show what another use of a CA's revocation lists would do, and change it once that is confirmed."""
-    name = visit.named["name"]
-    wanted = CaAlteration(name=name, ca={"revocation": _mode(visit)})
-    try:
-        if visit.confirmed:
-            await visit.call(ca.alter, wanted, visit.terms)
-            return visit.redirect("/certificates", visit.text("The CA %(name)s is changed.", name=name))
-        foreseen = (await visit.rehearse(ca.alter, wanted)).foreseen
-    except BackendError as error:
-        return await _page(visit, str(error))
-    return await _check(visit, foreseen, visit.text("Change %(name)s?", name=name), (EntryKind.CA, name))
 
 
 async def ca_removed(visit: PageVisit) -> Shown:
@@ -267,10 +253,11 @@ async def _check(visit: PageVisit, foreseen: Foreseen, title: str, about: tuple[
     )
 
 
-async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
+async def _page(visit: PageVisit, fault: str = "", at: str = "", faults: Mapping[str, str] | None = None) -> Shown:
     """The page; with a fault, the form in which it is comes open, with what was typed and the fault in it.
 
     :param at: which form that is; nothing for the page's top.
+    :param faults: what is wrong with fields of that form, by their keys.
     """
     identities = (await visit.call(identity.listed, Nothing())).answer.items
     cas = (await visit.call(ca.listed, Page(limit=limits.PAGE.most))).answer.items
@@ -292,7 +279,7 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
         at=at,
         kept=lambda form, name, usual="": visit.form.one(name) if at == form else usual,
         identities=identities,
-        cas=[(each.ca, each.certificates) for each in cas],
+        cas=[(each.ca, each.certificates, _settings(visit, each.ca)) for each in cas],
         lists=lists.items,
         list_states=ListState,
         list_megabytes=limits.DOWNLOAD_OCTETS_MOST // (1024 * 1024),
@@ -306,12 +293,11 @@ async def _page(visit: PageVisit, fault: str = "", at: str = "") -> Shown:
         ending=min((each for each in ends if each - now < SOON), default=None),
         now=now,
         soon=SOON,
-        modes=MODES,
         words={each: worded(each.value, visit.text) for each in RevocationMode},
+        ca_fields=fields_of(TrustedCa, visit.text, typed=visit.form if at == "ca" else None, faults=faults),
         own=own,
         line=time_line(used, now) if any(each.planned for each in identities) else None,
         line_width=WIDTH,
-        mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
         key_choices=[(each, each) for each in KEY_TYPES],
         key_usual=KEY_TYPE_USUAL,
     )
@@ -338,11 +324,46 @@ def _in_use(known: KnownIdentity) -> list[InUse]:
     return spans
 
 
-def _mode(visit: PageVisit) -> RevocationMode:
-    said = visit.form.one("revocation")
-    return RevocationMode(said) if said in set(RevocationMode) else RevocationMode.REQUIRE
+def _settings(visit: PageVisit, entry: TrustedCa) -> list[tuple[str, str]]:
+    """What of a CA's settings is not the default, beside what has a column; each with what it is called."""
+    values = [(each, getattr(entry, each.name)) for each in declarations(TrustedCa)]
+    return [
+        (label_of(each, visit.text), value_words(each, value, visit.text).replace("\n", ", "))
+        for each, value in values
+        if each.people.help and not each.people.listed and value != each.default
+    ]
 
 
+async def _ca(visit: PageVisit, name: str) -> TrustedCa:
+    return (await visit.call(ca.show, Named(name=name))).answer.ca
+
+
+def _at(name: str) -> str:
+    """The address that the forms of a CA are below."""
+    return f"/certificates/cas/{in_path(name)}"
+
+
+def _altered(name: str, values: dict[str, Any]) -> CaAlteration:
+    return CaAlteration(name=name, ca=values)
+
+
+_CAS = EntryFamily(
+    cls=TrustedCa,
+    kind=EntryKind.CA,
+    at=_at,
+    back=lambda name: "/certificates#cas",
+    read=_ca,
+    in_words=ca_in_words,
+)
+_CHANGE = EntryForm(
+    family=_CAS,
+    path="change",
+    cls=TrustedCa,
+    part=lambda entry: entry,
+    operation=ca.alter,
+    title=later("Change %(name)s"),
+    wanted=_altered,
+)
 ROUTES = (
     Route("GET", "/certificates", identity.listed, listed),
     Route("POST", "/certificates/identities", identity.take_in, imported),
@@ -353,7 +374,8 @@ ROUTES = (
     Route("POST", "/certificates/page", authority.page_import, page_imported),
     Route("POST", "/certificates/page/reset", authority.page_reset, page_reset),
     Route("POST", "/certificates/cas", ca.add, ca_added),
-    Route("POST", "/certificates/cas/<name>", ca.alter, ca_changed),
+    Route("GET", "/certificates/cas/<name>/change", ca.alter, _CHANGE.asked),
+    Route("POST", "/certificates/cas/<name>/change", ca.alter, _CHANGE.sent),
     Route("POST", "/certificates/cas/<name>/remove", ca.remove, ca_removed),
     Route("POST", "/certificates/cas/<name>/addresses", crl.approve, decided),
     Route("POST", "/certificates/cas/<name>/fetch", crl.fetch, fetched),

@@ -40,7 +40,6 @@ _WITHIN: Final = {
 """What holds several values, by the first word of what each is called."""
 _CALLED: Final = (
     *(later("store"), later("subject"), later("sha256"), later("not after"), later("since"), later("request")),
-    *(later("revocation"), later("grace hours"), later("lists"), later("approve lists"), later("refuse direct")),
     *(later("address"), later("listen address"), later("listen port"), later("created")),
     *(later("valid from"), later("valid until"), later("begins until"), later("text"), later("description")),
     *(later("this update"), later("next update"), later("number")),
@@ -135,9 +134,14 @@ def _entry(subject: EntryKind, content: Any, translate: Callable[[str], str]) ->
             "certificates": [_rule(each, content["notes"], translate) for each in content["entry"]["certificates"]],
         }
     if subject is EntryKind.CA and isinstance(content, Mapping):
-        held = read_certificates(content["certificates"].encode("ascii"), content["name"])
-        return {**content, "certificates": [f"{subject_text(each)}, SHA-256 {certificate_pin(each)}" for each in held]}
+        return ca_in_words(content)
     return content
+
+
+def ca_in_words(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A CA's entry, with its certificates in words instead of PEM."""
+    held = read_certificates(content["certificates"].encode("ascii"), content["name"])
+    return {**content, "certificates": [f"{subject_text(each)}, SHA-256 {certificate_pin(each)}" for each in held]}
 
 
 def _setting(name: str, content: Any, translate: Callable[[str], str]) -> str | None:

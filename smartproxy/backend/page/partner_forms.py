@@ -1,33 +1,23 @@
-"""Forms that add a partner, and change its entry or how it is called: typed, judged by a dry run, shown, then done.
+"""Forms that add a partner, and change its entry or how it is called: typed, judged by a dry run, shown, then done."""
 
-Two administrators do not overwrite each other: a form carries the entry as it was shown. If it is another one by the
-time of the change, the form comes again with what the other did, and with what was typed kept.
-"""
-
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
-
-from smartproxy.backend.errors import BackendError, ChangedMeanwhile, CodeTaken
+from smartproxy.backend.errors import BackendError, CodeTaken
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import identity as identities
 from smartproxy.backend.operations import partner as operations
-from smartproxy.backend.operations.operation import Operation
-from smartproxy.backend.operations.performing import tag_of
 from smartproxy.backend.operations.shapes import Named, Nothing, Page
-from smartproxy.backend.page.differences import compared
 from smartproxy.backend.page.dropped_certificates import DroppedCertificate, facts_in
+from smartproxy.backend.page.entry_forms import EntryFamily, EntryForm, taken_code
 from smartproxy.backend.page.form_fields import fields_of, read_fields
 from smartproxy.backend.page.partners import at
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
-from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy import limits
 from smartproxy.policy.partners import Outbound, Partner, SubjectRule
-from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import NAME
 
@@ -75,11 +65,11 @@ async def added(visit: PageVisit) -> Shown:
             return visit.warned(at(name), told, done.answer.warnings)
         foreseen = (await visit.rehearse(operations.add, wanted)).foreseen
     except CodeTaken as taken:
-        return await _new(visit, facts=facts, faults={"codes": _taken(visit, taken)}, fault="")
+        return await _new(visit, facts=facts, faults={"codes": taken_code(visit, taken)}, fault="")
     except BackendError as error:
         return await _new(visit, facts=facts, faults={}, fault=str(error))
     return visit.render(
-        "partner_check.html",
+        "entry_check.html",
         name=name,
         action="/partners/+new",
         rows=await visit.rows(foreseen.differences, (EntryKind.PARTNER, name)),
@@ -131,132 +121,11 @@ async def _given_certificate(visit: PageVisit) -> DroppedCertificate | None:
     return await visit.backstage.runner.run(facts_in, octets, source) if octets else None
 
 
-@attrs.frozen(kw_only=True)
-class EntryForm:
-    """A form for a part of a partner's entry.
-
-    :ivar path: its last part.
-    :ivar part: what of the entry it shows; ``None`` where there is nothing yet.
-    :ivar title: its title, with the partner's name.
-    :ivar wanted: the operation's input of the values that changed.
-    :ivar known: the names that values can be, by their keys, where there are such.
-    """
-
-    path: str
-    cls: type[Any]
-    part: Callable[[Partner], Any]
-    operation: Operation[Any, Any]
-    title: str
-    wanted: Callable[[str, dict[str, Any]], Any]
-    known: Callable[[PageVisit], Awaitable[Mapping[str, Sequence[str]]]] | None = None
-
-    async def asked(self, visit: PageVisit) -> Shown:
-        """The form with what is there."""
-        entry = (await visit.call(operations.show, Named(name=visit.named["name"]))).answer.partner
-        return await self._shown(visit, entry, self.part(entry), faults={}, fault="")
-
-    async def sent(self, visit: PageVisit) -> Shown:
-        """Judge a change, show it, and make it once that is confirmed."""
-        name, base = visit.named["name"], await _base(visit)
-        values, faults = read_fields(self.cls, visit.form)
-        before = self.part(base)
-        changed = {key: value for key, value in values.items() if before is None or value != getattr(before, key)}
-        now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
-        if faults:
-            return await self._shown(visit, base, before, faults=faults, fault="", typed=True)
-        if not changed and now_there == base:
-            return visit.redirect(at(name), visit.text("Nothing was changed: it is as it was."), "warn")
-        wanted, terms = self.wanted(name, changed), attrs.evolve(visit.terms, seen=[tag_of(base)])
-        try:
-            if visit.confirmed:
-                await visit.call(self.operation, wanted, terms)
-                return visit.redirect(at(name), visit.text("%(name)s is changed.", name=name))
-            foreseen = (await visit.rehearse(self.operation, wanted, terms)).foreseen
-        except ChangedMeanwhile as meanwhile:
-            now_there = (await visit.call(operations.show, Named(name=name))).answer.partner
-            part = self.part(now_there)
-            if part is not None and all(getattr(part, key) == value for key, value in changed.items()):
-                return visit.redirect(at(name), visit.text("It is so already."), "warn")
-            return await self._conflict(visit, base, now_there, changed, meanwhile)
-        except CodeTaken as taken:
-            beside = {"codes": _taken(visit, taken)}
-            return await self._shown(visit, base, before, faults=beside, fault="", typed=True)
-        except BackendError as error:
-            return await self._shown(visit, base, before, faults={}, fault=str(error), typed=True)
-        return visit.render(
-            "partner_check.html",
-            name=name,
-            action=f"{at(name)}/{self.path}",
-            rows=await visit.rows(foreseen.differences, (EntryKind.PARTNER, name)),
-            refusals=foreseen.refusals,
-            facts=None,
-            kept={},
-            title=visit.text("Change %(name)s?", name=name),
-            confirm=visit.text("Make this change"),
-            now=visit.now,
-        )
-
-    async def _conflict(
-        self, visit: PageVisit, base: Partner, there: Partner, changed: dict[str, Any], meanwhile: ChangedMeanwhile
-    ) -> bytes:
-        """Show what another administrator did, and what was typed on top of it."""
-        others = [(visit.text(what), *both) for what, *both in compared(write_object(base), write_object(there))]
-        part = self.part(there)
-        merged = self.cls(**changed) if part is None else attrs.evolve(part, **changed)
-        return await self._shown(visit, there, merged, faults={}, fault="", others=others, meanwhile=meanwhile)
-
-    async def _shown(
-        self,
-        visit: PageVisit,
-        base: Partner,
-        part: Any,
-        *,
-        faults: dict[str, str],
-        fault: str,
-        typed: bool = False,
-        others: Any = (),
-        meanwhile: ChangedMeanwhile | None = None,
-    ) -> bytes:
-        typed_form = visit.form if typed else None
-        known = None if self.known is None else await self.known(visit)
-        return visit.render(
-            "partner_form.html",
-            409 if meanwhile else 422 if faults or fault else 200,
-            name=base.name,
-            title=visit.text(self.title, name=base.name),
-            path=self.path,
-            fields=fields_of(self.cls, visit.text, entry=part, typed=typed_form, faults=faults, known=known),
-            base=json.dumps(write_object(base)),
-            fault=fault,
-            others=others,
-            meanwhile=meanwhile,
-            called=base.outbound is not None,
-        )
-
-
-def _taken(visit: PageVisit, taken: CodeTaken) -> str:
-    return visit.text("This code belongs to %(name)s already.", name=taken.owner)
-
-
 async def never_called(visit: PageVisit) -> Shown:
     """Call a partner no more."""
     name = visit.named["name"]
     await visit.call(operations.outbound, operations.CallingAlteration(name=name, outbound=None))
     return visit.redirect(at(name), visit.text("%(name)s is not called any more.", name=name))
-
-
-async def _base(visit: PageVisit) -> Partner:
-    """The entry that the form was made of."""
-    try:
-        return await visit.backstage.runner.run(_read, visit.form.one("base"))
-    except (ValueError, RecursionError, DocumentRefused) as error:
-        raise PageRefused(
-            400, visit.text("The form cannot be read"), visit.text("Go back to the partner, and open the form again.")
-        ) from error
-
-
-def _read(text: str) -> Partner:
-    return read_object(Partner, json.loads(text))
 
 
 def _altered(name: str, values: dict[str, Any]) -> operations.PartnerAlteration:
@@ -267,7 +136,13 @@ def _called(name: str, values: dict[str, Any]) -> operations.CallingAlteration:
     return operations.CallingAlteration(name=name, outbound=values)
 
 
+async def _partner(visit: PageVisit, name: str) -> Partner:
+    return (await visit.call(operations.show, Named(name=name))).answer.partner
+
+
+_PARTNERS = EntryFamily(cls=Partner, kind=EntryKind.PARTNER, at=at, back=at, read=_partner)
 ENTRY = EntryForm(
+    family=_PARTNERS,
     path="change",
     cls=Partner,
     part=lambda entry: entry,
@@ -276,6 +151,7 @@ ENTRY = EntryForm(
     wanted=_altered,
 )
 CALLS = EntryForm(
+    family=_PARTNERS,
     path="calls",
     cls=Outbound,
     part=lambda entry: entry.outbound,
@@ -283,6 +159,7 @@ CALLS = EntryForm(
     title=later("Calls to %(name)s"),
     wanted=_called,
     known=_names_for_calls,
+    template="partner_calls.html",
 )
 ROUTES = (
     Route("GET", "/partners/+new", operations.add, new),

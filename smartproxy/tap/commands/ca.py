@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from smartproxy.logs.render import escape
 from smartproxy.policy.partners import TrustedCa
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
-from smartproxy.tap.commands.console import Console, WrongUse, table, when
+from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.ca import KnownCa
@@ -108,15 +107,12 @@ def _read(console: Console) -> tuple[str, ...]:
 
 
 def _tell(console: Console, known: "KnownCa") -> None:
-    entry, urls = known.ca, known.crl_urls
     for warning in known.warnings:
         console.warn(warning)
-    hours = entry.grace_hours
-    grace = f", {hours} hours of grace" if hours else ""
-    rows = certificates_text(known.certificates)
-    lists = "".join(f"\nits certificates name the revocation list {escape(url)}" for url in urls)
-    document = {**_document(known), "crl_urls": list(urls)}
-    console.answer(document, f"ca {entry.name}, revocation {entry.revocation.value}{grace}\n{rows}{lists}")
+    shown = declared.pairs(known.ca)
+    values = listing({"ca": shown.pop("name"), **shown, "named by certificates": known.crl_urls})
+    document = {**_document(known), "crl_urls": list(known.crl_urls)}
+    console.answer(document, f"{values}\n\n{certificates_text(known.certificates)}")
 
 
 def _document(known: "KnownCa") -> dict[str, object]:

@@ -75,7 +75,7 @@ def add(console: Console) -> None:
     from smartproxy.backend.operations import client as operations
 
     given = declared.given(console.arguments, ClientEntry)
-    addition = operations.ClientAddition(name=console.arguments.name, **given)
+    addition = operations.ClientAddition(name=console.arguments.name, client=given)
     _tell(console, console.call(operations.add, addition), f"client {addition.name} is added, but its token is lost")
 
 
