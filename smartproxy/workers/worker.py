@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from smartproxy.logs.carrier import Document
+from smartproxy.logs.carrier import Document, Waiting
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.record import Record
@@ -56,9 +56,6 @@ from smartproxy.workers.words import (
     WishLevel,
 )
 
-_UNSENT_MOST = 10_000
-"""Events that wait for the next turn of the reactor; more are counted, and dropped."""
-
 
 class Craft(Protocol):
     """A daemon's own part of a worker."""
@@ -88,6 +85,8 @@ class WorkerEvents(Events):
 class Tidings:
     """What a worker tells, in order: at once in a turn of the reactor, and all of it before a session is over.
 
+    Of more than fits, the newest is told, as in a daemon without workers.
+
     :param clock: brings the next turn.
     """
 
@@ -95,19 +94,15 @@ class Tidings:
         self.link: Link | None = None
         self.events: Events | None = None
         self._clock = clock
-        self._unsent: list[bytes] = []
-        self._dropped = 0
+        self._unsent: Waiting[bytes] = Waiting()
         self._due = False
 
     def carry(self, document: Document) -> None:
         """Tell an event."""
-        if len(self._unsent) >= _UNSENT_MOST:
-            self._dropped += 1
-            return
         try:
-            self._unsent.append(line(document))
+            self._unsent.put(line(document))
         except ValueError:
-            self._dropped += 1
+            self._unsent.dropped += 1
         if not self._due:
             self._due = True
             self._clock.callLater(0, self.flush)
@@ -133,10 +128,10 @@ class Tidings:
                 if count and size > limits.REPORTS_OCTETS:
                     break
                 count += 1
-            piece, self._unsent = self._unsent[:count], self._unsent[count:]
+            piece = self._unsent.take(count)
             if self.link is not None:
                 self.link.tell(TellEvents, events=piece)
-        dropped, self._dropped = self._dropped, 0
+        dropped = self._unsent.lost()
         if dropped and self.events is not None:
             cause = Cause.TUNNEL_EVENTS_MANY
             self.events.emit("events.dropped", count=dropped, cause=cause, message=cause.meaning, daemon="worker")

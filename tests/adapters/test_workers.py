@@ -1,11 +1,13 @@
 """The crew: workers that are made, that die, that hang and that say what they may not say, as real processes."""
 
+import json
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 from unittest.mock import Mock
 
@@ -16,6 +18,7 @@ from twisted.logger import ILogObserver, Logger, LogPublisher, globalLogPublishe
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from smartproxy.logs.carrier import WAITING_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.severity import Severity
@@ -33,7 +36,7 @@ from smartproxy.workers.members import CrewMember
 from smartproxy.workers.sessions import portraits
 from smartproxy.workers.spawning import NO_MEMORY, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
-from smartproxy.workers.worker import Worker
+from smartproxy.workers.worker import Tidings, Worker
 from tests.adapters.rig import Journal
 from tests.process.clock import LIMIT_SECONDS
 from tests.unit.portraits import portrait
@@ -229,6 +232,23 @@ class CrewCase(TestCase):
             await member.link.hand_over(Serve, theirs, text="served")
             text, pid = ours.recv(100).decode("ascii").split()
         return text, int(pid)
+
+
+class Flooded(SynchronousTestCase):
+    """A worker in which more happens within a turn of the reactor than can wait."""
+
+    def test_newest_are_kept(self) -> None:
+        """The oldest are dropped, as in a daemon without workers, and one event says how many."""
+        clock = Clock()
+        journal, tidings, told = Journal(clock), Tidings(clock), list[bytes]()
+        tidings.events = journal.events
+        tidings.link = cast("Link", SimpleNamespace(tell=lambda command, events: told.extend(events)))
+        for number in range(WAITING_MOST + 3):
+            tidings.carry({"number": number})
+        clock.advance(0)
+        self.assertEqual([json.loads(each)["number"] for each in told], list(range(3, WAITING_MOST + 3)))
+        (dropped,) = journal.of("events.dropped")
+        self.assertEqual(dropped["count"], 3)
 
 
 class CrewTests(CrewCase):
