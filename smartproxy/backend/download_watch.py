@@ -23,7 +23,7 @@ from smartproxy.backend import downloads, lists_apart, revocation
 from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.downloads import DownloadStatus, Due, Proposal
 from smartproxy.backend.errors import BackendError, NotFound, StoreUnavailable
-from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
+from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched
 from smartproxy.backend.generations import changing
 from smartproxy.backend.list_contents import ParsedList
 from smartproxy.backend.rounds import StoreRounds
@@ -63,7 +63,7 @@ class DownloadWatch(StoreRounds):
         runner: Runner,
         events: Events,
         clock: IReactorTime,
-        fetcher: Fetches,
+        fetcher: ListFetcher,
         *,
         parse: Callable[[bytes, str, Sequence[x509.Certificate]], ParsedList] = lists_apart.parse,
         chance: Callable[[], float] = random.random,

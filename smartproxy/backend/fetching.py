@@ -10,8 +10,7 @@ What the octets are is not judged here: the list's signature says whose it is, o
 """
 
 import re
-import typing
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, Final, NoReturn
 
@@ -89,13 +88,6 @@ class Fetched:
     octets: bytes | None = attrs.field(repr=False)
     etag: str | None = None
     modified: str | None = None
-
-
-class Fetches(typing.Protocol):
-    """What downloads: a :class:`ListFetcher`."""
-
-    def fetch(self, wanted: Wanted) -> Coroutine[Any, Any, Fetched]:
-        """Download a list."""
 
 
 class ListFetcher:

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.backend import trust_lists
 from smartproxy.backend.errors import NotFound, StoreUnavailable, Unusable
-from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
+from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched
 from smartproxy.backend.rounds import AGAIN_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.trust_lists import DueTrustList
@@ -32,7 +32,7 @@ class TrustListWatch(StoreRounds):
         runner: Runner,
         events: Events,
         clock: IReactorTime,
-        fetcher: Fetches,
+        fetcher: ListFetcher,
         chance: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(store, runner, events, clock)

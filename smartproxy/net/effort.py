@@ -7,26 +7,19 @@ CPU time when other programs have the processor: it is scaled by what the proces
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.driver import SessionDriver
 from smartproxy.net.transport.sockets import WORK
 from smartproxy.policy import limits
-from smartproxy.policy.effort import Effort, Spent
+from smartproxy.policy.effort import Effort
 
 EFFORT_LOOK_SECONDS = 1.0
 """How often it is looked what the sessions have cost."""
-
-
-class Measured(Protocol):
-    """A session whose cost is watched."""
-
-    def spent(self) -> Spent:
-        """What the partner's octets have cost, in time of day, and what they carried."""
 
 
 class EffortWatch:
@@ -42,7 +35,7 @@ class EffortWatch:
         self,
         clock: IReactorTime,
         events: Events,
-        live: Mapping[str, Measured],
+        live: Mapping[str, SessionDriver],
         costly: Callable[[str], object],
         *,
         cpu: Callable[[], float] = time.process_time,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import HostnameEndpoint
@@ -48,7 +49,7 @@ from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
 from smartproxy.workers.confinement import overwrite
 from smartproxy.workers.scene import rehearse
-from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.spawning import Unborn, Zygote
 from smartproxy.workers.worker import Worker
 
 _FILE_OCTETS_MOST = 1024 * 1024
@@ -239,7 +240,10 @@ def client_zygote(log: Log, secrets: Sequence[str], source: str | None = None, *
     :param single: whether each carries one session, and so profits from one that was played.
     """
     craft = partial(ClientCraft, source=source)
-    unborn = partial(Worker, log=log, source="client", kind=ClientLink, craft=craft)
+
+    def unborn(reactor: Any) -> Unborn:
+        return Worker(reactor, log, source="client", kind=ClientLink, craft=craft).unborn()
+
     return Zygote(unborn, "smartproxy-cli", secrets, partial(rehearse, ClientPlay) if single else None)
 
 

@@ -12,6 +12,7 @@ SECURITY
 """
 
 from functools import partial
+from typing import Any
 
 from twisted.application.service import IService
 
@@ -26,7 +27,7 @@ from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, workers_wante
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.workers.scene import rehearse
-from smartproxy.workers.spawning import Zygote
+from smartproxy.workers.spawning import Unborn, Zygote
 from smartproxy.workers.worker import Worker
 
 
@@ -70,7 +71,9 @@ def makeService(options: ServerSwitches) -> IService:
         def craft(worker: Worker) -> ServerCraft:
             return ServerCraft(worker, identity, authority)
 
-        unborn = partial(Worker, log=options.log, source="server", kind=ServerLink, craft=craft)
+        def unborn(reactor: Any) -> Unborn:
+            return Worker(reactor, options.log, source="server", kind=ServerLink, craft=craft).unborn()
+
         play = partial(rehearse, ServerPlay) if options.single else None
         zygote = Zygote(unborn, "smartproxy-srv", rehearse=play)
     service = ServerService(

@@ -24,8 +24,9 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
+import attrs
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import CONNECTION_DONE, installReactor
 from twisted.python.failure import Failure
@@ -46,14 +47,16 @@ _LEFT: Final[list[object]] = []
 """What a process inherits and does not use: it has closed their descriptors, and nobody may do that again."""
 
 
-class Unborn(Protocol):
-    """A worker as all workers begin: what the zygote holds, and forks."""
+@attrs.frozen(kw_only=True)
+class Unborn:
+    """A worker as all workers begin: what the zygote holds, and forks.
 
-    def learn(self, packet: bytes, descriptor: int | None) -> None:
-        """Do what a word of the supervisor to all workers wants; the descriptor is the worker's."""
+    :ivar learn: does what a word of the supervisor to all workers wants; the descriptor is the worker's.
+    :ivar live: is a worker, in a process of its own, with its end of the link; returns when it is over.
+    """
 
-    def live(self, end: socket.socket) -> object:
-        """Be a worker, in a process of its own, with its end of the link; return when it is over."""
+    learn: Callable[[bytes, int | None], object]
+    live: Callable[[socket.socket], object]
 
 
 Work = Callable[[Any], Unborn]

@@ -17,7 +17,6 @@ from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
-from typing_extensions import override
 from zope.interface import implementer
 
 from smartproxy.logs.carrier import Document, Waiting
@@ -137,7 +136,7 @@ class Tidings:
             self.events.emit("events.dropped", count=dropped, cause=cause, message=cause.meaning, daemon="worker")
 
 
-class Worker(Unborn):
+class Worker:
     """A worker.
 
     :param reactor: its own; it does not run yet.
@@ -190,13 +189,10 @@ class Worker(Unborn):
             globalLogPublisher.removeObserver(inherited)
         globalLogPublisher.addObserver(self.tidings)
 
-    # Unborn
+    def unborn(self) -> Unborn:
+        """What a zygote holds of it."""
+        return Unborn(learn=self.link.learn, live=self.live)
 
-    @override
-    def learn(self, packet: bytes, descriptor: int | None) -> None:
-        self.link.learn(packet, descriptor)
-
-    @override
     def live(self, end: socket.socket) -> None:
         """Be a worker until the link is over."""
         thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)

@@ -1,8 +1,11 @@
 """The watch over what sessions cost, and how a session that costs too much is ended."""
 
+from typing import cast
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net.driver import SessionDriver
 from smartproxy.net.effort import EffortWatch
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.stream import frame
@@ -34,7 +37,7 @@ class EffortWatchTests(SynchronousTestCase):
         self.watch = EffortWatch(
             self.clock,
             Journal(self.clock).events,
-            self.sessions,
+            cast("dict[str, SessionDriver]", self.sessions),
             self.costly.append,
             cpu=lambda: self.cpu,
             worked=lambda: self.worked,

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -34,7 +33,7 @@ from smartproxy.workers.crew import Crew
 from smartproxy.workers.link import Link
 from smartproxy.workers.members import CrewMember
 from smartproxy.workers.sessions import portraits
-from smartproxy.workers.spawning import NO_MEMORY, Zygote
+from smartproxy.workers.spawning import NO_MEMORY, Unborn, Zygote
 from smartproxy.workers.words import Began, Leave, Post, Start, directions
 from smartproxy.workers.worker import Tidings, Worker
 from tests.adapters.rig import Journal
@@ -155,7 +154,9 @@ class CrewCase(TestCase):
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
         kind, silence, craft = self.kind, self.silence, self.craft
 
-        unborn = partial(Worker, log=Recording(), source="server", kind=kind, craft=craft, silence=silence)
+        def unborn(reactor: Any) -> Unborn:
+            return Worker(reactor, Recording(), source="server", kind=kind, craft=craft, silence=silence).unborn()
+
         self.zygote = Zygote(unborn, TITLE, self.secrets, self.rehearse)
         self.zygote.fork()
         self.crew = Crew(

@@ -19,7 +19,7 @@ from smartproxy.backend.change import Channel
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.downloads import DownloadStatus
 from smartproxy.backend.errors import ChangeRefused, NotFound, StoreBusy, StoreOutdated, Unusable
-from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched, Wanted
 from smartproxy.backend.list_contents import ParsedList
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
@@ -123,7 +123,7 @@ class Decisions(DownloadsCase):
         self.assertEqual(whole.server_part.server.cas[0].lists, ())
 
 
-class Host:
+class Host(ListFetcher):
     """The host of the lists: what it answers is set, what it was asked is kept.
 
     :ivar answers: by address: octets, an answer, a failure, or a Deferred of an answer that is still to come.

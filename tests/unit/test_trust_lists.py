@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import cas, trust_lists, trust_xml
 from smartproxy.backend.errors import ChangeRefused, NotFound
-from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched, Wanted
 from smartproxy.backend.rounds import AGAIN_SECONDS
 from smartproxy.backend.trust_lists import ListedCa
 from smartproxy.backend.trust_watch import TrustListWatch
@@ -293,7 +293,7 @@ class Taking(TrustListCase):
             self.assertEqual(len(cas.listed(session)), 1)
 
 
-class Host:
+class Host(ListFetcher):
     """Stands for what downloads."""
 
     def __init__(self) -> None:
