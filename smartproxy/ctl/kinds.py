@@ -67,7 +67,6 @@ class ByName(ValueKind):
 
 TEXT: Final = kind(Words())
 NUMBER: Final = kind(AnyNumber())
-PARTS: Final = kind(AnyNumber(parts=True))
 FLAG: Final = kind(Flag())
 TIME: Final = kind(Instant())
 TEXT_OR_NONE: Final = kind(Optional(Words()))

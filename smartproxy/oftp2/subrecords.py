@@ -237,24 +237,6 @@ def split(buffer: bytes) -> Iterator[Subrecord]:
         position = behind
 
 
-def unpack(buffer: bytes) -> tuple[bytes, list[int]]:
-    """Take the Virtual File's octets out of a Data Exchange Buffer, command octet first.
-
-    :return: the octets, and the offsets in them behind which a record ends.
-    :raise ProtocolError: if the chain is wrong.
-    """
-    check(buffer)
-    parts: list[bytes] = []
-    ends: list[int] = []
-    length = 0
-    for subrecord in split(buffer):
-        parts.append(subrecord.octets)
-        length += len(subrecord.octets)
-        if subrecord.ends_record:
-            ends.append(length)
-    return b"".join(parts), ends
-
-
 _RUN = re.compile(rb"(.)\1{3,62}", re.DOTALL)
 
 

@@ -121,8 +121,6 @@ class Penalties:
         self._records: dict[str, _Record] = {}
         self._ends: list[tuple[float, str]] = []
         self._swept = float("-inf")
-        self.overlooked = 0
-        """The number of faults that were not counted because the table was full."""
         self.settings = settings
 
     @property
@@ -154,7 +152,6 @@ class Penalties:
         prefix = prefix_of(address)
         record = self._record(prefix, now)
         if record is None:
-            self.overlooked += 1
             return None
         patient = fault is Fault.DISTRUST and now - record.at >= limits.DISTRUST_SECONDS
         record.add(0 if patient else fault.points, now)

@@ -18,7 +18,6 @@ OLDEST: Final = 3
 NEWEST: Final = 3
 BEFORE: Final = 2
 """What parts spoke that do not say so to the backend."""
-NUMBER_MOST: Final = 9999
 _SPOKEN: Final = re.compile("([0-9]{1,4})(?:-([0-9]{1,4}))?")
 
 

@@ -60,10 +60,28 @@ def unpack(buffer: bytes, compression: bool) -> tuple[bytes, list[int]]:
                 return head, []
             tail = b"D" + buffer[end:]
             subrecords.check(tail, compression)
-            octets, ends = subrecords.unpack(tail)
+            octets, ends = read_chain(tail)
             return head + octets, [len(head) + where for where in ends]
     subrecords.check(buffer, compression)
-    return subrecords.unpack(buffer)
+    return read_chain(buffer)
+
+
+def read_chain(buffer: bytes) -> tuple[bytes, list[int]]:
+    """Take the Virtual File's octets out of a Data Exchange Buffer, command octet first.
+
+    :return: the octets, and the offsets in them behind which a record ends.
+    :raises ProtocolError: if the chain is wrong.
+    """
+    subrecords.check(buffer)
+    parts: list[bytes] = []
+    ends: list[int] = []
+    length = 0
+    for subrecord in subrecords.split(buffer):
+        parts.append(subrecord.octets)
+        length += len(subrecord.octets)
+        if subrecord.ends_record:
+            ends.append(length)
+    return b"".join(parts), ends
 
 
 def _regular(file: VirtualFile, offset: int, size: int) -> Iterator[tuple[bytes, int]]:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
@@ -12,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy.backend.page
 from smartproxy.backend.page import texts
-from smartproxy.backend.page.form_fields import words_of
+from smartproxy.backend.page.form_fields import help_of, plain_kind
 from smartproxy.backend.page.said import SAID
 from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
 from smartproxy.policy.partners import Outbound, Partner, TrustedCa
-from smartproxy.policy.schema import declarations
-from smartproxy.policy.values import Whole
+from smartproxy.policy.schema import Optional, declarations
+from smartproxy.policy.values import Member, Whole
 
 FORMS = (Partner, Outbound, TrustedCa)
 """The classes that forms are made of."""
@@ -69,6 +70,20 @@ def wanted(folder: Path = PAGE) -> Iterator[tuple[str, str]]:
             for each in text if isinstance(text, tuple) else (text,):
                 if isinstance(each, str) and each:
                     yield f"{file.name}:{line}", each
+
+
+def words_of(cls: type[Any]) -> list[str]:
+    """The texts of a class's fields that people read: labels, helps, units, and what nothing is called."""
+    found = []
+    for each in declarations(cls):
+        if each.people.help:
+            kind = plain_kind(each.kind)
+            found += [each.title, help_of(each)]
+            found += [each.people.unset] if isinstance(each.kind, Optional) else []
+            found += [kind.limit.counted] if isinstance(kind, Whole) and kind.limit.counted else []
+            words = [kind.word(one) for one in kind.members] if isinstance(kind, Member) else []
+            found += [word for word in words if word.isalpha()]
+    return found
 
 
 def declared() -> Iterator[tuple[str, str]]:

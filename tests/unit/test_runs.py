@@ -5,7 +5,8 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.stream import frame, run
-from smartproxy.oftp2.subrecords import pack, unpack
+from smartproxy.oftp2.subrecords import pack
+from smartproxy.testing.packing import read_chain
 
 LONGEST = 4 + 2048
 
@@ -24,7 +25,7 @@ class RunTests(SynchronousTestCase):
         position, counted, great, significant = 0, 0, 0, 0
         for _ in range(buffers):
             length = int.from_bytes(octets[position + 1 : position + 4], "big")
-            counted += len(unpack(octets[position + 4 : position + length])[0])
+            counted += len(read_chain(octets[position + 4 : position + length])[0])
             great += length == longest
             chain = position + 5
             while chain < position + length:

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2 import subrecords
 from smartproxy.oftp2.errors import BadSubrecord, CompressionRefused, EsidReason, ProtocolError
-from smartproxy.oftp2.subrecords import COMPRESSED, END_OF_RECORD, check, pack, split, unpack, walk
+from smartproxy.oftp2.subrecords import COMPRESSED, END_OF_RECORD, check, pack, split, walk
+from smartproxy.testing.packing import read_chain
 
 Verdict = tuple[type[ProtocolError] | None, int, int, int]
 
@@ -138,7 +139,7 @@ class PackTests(SynchronousTestCase):
             size = random.choice([3, 4, 64, 65, 66, 130, 700])
             buffers = list(pack(data, size, compress=random.random() < 0.5, records=records))
             self.assertLessEqual(max(map(len, buffers), default=0), size)
-            parts = [unpack(buffer) for buffer in buffers]
+            parts = [read_chain(buffer) for buffer in buffers]
             self.assertEqual(b"".join(octets for octets, _ in parts), data)
             ends: list[int] = []
             before = 0
@@ -187,5 +188,5 @@ class PackTests(SynchronousTestCase):
 
     def test_unpack_judges(self) -> None:
         """A wrong chain is not unpacked."""
-        self.assertRaises(BadSubrecord, unpack, b"D\x09abc")
+        self.assertRaises(BadSubrecord, read_chain, b"D\x09abc")
         self.assertEqual(subrecords.COMMAND, b"D")

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2 import subrecords
 from smartproxy.oftp2.errors import BadSubrecord, CompressionRefused
-from smartproxy.testing.packing import buffers, unpack
+from smartproxy.testing.packing import buffers, read_chain, unpack
 from smartproxy.testing.virtual_file import Content, FileIdentity, Format, VirtualFile, join_records
 
 IDENTITY = FileIdentity.stamped("X", "O0099ACME", "O0013STATION", datetime.datetime(2026, 11, 20))
@@ -57,7 +57,7 @@ class PackingTests(SynchronousTestCase):
         ):
             carried = b""
             for buffer, units in buffers(file, 0, 500, compress):
-                octets, _ = subrecords.unpack(unframed(buffer))
+                octets, _ = read_chain(unframed(buffer))
                 self.assertEqual(len(octets), units)
                 carried += octets
             self.assertEqual(carried, content)
@@ -83,7 +83,7 @@ class PackingTests(SynchronousTestCase):
         ):
             for compress in (False, True):
                 carried = b"".join(
-                    subrecords.unpack(unframed(buffer))[0] for buffer, _ in buffers(file, offset, 300, compress)
+                    read_chain(unframed(buffer))[0] for buffer, _ in buffers(file, offset, 300, compress)
                 )
                 self.assertEqual(carried, rest)
 
@@ -103,7 +103,7 @@ class UnpackingTests(SynchronousTestCase):
                 else:
                     chain += bytes([rng.choice((0, 0x80)) | count]) + rng.randbytes(count)
             if chain:
-                self.assertEqual(unpack(b"D" + chain, True), subrecords.unpack(b"D" + chain))
+                self.assertEqual(unpack(b"D" + chain, True), read_chain(b"D" + chain))
 
     def test_wrong_chains_are_refused(self) -> None:
         """A subrecord that ends behind its buffer, or is compressed without agreement, is an error of the peer."""

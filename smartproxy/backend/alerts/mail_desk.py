@@ -33,7 +33,6 @@ from smartproxy.policy.causes import Cause
 
 _CLAIMED: Final = timedelta(seconds=2 * limits.MAIL_SECONDS)
 """After that long a mail counts as lost, whose end was not noted."""
-_PLACE: Final = "smartproxy.backend.alerts.mail_desk"
 _MINE: Final = AlertRow.channel == AlertChannel.MAIL.value
 _WAITING: Final = _MINE & (AlertRow.state == AlertState.WAITING.value)
 _DROPPED: Final = _MINE & (AlertRow.state == AlertState.DROPPED.value)

@@ -108,20 +108,6 @@ def read_fields(
     return values, faults
 
 
-def words_of(cls: type[Any]) -> list[str]:
-    """The texts of a class's fields that people read: labels, helps, units, and what nothing is called."""
-    found = []
-    for each in declarations(cls):
-        if each.people.help:
-            kind = plain_kind(each.kind)
-            found += [each.title, help_of(each)]
-            found += [each.people.unset] if isinstance(each.kind, Optional) else []
-            found += [kind.limit.counted] if isinstance(kind, Whole) and kind.limit.counted else []
-            words = [kind.word(one) for one in kind.members] if isinstance(kind, Member) else []
-            found += [word for word in words if word.isalpha()]
-    return found
-
-
 def label_of(each: SettingDeclaration, translate: Translate) -> str:
     """A field's label."""
     return _capital(translate(each.title))
