@@ -23,6 +23,17 @@ PARSERS = {
     *("certificate_in", "certificates_in", "first_certificate_in", "list_in", "FormDataParser"),
 }
 PROOF_MAKER = "smartproxy.net.tls.verdict"
+OWN_HOST_PORT = re.compile(
+    "|".join(
+        (
+            r"""^f['"]\[\{[^{}]*\}\]:\{[^{}]*\}['"]$""",
+            r"^f'\[\{.*\}\]' if ':' in ",
+            r"^\w[\w.]*\.rpartition\(':'\)\[0\]\.strip\('\[\]'\)$",
+        )
+    )
+)
+"""What puts brackets around a host before its port, puts them there where it has a colon, or takes them off."""
+ADDRESSES = "smartproxy.policy.addresses"
 DECODER = "smartproxy.policy.certificates.decoding"
 READS = re.compile(
     r"^(load_(pem|der)_\w+|load_key_and_certificates|rfc4514_string|to_cryptography|verify_certificate_\w+)$"
@@ -234,8 +245,19 @@ def cut_years(everything: Mapping[str, Module]) -> list[str]:
     ]
 
 
+def own_host_ports(everything: Mapping[str, Module]) -> list[str]:
+    """Find a host and port that are put together, or taken apart, without ``HostPort``: IPv6 needs brackets."""
+    return [
+        f"{module.at(node)} writes or reads a host and port by itself"
+        for module in everything.values()
+        if module.name != ADDRESSES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.JoinedStr | ast.IfExp | ast.Call) and OWN_HOST_PORT.search(ast.unparse(node))
+    ]
+
+
 def names_twice(everything: Mapping[str, Module]) -> list[str]:
-    """Find public classes that share their name with one of another module, and modules of a name that says too little.
+    """Find public classes that share their name with one of another module.
 
     A reader who meets a name knows what it is, wherever it stands. The options of the twistd plugins have the one name
     that Twisted's ServiceMaker looks for.
@@ -282,6 +304,10 @@ class Conventions(SynchronousTestCase):
     def test_moments_are_written_in_one_way(self) -> None:
         """Whoever tells people a moment writes it as ``minute`` does."""
         self.assertEqual([], cut_years(self.modules))
+
+    def test_hosts_and_ports_are_written_in_one_place(self) -> None:
+        """Nobody but the module of addresses puts brackets around a host, or takes them off."""
+        self.assertEqual([], own_host_ports(self.modules))
 
     def test_every_class_has_a_name_of_its_own(self) -> None:
         """No two public classes have one name."""
@@ -335,6 +361,18 @@ class Planted(SynchronousTestCase):
             ],
             names_twice(everything),
         )
+
+    def test_host_ports(self) -> None:
+        """Brackets around a host before its port, or where it has a colon, are found; those of anything else are not."""
+        for text in (
+            "f'[{host}]:{port}'",
+            "f'[{name}]' if ':' in name else name",
+            "peer.rpartition(':')[0].strip('[]')",
+        ):
+            self.assertEqual(1, len(own_host_ports(self.judge(text))), text)
+        for text in ("f'{place}[{index}]'", "f'{host}:{port}'", "f'[{default}]'", "str(HostPort(host, port))"):
+            self.assertEqual([], own_host_ports(self.judge(text)), text)
+        self.assertEqual([], own_host_ports(self.judge("f'[{host}]:{port}'", ADDRESSES)))
 
     def test_moments(self) -> None:
         """A moment in UTC with a format of its own is found; a day, one for a form, and one by ``minute`` are not."""

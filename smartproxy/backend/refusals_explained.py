@@ -17,6 +17,7 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.backend.telling import REFUSALS, member, outcome_of, tells
 from smartproxy.logs.fields import Value
+from smartproxy.policy.addresses import host_in
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import HowEnded, explanation
@@ -143,7 +144,7 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
 def _last(session: Session, what: str) -> ExplainedRefusal:
     for event in journal.newest_telling(session, what):
         peer = str(event.fields.get("peer", ""))
-        if what in (event.fields.get("partner"), peer, host_of(peer)):
+        if what in (event.fields.get("partner"), peer, host_in(peer)):
             if (of := event.fields.get("session")) is not None:
                 return _of_session(session, str(of))
             return _refusal(session, event, ())
@@ -167,11 +168,6 @@ def telling_order(event: StoredEvent) -> tuple[bool, int, int]:
 def cause_of(event: StoredEvent) -> str:
     """The cause, in the words of an event."""
     return str(event.fields.get("message") or event.fields.get("cause", ""))
-
-
-def host_of(peer: str) -> str:
-    """The address of a peer, without its port."""
-    return peer.rpartition(":")[0].strip("[]")
 
 
 def key_of(event: StoredEvent) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import journal, refusals_explained
 from smartproxy.backend.journal import StoredEvent
 from smartproxy.backend.telling import REFUSALS
+from smartproxy.policy.addresses import host_in
 
 EVENTS_READ: Final = 1000
 """So many events of one name are looked at, the newest."""
@@ -83,9 +84,7 @@ def _once(events: Iterable[StoredEvent]) -> Iterator[StoredEvent]:
 
 
 def _group(key: str, partner: str | None, events: list[StoredEvent]) -> RefusalGroup:
-    peers = dict.fromkeys(
-        refusals_explained.host_of(str(each.fields["peer"])) for each in events if "peer" in each.fields
-    )
+    peers = dict.fromkeys(host_in(str(each.fields["peer"])) for each in events if "peer" in each.fields)
     certificates: dict[object, StoredEvent] = {}
     for each in events if partner is None else ():
         if "certificate_sha256" in each.fields:

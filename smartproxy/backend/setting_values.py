@@ -6,7 +6,7 @@ Reads a text by the kind of the setting's default alone; what a value may be is 
 import json
 from typing import Final
 
-from smartproxy.policy.addresses import BadHostPort, listening_address
+from smartproxy.policy.addresses import BadHostPort, HostPort, listening_address
 from smartproxy.policy.values import whole_of
 
 _WORDS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -54,7 +54,7 @@ def value_text(value: object) -> str:
         case list():
             return ",".join(value_text(each) for each in value) or "none"
         case {"address": str(address), "port": int(port)}:
-            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            return str(HostPort(address, port))
         case str() | int():
             return str(value)
         case None:

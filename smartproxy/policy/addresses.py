@@ -75,6 +75,14 @@ class HostPort:
         return cls(host, port_of(digits, least=port_least))
 
 
+def host_in(text: str) -> str:
+    """The host in a text that is ``host:port``; empty if it is none."""
+    try:
+        return HostPort.parse(text).host
+    except BadHostPort:
+        return ""
+
+
 def called_address(text: str, *, default_port: int | None = None) -> HostPort:
     """Read ``host:port``, or ``host`` alone, of what is called.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from smartproxy.oftp2.roles import Level
-from smartproxy.policy.values import whole_of
+from smartproxy.policy.addresses import BadHostPort, HostPort
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.store import FileStore, FolderStore, MemoryStore
 from smartproxy.testing.virtual_file import Content, FileIdentity, Format, VirtualFile
@@ -51,14 +51,11 @@ def address(text: str) -> tuple[str, int]:
 
     :raises argparse.ArgumentTypeError: if the text has another form.
     """
-    host, colon, port = text.rpartition(":")
     try:
-        number = whole_of(port)
-    except ValueError:
-        number = -1
-    if not colon or not host or not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:3305 or [::1]:3305")
-    return host.strip("[]"), number
+        found = HostPort.parse(text, port_least=0)
+    except BadHostPort:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:3305 or [::1]:3305") from None
+    return found.host, found.port
 
 
 def code(text: str) -> str:

@@ -92,7 +92,7 @@ class Days(FilesTestCase):
         days = KEEP_EVENTS_DAYS.default
         silent = parse('[[appenders]]\ntype = "daily"\n', self.folder)
         for appenders in (usual(foreground=False), silent.appenders):
-            (daily,) = appenders
+            (daily,) = appenders or ()
             assert isinstance(daily, DailyFiles)
             for past in (days, days + 1):
                 day = (LAST_SECOND - timedelta(days=past)).date().isoformat()

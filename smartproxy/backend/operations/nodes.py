@@ -22,6 +22,7 @@ from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Instantaneous, Nothing
 from smartproxy.backend.schema import ClientRow, EventRow
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import Flag, Whole
@@ -257,7 +258,7 @@ def _backends(session: Session, now: datetime, busy: Loads) -> Iterator[BackendN
         address, port = _text(each, "address"), each.fields.get("port")
         yield BackendNode(
             version=_text(each, "version") or "",
-            address=None if address is None else f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
+            address=str(HostPort(address, port)) if address is not None and isinstance(port, int) else None,
             host=_text(each, "host"),
             path=_text(each, "path"),
             started=each.time,

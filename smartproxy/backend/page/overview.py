@@ -22,6 +22,7 @@ from smartproxy.backend.page.setup import steps_of
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.ctl.statuses import BackendStatus
+from smartproxy.policy.addresses import host_in
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.health import RAN_OUT_CODE, Health
 
@@ -353,7 +354,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
 
 
 def _name(server: nodes.ServerNode) -> str:
-    return (server.address or f"{server.proxy_id[:8]}…").rpartition(":")[0] or f"{server.proxy_id[:8]}…"
+    return host_in(server.address or "") or f"{server.proxy_id[:8]}…"
 
 
 def _end(visit: PageVisit, end: ComingEnd) -> "SoonOver":

@@ -21,6 +21,7 @@ from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.typed_times import last_second
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.station_probe import SECONDS, Answer, look
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.permissions import AdminRole
 
 IDENTITY = "main"
@@ -263,7 +264,7 @@ def _url(visit: PageVisit, names: tuple[str, ...]) -> str:
     """Where clients call the backend: at its first name, and the port that it has."""
     host: Any = visit.request.getHost()
     name = names[0] if names else "localhost"
-    return f"https://{f'[{name}]' if ':' in name else name}:{getattr(host, 'port', 8443)}"
+    return f"https://{HostPort(name, getattr(host, 'port', 8443))}"
 
 
 def _files(visit: PageVisit, field: str) -> tuple[Any, ...]:

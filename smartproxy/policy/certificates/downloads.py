@@ -18,7 +18,7 @@ from typing import Final, Self
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import Address, Networks, address_of
+from smartproxy.policy.addresses import Address, HostPort, Networks, address_of
 from smartproxy.policy.values import shifted
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -65,9 +65,10 @@ class ListUrl:
         return cls(scheme=scheme, host=(match[2] or match[3]).lower(), port=port, path=match[5] or "/")
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.path}"
+        place = str(HostPort(self.host, self.port))
+        if self.port == _PORTS[self.scheme]:
+            place = place.rpartition(":")[0]
+        return f"{self.scheme}://{place}{self.path}"
 
     def redirected(self, location: str) -> Self:
         """The address to which an answer refers: on the same host, at the same port or at that of http or https.
