@@ -16,7 +16,9 @@ from twisted.internet.defer import Deferred
 from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import network_of, prefix_of
 from smartproxy.policy.admission import Denied, Visit
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, StopReason, TunnelLost
 from smartproxy.policy.outcomes import Participant
@@ -29,6 +31,7 @@ from smartproxy.server.words import (
     Assign,
     BeginCall,
     Blame,
+    DataProved,
     Displaced,
     EndCall,
     Left,
@@ -78,6 +81,7 @@ class Claims:
     :param turns: the connections of all workers whose TLS has not begun.
     :param numbers: those of connections, the same for all workers: none has a number of another one's.
     :param relieved: called whenever the worker has one connection less.
+    :param met: told of an address from which a client proved itself to the worker.
     """
 
     def __init__(
@@ -90,30 +94,34 @@ class Claims:
         turns: Turns[Visit],
         numbers: Iterator[int],
         relieved: Callable[[], object] = lambda: None,
+        met: Callable[[str], object] = nothing,
     ) -> None:
         self._member = member
         self._turns = turns
         self._numbers = numbers
         self._relieved = relieved
+        self._met = met
         self._gate = gate
         self._questions = questions
         self._sources = sources
         self._events = events
         self._visits: dict[int, tuple[str, Visit]] = {}
         self._hosts: OrderedDict[str, None] = OrderedDict()
+        self._dialled: OrderedDict[str, None] = OrderedDict()
         self._calls: list[str] = []
 
     def handed(self, host: str, visit: Visit) -> int:
         """The worker is handed a connection; the number by which it speaks of it."""
         number = next(self._numbers)
         self._visits[number] = host, visit
-        self._hosts[host] = None
-        self._hosts.move_to_end(host)
-        if len(self._hosts) > limits.WORKER_HOSTS_MOST:
-            self._hosts.popitem(last=False)
+        _remember(self._hosts, host)
         self._member.holds[number] = visit.leave
         visit.displaced = partial(self._displaced, number)
         return number
+
+    def dialled(self, host: str) -> None:
+        """The worker is handed a data connection of the tunnel from this address."""
+        _remember(self._dialled, prefix_of(host))
 
     def died(self, deaths: Deaths, now: float) -> None:
         """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
@@ -142,6 +150,7 @@ class Claims:
             SeenCrlUrl: self._crl_url_seen,
             BeginCall: self._begin_call,
             EndCall: self._end_call,
+            DataProved: self._data_proved,
             SourceGone: self._source_missing,
         }
 
@@ -189,6 +198,11 @@ class Claims:
         if host not in self._hosts:
             raise _violation("a worker blames an address that it has nothing to do with")
         self._gate.fault(host, fault)
+
+    def _data_proved(self, host: str) -> None:
+        # No violation: a flood may have made it forgotten since the worker was handed the connection.
+        if network_of(host) in self._dialled:
+            self._met(host)
 
     # Sessions.
 
@@ -238,6 +252,14 @@ class Claims:
 
     def _crl_url_seen(self, url: str, ca: str) -> None:
         self._questions.crl_url_seen(url, ca)
+
+
+def _remember(there: OrderedDict[str, None], host: str) -> None:
+    """Remember that the worker had a connection from an address."""
+    there[host] = None
+    there.move_to_end(host)
+    if len(there) > limits.WORKER_HOSTS_MOST:
+        there.popitem(last=False)
 
 
 def _of(partner: str) -> str:

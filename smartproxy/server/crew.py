@@ -203,12 +203,13 @@ class ServerCrew(CrewSessions):
             age=round(age * 1000),
         ).addErrback(lambda failure: None)
 
-    def _data_came(self, worker: int, connection: socket.socket, address: tuple[Any, ...]) -> None:
+    def _data_came(self, worker: int, connection: socket.socket, address: tuple[Any, ...], known: bool) -> None:
         member = self._crew.numbered(worker)
         if member is None:
             connection.close()
             return
-        answer = member.link.hand_over(DataCame, connection, host=address[0], port=address[1])
+        self._claims[member].dialled(address[0])
+        answer = member.link.hand_over(DataCame, connection, host=address[0], port=address[1], known=int(known))
         answer.addErrback(lambda failure: None)
 
     async def _call_partner(
@@ -255,7 +256,15 @@ class ServerCrew(CrewSessions):
         """What answers a worker."""
         relieved = partial(self._crew.rest, member)
         claims = self._claims[member] = Claims(
-            member, self._gate, self._questions, self.sources, self._events, self._turns, self._numbers, relieved
+            member,
+            self._gate,
+            self._questions,
+            self.sources,
+            self._events,
+            self._turns,
+            self._numbers,
+            relieved,
+            self._tunnel.factory.know,
         )
         return claims.responders()
 

@@ -99,7 +99,7 @@ class _Door(Protocol):
 
     def moves(self, worker: int, stream: PlacedStream) -> None:
         """It is known now."""
-        self._stage.link.hand_over(DataCame, stream.detach(), host=HOST, port=PORT)
+        self._stage.link.hand_over(DataCame, stream.detach(), host=HOST, port=PORT, known=0)
 
 
 class ServerPlay(Play):

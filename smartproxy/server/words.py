@@ -82,9 +82,9 @@ class PartnerCame(TunnelCommand):
 
 
 class DataCame(TunnelCommand):
-    """A data connection of the tunnel, whose first octets named this worker."""
+    """A data connection of the tunnel, whose first octets named this worker, and whether its address is known."""
 
-    arguments = [(b"host", ADDRESS), (b"port", Number(65_535))]
+    arguments = [(b"host", ADDRESS), (b"port", Number(65_535)), (b"known", Number(1))]
 
 
 class Displaced(TunnelCommand):
@@ -185,6 +185,12 @@ class EndCall(TunnelCommand):
     arguments = [(b"partner", NAME)]
 
 
+class DataProved(TunnelCommand):
+    """A data connection that the worker was handed proved its client: the address is known from now on."""
+
+    arguments = [(b"host", ADDRESS)]
+
+
 class SourceGone(TunnelCommand):
     """This host does not have the address that a partner is called from."""
 
@@ -216,6 +222,7 @@ class ServerLink(Link):
             SeenCrlUrl,
             BeginCall,
             EndCall,
+            DataProved,
             SourceGone,
         ],
     )

@@ -42,6 +42,7 @@ from smartproxy.server.words import (
     ClientCame,
     ClientWent,
     DataCame,
+    DataProved,
     Displaced,
     EndCall,
     Forget,
@@ -185,6 +186,7 @@ class ServerCraft:
         self._link = worker.link
         self._context = ServerContext(identity, authority, SMART.protocols)
         self._port = TunnelPort(worker.reactor, worker.events, self._context, self._admit)
+        self._port.met = lambda host: self._link.tell(DataProved, host=host)
         self._desks: dict[str, Desk] = {}
         self._visits: dict[int, DistantVisit] = {}
         # One for all connections.
@@ -281,7 +283,9 @@ class ServerCraft:
             fault = TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {message}")
             desk.stop(Closing(cause, message), fault)
 
-    def _data_came(self, host: str, port: int) -> None:
+    def _data_came(self, host: str, port: int, known: int) -> None:
+        if known:
+            self._port.know(host)
         adopt(self._worker.reactor, self._link.take_socket(), host, port, self._port.buildProtocol)
 
     def _admit(self, entrance: Entrance) -> IProtocol:

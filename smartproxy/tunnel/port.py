@@ -9,7 +9,8 @@ the handshake; then it is admitted, and none of ours any more. Waiting and hands
 places, once for addresses from which a client was admitted and once for all others. Where all places of one kind are
 taken, the newcomer gets the one of the oldest from the most crowded address. So what is silent displaces nobody who
 spoke, and strangers displace no client. How often an unknown address may begin a handshake, which is what costs time,
-is bounded by a rate.
+is bounded by a rate, whichever process it asks for: what is for a worker takes its part before it is handed on. A
+worker is told whether the address is known, and tells of one that it got to know.
 """
 
 import socket
@@ -33,6 +34,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.budget import Budgets
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.crowd import Crowd
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext
@@ -52,8 +54,9 @@ class _Places:
     shaking: Crowd[Entrance] = attrs.field(factory=lambda: Crowd(limits.TUNNEL_STRANGERS_MOST))
 
 
-Move = Callable[[int, socket.socket, tuple[Any, ...]], None]
-"""Takes a connection for a worker: its number, the socket, and the peer's address; closes one for none."""
+Move = Callable[[int, socket.socket, tuple[Any, ...], bool], None]
+"""Takes a connection for a worker: its number, the socket, the peer's address, and whether that is known; closes one
+for none."""
 
 
 class _Door(HelloFirst):
@@ -77,6 +80,7 @@ class TunnelPort(Factory):
     :param admit: the protocol for a connection whose handshake is over; raises :class:`PeerRefused`.
     :ivar move: takes the connections that are for workers, where the port's are
         :class:`~smartproxy.tunnel.places.PlacedStream`.
+    :ivar met: told of each address that was not known and from which a client was admitted.
     """
 
     noisy = False
@@ -89,7 +93,8 @@ class TunnelPort(Factory):
         admit: Callable[[Entrance], IProtocol],
     ) -> None:
         self.admit = admit
-        self.move: Move = lambda worker, connection, address: connection.close()
+        self.move: Move = lambda worker, connection, address, known: connection.close()
+        self.met: Callable[[str], object] = nothing
         self._clock = clock
         self._events = events
         self._context = context
@@ -116,6 +121,14 @@ class TunnelPort(Factory):
             self._handshakes.stop()
             for entrance in places.shaking.all():
                 entrance.drop(refusal)
+
+    def know(self, host: str) -> None:
+        """A client was admitted from this address, by this process or by one that shares the port with it."""
+        prefix = prefix_of(host)
+        self._known[prefix] = None
+        self._known.move_to_end(prefix)
+        if len(self._known) > limits.TUNNEL_KNOWN_MOST:
+            self._known.popitem(last=False)
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> HelloFirst | None:
@@ -144,8 +157,12 @@ class TunnelPort(Factory):
 
         def moved(worker: int, stream: PlacedStream) -> None:
             places.silent.leave(door)
+            known = prefix in self._known
+            if not known and not self._affords(prefix, door.peer):
+                door.close()
+                return
             door.hand_on()
-            self.move(worker, stream.detach(), stream.client)
+            self.move(worker, stream.detach(), stream.client, known)
 
         door = _Door(self._clock, limits.HANDSHAKE.default, speaks, ended, spoke)
         door.moved = moved
@@ -160,8 +177,7 @@ class TunnelPort(Factory):
         """The TLS of a connection that has spoken; nothing if its address does so too often."""
         known = prefix in self._known
         now = self._clock.seconds()
-        if not known and not self._rates.take(prefix, limits.TUNNEL_HANDSHAKES_RATE, now):
-            self._tell(prefix, door.peer, PeerRefused(cause=Cause.TUNNEL_HASTE, message=Cause.TUNNEL_HASTE.meaning))
+        if not known and not self._affords(prefix, door.peer):
             return None
         entrance = Entrance(self, self._clock, max(0.0, door.accepted + limits.HANDSHAKE.default - now))
         displaced = self._places[known].shaking.enter(entrance, prefix)
@@ -169,6 +185,13 @@ class TunnelPort(Factory):
             self._crowded(displaced.peer, limits.TUNNEL_STRANGERS_MOST)
             displaced.displace()
         return TlsTransport(self._create, entrance)
+
+    def _affords(self, prefix: str, peer: str) -> bool:
+        """Whether an unknown address may begin one more handshake; it is told if not."""
+        if self._rates.take(prefix, limits.TUNNEL_HANDSHAKES_RATE, self._clock.seconds()):
+            return True
+        self._tell(prefix, peer, PeerRefused(cause=Cause.TUNNEL_HASTE, message=Cause.TUNNEL_HASTE.meaning))
+        return False
 
     def _unspoken(self, door: HelloFirst, host: str, spoken: Spoken, reason: Failure | None) -> None:
         """A connection ended before it sent a whole TLS record."""
@@ -208,11 +231,10 @@ class TunnelPort(Factory):
         """A connection proved its identity: its address is known from now on."""
         self._leave(entrance)
         if entrance.host:
-            prefix = prefix_of(entrance.host)
-            self._known[prefix] = None
-            self._known.move_to_end(prefix)
-            if len(self._known) > limits.TUNNEL_KNOWN_MOST:
-                self._known.popitem(last=False)
+            is_new = prefix_of(entrance.host) not in self._known
+            self.know(entrance.host)
+            if is_new:
+                self.met(entrance.host)
 
     def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
         """A connection is refused."""

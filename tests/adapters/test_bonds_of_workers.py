@@ -18,11 +18,14 @@ from smartproxy.client.words import ServerWorkers, TunnelIsUp
 from smartproxy.net.leg import ILeg
 from smartproxy.net.tls import openssl
 from smartproxy.net.tls.openssl import SECRET_OCTETS, proved_by_secret
+from smartproxy.net.transport.secured import TlsFactory
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Pool
 from smartproxy.relay.openings import SessionFacts
+from smartproxy.server import worker
 from smartproxy.server.crew import ServerCrew
-from smartproxy.server.words import BondOver, ClientCame, ClientWent
+from smartproxy.server.words import BondOver, ClientCame, ClientWent, DataCame
 from smartproxy.server.worker import ServerCraft
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.bond import Bond, BondValue
@@ -34,6 +37,7 @@ from smartproxy.tunnel.lane import DataLane, Inbound
 from smartproxy.tunnel.places import PREAMBLE_OCTETS, preamble
 from smartproxy.tunnel.vocabulary import DATA_PROTOCOL, TunnelCommand
 from smartproxy.workers.members import CrewMember
+from tests.adapters.test_tunnel_rogues import Recorder, hello
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -53,6 +57,8 @@ from tests.adapters.tunnel_kit import (
 PINS = [identity().proxy_id]
 OURS, OTHERS = 7, 8
 """The numbers of the server's workers."""
+MOST = round(limits.TUNNEL_HANDSHAKES_RATE * limits.TUNNEL_HANDSHAKES_SECONDS)
+"""How many handshakes an unknown address may begin at once."""
 
 
 class Link:
@@ -64,6 +70,7 @@ class Link:
     def __init__(self) -> None:
         self.answers: Mapping[type[TunnelCommand], Responder] = {}
         self.said: list[tuple[type[TunnelCommand], dict[bytes, bytes]]] = []
+        self.handed: list[_Front] = []
 
     def tell(self, command: type[TunnelCommand], **arguments: Any) -> None:
         """Part of ``workers.link.Link``."""
@@ -76,11 +83,22 @@ class Link:
         self.tell(command, **arguments)
         return succeed({})
 
+    def hand_over(
+        self, command: type[TunnelCommand], connection: "_Front", **arguments: Any
+    ) -> Deferred[dict[str, Any]]:
+        """Part of ``workers.link.Link``."""
+        self.handed.append(connection)
+        return self.ask(command, **arguments)
+
 
 class _Front(Protocol):
-    """A connection to the server, until it said whom it is for."""
+    """A connection to the server, until it said whom it is for: its protocol, its stream and its socket.
 
-    def __init__(self, server: "Server", address: IAddress | None) -> None:
+    :ivar client: the peer's address.
+    """
+
+    def __init__(self, server: "Server", address: Any) -> None:
+        self.client = address.host, address.port
         self._server = server
         self._address = address
         self._said = b""
@@ -90,14 +108,30 @@ class _Front(Protocol):
         self._said += data
         if len(self._said) < PREAMBLE_OCTETS:
             return
-        port: Any = self._server.side.tunnel.factory
-        for number, craft in self._server.crafts.items():
-            if self._said.startswith(preamble(number)):
-                port, self._said = craft._port, self._said[PREAMBLE_OCTETS:]
+        number = next((each for each in self._server.crafts if self._said.startswith(preamble(each))), None)
+        if number is not None:
+            self._said = self._said[PREAMBLE_OCTETS:]
+        door = self.goes_on(self._server.side.tunnel.factory.buildProtocol, b"" if number is not None else self._said)
+        if number is not None:
+            door.moves(number, self)
+
+    def goes_on(self, build: Any, said: bytes) -> Any:
+        """Have another protocol take over, as one for a new connection that says this."""
         transport: Any = self.transport
-        transport.protocol = port.buildProtocol(self._address)
-        transport.protocol.makeConnection(transport)
-        transport.protocol.dataReceived(self._said)
+        protocol = transport.protocol = build(self._address)
+        protocol.makeConnection(transport)
+        if said:
+            protocol.dataReceived(said)
+        return protocol
+
+    def detach(self) -> "_Front":
+        """Part of ``AcceptedStream``."""
+        return self
+
+    @staticmethod
+    def adopt(reactor: Any, connection: "_Front", host: str, port: int, build: Any) -> None:
+        """Take a connection in a worker; see ``net.transport.sockets.adopt``."""
+        connection.goes_on(build, connection._said)
 
 
 class Server(Factory):
@@ -123,12 +157,15 @@ class Server(Factory):
     def hire(self, number: int) -> None:
         """Have one more worker; the clients are told."""
         link = self.links[number] = Link()
-        worker: Any = Mock(reactor=self.network.clock, events=self.events, number=number, link=Mock())
+        told: Any = Mock(take_socket=link.handed.pop)
+        worker: Any = Mock(reactor=self.network.clock, events=self.events, number=number, link=told)
         pem = authority().certificate_pem.decode("ascii")
         craft = self.crafts[number] = ServerCraft(worker, identity(), pem)
         link.answers = craft.responders()
         member: Any = CrewMember(number, 0.0, link, started=True, ready=True)  # type: ignore[arg-type]  # as good as one
         self.crew._crew._members[number] = member
+        answers = self.crew.responders(member)
+        told.tell = lambda command, **arguments: answers[command](**arguments)
         self.crew.prepare(member)
         self.crew.ready(member)
 
@@ -201,6 +238,7 @@ class BondsOfWorkers(SynchronousTestCase):
 
     def setUp(self) -> None:
         """The tunnel is up."""
+        self.patch(worker, "adopt", _Front.adopt)
         self.network = Network()
         self.server = Server(self.network)
         for number in (OURS, OTHERS):
@@ -324,7 +362,7 @@ class BondsOfWorkers(SynchronousTestCase):
         self.server.hire(9)
         self.network.settle()
         self.assertEqual([True], self.client.proved()[9])
-        self.assertEqual([ClientCame], [command for command, _ in self.server.links[9].said])
+        self.assertEqual([ClientCame, DataCame], [command for command, _ in self.server.links[9].said])
         link = self.client.hire(2)
         self.assertEqual({OURS: [True], OTHERS: [True], 9: [True]}, self.client.proved())
         self.assertEqual([TunnelIsUp, ServerWorkers], [command for command, _ in link.said[-2:]])
@@ -394,6 +432,46 @@ class BondsOfWorkers(SynchronousTestCase):
         self.client = Client(self.network, self.server)
         self.assertIsNone(self.client.control.bond)
         self.carries_a_session(OURS)
+
+    def begins(self, number: int | None, host: str) -> bool:
+        """Whether somebody at an address may begin a handshake with a worker, or with the supervisor."""
+        rogue = Recorder()
+        self.network.connect(self.server, Factory.forProtocol(lambda: rogue), host)
+        rogue.write((b"" if number is None else preamble(number)) + hello())
+        self.network.settle()
+        return not rogue.lost
+
+    def test_one_rate_for_all_processes(self) -> None:
+        """An address begins no more handshakes by asking for several workers than by asking for one process."""
+        begun = [self.begins(number, "192.0.2.66") for _ in range(MOST) for number in (OURS, OTHERS, None)]
+        self.assertEqual([True] * MOST + [False] * 2 * MOST, begun)
+        self.assertEqual([Cause.TUNNEL_HASTE.value], self.server.side.events.causes("tunnel.refused"))
+        self.assertEqual([], self.server.events.causes("tunnel.refused"))
+        self.network.advance(1)
+        self.assertTrue(self.begins(OTHERS, "192.0.2.66"), "a second later")
+        self.assertEqual(0, len(self.server.side.tunnel.factory._places[False].silent))
+
+    def test_client_has_no_rate(self) -> None:
+        """A client dials any number of data connections at once, to a worker that has just begun, too."""
+        self.server.hire(9)
+        self.network.settle()
+        # As if no data connection had come before.
+        self.server.crafts[9]._port._known.clear()
+        for pool in self.client.lane._pools.values():
+            pool.keep(MOST + 20)
+        self.network.settle()
+        self.assertEqual(dict.fromkeys((OURS, OTHERS, 9), [True] * (MOST + 20)), self.client.proved())
+        self.assertEqual([], self.server.events.causes("tunnel.refused"))
+
+    def test_other_address_of_a_client(self) -> None:
+        """Once a data connection from another address proved its client to a worker, all processes know that, too."""
+        dialled = Protocol()
+        secured = TlsFactory(
+            ClientContext(inner(), PINS, DATA_PROTOCOL), True, Factory.forProtocol(lambda: dialled), preamble(OURS)
+        )
+        self.network.connect(self.server, secured, "10.0.0.9")
+        self.network.settle()
+        self.assertEqual([True] * 2 * MOST, [self.begins(OTHERS, "10.0.0.9") for _ in range(2 * MOST)])
 
     def test_on_its_way(self) -> None:
         """A bond arrives as it was, and what is none is refused, in words that do not show it."""

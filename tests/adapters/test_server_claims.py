@@ -26,6 +26,7 @@ from smartproxy.server.words import (
     Assign,
     BeginCall,
     Blame,
+    DataProved,
     Displaced,
     EndCall,
     Left,
@@ -65,6 +66,7 @@ class ClaimsTests(SynchronousTestCase):
         self.assigned: dict[str, Any] = {}
         self.numbers = itertools.count(1)
         self.ended: list[str] = []
+        self.met: list[str] = []
         self.fault: OwnFault | None = None
         self.member, self.other = (CrewMember(number, 0.0, Mock()) for number in (1, 2))
         self.claims, self.others = self.of(self.member), self.of(self.other)
@@ -84,7 +86,9 @@ class ClaimsTests(SynchronousTestCase):
             crl_url_seen=lambda url, ca: None,
             stop=lambda reason: None,
         )
-        return Claims(member, self.gate, questions, Mock(), self.journal.events, Turns(), self.numbers)
+        return Claims(
+            member, self.gate, questions, Mock(), self.journal.events, Turns(), self.numbers, met=self.met.append
+        )
 
     def assign(self, session: str) -> Any:
         """Part of ``WorkerQuestions``."""
@@ -118,6 +122,24 @@ class ClaimsTests(SynchronousTestCase):
         self.says(Prove, visit=self.number, partner="ACME")
         self.assertIn("twice", self.refused(Prove, visit=self.number, partner="ACME"))
         self.assertEqual(self.gate.admission.sessions, 1)
+
+    def test_addresses_of_clients(self) -> None:
+        """A worker makes addresses known of which it was handed data connections lately, and no others."""
+        self.patch(limits, "WORKER_HOSTS_MOST", 2)
+        self.claims.dialled("10.0.0.7")
+        self.claims.dialled("2001:db8::7")
+        for claims, host in (
+            (self.claims, "10.0.0.7"),
+            (self.claims, "2001:db8::8"),
+            (self.claims, HOST),
+            (self.claims, "nowhere"),
+            (self.others, "10.0.0.7"),
+        ):
+            self.says(DataProved, claims, host=host)
+        self.assertEqual(self.met, ["10.0.0.7", "2001:db8::8"])
+        self.claims.dialled("10.0.0.8")
+        self.says(DataProved, host="10.0.0.7")
+        self.assertEqual(self.met, ["10.0.0.7", "2001:db8::8"])
 
     def test_limits_are_exact_across_workers(self) -> None:
         """The one session that there may be is taken by one worker; the other one is told which limit is reached."""
