@@ -78,7 +78,7 @@ class BenchSite(Site):
         await self.smartproxy("partner", "add", "ACME", "--code", PARTNER, "--certificate", str(self.files.certificate))
         self.port, self.backend_port, self.tunnel_port = free_port(), free_port(), free_port()
         await self.smartproxy(
-            *("settings", "set", "client.station.host", "127.0.0.1"),
+            *("settings", "set", "client.station.host", "127.0.0.1", "client.station.retry", "0"),
             *("client.station.port", str(self.station_port), "server.listeners", f"{self._address}:{self.port}", *ROOM),
         )
         await self.start()

@@ -21,6 +21,7 @@ from smartproxy.client.words import (
     AskCall,
     CountConnections,
     ForgetServer,
+    HearStation,
     KeepRecord,
     KnowServer,
     OpenSession,
@@ -88,6 +89,7 @@ class ClientCraft:
             OpenSession: self._open_session,
             TakeCaller: self._take_caller,
             TryOut: self._try_out,
+            HearStation: self._hear_station,
         }
 
     # What the supervisor says.
@@ -160,6 +162,16 @@ class ClientCraft:
             return {}
 
         return Deferred.fromCoroutine(tried())
+
+    def _hear_station(self, session: str) -> Deferred[Answer]:
+        async def heard() -> Answer:
+            try:
+                await self._house.hear_station()
+            finally:
+                self._worker.session_over(session)
+            return {}
+
+        return Deferred.fromCoroutine(heard())
 
     # What the house asks.
 

@@ -29,6 +29,7 @@ from smartproxy.client.words import (
     ClientLink,
     CountConnections,
     ForgetServer,
+    HearStation,
     KeepRecord,
     KnowServer,
     OpenSession,
@@ -214,10 +215,18 @@ class CrewHouse(CrewUser):
 
     async def try_out(self, session: str, partner: str | None) -> None:
         """Have a worker call a partner or, for ``None``, the station, as soon as one is ready."""
+        await self._have_one(TryOut, session, partner=partner)
+
+    async def hear_station(self) -> None:
+        """Have a worker call the station up to its greeting, as soon as one is ready."""
+        await self._have_one(HearStation, secrets.token_hex(8))
+
+    async def _have_one(self, command: type[TunnelCommand], session: str, **told: Any) -> None:
+        """Have one worker do something, until it says that what it does is over."""
         member = await self.crew.choose()
         self._carry(member, session)
         with contextlib.suppress(OwnFault, TunnelFault):
-            await member.link.ask(TryOut, seconds=CALL_SECONDS, session=session, partner=partner)
+            await member.link.ask(command, seconds=CALL_SECONDS, session=session, **told)
 
     async def look(self) -> None:
         """Ask the workers for their sessions and the number of their data connections."""

@@ -37,13 +37,20 @@ class SessionDesk:
 
     :param clock: tells the time.
     :param configuration: tells the configuration in force.
+    :param failed: told each time that the station failed.
     """
 
-    def __init__(self, clock: IReactorTime, configuration: Callable[[], ClientConfiguration]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        configuration: Callable[[], ClientConfiguration],
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
         self._clock = clock
         self._configuration = configuration
         self._places: dict[str, str | None] = {}
         self._partners: Counter[str] = Counter()
+        self._failed = failed
         self._failure: StationFailure | None = None
 
     @property
@@ -96,8 +103,13 @@ class SessionDesk:
         return failure if failure is not None and failure.station == self._configuration().station else None
 
     def station_tried(self, station: Station, message: str | None) -> None:
-        """Note whether the station answered.
+        """Note whether the station answered, if it is still the one that is configured.
 
         :param message: how it failed; ``None`` if it did not.
         """
-        self._failure = None if message is None else StationFailure(station, now(self._clock), message)
+        if message is None:
+            if self._failure is not None and self._failure.station == station:
+                self._failure = None
+        elif station == self._configuration().station:
+            self._failure = StationFailure(station, now(self._clock), message)
+            self._failed()

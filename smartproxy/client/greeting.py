@@ -1,13 +1,14 @@
-"""The greeting of the station: a connection that ends with its SSRM, when an operator wants to know whether it answers.
+"""The greeting of the station: a connection that ends with its SSRM, to know whether it answers.
 
-Duty: judge every octet of the greeting, send nothing, report the result in one event. Standards: RFC 5024 section
-5.3.1.
+Duty: judge every octet of the greeting, send nothing, and report the result: in one event, if an operator asked.
+Standards: RFC 5024 section 5.3.1.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from zope.interface import implementer
 
 from smartproxy.client.station import dial_station
@@ -30,7 +31,7 @@ async def try_station(
     session: str,
     tried: Callable[[Station, str | None], None],
 ) -> None:
-    """Connect to the station, hear its SSRM, and report the result.
+    """Connect to the station, hear its SSRM, and report the result in an event.
 
     :param reactor: connects and runs every deadline.
     :param session: the id of the trial.
@@ -38,6 +39,24 @@ async def try_station(
     """
     station, begun = configuration.station, reactor.seconds()
     where = {"session": session, "host": station.host, "port": station.port}
+    fault = await hear_station(reactor, configuration, tried)
+    if fault is None:
+        events.emit("station.answered", duration=reactor.seconds() - begun, **where)
+    else:
+        events.emit("station.unreachable", cause=fault.rule, message=fault.message, **where)
+
+
+async def hear_station(
+    reactor: Any, configuration: ClientConfiguration, tried: Callable[[Station, str | None], None]
+) -> StationUnreachable | None:
+    """Connect to the station, hear its SSRM, and disconnect.
+
+    :param reactor: connects and runs every deadline.
+    :param tried: told how the station failed, or ``None`` if it answered.
+    :return: the same.
+    :raises CancelledError: if it is given up.
+    """
+    station = configuration.station
     try:
         leg = await dial_station(reactor, station, configuration.deadlines.closing)
         greeting = _Greeting(leg)
@@ -46,12 +65,13 @@ async def try_station(
             await greeting.heard.addTimeout(station.timeout, reactor, _late)
         finally:
             leg.finish()
+    except ConnectingCancelledError as gone:
+        raise CancelledError from gone
     except StationUnreachable as fault:
         tried(station, fault.message)
-        events.emit("station.unreachable", cause=fault.rule, message=fault.message, **where)
-    else:
-        tried(station, None)
-        events.emit("station.answered", duration=reactor.seconds() - begun, **where)
+        return fault
+    tried(station, None)
+    return None
 
 
 def _late(result: object, seconds: float) -> None:

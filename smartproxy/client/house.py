@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 
 from smartproxy.client.callers import Callers
 from smartproxy.client.calls import GrantedCall, WantedCall
-from smartproxy.client.greeting import try_station
+from smartproxy.client.greeting import hear_station, try_station
 from smartproxy.client.station import StationSessions
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
@@ -120,6 +120,12 @@ class House(Protocol):
         """Call a partner or, for ``None``, the station, as an operator asked, up to the greeting.
 
         See :meth:`~smartproxy.client.callers.Callers.try_partner` and :func:`~smartproxy.client.greeting.try_station`.
+        """
+
+    async def hear_station(self) -> None:
+        """Call the station up to its greeting, though nobody asked.
+
+        See :func:`~smartproxy.client.greeting.hear_station`.
         """
 
     async def look(self) -> None:
@@ -231,6 +237,10 @@ class SessionHouse:
             await try_station(self._reactor, self._events, self.configuration, session, self._questions.tried)
         finally:
             self._questions.over(session)
+
+    async def hear_station(self) -> None:
+        """Call the station up to its greeting; what came of it is told as of every call, and in no event."""
+        await hear_station(self._reactor, self.configuration, self._questions.tried)
 
     async def attach(self, server: int, ticket: bytes) -> ILeg:
         """The leg of a session that a server is ready for.

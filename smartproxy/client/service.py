@@ -39,11 +39,13 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.event_types import Emitter
 from smartproxy.logs.record import read as read_record
 from smartproxy.net.load import LoadMeter
+from smartproxy.net.lookout import Lookout
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
 from smartproxy.policy.loads import ToldLoad
+from smartproxy.policy.settings import Station
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
@@ -125,7 +127,14 @@ class ClientService(Service):
             licence=lambda proxy_id: self.licences.get(proxy_id),
             backend_fault=lambda: self.backend_fault,
         )
-        self.desk = SessionDesk(reactor, self._client_part)
+        self._looked_after: Station | None = None
+        self._lookout = Lookout(
+            reactor,
+            self.events,
+            call=lambda: self._house.hear_station(),
+            failing=lambda: self.desk.station_failure is not None,
+        )
+        self.desk = SessionDesk(reactor, self._client_part, self._lookout.failed)
         self._distrust = ServerDistrust(self.events, reactor, self.desk.sessions_of)
         questions = Questions(
             call=lambda session, wanted: self.calls.call(session, wanted),
@@ -204,6 +213,7 @@ class ClientService(Service):
         )
         self._upkeep.stop()
         self._loads.stop()
+        self._lookout.stop()
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
@@ -243,6 +253,7 @@ class ClientService(Service):
         while self._configuration is None or not self._tunnels.tried:
             await deferLater(self._reactor, SETTLING_SECONDS)
         self._heir = False
+        self._look_after(self._configuration.client.station)
         self.calls.adopt(self._configuration)
 
     async def announce(self) -> None:
@@ -254,6 +265,7 @@ class ClientService(Service):
         self.succeeded = True
         self._told.leave()
         self._loads.stop()
+        self._lookout.stop()
         await self.calls.close(Cause.DAEMON_SUCCEEDED.meaning)
         until = self._reactor.seconds() + limits.CALLER_SECONDS + limits.OPENING.most
         while self._pending and self._reactor.seconds() < until:
@@ -388,6 +400,7 @@ class ClientService(Service):
         self._tunnels.show(self._tunnels.credential, frozenset(licences))
         self._house.adopt(configuration.client)
         if not self._heir:
+            self._look_after(configuration.client.station)
             self.calls.adopt(configuration)
         else:
             # Whatever a server opens from then on can be opened.
@@ -404,7 +417,15 @@ class ClientService(Service):
         self._configuration, self.held, self.copied = None, None, None
         self.licences = licences
         self._follow(self._house.adopt, self._client_part())
+        self._follow(self._look_after, None)
         self._follow(self.calls.close, "no configuration is in force")
+
+    def _look_after(self, station: Station | None) -> None:
+        """See whether the station answers if it is another one; one process of a client does so."""
+        if station == self._looked_after or self.draining or self.succeeded:
+            return
+        self._looked_after = station
+        self._lookout.begin(0 if station is None else station.retry)
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client

@@ -103,6 +103,15 @@ class TryOut(TunnelCommand):
     arguments = [(b"session", SESSION), (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True))]
 
 
+class HearStation(TunnelCommand):
+    """Call the station up to its SSRM, though nobody asked: :class:`StationTried` tells what came of it, and no event.
+
+    ``session`` is what the worker tells to be over when it is done.
+    """
+
+    arguments = [(b"session", SESSION)]
+
+
 class AskCall(TunnelCommand):
     """Have a server call a partner; answered, when it is ready, with the ticket to attach by."""
 
@@ -150,6 +159,7 @@ class ClientLink(Link):
             OpenSession,
             TakeCaller,
             TryOut,
+            HearStation,
         ],
         worker=[AskCall, StationTried, KeepRecord],
     )

@@ -7,6 +7,7 @@ pinned key goes; the target never comes from outside, and what may be reached ou
 Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 1928 (SOCKS5).
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,9 +23,10 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
-from smartproxy.net.connection import LegFactory
+from smartproxy.net.connection import ConnectionLeg, LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import listen_at
+from smartproxy.net.lookout import Lookout
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
 from smartproxy.net.transport.sockets import dialling
@@ -61,6 +63,8 @@ class PlainClientService(Service):
     :param outgoing: the ports for local programs.
     :param seconds: the idle time after which a session ends.
     :param most: sessions at once.
+    :param retry: seconds from a call of the target that failed to the next one that no connection asked for; 0: it is
+        never called without one, not even at the start.
     :param drain: how many seconds sessions may go on when the daemon is to end.
     :param endpoint: how to dial a host and a port.
     :ivar sessions: the sessions that are not over.
@@ -78,6 +82,7 @@ class PlainClientService(Service):
         outgoing: Sequence["Outgoing"] = (),
         seconds: float,
         most: int = limits.SESSIONS.default,
+        retry: int = limits.STATION_RETRY.default,
         drain: int = limits.DRAIN.default,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
@@ -92,6 +97,10 @@ class PlainClientService(Service):
         self._ports: list[IListeningPort] = []
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
         self.events.callers_unknown = True
+        self._retry = retry
+        self._lookout = Lookout(
+            reactor, self.events, call=self._call_target, failing=lambda: self.target_failure is not None
+        )
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         kind, dialled = plain(seconds), endpoint(dialling(reactor), server.host, server.port)
         self.lane = DataLane(reactor, dialled, self.events, most=most, kind=kind)
@@ -118,6 +127,7 @@ class PlainClientService(Service):
         self._ports = [each.listen(self) for each in self._outgoing]
         self.events.emit("client.started", version=__version__, names=[self.credential.name, self.tunnel.server])
         self.tunnel.startService()
+        self._lookout.begin(self._retry)
 
     def stopService(self) -> Deferred[None]:
         """Take nothing new, let sessions end within the drain time, end the rest."""
@@ -133,6 +143,7 @@ class PlainClientService(Service):
             sessions=len(self.sessions.live),
             seconds=seconds,
         )
+        self._lookout.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self.tunnel.control is not None:
@@ -176,25 +187,42 @@ class PlainClientService(Service):
 
     async def _open_inbound(self, outline: Outline, leg: ILeg) -> None:
         self.sessions.expect(outline.session)
-        host, port = self.target.host, self.target.port
         try:
-            factory = LegFactory(self.clock, self.sessions.seconds)
-            connecting: Any = self._endpoint(dialling(self.clock), host, port).connect(factory)
-            target = await connecting.addTimeout(TARGET_SECONDS, self.clock)
+            target = await self._dial_target(self.sessions.seconds)
         except Exception as error:
             self.sessions.forget(outline.session)
-            message = self.target_failure = str(error) or type(error).__name__
             self.events.emit(
                 "station.unreachable",
                 cause=Cause.TARGET_CONNECT,
-                message=message,
-                host=host,
-                port=port,
+                message=self.target_failure,
+                host=self.target.host,
+                port=self.target.port,
                 session=outline.session,
             )
             raise StationUnreachable(rule=Cause.TARGET_CONNECT, message="the target is not reachable") from error
-        self.target_failure = None
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
+
+    async def _dial_target(self, closing: float) -> ConnectionLeg:
+        """Connect to the target; whatever is raised, it is noted why.
+
+        :param closing: seconds that closing the connection may take.
+        """
+        try:
+            factory = LegFactory(self.clock, closing)
+            endpoint = self._endpoint(dialling(self.clock), self.target.host, self.target.port)
+            connecting: Any = endpoint.connect(factory)
+            target: ConnectionLeg = await connecting.addTimeout(TARGET_SECONDS, self.clock)
+        except Exception as error:
+            self.target_failure = str(error) or type(error).__name__
+            self._lookout.failed()
+            raise
+        self.target_failure = None
+        return target
+
+    async def _call_target(self) -> None:
+        """Connect to the target, though no connection wants it, and disconnect."""
+        with contextlib.suppress(Exception):
+            (await self._dial_target(limits.CLOSING.default)).finish()
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""

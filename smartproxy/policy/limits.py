@@ -60,6 +60,8 @@ WITHDRAWAL: Final = Limit(default=60, least=0, most=86_400, unit="seconds")
 OPENING: Final = Limit(default=20, least=1, most=120, unit="seconds")
 #: From the client's dial to the station to the connection and its SSRM.
 STATION_TIMEOUT: Final = Limit(default=10, least=1, most=120, unit="seconds")
+#: From a call of the station, or of the plain pair's target, that failed to one that no session wants; 0 is never.
+STATION_RETRY: Final = Limit(default=60, least=0, most=86_400, unit="seconds")
 
 # Ports.
 

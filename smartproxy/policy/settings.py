@@ -222,6 +222,8 @@ class Station:
 
     :ivar host: its host name or address.
     :ivar timeout: seconds from the start of the connection attempt to the connection.
+    :ivar retry: seconds from a call of the station that failed to the next one that no session asked for; 0: it is
+        never called without a session, not even at the start.
     :ivar profile: whether known departures of the station from RFC 5024 are tolerated; the partner's own are a matter
         of its entry. The server is told it, too.
     """
@@ -232,6 +234,7 @@ class Station:
     )
     port: int = attrs.field(default=limits.STATION_PORT.default, metadata=kind(Whole(limits.STATION_PORT)))
     timeout: int = attrs.field(default=limits.STATION_TIMEOUT.default, metadata=kind(Whole(limits.STATION_TIMEOUT)))
+    retry: int = attrs.field(default=limits.STATION_RETRY.default, metadata=kind(Whole(limits.STATION_RETRY)))
     profile: Profile = attrs.field(default=Profile.DEFAULT, metadata=kind(Member(Profile)))
 
 

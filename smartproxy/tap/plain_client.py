@@ -21,7 +21,7 @@ from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition
 from smartproxy.policy.addresses import HostPort, called_address, listening_address
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
-from smartproxy.policy.limits import DRAIN
+from smartproxy.policy.limits import DRAIN, STATION_RETRY
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.tap.plain_server import (
@@ -31,6 +31,7 @@ from smartproxy.tap.plain_server import (
     TIMEOUT,
     idle_seconds,
     plain_level,
+    whole_seconds,
 )
 
 OUTGOING_PORT = 65433
@@ -57,6 +58,12 @@ class PlainClientSwitches(DaemonOptions):
             "Q",
             f"{_LOCAL}:{OUTGOING_PORT}",
             "listen for programs inside at [ip:]port (CONNECT, SOCKS5); 0: never",
+        ],
+        [
+            "retry",
+            None,
+            str(STATION_RETRY.default),
+            "connect to the target at the start, and so many seconds after that failed, though nobody calls; 0: never",
         ],
         TIMEOUT,
         SWITCH,
@@ -85,6 +92,9 @@ class PlainClientSwitches(DaemonOptions):
         )
         self.target = self.judged("--target", _target, self["target"])
         self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
+        self.retry = self.judged(
+            "--retry", lambda text: whole_seconds(text, STATION_RETRY.least, STATION_RETRY.most), self["retry"]
+        )
         if self["outgoing"] != "0":
             at = self.judged("--outgoing", listening_address, self["outgoing"])
             self.outgoing.insert(0, Outgoing(HostPort(at.host or _LOCAL, at.port)))
@@ -140,6 +150,7 @@ def makeService(options: PlainClientSwitches) -> IService:
         target=options.target,
         outgoing=options.outgoing,
         seconds=options.seconds,
+        retry=options.retry,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
     return life_of(reactor, service, PlainClientCondition(service), options)

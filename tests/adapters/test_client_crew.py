@@ -16,6 +16,7 @@ from smartproxy.client.words import (
     Adopt,
     AskCall,
     ForgetServer,
+    HearStation,
     KeepRecord,
     KnowServer,
     OpenSession,
@@ -142,6 +143,19 @@ class CrewHouseTests(SynchronousTestCase):
         self.assertRaises(Violation, self.says, AskCall, self.other, session=session, **asked)
         self.assertRaises(Violation, self.says, AskCall, session="f" * 16, **asked)
         self.assertEqual(len(self.calls), 1)
+
+    def test_station_that_no_session_wants(self) -> None:
+        """One worker calls it, and is not asked to tell an event; it holds no place, and is free when it says so."""
+        link: Any = self.member.link
+        link.ask.return_value = answer = Deferred[Any]()
+        heard = Deferred.fromCoroutine(self.house.hear_station())
+        ((command,), told) = link.ask.call_args
+        self.assertIs(command, HearStation)
+        self.assertEqual((list(self.member.holds), self.calls), ([told["session"]], []))
+        self.house.over(self.member, told["session"])
+        answer.errback(QuestionFailed("the worker is gone"))
+        self.successResultOf(heard)
+        self.assertEqual((self.member.load, self.over), (0, [told["session"]]))
 
     def test_what_is_no_object(self) -> None:
         """A worker that tells of a station something else than one is ended."""

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import fail as defer_fail
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
@@ -167,8 +168,9 @@ class ClientTestCase(SynchronousTestCase):
     """A client with one server."""
 
     def setUp(self) -> None:
-        """Construct it; nothing is started."""
+        """Construct it; nothing is started. The station is whoever answers at ``clock.tcpClients``; nobody does."""
         self.network = Network()
+        self.clock = self.network.clock = MemoryReactorClock()
         self.network.clock.advance(datetime.now(UTC).timestamp())
         self.backend = AnsweringBackend(self.network)
         self.server = ServerSide(self.network)

@@ -20,7 +20,8 @@ from smartproxy.policy.settings import Station
 from smartproxy.server.condition import ServerCondition
 from smartproxy.tap.commands.ctl import STATUSES
 from smartproxy.testing.pki import TestCa
-from tests.adapters.test_client_service import ClientTestCase, generation
+from tests.adapters.test_client_service import generation
+from tests.adapters.test_lookout import StationTestCase
 from tests.adapters.test_server_service import (
     NOW,
     OTHERS,
@@ -252,7 +253,7 @@ class ServerConditions(ServerTestCase):
         self.assertFalse(self.condition.kill("0123456789abcdef"))
 
 
-class ClientConditions(ClientTestCase):
+class ClientConditions(StationTestCase):
     """The client."""
 
     def setUp(self) -> None:
@@ -270,9 +271,14 @@ class ClientConditions(ClientTestCase):
         return str(status["verdict"])
 
     def test_verdicts(self) -> None:
-        """Before the backend answered, with a tunnel, without one, and at the end."""
+        """Before the backend answered, with a tunnel, without a station, which nobody called, and at the end."""
         self.assertEqual(self.verdict(), "unconfigured")
         self.start()
+        self.assertEqual(self.verdict(), "ok")
+        self.refuses()
+        self.assertEqual(self.verdict(), "station-down")
+        self.network.advance(60)
+        self.answers()
         self.assertEqual(self.verdict(), "ok")
         self.server.control.abort(WHY)
         self.network.settle()

@@ -148,8 +148,10 @@ class PairTests(SynchronousTestCase):
         self.service.startService()
         return self.service
 
-    def client(self, *outgoing: Outgoing, valid_from: datetime.datetime | None = None) -> PlainClientService:
-        """A client whose tunnel is up."""
+    def client(
+        self, *outgoing: Outgoing, valid_from: datetime.datetime | None = None, retry: int = 0
+    ) -> PlainClientService:
+        """A client whose tunnel is up; it calls the target for connections alone."""
         self.issued = issued = self.authority.issue("inside-1", purposes=[CLIENT_AUTH], valid_from=valid_from)
 
         def endpoint(reactor: Any, host: str, port: int) -> Any:
@@ -169,6 +171,7 @@ class PairTests(SynchronousTestCase):
             target=HostPort("127.0.0.1", 22),
             outgoing=outgoing,
             seconds=180,
+            retry=retry,
             endpoint=endpoint,
         )
         self.inner.startService()
@@ -337,6 +340,43 @@ class PairTests(SynchronousTestCase):
             self.network.settle()
             self.assertTrue(outer.disconnecting or outer.aborting)
         self.assertEqual(len(self.named("session.failed")), 2)
+
+    def test_target_that_nobody_calls(self) -> None:
+        """The client calls it once at the start, and again after a minute if it failed, until it answers; for a moment.
+
+        Not at the end, and never where that is not wanted.
+        """
+        self.server()
+        condition = PlainClientCondition(self.client(retry=60), lambda: self.now)
+        self.assertEqual(condition.status().verdict, "ok")
+        self.target.refuse()
+        self.assertEqual(condition.status().verdict, "target-down")
+        self.network.advance(59)
+        self.assertEqual(self.target.dialled, [])
+        self.called()
+        self.target.refuse()
+        self.network.advance(59)
+        self.assertEqual(self.target.dialled, [])
+        self.network.advance(1)
+        wire = self.target.answer()
+        self.assertEqual((condition.status().verdict, wire.value(), wire.disconnecting), ("ok", b"", True))
+        self.network.advance(200)
+        self.assertEqual((self.target.dialled, wire.aborting), ([], True))
+        self.called()
+        self.target.refuse()
+        self.inner.stopService()
+        self.network.advance(200)
+        self.assertEqual(self.target.dialled, [])
+
+    def test_target_that_is_not_called(self) -> None:
+        """No call is made that no connection wants, not after one that failed either, where the operator wants none."""
+        self.server()
+        self.client()
+        self.assertEqual(self.target.dialled, [])
+        self.called()
+        self.target.refuse()
+        self.network.advance(200)
+        self.assertEqual(self.target.dialled, [])
 
     def test_target_that_is_silent(self) -> None:
         """It has ten seconds."""

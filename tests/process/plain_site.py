@@ -115,6 +115,8 @@ class PlainSite:
         server = Log(self.server)
         argv = [*twistd("client"), "-c", str(self.credential), "-e", f"127.0.0.1:{self.internal}"]
         argv += ["-i", f"127.0.0.1:{target}", "-Q", "127.0.0.1:0"]
+        # What a target accepts is what a test connects.
+        argv += ["--retry", "0"]
         self.client = self._program("client", argv, switches)
         log = Log(self.client)
         await log.event("tunnel.up")

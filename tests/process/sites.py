@@ -206,6 +206,8 @@ async def _make() -> Made:
     anchor.write_bytes(ca.certificate_pem)
     crl.write_bytes(ca.crl([]))
     await site.smartproxy("partner", "add", "ACME", "--code", ACME, "--certificate", str(acme.certificate))
+    # The station's connections are sessions of tests, one after the other.
+    await site.smartproxy("settings", "set", "client.station.retry", "0")
     await site.smartproxy("ca", "add", BOLTS_CA, str(anchor), "--revocation", "require")
     await site.smartproxy("crl", "load", str(crl))
     await site.smartproxy("partner", "add", "BOLT", "--code", BOLT, "--ca", BOLTS_CA, "--subject-serial", BOLT)

@@ -141,7 +141,7 @@ FULL: dict[str, Any] = {
         "source_address_missing": "stop",
     },
     "client": {
-        "station": {"host": "station.example", "port": 3306, "timeout": 11, "profile": "strict"},
+        "station": {"host": "station.example", "port": 3306, "timeout": 11, "retry": 90, "profile": "strict"},
         "pool": {"ready": 3, "most": 65},
         "deadlines": {
             "handshake": 12,

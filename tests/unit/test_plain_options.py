@@ -107,7 +107,7 @@ class PlainClientSwitches(OptionsTestCase):
         self.assertEqual(options.target, HostPort("localhost", 6619))
         (outgoing,) = options.outgoing
         self.assertEqual((outgoing.listen_at, outgoing.destination), (HostPort("127.0.0.1", 65433), None))
-        self.assertEqual((options.credential, options.seconds), (GOOD, 180))
+        self.assertEqual((options.credential, options.seconds, options.retry), (GOOD, 180, 60))
 
     def test_target(self) -> None:
         """A port alone is on this machine, also in the manual's form."""
@@ -118,6 +118,10 @@ class PlainClientSwitches(OptionsTestCase):
             ("[2001:db8::1]:22", HostPort("2001:db8::1", 22)),
         ):
             self.assertEqual(self.client("-i", words).target, expected)
+
+    def test_retry(self) -> None:
+        """0 is a number of seconds, too: the target is then called for connections alone."""
+        self.assertEqual(self.client("--retry", "0").retry, 0)
 
     def outgoing(self, *words: str) -> list[tuple[str, int, HostPort | None]]:
         """The ports for programs inside."""
@@ -174,6 +178,7 @@ class PlainClientSwitches(OptionsTestCase):
             (("-i", "0.0.0.0:22"), "--target"),
             (("--forward", "2222=[::]:22"), "every address of a machine"),
             (("-T", "x"), "--timeout"),
+            (("--retry", "86401"), "--retry: '86401' is not a number of seconds from 0 to 86400"),
         ):
             status, text = self.ends(plain_client.Options(), "-c", self.credential(), "-e", "dmz.example", *words)
             self.assertEqual(status, 2)

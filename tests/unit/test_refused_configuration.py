@@ -95,6 +95,7 @@ class RefusalTests(RefusingTestCase):
             ("server.limits.command_octets", limits.COMMAND_OCTETS),
             ("server.cas.0.grace_hours", limits.REVOCATION_GRACE),
             ("client.station.port", limits.STATION_PORT),
+            ("client.station.retry", limits.STATION_RETRY),
             ("client.limits.sessions", limits.SESSIONS),
         ):
             for value in (limit.least, limit.most):

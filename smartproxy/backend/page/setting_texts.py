@@ -147,6 +147,10 @@ _TEXTS: Final = {
     "client.station.host": later("The host that runs the receive daemon, the station."),
     "client.station.port": later("The station's port."),
     "client.station.timeout": later("From the client's dial to the station to its SSRM."),
+    "client.station.retry": later(
+        "How long after a call of the station that failed the client calls it again up to its SSRM, though no session "
+        "wants it; it does so once at its start, too. 0: never."
+    ),
     "client.station.profile": later("How strictly the station's own octets are judged."),
     "client.outbound.enabled": later("Whether clients take calls from the station for partners."),
     "client.outbound.address": later("Where clients listen for such calls, unless a client has an address of its own."),
