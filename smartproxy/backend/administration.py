@@ -21,6 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
+from smartproxy._version import __version__
 from smartproxy.backend import administrators, journal
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import (
@@ -51,6 +52,7 @@ from smartproxy.backend.requests import (
     json_answer,
     kept_body,
     media_of,
+    see_version,
     token_of,
     too_large,
 )
@@ -64,7 +66,9 @@ from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.permissions import stands_for
 from smartproxy.policy.schema import write_object
+from smartproxy.policy.versions import BACKEND, Part
 
+_PART = Part(program=BACKEND, version=__version__)
 WAITING_PER_ADMINISTRATOR_MOST = 8
 """Calls of one administrator that wait for the next event."""
 WAITING_ADMINISTRATORS_MOST = 64
@@ -227,9 +231,10 @@ class Administration:
         return self._described()
 
     async def known(self, request: IRequest, facts: dict[str, object]) -> Caller:
-        """The administrator that calls.
+        """The administrator that calls, and is told what this backend speaks.
 
-        :raises ApiRefused: when the token is not known, or has ended; a guess waits for it.
+        :raises ApiRefused: when the token is not known, or has ended, or the caller speaks nothing that this backend
+            speaks; a guess waits for it.
         """
         found = await self._find(request)
         if found is None:
@@ -241,6 +246,9 @@ class Administration:
             )
         if (guest := guest_of(request)) is not None:
             guest.proved()
+        for name, value in _PART.headers.items():
+            request.setHeader(name.encode("ascii"), value.encode("ascii"))
+        see_version(request, "smartproxy", facts)
         return Caller(name=found.name, scopes=found.scopes, channel=Channel.API)
 
     async def admits(self, request: IRequest) -> int:

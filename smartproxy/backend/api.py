@@ -42,15 +42,15 @@ from smartproxy.backend.requests import (
     address_of,
     address_refused,
     body_of,
-    check_client,
-    header_of,
     is_version,
     json_answer,
     known_tag,
     method_refused,
     removed_refused,
+    see_version,
     token_of,
     token_refused,
+    told_version,
     wait_seconds,
 )
 from smartproxy.backend.store import Runner
@@ -61,11 +61,10 @@ from smartproxy.policy import limits
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.versions import NEWEST, OLDEST, PartsApart
+from smartproxy.policy.versions import NEWEST, OLDEST
 
 WAITING_PER_CLIENT_MOST = 8
 """Calls of one client that wait for the next generation."""
-VERSION_CHARACTERS_MOST = 64
 
 
 class Api:
@@ -348,7 +347,7 @@ class Api:
         """
         self._check_site()
         facts = self._facts.setdefault(request, {})
-        version = header_of(request, b"smartproxy-version")[:VERSION_CHARACTERS_MOST] or None
+        version = told_version(request)
         token = token_of(request)
         noted = version if version is not None and is_version(version) else None
         caller = await self._runner.run(self._requests.caller, token, self._now(), noted, address_of(request))
@@ -361,12 +360,7 @@ class Api:
         facts["client"] = caller.name
         if (guest := guest_of(request)) is not None:
             guest.proved()
-        if version is not None:
-            try:
-                check_client(version, header_of(request, b"smartproxy-protocol")[:VERSION_CHARACTERS_MOST] or None)
-            except PartsApart as error:
-                facts.update(theirs=version, ours=__version__)
-                raise ApiRefused(426, Cause.API_VERSION, error.message, error.advice) from error
+        see_version(request, "smartproxy-client", facts)
         return caller
 
     def _check_site(self) -> None:

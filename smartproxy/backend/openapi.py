@@ -54,7 +54,7 @@ _DESCRIPTION = """\
 What an operator does with the command `smartproxy`, over https. Each call sends `Authorization: Bearer TOKEN`; an \
 administrator makes the token with `smartproxy admin-token create`. Errors are problem documents (RFC 9457) whose \
 `type` is stable and whose `advice` says what to do."""
-_ALWAYS = (400, 401, 403, 404, 405, 413, 429, 500, 503)
+_ALWAYS = (400, 401, 403, 404, 405, 413, 426, 429, 500, 503)
 _OF_CHANGES = (409, 412, 422, 428)
 _WORDS = {
     400: "The call is not right; `errors` names each value that is wrong.",
@@ -66,6 +66,7 @@ _WORDS = {
     412: "It was changed since it was read.",
     413: "The body is too large.",
     422: "The configuration would not be valid, or what is given cannot be used.",
+    426: "The caller says what it speaks, and the backend speaks nothing of it.",
     428: "If-Match is missing.",
     429: "Too many calls with tokens that are not valid.",
     500: "The backend has a fault.",

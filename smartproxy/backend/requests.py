@@ -34,7 +34,7 @@ from smartproxy.policy.schema import ListOf, ObjectOf, declarations, kind, read_
 from smartproxy.policy.session_record import PACKED_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Line, Lines, ValueKind, Whole
-from smartproxy.policy.versions import Part, PartsApart, agree
+from smartproxy.policy.versions import BACKEND, Part, PartsApart, agree
 
 EVENTS_AT_ONCE = 10
 EVENT_EVERY_SECONDS = 6.0
@@ -405,6 +405,7 @@ class ReadableRequests(Resource):
 
 API = 1
 """What stands in the paths."""
+_VERSION_CHARACTERS_MOST = 64
 
 _VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})(?:\.[0-9]{1,5})?(?:[-.+]?[0-9A-Za-z]{1,20}){0,4}")
 
@@ -414,20 +415,43 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
-def check_client(version: str, spoken: str | None, ours: str = __version__) -> None:
-    """See whether a client works with this backend.
+def told_version(request: IRequest) -> str | None:
+    """What a caller says to be its version, whatever that is; ``None`` for one that says nothing."""
+    return header_of(request, b"smartproxy-version")[:_VERSION_CHARACTERS_MOST] or None
 
+
+def see_version(request: IRequest, program: str, facts: dict[str, object]) -> None:
+    """Let a caller on that speaks what this backend does, or that says nothing of it.
+
+    :param program: what the caller is.
+    :param facts: takes what the log is to know about a refused call.
+    :raises ApiRefused: with both versions and what to update.
+    """
+    version = told_version(request)
+    if version is None:
+        return
+    try:
+        check_caller(program, version, header_of(request, b"smartproxy-protocol")[:_VERSION_CHARACTERS_MOST] or None)
+    except PartsApart as error:
+        facts.update(theirs=version, ours=__version__)
+        raise ApiRefused(426, Cause.API_VERSION, error.message, error.advice) from error
+
+
+def check_caller(program: str, version: str, spoken: str | None, ours: str = __version__) -> None:
+    """See whether a caller works with this backend.
+
+    :param program: what it is.
     :param version: its version.
     :param spoken: the protocols that it says to speak.
     :raises PartsApart: naming both versions and what to update, or saying that what the client says is malformed.
     """
     if not is_version(version):
         raise PartsApart("the header SmartProxy-Version holds no version", f"send one such as {ours}")
-    backend = Part(program="smartproxy-backend", version=ours)
+    backend = Part(program=BACKEND, version=ours)
     try:
-        client = Part.told("smartproxy-client", version, spoken)
+        caller = Part.told(program, version, spoken)
     except ValueError:
         raise PartsApart(
             "the header SmartProxy-Protocol holds no protocol's number", f"send one such as {backend.spoken}"
         ) from None
-    agree(client, backend)
+    agree(caller, backend)

@@ -42,7 +42,7 @@ from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.session_record import SESSION_PATTERN
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.versions import Part, PartsApart, agree
+from smartproxy.policy.versions import BACKEND, Part, PartsApart, agree
 
 API_PREFIX = "/api/v1"
 CALL_SECONDS = 20.0
@@ -159,7 +159,7 @@ class Backend:
             case {"oldest": int(oldest), "newest": int(newest)}:
                 spoken = f"{oldest}-{newest}"
         try:
-            agree(_PART, Part.told("smartproxy-backend", str(answer.get("version")), spoken))
+            agree(_PART, Part.told(BACKEND, str(answer.get("version")), spoken))
         except ValueError:
             raise BackendUnavailable(f"the answer to hello is not right; {_OURS}") from None
         except PartsApart as apart:
@@ -294,8 +294,7 @@ class Backend:
         token: str,
     ) -> tuple[int, dict[str, list[str]], bytes]:
         sent = {
-            "SmartProxy-Version": _PART.version,
-            "SmartProxy-Protocol": _PART.spoken,
+            **_PART.headers,
             "User-Agent": f"smartproxy-client/{__version__}",
             **headers,
         }

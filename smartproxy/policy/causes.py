@@ -368,7 +368,7 @@ class Cause(enum.StrEnum):
     API_SCOPE = "api.scope", "The user's role or the program's token does not allow this."
     API_TAKEN = "api.taken", "The name is already taken."
     API_UNUSABLE = "api.unusable", "A file or value in the call cannot be used for its purpose."
-    API_VERSION = "api.version", "The versions of client and backend are not compatible."
+    API_VERSION = "api.version", "The versions of caller and backend are not compatible."
     API_WAIT = "api.wait", "The waiting time of a call is not an allowed number of seconds."
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
     PAGE_PASSWORD = "page.password", "User and password do not match."

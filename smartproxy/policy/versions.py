@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+BACKEND: Final = "smartproxy-backend"
 OLDEST: Final = 3
 NEWEST: Final = 3
 BEFORE: Final = 2
@@ -40,6 +41,11 @@ class Part:
     def spoken(self) -> str:
         """The protocols, as in the header ``SmartProxy-Protocol``."""
         return f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest}-{self.newest}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What it says of itself in a call of the API, and in an answer."""
+        return {"SmartProxy-Version": self.version, "SmartProxy-Protocol": self.spoken}
 
     @classmethod
     def told(cls, program: str, version: str, spoken: str | None) -> "Part":

@@ -1,21 +1,29 @@
 """The API for administrators in memory: every operation by https, with permission and under conditions."""
 
+import http.client
 from datetime import timedelta
 from typing import Any, cast
+from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred
 
+from smartproxy._version import __version__
 from smartproxy.backend import administrators, audit, generations, journal, settings
 from smartproxy.backend.administration import WAITING_ADMINISTRATORS_MOST, WAITING_PER_ADMINISTRATOR_MOST
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
+from smartproxy.backend.operations import partner
+from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.operations.shapes import Instantaneous
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
-from smartproxy.policy.schema import Optional, declared
+from smartproxy.policy.schema import Optional, declared, read_object
+from smartproxy.policy.versions import NEWEST, OLDEST, Part
+from smartproxy.tap.commands import remote
+from smartproxy.tap.commands.remote import RemoteSite
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN
@@ -58,6 +66,52 @@ class AdminCase(ApiCase):
         """The number of the newest generation."""
         with self.store.reading() as session:
             return generations.newest_number(session)
+
+
+class Versions(AdminCase):
+    """The command by https, and other callers."""
+
+    def test_both_ends(self) -> None:
+        """Command and backend agree by what both say; one that has to be updated is refused before anything is done."""
+        site = RemoteSite.of("https://backend.example", self.alice.encode(), None)
+
+        def carried(to: Any, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
+            given: dict[str, Any] = {name.replace("-", "_"): value for name, value in headers.items()}
+            found = self.call(method, path.removeprefix("/api/v1"), body, **given)
+            to.getresponse = lambda: Mock(
+                status=found.status,
+                read=lambda most: found.body,
+                getheader=lambda name: found.headers.get(name.lower()),
+            )
+
+        self.patch(http.client.HTTPSConnection, "request", carried)
+        wanted = partner.PartnerAddition(partner=read_object(partner.PartnerAddition, ACME).partner)
+        for spoken, update in ((NEWEST + 1, "smartproxy-backend"), (OLDEST - 1, "smartproxy")):
+            theirs = Part(program="smartproxy", version="9.0", oldest=spoken, newest=spoken)
+            self.patch(remote, "_PART", theirs)
+            told = str(self.assertRaises(remote.SiteFailed, site.perform, partner.add, wanted, Terms()))
+            self.assertIn(f": update {update} to a version", told)
+            self.assertEqual(self.admin("GET", "partners").json["items"], [])
+        self.patch(remote, "_PART", Part(program="smartproxy", version="9.0"))
+        self.assertEqual(site.perform(partner.add, wanted, Terms()).partner.name, "ACME")
+
+    def test_refused(self) -> None:
+        """It is a problem of its own, and told with both versions."""
+        for headers in ({}, {"SmartProxy_Protocol": f"{NEWEST + 1}"}):
+            self.told.clear()
+            self.problem(426, "api.version", "GET", "partners", SmartProxy_Version="9.0", **headers)
+            (told,) = self.refusals()
+            self.assertEqual((told["theirs"], told["ours"]), ("9.0", __version__))
+
+    def test_silent(self) -> None:
+        """Who says nothing is served, and told what the backend is; a stranger is not."""
+        answer = self.admin("GET", "partners")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(
+            (answer.headers["smartproxy-version"], answer.headers["smartproxy-protocol"]), (__version__, f"{NEWEST}")
+        )
+        stranger = self.admin("GET", "partners", token="spa_" + "x" * 40)
+        self.assertEqual((stranger.status, "smartproxy-version" in stranger.headers), (401, False))
 
 
 class Operations(AdminCase):

@@ -1,16 +1,19 @@
 """A site on another machine (:mod:`smartproxy.tap.commands.remote`): what is told where no call comes about."""
 
 import http.client
+import json
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy._version import __version__
 from smartproxy.backend.operations.partner import listed
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.shapes import Page
+from smartproxy.policy.versions import NEWEST, OLDEST
 from smartproxy.tap.commands.remote import RemoteSite, SiteFailed
 from smartproxy.testing.pki import TestCa, TestCredential
 
@@ -91,3 +94,50 @@ class Handshakes(RemoteCase):
         ):
             with patch.object(http.client.HTTPSConnection, "request", side_effect=error):
                 self.assertIn(told, self.told())
+
+
+class Versions(RemoteCase):
+    """Command and backend, of which one is older."""
+
+    def answered(self, status: int, document: object, **headers: str) -> str:
+        """What is told of an answer of the backend; header names have ``_`` for ``-``."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = Mock(status=status, getheader=given.get, **{"read.return_value": json.dumps(document).encode("ascii")})
+        with (
+            patch.object(http.client.HTTPSConnection, "request"),
+            patch.object(http.client.HTTPSConnection, "getresponse", return_value=answer),
+        ):
+            return self.told()
+
+    def test_apart(self) -> None:
+        """No protocol in common is told with both versions and what to update, whatever else the answer is."""
+        for spoken, update in (
+            (
+                f"{NEWEST + 1}-{NEWEST + 2}",
+                f"update smartproxy to a version that speaks protocol {NEWEST + 1}, such as 9.0",
+            ),
+            (
+                f"{OLDEST - 1}",
+                f"update smartproxy-backend to a version that speaks protocol {OLDEST}, such as {__version__}",
+            ),
+        ):
+            for status in (200, 422, 426):
+                said = self.answered(status, {}, SmartProxy_Version="9.0", SmartProxy_Protocol=spoken)
+                self.assertTrue(said.endswith(update), said)
+                self.assertIn("smartproxy-backend 9.0 (protocol ", said)
+                self.assertIn(f"smartproxy {__version__} (protocol ", said)
+
+    def test_unread(self) -> None:
+        """An answer that cannot be read names the part to update, also of a backend that says nothing of itself."""
+        said = self.answered(200, {"other": 1})
+        self.assertIn("is --url the backend's? If it is, update smartproxy-backend to a version that speaks", said)
+        self.assertNotIn("of before", said)
+        said = self.answered(200, {"other": 1}, SmartProxy_Version="0.9", SmartProxy_Protocol=f"{NEWEST}")
+        self.assertIn(
+            f"update the older of smartproxy {__version__} (protocol {NEWEST}) and smartproxy-backend 0.9", said
+        )
+
+    def test_malformed(self) -> None:
+        """What no backend says of itself is not repeated."""
+        said = self.answered(200, {}, SmartProxy_Version="0.9", SmartProxy_Protocol="\x1b[2J")
+        self.assertEqual(said, f"{HOST} does not say as the backend does what it speaks; is --url right?")

@@ -5,13 +5,14 @@ from itertools import permutations
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy._version import __version__
-from smartproxy.backend.requests import check_client
+from smartproxy.backend.requests import check_caller
 from smartproxy.policy.versions import BEFORE, NEWEST, OLDEST, Part, PartsApart, agree
 
 PAIRS = (
     ("smartproxy-client", "smartproxy-server"),
     ("smartproxy-plain-client", "smartproxy-plain-server"),
     ("smartproxy-client", "smartproxy-backend"),
+    ("smartproxy", "smartproxy-backend"),
 )
 
 
@@ -72,14 +73,14 @@ class Told(SynchronousTestCase):
 
     def refused(self, version: str, spoken: str | None) -> PartsApart:
         """The refusal of a client."""
-        refused: PartsApart = self.assertRaises(PartsApart, check_client, version, spoken, "0.3.0")
+        refused: PartsApart = self.assertRaises(PartsApart, check_caller, "smartproxy-client", version, spoken, "0.3.0")
         return refused
 
     def test_client_of_this_protocol(self) -> None:
         """Its version does not matter."""
         for version in (__version__, "0.1.0", "0.1.0.dev3", "1.2.0+local", "9.0"):
-            check_client(version, f"{NEWEST}")
-            check_client(version, f"1-{NEWEST + 5}")
+            check_caller("smartproxy-client", version, f"{NEWEST}")
+            check_caller("smartproxy-client", version, f"1-{NEWEST + 5}")
 
     def test_older_client(self) -> None:
         """Both versions are named, and the client is the one to update; also when it says no protocol."""

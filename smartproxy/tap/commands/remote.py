@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from smartproxy._version import __version__
 from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.schema import read_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
+from smartproxy.policy.versions import BACKEND, Part, PartsApart, agree
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.operation import Answer, Input, Operation
@@ -30,6 +32,9 @@ LARGE_CALL_SECONDS = 300.0
 PORT = 8443
 _SAID_BY_THE_OPERATION = frozenset({403, 404, 409, 412, 422})
 """Of these refusals the message says what to do, as it does on the local store."""
+
+
+_PART = Part(program="smartproxy", version=__version__)
 
 
 class SiteFailed(Exception):
@@ -94,7 +99,7 @@ class RemoteSite:
         from smartproxy.backend.operations.shapes import Foreseen
 
         method, path, document = request_of(operation, wanted, terms)
-        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json", **_PART.headers}
         body, seconds = None, CALL_SECONDS
         try:
             large = large_file(operation, wanted)
@@ -108,7 +113,7 @@ class RemoteSite:
         if operation.conditional:
             # Only the fields that are given change, in one transaction, as on the local store.
             headers["If-Match"] = "*"
-        status, octets = self._call(method, ROOT + path, headers, body, seconds)
+        status, octets, backend = self._call(method, ROOT + path, headers, body, seconds)
         try:
             answer = read_json(octets, octets_most=API_ANSWER_OCTETS_MOST, fractions=True)
             if status in (200, 201):
@@ -117,14 +122,14 @@ class RemoteSite:
                 return read_object(operation.gives, answer)
         except DocumentRefused as refused:
             raise SiteFailed(
-                f"the answer of {self.host} is not what this version reads ({refused}); is it the "
-                "backend, and are both of one version?"
+                f"the answer of {self.host} is not what this version reads ({refused}); {_to_update(backend)}"
             ) from refused
         raise SiteFailed(self._refusal(status, answer))
 
     def _call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, seconds: float
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, Part]:
+        """Status and body of the answer, and what the backend says of itself."""
         connection = http.client.HTTPSConnection(self.host, self.port, timeout=seconds, context=self.tls)
         try:
             connection.request(method, path, body, dict(headers))
@@ -140,7 +145,26 @@ class RemoteSite:
             ) from error
         finally:
             connection.close()
-        return response.status, octets
+        return response.status, octets, self._backend(response)
+
+    def _backend(self, response: http.client.HTTPResponse) -> Part:
+        """What answers.
+
+        It does not say so before it knows the caller, and backends of before never do: then the answer itself decides.
+
+        :raises SiteFailed: when it says that it speaks nothing that this command speaks.
+        """
+        version, spoken = map(response.getheader, _PART.headers)
+        if version is None:
+            return Part.told(BACKEND, "of before", None)
+        try:
+            backend = Part.told(BACKEND, version, spoken)
+            agree(_PART, backend)
+        except ValueError:
+            raise SiteFailed(f"{self.host} does not say as the backend does what it speaks; is --url right?") from None
+        except PartsApart as apart:
+            raise SiteFailed(str(apart)) from apart
+        return backend
 
     def _without_tls(self, error: ssl.SSLError) -> str:
         """Why no TLS connection came about, and what to do."""
@@ -174,3 +198,12 @@ class RemoteSite:
         if not isinstance(detail, str) or not isinstance(advice, str):
             return f"{self.host} answered {status}, and not as the backend does; is --url right?"
         return detail if status in _SAID_BY_THE_OPERATION else f"{detail}; {advice}"
+
+
+def _to_update(backend: Part) -> str:
+    """Which part to update, or where else the fault is, after an answer that cannot be read."""
+    try:
+        agree(_PART, backend)
+    except PartsApart as apart:
+        return f"is --url the backend's? If it is, {apart.advice}"
+    return f"update the older of {_PART} and {backend}"
