@@ -30,7 +30,7 @@ BUSY_SECONDS = 60.0
 
 
 class HourlyLook(StoreRounds):
-    """The hourly look."""
+    """Once an hour, and at the start: tells what is out of date or ends soon, and deletes what was kept long enough."""
 
     busy_seconds = BUSY_SECONDS
     fault_seconds = HOUR

@@ -47,7 +47,7 @@ InThread = Callable[[Callable[[], None]], Deferred[None]]
 
 @attrs.frozen(kw_only=True)
 class Kept:
-    """What is kept.
+    """What the client needs to serve without the backend.
 
     :ivar saved: when, aware, in UTC.
     :ivar url: the backend that it is from.
@@ -79,7 +79,7 @@ class CopyRefused(Exception):
 
 
 class CopyFile:
-    """The file.
+    """Keeps the last configuration that was accepted, encrypted, so that the client starts without the backend.
 
     :param token: the client's token; what is in the file is worth something with it only. With a new token, the file
         is written anew.

@@ -61,7 +61,7 @@ FLUSH_SECONDS = 2.0
 
 
 class ClientService(Service):
-    """The client.
+    """Brings servers the configuration, and the station the sessions: what smartproxy-client does in its process.
 
     :param reactor: connects and tells the time.
     :param backend: the calls to the backend.

@@ -14,7 +14,7 @@ AGAIN_SECONDS = 5.0
 
 @attrs.define(eq=False)
 class TokenInForce:
-    """The token in force.
+    """What the client proves itself by at the backend; a new one in its file comes into force without a restart.
 
     :ivar text: the token itself.
     :param read: reads its file again; ``None`` where it is in no file that changes while the client runs. Raises

@@ -271,7 +271,7 @@ class Instant(ValueKind):
         return moment
 
     def write(self, value: datetime.datetime) -> str:
-        """See :class:`ValueKind`; a fraction of a second is cut off."""
+        """The moment in UTC to the second, as documents have it; a fraction of a second is cut off."""
         return value.astimezone(datetime.UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
@@ -379,7 +379,7 @@ class Serials(ValueKind):
         return SerialSet.of(int(item, 16) for item in value)
 
     def write(self, value: SerialSet) -> object:
-        """See :class:`ValueKind`; a long set is left as it is, for :mod:`~smartproxy.policy.packing`."""
+        """The numbers in hex, in their order; a long set is left as it is, for :mod:`~smartproxy.policy.packing`."""
         if len(value) > limits.SERIALS_IN_TEXT_MOST:
             return value
         return [f"{serial:x}" for serial in value]

@@ -64,7 +64,7 @@ SETTLING_SECONDS = 0.1
 
 
 class ServerService(DmzService):
-    """The server.
+    """Waits for its client, and serves partners by what that brings: what smartproxy-server does in its process.
 
     :param reactor: listens and tells the time.
     :param identity: the key that is the Proxy ID.
@@ -204,7 +204,7 @@ class ServerService(DmzService):
     # DmzService
 
     def startService(self) -> None:
-        """See :class:`~smartproxy.tunnel.dmz.DmzService`; workers come first."""
+        """Start the workers, and only then listen for the client."""
         if self.crew is not None:
             self.crew.start()
         super().startService()

@@ -198,7 +198,7 @@ class SourceGone(TunnelCommand):
 
 
 class ServerLink(Link):
-    """A link of the server."""
+    """Which words the server's supervisor and its workers may say to each other."""
 
     allowed = directions(
         supervisor=[

@@ -59,7 +59,7 @@ class ITunnelTransport(IStream):
         """OpenSSL's connection."""
 
     def setTcpNoDelay(enabled: bool) -> None:
-        """See ``ITCPTransport``."""
+        """Have small pieces sent at once, or gathered."""
 
 
 @implementer(IHandshakeListener)

@@ -54,7 +54,7 @@ class PlacedTicket(BoxValue):
 
 
 class WorkerNumbers(BoxValue):
-    """The numbers of workers."""
+    """Numbers of workers in a box; octets that are cut off, or of more workers than there can be, are refused."""
 
     def toString(self, inObject: Sequence[int]) -> bytes:
         """The octets on the wire."""

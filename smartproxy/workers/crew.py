@@ -47,7 +47,7 @@ _STATUS_SECONDS = 2.0
 
 
 class Crew:
-    """The workers.
+    """Keeps as many workers alive as are wanted: one that dies or hangs is told and replaced.
 
     :param reactor: carries the links.
     :param events: where deaths are told, and where the workers' events go.

@@ -137,7 +137,7 @@ class Tidings:
 
 
 class Worker:
-    """A worker.
+    """A process that carries sessions: links the craft of its daemon to the supervisor, until that link is over.
 
     :param reactor: its own; it does not run yet.
     :param log: the daemon's log as it was inherited; it writes nothing here.

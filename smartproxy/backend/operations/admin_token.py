@@ -96,7 +96,7 @@ class TokenWanted:
 
 @attrs.frozen(kw_only=True)
 class KnownTokens:
-    """All tokens."""
+    """Every token of an administrator, by name, with what it may do; the tokens themselves are stored nowhere."""
 
     items: tuple[KnownToken, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownToken))))
 

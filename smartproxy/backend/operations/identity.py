@@ -195,7 +195,7 @@ class KnownIdentity:
 
 @attrs.frozen(kw_only=True)
 class KnownIdentities:
-    """All identities."""
+    """Every certificate that partners are shown, by its identity's name, with requests and plans; without keys."""
 
     items: tuple[KnownIdentity, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownIdentity))))
 

@@ -84,7 +84,7 @@ class FoundPartners:
 
 @attrs.frozen(kw_only=True)
 class PartnerNames:
-    """The names of all partners."""
+    """What each partner is called, disabled ones too: what a field that takes a name proposes."""
 
     names: tuple[str, ...] = attrs.field(metadata=kind(ListOf(item=NAME)))
 

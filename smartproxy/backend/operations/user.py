@@ -95,7 +95,7 @@ class KnownUser:
 
 @attrs.frozen(kw_only=True)
 class KnownUsers:
-    """All users."""
+    """Everybody who can log in with a browser, by name; without passwords."""
 
     items: tuple[KnownUser, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownUser))))
 

@@ -104,7 +104,7 @@ def list_sessions(console: Console) -> None:
 
 
 def show_session(console: Console) -> None:
-    """Show one."""
+    """Show all that the backend knows of a session, step by step."""
     from smartproxy.backend.operations import session as operations
     from smartproxy.policy.schema import write_object
 
