@@ -363,7 +363,7 @@ class Planted(SynchronousTestCase):
         )
 
     def test_host_ports(self) -> None:
-        """Brackets around a host before its port, or where it has a colon, are found; those of anything else are not."""
+        """Brackets around a host before its port, or where it has a colon, are found; others are not."""
         for text in (
             "f'[{host}]:{port}'",
             "f'[{name}]' if ':' in name else name",
