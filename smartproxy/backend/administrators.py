@@ -15,11 +15,12 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.clients import SEEN_AGAIN, new_token, same_digest, token_digest
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.named import NamedRows
+from smartproxy.policy.limits import GIVEN_DAYS_MOST
 from smartproxy.policy.permissions import AdministratorEntry, AdminRole, stands_for
 
 PREFIX = "spa_"
 """What every token begins with, so that a secret scanner recognizes one that leaked; a client's begins otherwise."""
-LIFE_MOST = timedelta(days=3653)
+LIFE_MOST = timedelta(days=GIVEN_DAYS_MOST)
 _BY_MOST = 1000
 _ROWS = NamedRows(
     AdministratorRow,

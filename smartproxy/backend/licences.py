@@ -19,9 +19,10 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import LicenceRow, WithdrawnRow
 from smartproxy.policy.licence import Licence, WithdrawnClient, is_proxy_id, sign
+from smartproxy.policy.limits import GIVEN_DAYS_MOST
 from smartproxy.policy.values import minute
 
-LIFE_MOST: Final = timedelta(days=3653)
+LIFE_MOST: Final = timedelta(days=GIVEN_DAYS_MOST)
 
 
 def issue(

@@ -21,9 +21,8 @@ from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.limits import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 
-RETRY_SECONDS_FIRST = 1.0
-RETRY_SECONDS_MOST = 30.0
 DUTY_SECONDS = 2.0
 """How often a backend looks whether it has the duty, or may take it."""
 

@@ -12,11 +12,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, dump
 from smartproxy.policy.faults import TunnelLost
+from smartproxy.policy.limits import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import ConfigurationDeclined, QuestionExpired, TunnelFault
 

@@ -54,8 +54,6 @@ from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.lane import Inbound
 
-SETTLING_SECONDS = 0.1
-"""Time between two looks whether what has to be there, or over, before another process takes over is."""
 FLUSH_SECONDS = 2.0
 """How long the end of the daemon waits for its last events to be stored."""
 
@@ -251,7 +249,7 @@ class ClientService(Service):
         The certificate for them may come after the configuration, or before it.
         """
         while self._configuration is None or not self._tunnels.tried:
-            await deferLater(self._reactor, SETTLING_SECONDS)
+            await deferLater(self._reactor, limits.SETTLING_SECONDS)
         self._heir = False
         self._look_after(self._configuration.client.station)
         self.calls.adopt(self._configuration)
@@ -269,7 +267,7 @@ class ClientService(Service):
         await self.calls.close(Cause.DAEMON_SUCCEEDED.meaning)
         until = self._reactor.seconds() + limits.CALLER_SECONDS + limits.OPENING.most
         while self._pending and self._reactor.seconds() < until:
-            await deferLater(self._reactor, SETTLING_SECONDS)
+            await deferLater(self._reactor, limits.SETTLING_SECONDS)
 
     @property
     def _pending(self) -> bool:

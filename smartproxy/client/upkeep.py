@@ -28,11 +28,9 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
-from smartproxy.policy.limits import CLOCK_LOOK_SECONDS
+from smartproxy.policy.limits import CLOCK_LOOK_SECONDS, RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 from smartproxy.tunnel.credential import ClientCredential
 
-RETRY_SECONDS_FIRST = 1.0
-RETRY_SECONDS_MOST = 30.0
 POLL_SECONDS_LEAST = 1.0
 """The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.fields import Value
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 
 WAITING_MOST = 10_000
 """Events kept while the far end is away."""
@@ -24,8 +25,6 @@ BATCH_MOST = 100
 """Events in one call."""
 GATHER_SECONDS = 0.5
 """How long the first event of a batch waits for company; an urgent one and a full batch do not wait."""
-RETRY_SECONDS_FIRST = 1.0
-RETRY_SECONDS_MOST = 30.0
 
 Document = dict[str, Value]
 _URGENT = frozenset(each.label for each in Severity if each >= Severity.ERROR)

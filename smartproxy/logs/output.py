@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Callable
 
+WRONG_USE = 2
+"""Exit status where it was not understood what was wanted."""
 NOT_WRITTEN = 74
 """Exit status when the answer could not be written (EX_IOERR of sysexits.h)."""
 

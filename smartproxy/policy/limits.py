@@ -538,8 +538,18 @@ CREDENTIAL_DAYS: Final = Limit(default=365, least=1, most=3650, unit="days")
 LICENCE_OCTETS_MOST: Final = 64 * 1024
 #: Clients whose certificates a licence withdraws.
 WITHDRAWN_MOST: Final = 300
+#: What an administrator gives for a time, a licence or a token, lasts so many days at most: ten years.
+GIVEN_DAYS_MOST: Final = 3_653
 #: A licence's end is announced so many days before.
 LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
+
+# One process after another.
+
+#: Time between two looks whether what has to be there, or over, before another process takes over is.
+SETTLING_SECONDS: Final = 0.1
+#: The time until the next try at a part of the site that is away, which doubles with each further one, and the longest.
+RETRY_SECONDS_FIRST: Final = 1.0
+RETRY_SECONDS_MOST: Final = 30.0
 
 # Workers.
 

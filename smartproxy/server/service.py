@@ -40,6 +40,7 @@ from smartproxy.policy.faults import (
     StopReason,
 )
 from smartproxy.policy.licence import Licence
+from smartproxy.policy.limits import SETTLING_SECONDS
 from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.openings import CallWish, Way
@@ -58,9 +59,6 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.places import PlacedStream
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.workers.spawning import Zygote
-
-SETTLING_SECONDS = 0.1
-"""Time between two looks whether all who connected have proved who they are, before a daemon that hands over ends."""
 
 
 class ServerService(DmzService):

@@ -13,7 +13,8 @@ from twisted.application.service import IService, IServiceMaker
 from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]  # It is there, but not listed.
 from zope.interface import implementer
 
-from smartproxy.tap.daemon import WRONG_USE, DaemonOptions
+from smartproxy.logs.output import WRONG_USE
+from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.extras import end_without
 from smartproxy.tap.launch import fill_standard_files
 

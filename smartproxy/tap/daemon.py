@@ -21,7 +21,7 @@ from smartproxy.logs.files import make_writable
 from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.log import Log, standard_error, usual
 from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneFile
-from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
+from smartproxy.logs.output import NOT_WRITTEN, WRONG_USE, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.net.process import cores
@@ -35,8 +35,6 @@ from smartproxy.tap.signals import Signals
 
 _T = TypeVar("_T")
 
-WRONG_USE = 2
-"""Exit status for a command line that cannot be understood."""
 COLUMNS_LEAST = 60
 COLUMNS_USUAL = 80
 _TWISTD_PID_FILE = "twistd.pid"

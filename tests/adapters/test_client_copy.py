@@ -15,12 +15,11 @@ from smartproxy.client.condition import ClientCondition
 from smartproxy.client.copy import CopyFile, CopyRefused, Kept
 from smartproxy.client.service import FLUSH_SECONDS, ClientService
 from smartproxy.client.token import TokenInForce
-from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import GenerationId
-from smartproxy.policy.limits import CLOCK_TOLERANCE_SECONDS
+from smartproxy.policy.limits import CLOCK_TOLERANCE_SECONDS, RETRY_SECONDS_MOST
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.credential import ClientCredential
 from tests.adapters.test_client_service import ClientTestCase, generation

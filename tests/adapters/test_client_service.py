@@ -21,12 +21,12 @@ from smartproxy.client.house import SessionHouse
 from smartproxy.client.service import ClientService
 from smartproxy.client.station import StationSessions
 from smartproxy.client.tunnels import TRIES
-from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
+from smartproxy.policy.limits import RETRY_SECONDS_MOST
 from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.packed_record import unpack
 from smartproxy.policy.session_record import SessionRecord

@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.carrier import (
     GATHER_SECONDS,
-    RETRY_SECONDS_FIRST,
     BatchFailed,
     BatchRefused,
     Carrier,
@@ -16,6 +15,7 @@ from smartproxy.logs.carrier import (
     Waiting,
     is_urgent,
 )
+from smartproxy.policy.limits import RETRY_SECONDS_FIRST
 
 
 class Storing:

@@ -10,11 +10,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
+from smartproxy.logs.output import WRONG_USE
 from smartproxy.logs.render import escape
 from smartproxy.policy.limits import DAYS_AHEAD
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.policy.values import whole_of
-from smartproxy.tap.commands.console import WRONG_USE, Console
+from smartproxy.tap.commands.console import Console
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

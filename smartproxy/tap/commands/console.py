@@ -47,8 +47,6 @@ _ANSWER_MOST = 100
 
 FAILED = 1
 """Exit status of a command that could not be done."""
-WRONG_USE = 2
-"""Exit status where it was not understood what was wanted."""
 UNREADABLE = 2
 """Exit status of ``judge`` for what is no recording: 1 is its verdict on one."""
 CLOSED = "standard input is closed; give a file instead of -"
