@@ -24,6 +24,8 @@ LAYERS = {
     "tap": 5,
     "testing": 5,
 }
+LOWER_PARTS = ("smartproxy.net.proxying", "smartproxy.net.tls", "smartproxy.net.transport", "smartproxy.tap.commands")
+"""Sub-packages that import nothing of their parents, which import them; any other counts as part of its parent."""
 TOP = {"smartproxy", "smartproxy._version"}
 """What everyone may import."""
 
@@ -146,6 +148,21 @@ def circle(everything: Mapping[str, Module]) -> list[str]:
     return []
 
 
+def parents_imported(everything: Mapping[str, Module]) -> list[str]:
+    """Find modules of a sub-package that knows nothing of its parent, and that import one of the parent's."""
+    wrong = []
+    for name, module in everything.items():
+        package = ".".join(name.split(".")[:3])
+        parent = package.rpartition(".")[0]
+        if package not in LOWER_PARTS or name == parent:
+            continue
+        for found in imports(module):
+            target = own_target(found, everything) or ""
+            if target.startswith(parent + ".") and not target.startswith(tuple(LOWER_PARTS)):
+                wrong.append(f"{module.at(found.node)} imports {target} of the package that it is a part of")
+    return wrong
+
+
 def unknown_packages(everything: Mapping[str, Module]) -> list[str]:
     """Find modules that are in no layer."""
     return [name for name in everything if name not in TOP and name.split(".")[1] not in LAYERS]
@@ -235,6 +252,10 @@ class Layers(SynchronousTestCase):
         """No modules import each other, in whatever way."""
         self.assertEqual([], circle(self.modules))
 
+    def test_parts_know_nothing_of_their_parents(self) -> None:
+        """Transports import nothing of ``net``, and commands nothing of ``tap``."""
+        self.assertEqual([], parents_imported(self.modules))
+
     def test_the_lower_layers_are_pure(self) -> None:
         """Below layer 3 there is no Twisted, no OpenSSL, no clock, no file: attrs and harmless standard modules."""
         self.assertEqual([], impure_imports(self.modules))
@@ -296,6 +317,17 @@ class Planted(SynchronousTestCase):
             upward_imports(self.judge("smartproxy.tunnel.client", "import smartproxy.net.driver", **legs)),
         )
         self.assertEqual(1, len(upward_imports(self.judge("smartproxy.logs.x", "import smartproxy.net.leg", **legs))))
+
+    def test_parents(self) -> None:
+        """An import of the parent's module is found in a part that is lower, and in no other."""
+        for name, count in (("smartproxy.net.tls.a", 1), ("smartproxy.server.dial.a", 0), ("smartproxy.net.a", 0)):
+            for text in ("import smartproxy.net.b", "def f():\n    from smartproxy.net import b"):
+                found = parents_imported(self.judge(name, text, smartproxy__net__b=""))
+                self.assertEqual(count, len(found), (name, text))
+        text = "from smartproxy.net.tls import b"
+        self.assertEqual(
+            [], parents_imported(self.judge("smartproxy.net.transport.a", text, smartproxy__net__tls__b=""))
+        )
 
     def test_circles(self) -> None:
         """A circle is found in every form: of two, of three, for type checkers only, inside functions."""

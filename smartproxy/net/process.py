@@ -1,4 +1,4 @@
-"""What a daemon's process asks of the system for itself: fewer rights, more descriptors, its memory kept.
+"""What a daemon's process asks of the system for itself: fewer rights, more descriptors, garbage looked for seldom.
 
 Duty: before any key material is in memory a process gives up core dumps, tracing and new privileges, and raises the
 limit of open files as far as the system allows. A step that the system does not allow is returned, and stops nothing.
@@ -11,14 +11,13 @@ import math
 import os
 import resource
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
+
+from smartproxy.net.transport.memory import c_library
 
 COLLECTED_FROM = 10_000
 """Objects that are made before garbage among them is looked for; they take one or two megabytes."""
 
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 ENDLESS = 2**31
@@ -37,17 +36,6 @@ def take_descriptors() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return ENDLESS if soft == resource.RLIM_INFINITY else soft
-
-
-def keep_memory() -> None:
-    """Have the C library keep freed memory of a read's size for the next read.
-
-    It would give such memory back to the kernel at once, and have it come again page by page with each read: several
-    copies of up to 256 KiB are made for each. Does nothing where there is no ``mallopt(3)``.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        c_library().mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-        c_library().mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
 
 
 def collect_seldom() -> None:
@@ -99,12 +87,6 @@ def _failures() -> Iterator[tuple[str, str]]:
 
 def _no_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-@cache
-def c_library() -> ctypes.CDLL:
-    """The C library; that it is found once is of use to a process which is forked."""
-    return ctypes.CDLL(None, use_errno=True)
 
 
 def prctl(option: int, value: int) -> None:

@@ -25,8 +25,9 @@ from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
-from smartproxy.net.process import collect_seldom, harden, keep_memory, take_descriptors
+from smartproxy.net.process import collect_seldom, harden, take_descriptors
 from smartproxy.net.transport.inherited import INHERITED
+from smartproxy.net.transport.memory import keep_memory
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.net.transport.turns import call_directly
 from smartproxy.policy.causes import Cause

@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from smartproxy.net.process import harden, keep_memory, prctl, take_descriptors
+from smartproxy.net.process import harden, prctl, take_descriptors
+from smartproxy.net.transport.memory import keep_memory
 from smartproxy.policy import limits
 
 _PR_SET_PDEATHSIG: Final = 1

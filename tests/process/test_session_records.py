@@ -13,7 +13,7 @@ from smartproxy.oftp2.commands import SFID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.subrecords import pack
-from smartproxy.tap.judge import judge
+from smartproxy.tap.commands.recordings import judge
 from smartproxy.testing.programs import finish
 from smartproxy.testing.settings import Settings, answer, offer
 from smartproxy.testing.site import SMARTPROXY, STATION_CODE

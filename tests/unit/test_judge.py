@@ -12,7 +12,7 @@ from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.commands import EFID, ESID, SFPA, Command
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.tap.commands.console import CommandFailed
-from smartproxy.tap.judge import judge
+from smartproxy.tap.commands.recordings import judge
 from tests.unit.samples import STATION, eerp, sfid, ssid
 
 SESSION: list[tuple[str, Command | bytes]] = [

@@ -24,7 +24,8 @@ from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
 from smartproxy.net import process
 from smartproxy.net.process import COLLECTED_FROM, ENDLESS, harden, take_descriptors
-from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift, _trim
+from smartproxy.net.transport import memory
+from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
@@ -391,15 +392,15 @@ class GivenUp(SynchronousTestCase):
 
     def test_one_library(self) -> None:
         """The C library is found once, so that a forked process needs no file for it."""
-        process.c_library()
+        memory.c_library()
         self.patch(ctypes, "CDLL", self.fail)
-        process.keep_memory()
-        _trim()
+        memory.keep_memory()
+        memory.trim()
 
     def test_memory_is_kept(self) -> None:
         """Buffers of a read's size do not come anew from the kernel, page by page, each time that one is made."""
         program = (
-            "import resource, sys; from smartproxy.net.process import keep_memory\n"
+            "import resource, sys; from smartproxy.net.transport.memory import keep_memory\n"
             "if sys.argv[1:]: keep_memory()\n"
             "room = bytes(262144)\n"
             "def work():\n"

@@ -32,7 +32,7 @@ from smartproxy.relay.intents import Done
 from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.reports import plain
 from smartproxy.relay.session import Session
-from smartproxy.tap.judge import judge
+from smartproxy.tap.commands.recordings import judge
 from tests.unit.playbook import (
     CD_,
     CDT_,

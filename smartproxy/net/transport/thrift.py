@@ -6,13 +6,12 @@ goes back to the system. Whoever runs the process calls :meth:`Thrift.give_back`
 touches a connection that has octets under way.
 """
 
-import contextlib
 import gc
 from typing import Final
 
-from smartproxy.net.process import c_library
 from smartproxy.net.tls.openssl import drop_bios, make_bios
 from smartproxy.net.transport.facts import TlsFacts
+from smartproxy.net.transport.memory import trim
 
 QUIET_SECONDS: Final = 2.0
 """How long a connection has to be quiet, at least; at most twice as long."""
@@ -78,7 +77,7 @@ class Thrift:
         self._quiet, self.grown = self.grown, set()
         if rested or self._ended >= ENDED_MANY:
             self._ended = 0
-            _trim()
+            trim()
         return rested
 
     def _collect(self) -> None:
@@ -91,9 +90,3 @@ class Thrift:
 
 
 THRIFT: Final = Thrift()
-
-
-def _trim() -> None:
-    """Have the C library give free pages back; does nothing where there is no ``malloc_trim(3)``."""
-    with contextlib.suppress(AttributeError, OSError):
-        c_library().malloc_trim(0)

@@ -22,7 +22,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(console: Console) -> int:
     """Judge a recording."""
-    from smartproxy.tap.judge import judge
+    from smartproxy.tap.commands.recordings import judge
 
     wanted = console.arguments
     return judge(wanted.file, profile=wanted.profile, as_json=wanted.json, out=console.out)
