@@ -122,8 +122,8 @@ class BoundedHandshakes(SynchronousTestCase):
                 each.add_extra_chain_cert(credential().certificate)
         server, client = pair(*map(BoundedConnection, contexts))
         shake(server, client)
-        for each in (server, client):
-            self.assertGreater(len(each.get_peer_cert_chain() or ()) * size, 2 * HELLO_OCTETS_MOST)
+        for end in (server, client):
+            self.assertGreater(len(end.get_peer_cert_chain() or ()) * size, 2 * HELLO_OCTETS_MOST)
 
     def test_backend_that_shows_too_much(self) -> None:
         """A client refuses a backend, known by its key, whose certificates are too many."""
