@@ -284,13 +284,17 @@ class Packed(SynchronousTestCase):
 
     def test_octets(self) -> None:
         """Octets that were not kept are zeros in the recording, as many as the field in front of them says."""
-        signed = EERP(dsn="X", date=20261120, time=1200000000, dest="O1", orig="O2", hsh=b"h" * 20, sig=b"s" * 300)
-        fields = {name: plain(value) or 0 for name, value in signed.shown().items()}
-        words = {"EERPHSH": "a text for people", "EERPSIG": "another", "EERPRSV1": "", "EERPUSER": ""}
-        step = RecordedStep(at=1, by="partner", command="EERP", fields=fields | words)
+
+        def signed(hsh: bytes, sig: bytes) -> EERP:
+            return EERP(dsn="X", date=20261120, time=1200000000, dest="O1", orig="O2", hsh=hsh, sig=sig)
+
+        shown = signed(b"h" * 20, b"s" * 300).shown()
+        fields: dict[str, str | int] = {name: plain(value) or "" for name, value in shown.items()}
+        fields |= {"EERPHSH": "a text for people", "EERPSIG": "another"}
+        step = RecordedStep(at=1, by="partner", command="EERP", fields=fields)
         line = list(ladders.recording(attrs.evolve(unpack(pack(record_document())), steps=(step,))))[1]
         made = codec.decode(bytes.fromhex(json.loads(line)["hex"])[4:], Level.OFTP_2_0)
-        self.assertEqual(made, attrs.evolve(signed, hsh=bytes(20), sig=bytes(300)))
+        self.assertEqual(made, signed(bytes(20), bytes(300)))
 
     def test_ladder_without_a_record(self) -> None:
         """A step that the codec does not know is a note in the recording, and is shown as it is."""
