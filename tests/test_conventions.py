@@ -33,6 +33,7 @@ OWN_HOST_PORT = re.compile(
     )
 )
 """What puts brackets around a host before its port, puts them there where it has a colon, or takes them off."""
+A_MAN = re.compile(r"\b(he|him|his|himself)\b", re.IGNORECASE)
 ADDRESSES = "smartproxy.policy.addresses"
 DECODER = "smartproxy.policy.certificates.decoding"
 READS = re.compile(
@@ -245,6 +246,16 @@ def cut_years(everything: Mapping[str, Module]) -> list[str]:
     ]
 
 
+def persons(everything: Mapping[str, Module]) -> list[str]:
+    """Find words for a man where a partner, a peer or an operator is meant."""
+    return [
+        f"{module.name}:{number} speaks of a man: {line.strip()}"
+        for module in everything.values()
+        for number, line in enumerate(module.text.splitlines(), 1)
+        if A_MAN.search(line)
+    ]
+
+
 def own_host_ports(everything: Mapping[str, Module]) -> list[str]:
     """Find a host and port that are put together, or taken apart, without ``HostPort``: IPv6 needs brackets."""
     return [
@@ -304,6 +315,10 @@ class Conventions(SynchronousTestCase):
     def test_moments_are_written_in_one_way(self) -> None:
         """Whoever tells people a moment writes it as ``minute`` does."""
         self.assertEqual([], cut_years(self.modules))
+
+    def test_persons(self) -> None:
+        """A partner is a company, and an operator may be anybody: no text speaks of a man."""
+        self.assertEqual([], persons(self.modules))
 
     def test_hosts_and_ports_are_written_in_one_place(self) -> None:
         """Nobody but the module of addresses puts brackets around a host, or takes them off."""
@@ -379,6 +394,12 @@ class Planted(SynchronousTestCase):
         for text in ("f'until {end:%Y-%m-%d %H:%M} UTC'", "until = f'{end:%Y-%m-%d %H:%M}'"):
             self.assertEqual(1, len(cut_years(self.judge(text))), text)
         self.assertEqual([], cut_years(self.judge("f'until {minute(end)}, {day:%Y-%m-%d}, {end:%Y-%m-%dT%H:%M}'")))
+
+    def test_persons(self) -> None:
+        """Such a word is found in any text, and within no other word."""
+        for text in ("'He is let in'", "x = 1  # his own", "'ask him'"):
+            self.assertEqual(1, len(persons(self.judge(text))), text)
+        self.assertEqual([], persons(self.judge("'the history, this, she, it'")))
 
     def test_comparisons(self) -> None:
         """Names with token, ticket or digest on either side of ``==`` are found; lengths and queries are not."""

@@ -162,7 +162,7 @@ class RefusedTests(SynchronousTestCase):
         self.check(LEAF, server, Cause.CERTIFICATE_REVOKED, "certificate_revoked", about=MIDDLE, depth=1, points=5)
 
     def test_list_missing(self) -> None:
-        """No revocation list where one is required; the peer is not told that his certificate is bad."""
+        """No revocation list where one is required; the peer is not told that its certificate is bad."""
         server = configuration(mode=RevocationMode.REQUIRE, lists=[revoked(ROOT)])
         self.check(LEAF, server, Cause.CERTIFICATE_REVOCATION_MISSING, "certificate_unknown", facts=["list"], points=0)
 
@@ -234,7 +234,7 @@ class RefusedTests(SynchronousTestCase):
         self.check(tampered(LEAF), configuration(), Cause.CERTIFICATE_BAD_SIGNATURE, "decrypt_error", facts=["openssl"])
 
     def test_signed_by_a_leaf(self) -> None:
-        """A certificate that another partner signed with his own, which may not issue any."""
+        """A certificate that another partner signed with its own, which may not issue any."""
         other = TestCa(LEAF, is_root=False)
         forged = other.issue("oftp.acme.example", serial_number="O0013000001FOO")
         foo = attrs.evolve(acme(SubjectRule(ca="ca", serial_number="O0013000001FOO")), name="FOO", codes=("X",))

@@ -295,7 +295,7 @@ class Callers(CtlTestCase):
         self.flushLoggedErrors(RuntimeError)
 
     def test_another_user(self) -> None:
-        """He is told nothing, his questions are not read, and the event names him; root may ask."""
+        """Another user is told nothing and not read, and the event names that user; root may ask."""
         self.user = 1001
         caller, pipe = self.call()
         caller.dataReceived(AskStatus().line())
@@ -330,7 +330,7 @@ class Callers(CtlTestCase):
         self.assertEqual((pipe.ended, pipe.producer), ("closed", None))
 
     def test_who_does_not_read(self) -> None:
-        """While his answers wait, his questions wait."""
+        """While answers wait, questions wait."""
         caller, pipe = self.call()
         pipe.producer.pauseProducing()
         caller.dataReceived(AskStatus().line() * 3)

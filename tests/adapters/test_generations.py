@@ -40,7 +40,7 @@ class ManyGenerations(SynchronousTestCase):
         self.rig.network.settle()
 
     def put(self, number: int) -> pki.TestCredential:
-        """Put a generation in force in which one newcomer is known; his certificate."""
+        """Put a generation in force in which one newcomer is known; its certificate."""
         newcomer = self.newcomers[number % NEWCOMERS]
         entry = Partner(name=f"NEW-{number}", codes=(f"O0013NEW{number}",), certificates=(pin(newcomer),))
         server = attrs.evolve(self.rig.configuration, partners=(self.rig.entry(), entry))
@@ -64,7 +64,7 @@ class ManyGenerations(SynchronousTestCase):
             self.assertEqual(self.rig.journal.of(name), [])
 
     def test_each_holds_for_who_comes_next(self) -> None:
-        """The partner that a generation names is let in at once, and the one before him no more."""
+        """The partner that a generation names is let in at once, and the one before it no more."""
         former: pki.TestCredential | None = None
         for number in range(NEWCOMERS):
             newcomer = self.put(number)

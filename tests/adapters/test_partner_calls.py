@@ -301,7 +301,7 @@ class Steps(CallingTestCase):
         self.assertFailed(calling, "SSRM: the partner does not answer within 20 s", "ssrm")
 
     def test_closed_before_ssrm(self) -> None:
-        """He ends TLS in an orderly way, without a word."""
+        """It ends TLS in an orderly way, without a word."""
         calling = self.call()
         transport: Any = self.connect().transport
         transport.loseConnection()
@@ -450,7 +450,7 @@ class Answered(CallingTestCase):
         return take
 
     def test_session(self) -> None:
-        """His SSRM is relayed as it came, then each side's octets; the session is the daemon's, and ends."""
+        """Its SSRM is relayed as it came, then each side's octets; the session is the daemon's, and ends."""
         leg = FakeLeg()
         self.answered()(leg)
         self.network.settle()

@@ -123,7 +123,7 @@ class PipeTests(SynchronousTestCase):
         self.assertEqual(self.passed, [(3, 6, 0), (5, 6, 5)])
 
     def test_slow_receiver(self) -> None:
-        """Who sends to a slow receiver is held back, and goes on with him."""
+        """Who sends to a slow receiver is held back, and goes on with it."""
         self.pipe.leg_full(self.tunnel)
         self.pipe.leg_drained(self.tunnel)
         self.assertEqual((self.outer.asked, self.tunnel.asked), (["pause", "resume"], []))

@@ -160,9 +160,9 @@ class ScriptedStation(ServerFactory):
 class Caller:
     """Whoever calls the site as one of its partners.
 
-    :ivar context: his TLS; his own certificate by default.
-    :ivar host: where he calls.
-    :ivar source: his own address, if it is not for the system to choose.
+    :ivar context: its TLS; its own certificate by default.
+    :ivar host: where it calls.
+    :ivar source: its own address, if it is not for the system to choose.
     """
 
     reactor: Any
@@ -176,7 +176,7 @@ class Caller:
 
     @property
     def settings(self) -> Settings:
-        """What he offers."""
+        """What it offers."""
         return Settings(code=self.code, buffer_size=BUFFER_SIZE, credit=self.credit)
 
     async def dial(self, port: int) -> Line:
@@ -192,7 +192,7 @@ class Caller:
         return cast(Line, await endpoint.connect(factory))
 
     async def greet(self, port: int) -> Line:
-        """Connect and say who he is."""
+        """Connect and say who it is."""
         line = await self.dial(port)
         await line.hear(commands.SSRM)
         line.say(offer(self.settings))

@@ -63,7 +63,7 @@ class ChangesInForce(SiteCase):
             await line.ended
 
     async def test_enabled_and_disabled(self) -> None:
-        """A partner that is disabled is refused at once, and let in again when he is enabled."""
+        """A partner that is disabled is refused at once, and let in again when it is enabled."""
         bystander = await self.session(self.bolt)
         self.assertEqual((await self.knock(self.acme))[0], "accepted")
         await self.command("partner", "disable", "ACME")

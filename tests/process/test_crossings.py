@@ -80,7 +80,7 @@ class Crossings(SiteCase):
     async def call(
         self, caller: Caller, files: list[VirtualFile], *, port: int, host: str = "127.0.0.1", compress: bool = False
     ) -> tuple[PartnerCall, MemoryStore]:
-        """Let a partner call once; how it went, and what he got."""
+        """Let a partner call once; how it went, and what it got."""
         store = MemoryStore()
         monitor = UserMonitor(store)
         monitor.queue(STATION_CODE, files)
@@ -126,7 +126,7 @@ class Crossings(SiteCase):
         self.assertEqual(outcome.closed.tls, "TLSv1.3")
 
     async def test_tls_1_2(self) -> None:
-        """The same over TLS 1.2, for a partner who is known by his CA."""
+        """The same over TLS 1.2, for a partner that is known by its CA."""
         caller = Caller(reactor=reactor, code=self.bolt.code, files=self.bolt.files, version=TlsVersion.TLS_1_2)
         outcome = await self.cross(caller, prefix="B", port=self.site.port)
         self.assertEqual(outcome.closed.tls, "TLSv1.2")

@@ -89,7 +89,7 @@ class Sockets(TestCase):
         self.assertEqual(self.daemon.told, [])
 
     async def test_another_daemon_s(self) -> None:
-        """A socket that somebody listens on stays his; the event says so, and closing ours leaves it alone."""
+        """A socket that somebody listens on stays as it is; the event says so, and closing ours leaves it alone."""
         self.open()
         second = ControlSocket(reactor, self.path, Actions(reactor, self.daemon, NotedProcess()))
         second.open()
@@ -149,7 +149,7 @@ class Sockets(TestCase):
         self.assertIn("is the daemon of another version? restart it", str(unreachable))
 
     def test_the_kernel_names_the_caller(self) -> None:
-        """Process and user of the other end are those that connected, whatever he says."""
+        """Process and user of the other end are those that connected, whatever is said."""
         with socket.socket(socket.AF_UNIX) as waiting, socket.socket(socket.AF_UNIX) as calling:
             waiting.bind(str(self.path))
             waiting.listen()

@@ -88,7 +88,7 @@ class Generations(TestCase):
         return begun.seconds()
 
     async def explained(self, shown: TestCredential) -> None:
-        """The operator can tell the partner why he was refused, as soon as the event has come to the backend."""
+        """The operator can tell the partner why it was refused, as soon as the event has come to the backend."""
         while (found := await self.site.smartproxy("explain", "BOLT"))["for_us"]["name"] != "certificate.refused":
             await deferLater(reactor, 0.2)
         told = found["to_partner"]
@@ -98,7 +98,7 @@ class Generations(TestCase):
         self.assertIn("age in seconds", told["revocation_list"])
 
     async def test_changes_hold_soon_and_disturb_nobody(self) -> None:
-        """A new partner, his revocation, and many settings are in force within two seconds; no live session ends."""
+        """A new partner, its revocation, and many settings are in force within two seconds; no live session ends."""
         acme = await self.open_site()
         held = [await HeldSession(acme).open() for _ in range(SESSIONS)]
         ca = TestCa.root("Odette")
@@ -126,7 +126,7 @@ class Generations(TestCase):
         generations = names.count("configuration.accepted")
         figures = (
             f"{generations} generations reached the server under {SESSIONS} sessions; a new partner was let in after "
-            f"{added:.2f} s, a revoked one turned away {refused:.2f} s after his session was ended"
+            f"{added:.2f} s, a revoked one turned away {refused:.2f} s after its session was ended"
         )
         self.assertGreater(generations, GENERATIONS)
         self.assertLess(added, IN_FORCE_SECONDS, figures)

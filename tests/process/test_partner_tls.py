@@ -36,7 +36,7 @@ def only(version: int) -> Change:
 
 
 class PartnerTls(SiteCase):
-    """ACME's certificate is good; what he does with it is not always."""
+    """ACME's certificate is good; what it does with it is not always."""
 
     async def begin(self) -> None:
         """Make the clients."""

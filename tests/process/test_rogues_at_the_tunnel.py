@@ -35,7 +35,7 @@ from tests.process.sites import Log, SiteCase, reactor, until
 
 DAY = datetime.timedelta(days=1)
 NUMBERS = itertools.count(2)
-"""Of the addresses that rogues come from: what is told of one is told of him again only after a minute."""
+"""Of the addresses that rogues come from: what is told of one is told again only after a minute."""
 
 
 class Rogue(Protocol):
@@ -145,7 +145,7 @@ class Rogues(SiteCase):
         self.addCleanup(self.hang_up, protocol)
 
     async def hang_up(self, rogue: "Rogue | BoxRogue") -> None:
-        """Let a rogue be gone, if he is not."""
+        """Let a rogue be gone."""
         if not rogue.ended.called:
             rogue.transport.abortConnection()  # type: ignore[union-attr]  # TLS or TCP
             await rogue.ended
@@ -204,7 +204,7 @@ class Rogues(SiteCase):
         self.assertEqual(Log(self.site.client).events("tunnel.down"), [])
 
     async def test_replayed_ticket(self) -> None:
-        """A ticket that was used opens nothing a second time; whoever tries loses his connection."""
+        """A ticket that was used opens nothing a second time; whoever tries loses the connection."""
         good = self.authority().issue("inner-2", purposes=[CLIENT_AUTH])
         control = BoxRogue()
         hello = {b"_command": b"Hello", b"_ask": b"1", b"version": b"1", b"oldest": b"%d" % OLDEST}

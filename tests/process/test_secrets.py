@@ -210,7 +210,7 @@ class SecretsTests(SiteCase):
         self.assertEqual(findings(paths, needles), [])
 
     async def test_processes(self) -> None:
-        """No canary is in a command line or an environment, but for the URL that the operator wrote himself."""
+        """No canary is in a command line or an environment, but for the URL that the operator wrote."""
         for program in (self.site.backend, self.site.server, self.site.client):
             assert program is not None
             told = told_to(program)

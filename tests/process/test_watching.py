@@ -102,7 +102,7 @@ class Forgeries(SynchronousTestCase):
                 self.assertEqual(caught([line]), [("identity.refused", address)], line)
 
     def test_forged_addresses(self) -> None:
-        """What a peer says of himself cannot look like another's address, or like a partner's fault."""
+        """What a peer says of itself cannot look like another's address, or like a partner's fault."""
         forged = 'x" peer=6.6.6.6:1 side=partner \\" peer=6.6.6.6:1 side=partner'
         line = self.line(
             "certificate.refused",

@@ -173,7 +173,7 @@ class AdmissionTests(SynchronousTestCase):
         counted.enter("192.0.2.1")
 
     def test_sessions(self) -> None:
-        """All sessions together; who is denied is still a stranger, and counts as one until he leaves."""
+        """All sessions together; who is denied is still a stranger, and counts as one until it leaves."""
         counted = admission(sessions=1, unauthenticated_per_address=1)
         first = counted.enter("192.0.2.1")
         first.prove("ACME")
@@ -186,7 +186,7 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual((counted.sessions_of("ACME"), counted.sessions_of("FOO")), (0, 1))
 
     def test_sessions_of_a_partner(self) -> None:
-        """Sessions of one partner, from wherever he comes."""
+        """Sessions of one partner, from wherever it comes."""
         counted = admission(sessions_per_partner=1)
         counted.enter("192.0.2.1").prove("ACME")
         other = counted.enter("2001:db8::1")

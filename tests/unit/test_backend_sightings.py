@@ -169,7 +169,7 @@ class Forecasts(SightingsCase):
         return found.verdict, found.cause
 
     def test_never_connected(self) -> None:
-        """Of a partner who never connected the lists of his authority say what can be said."""
+        """Of a partner that never connected the lists of its authority say what can be said."""
         verdict, cause = self.verdict()
         self.assertEqual(verdict, "refused")
         self.assertIn("no current list of CN=Odette", cause)
@@ -181,7 +181,7 @@ class Forecasts(SightingsCase):
         self.assertEqual(self.verdict()[0], "unknown")
 
     def test_connected(self) -> None:
-        """Of one who did, his own certificate is judged."""
+        """Of one who did, its own certificate is judged."""
         self.accept(self.leaf)
         self.assertEqual(
             self.verdict(),

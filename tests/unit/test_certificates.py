@@ -71,7 +71,7 @@ class PinTests(JudgingTestCase):
         self.assertRefused(chain, configuration, Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_several_at_once(self) -> None:
-        """While a partner changes over, his old and his new certificate are both his."""
+        """While a partner changes over, the old certificate and the new one are both the partner's."""
         new = facts("new leaf", "new leaf", 9)
         configuration = self.pinned(PIN, CertificatePin(sha256=new.sha256))
         for leaf in (LEAF, new):

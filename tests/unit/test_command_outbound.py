@@ -21,7 +21,7 @@ class OutboundCase(CommandCase):
     """A site with a partner."""
 
     def setUp(self) -> None:
-        """Add him, and an authority."""
+        """Add it, and a CA."""
         super().setUp()
         self.credential = self_signed("acme")
         self.pem = self.file("acme.pem", self.credential.certificate_pem)
@@ -35,7 +35,7 @@ class OutboundCase(CommandCase):
         return store
 
     def say(self, *switches: str) -> dict[str, Any]:
-        """Say how he is called; the entry of the document."""
+        """Say how it is called; the entry of the document."""
         found: dict[str, Any] = self.do("partner", "outbound", "ACME", *switches, "--json").json
         return found
 
@@ -118,7 +118,7 @@ class PartnerOutbound(OutboundCase):
         self.assertIsNone(self.entry())
 
     def test_export_and_import(self) -> None:
-        """An export takes it along, with the name of the certificate that he is shown."""
+        """An export takes it along, with the name of the certificate that it is shown."""
         shown = self_signed("main")
         files = shown.write(self.folder, "main")
         self.do("identity", "import", "main", str(files.certificate), str(files.key))

@@ -87,7 +87,7 @@ class Partners(CommandCase):
         self.assertIn("64 digits", self.refused("partner", "change", "ACME", "--pin", "abc"))
 
     def test_chain_in_the_file(self) -> None:
-        """Of a file with the partner's chain, his own certificate is pinned; of two partners' certificates none is."""
+        """Of a file with the partner's chain, its own certificate is pinned; of two partners' certificates none is."""
         issuing = TestCa.root("Root").intermediate("Issuing")
         own = issuing.issue("acme")
         chain = self.file("chain.pem", issuing.certificate_pem + own.certificate_pem)

@@ -182,7 +182,7 @@ class CrossCheckTests(RefusingTestCase):
     """What no single value shows is refused too."""
 
     def partner(self, name: str, number: int, **others: Any) -> dict[str, Any]:
-        """A partner with a code and a pin of his own."""
+        """A partner with a code and a pin of its own."""
         return {
             "name": name,
             "codes": [f"O{number}"],
@@ -219,7 +219,7 @@ class CrossCheckTests(RefusingTestCase):
             )
 
     def test_codes(self) -> None:
-        """A code points to one enabled partner, blanks at its end or not; a disabled one may keep his."""
+        """A code points to one enabled partner, blanks at its end or not; a disabled one may keep its own."""
         other = self.partner("B", 2, codes=["X", "O1"])
         self.assertRefused(
             minimal(partners=[self.partner("A", 1), other]),
@@ -230,7 +230,7 @@ class CrossCheckTests(RefusingTestCase):
         parse(octets(minimal(partners=[self.partner("A", 1, codes=["o1"]), other])))
 
     def test_rules(self) -> None:
-        """A certificate rule points to one enabled partner; a disabled one may keep his."""
+        """A certificate rule points to one enabled partner; a disabled one may keep its own."""
         other = self.partner("B", 2, certificates=[{"by": "certificate", "sha256": f"{1:064x}"}])
         self.assertRefused(
             minimal(partners=[self.partner("A", 1), other]),

@@ -1,4 +1,4 @@
-"""Tests of :mod:`smartproxy.policy.identity`: a partner speaks for himself only, in the way his entry has it."""
+"""Tests of :mod:`smartproxy.policy.identity`: a partner speaks for itself only, in the way its entry has it."""
 
 import hashlib
 
@@ -33,7 +33,7 @@ PARTNERS = (ACME, FOO)
 
 
 def verified(partner: Partner) -> VerifiedPartner:
-    """A partner who has proved who he is."""
+    """A partner that has proved who it is."""
     return VerifiedPartner(
         partner=partner, certificate=LEAF, by="certificate", ca=None, chain=ChainFacts(presented=(LEAF,))
     )
@@ -48,7 +48,7 @@ class CodeTests(SynchronousTestCase):
     """An SSIDCODE is one of the partner's, octet for octet."""
 
     def test_only_the_diagonal(self) -> None:
-        """Each partner may use his codes and nobody else's, whichever of them he chose."""
+        """Each partner may use its codes and nobody else's, whichever of them it chose."""
         for partner in PARTNERS:
             for other in PARTNERS:
                 for code in other.codes:

@@ -84,7 +84,7 @@ class Documents(RefusingTestCase):
         self.assertRefused(changed("client.outbound.port", -1), "client.outbound.port", "between 0 and 65535")
 
     def test_a_san_rule_does_not_go(self) -> None:
-        """A called partner's name is compared with his host's, not by a rule."""
+        """A called partner's name is compared with its host's, not by a rule."""
         rule = {"by": "san", "ca": "acme-ca", "san": "DNS:x"}
         self.assertRefused(changed(f"{PLACE}.certificates", [rule]), f"{AT}.certificates[0].by", "has to be one of")
 
@@ -208,7 +208,7 @@ class Answers(SynchronousTestCase):
         names: tuple[str, ...] = ("h",),
         **entry: Any,
     ) -> tuple[str, str | None] | Cause:
-        """By what he was recognized and by which authority, or why he was not."""
+        """By what it was recognized and by which authority, or why it was not."""
         known = partner(**{"outbound": outbound, **entry})
         try:
             match = judge_called(
@@ -244,7 +244,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual(self.judged(by_id, nameless), Cause.CERTIFICATE_NOT_EXPECTED)
 
     def test_by_pin(self) -> None:
-        """The certificate or its key, of his entry or of its outbound part; no authority is needed."""
+        """The certificate or its key, of its entry or of its outbound part; no authority is needed."""
         by_pin = Outbound(host="h", verify=Verify.PIN)
         alone = ChainFacts(presented=(LEAF,), path_errors=(PathError(18, 0, "self-signed"),))
         for pin, by in (

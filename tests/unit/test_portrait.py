@@ -31,7 +31,7 @@ class Portraits(SynchronousTestCase):
     """From the first octet to the last."""
 
     def test_greeted(self) -> None:
-        """Who called is known from his certificate; nothing else yet."""
+        """Who called is known from its certificate; nothing else yet."""
         session = server()
         session.start()
         shown = session.portrait()
@@ -41,7 +41,7 @@ class Portraits(SynchronousTestCase):
             self.assertIsNone(shown[name], name)
 
     def test_identified(self) -> None:
-        """His SSIDCODE is told, his password is not."""
+        """Its SSIDCODE is told, its password is not."""
         session = server()
         session.start()
         session.receive(Arrived(INITIATOR, PARTNER_SSID))

@@ -298,7 +298,7 @@ class Deadlines(SynchronousTestCase):
         )
 
     def test_buffer_deadline_while_opening(self) -> None:
-        """A partner who begins something and does not end it is late himself, though the station is awaited."""
+        """A partner that begins something and does not end it is late itself, though the station is awaited."""
         book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID), Arrived(INITIATOR, b"\x10"))
         book.when(
             TimedOut(Timer.INITIATOR_BUFFER),

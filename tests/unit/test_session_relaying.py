@@ -73,7 +73,7 @@ class Relayed(SynchronousTestCase):
         self.assertEqual((fields["SFIDDSN"], fields["SFIDFMT"]), ("INVOICES", "U"))
 
     def test_data_is_told_while_traced(self) -> None:
-        """Each DATA is told by its length, from the moment at which somebody wants to know until he does not."""
+        """Each DATA is told by its length, from the moment at which somebody wants to know until nobody does."""
         book = relaying_server().after(Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0))
         wanted = True
         book.session.reporter.ask(lambda name, session, partner: wanted)
@@ -121,7 +121,7 @@ class HeldBack(SynchronousTestCase):
     """Back-pressure: who sends is held back while the other one does not take."""
 
     def test_a_full_leg_pauses_the_other(self) -> None:
-        """The station stalls, so the partner is not read; when the station goes on, so does he."""
+        """The station stalls, so the partner is not read; when the station goes on, so does it."""
         book = relaying_server()
         book.when(LegFull(RESPONDER), Pause(INITIATOR))
         book.when(LegDrained(RESPONDER), Resume(INITIATOR), QUIET)
@@ -129,7 +129,7 @@ class HeldBack(SynchronousTestCase):
         book.when(LegDrained(INITIATOR), Resume(RESPONDER), QUIET)
 
     def test_who_is_held_back_is_not_late(self) -> None:
-        """The deadline of a started buffer rests while its sender is not read, and begins anew with his reading."""
+        """The deadline of a started buffer rests while its sender is not read, and begins anew with its reading."""
         book = relaying_server().after(Arrived(INITIATOR, sfid()[:9]))
         book.when(LegFull(RESPONDER), Pause(INITIATOR), Disarm(Timer.INITIATOR_BUFFER))
         book.when(Arrived(INITIATOR, sfid()[9:12]), QUIET)

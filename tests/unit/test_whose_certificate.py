@@ -1,4 +1,4 @@
-"""A refused certificate that is genuine is told with the partner whose it is, so that his refusals can be found."""
+"""A refused certificate that is genuine is told with the partner whose it is, so that its refusals can be found."""
 
 from typing import Any
 

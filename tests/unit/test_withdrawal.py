@@ -29,7 +29,7 @@ def verified(of: ChainFacts | None = None, before: ServerConfiguration | None = 
 
 
 def cause(after: ServerConfiguration, who: VerifiedPartner | None = None) -> Cause | None:
-    """Why he has to go by a later generation, if he has to."""
+    """Why it has to go by a later generation, if it has to."""
     found = Standing.of(after).withdrawn(who or verified(), NOW + DAY)
     return None if found is None else found.cause
 
@@ -38,11 +38,11 @@ class StandingTests(SynchronousTestCase):
     """A partner was let in by one generation, and is judged again by the next."""
 
     def test_nothing_changed(self) -> None:
-        """The same rules let him go on."""
+        """The same rules let it go on."""
         self.assertIsNone(cause(server()))
 
     def test_revoked(self) -> None:
-        """A revoked certificate ends the session, an intermediate authority's as well as his own, old list or not."""
+        """A revoked certificate ends the session, an intermediate authority's as well as its own, old list or not."""
         dates = {"this_update": NOW - 90 * DAY, "next_update": NOW - 60 * DAY}
         for issuer, serial in (("middle", LEAF.serial), ("root", MIDDLE.serial)):
             old = revocation(issuer, serial, **dates)
@@ -108,7 +108,7 @@ class CalledStanding(SynchronousTestCase):
     def cause(
         self, after: Outbound | None, who: VerifiedPartner | None = None, *, given: Any = None, **entry: Any
     ) -> Cause | None:
-        """Why he has to go by a later generation, if he has to."""
+        """Why it has to go by a later generation, if it has to."""
         later = attrs.evolve(given or server(), partners=(partner(**{"outbound": after, **entry}),))
         found = Standing.of(later).withdrawn_called(
             who or verified(), NOW + DAY, lambda name: name == "oftp.acme.example"
@@ -116,7 +116,7 @@ class CalledStanding(SynchronousTestCase):
         return None if found is None else found.cause
 
     def test_fits(self) -> None:
-        """An entry that his certificate fits lets him go on, whichever way it is known by, and whatever its purpose."""
+        """An entry that its certificate fits lets it go on, whichever way it is known by, and whatever its purpose."""
         for outbound in (BY_NAME, BY_ID, BY_PIN):
             self.assertIsNone(self.cause(outbound))
         client_only = chain(attrs.evolve(LEAF, extended_key_usage=frozenset({CLIENT_AUTH})), *chain().path[1:])
@@ -126,7 +126,7 @@ class CalledStanding(SynchronousTestCase):
         self.assertIs(self.cause(elsewhere, who), Cause.CERTIFICATE_WRONG_NAME)
 
     def test_does_not_fit(self) -> None:
-        """Any other ends his session, and so does none."""
+        """Any other ends its session, and so does none."""
         other = CertificatePin(sha256="77" * 32)
         self.assertIs(self.cause(attrs.evolve(BY_NAME, server_name="x")), Cause.CERTIFICATE_WRONG_NAME)
         self.assertIs(self.cause(attrs.evolve(BY_PIN, certificates=(other,))), Cause.CERTIFICATE_NOT_EXPECTED)
@@ -136,7 +136,7 @@ class CalledStanding(SynchronousTestCase):
         self.assertIs(self.cause(BY_NAME, name="SUCCESSOR"), Cause.CERTIFICATE_NO_PARTNER)
 
     def test_lists(self) -> None:
-        """A revocation ends his session, and no list that is missing or out of date, and no end of validity."""
+        """A revocation ends its session, and no list that is missing or out of date, and no end of validity."""
         old = revocation("middle", this_update=NOW - 90 * DAY, next_update=NOW - 60 * DAY)
         ending = verified(chain(attrs.evolve(LEAF, not_after=NOW + DAY / 2), *chain().path[1:]))
         for outbound in (BY_NAME, BY_ID):
