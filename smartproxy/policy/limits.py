@@ -148,7 +148,7 @@ KEEP_LOGS_DAYS: Final = Limit(default=KEEP_EVENTS_DAYS.default, least=0, most=36
 
 #: Where the page is at its own address; 0 is any free port.
 PAGE_PORT: Final = Limit(default=8444, least=0, most=65_535, unit="(a port)")
-#: The port that partners are told, if it is not the server's own; 0: it is.
+#: The port on the sheet for partners; 0: the server's own.
 SHEET_PORT: Final = Limit(default=0, least=0, most=65_535, unit="(a port)")
 #: The station's Exchange Buffer size that partners are told (SSIDSDEB); 0: they are told none.
 SHEET_BUFFER: Final = Limit(default=0, least=0, most=99_999, unit="octets")

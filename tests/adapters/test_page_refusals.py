@@ -172,7 +172,7 @@ class Lists(RefusalCase):
             self.assertIn("It ends before it begins.", self.beside(span, "until"))
         for place in ("/sessions?before=x", f"/audit?before={'9' * 30}", "/partners?after=%01", "/events?before=-1"):
             answer = self.alice.get(place)
-            told = "names a part of the list that there cannot be" in self.text(answer)
+            told = "page number in the address is not valid" in self.text(answer)
             self.assertEqual((answer.status, told), (422, True), place)
 
     def test_misspelled(self) -> None:

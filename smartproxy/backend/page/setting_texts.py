@@ -202,7 +202,7 @@ _TEXTS: Final = {
     ),
     "backend.page.proxy_header": later("By which headers the reverse proxies say who called them."),
     "backend.sheet.host": later("The host that partners are told to call."),
-    "backend.sheet.port": later("The port that they are told, if it is not the server's own; 0: it is."),
+    "backend.sheet.port": later("The port on the sheet for partners; 0: the server's own."),
     "backend.sheet.codes": later("Our SSIDCODEs that partners are told."),
     "backend.sheet.file_codes": later("Our SFIDDEST and SFIDORIG codes that partners are told."),
     "backend.sheet.buffer_octets": later("The Exchange Buffer size that they are told; 0: none."),
