@@ -123,10 +123,11 @@ class Requirements(SynchronousTestCase):
         self.assertEqual([], unused(imported(modules()), declared()))
 
     def test_tests(self) -> None:
-        """What the tests import is required by a distribution or by the extra ``test``, all of it used."""
+        """What the tests import is required by a distribution or an extra for it; that of ``test`` is all used."""
         found = {name for module in modules(TESTS).values() for name in third_parties(module)}
-        extra = libraries(distributions(settings("setup.cfg")["options.extras_require"]["test"]))
-        self.assertEqual(set(), found - extra - set().union(*declared().values()))
+        extras = settings("setup.cfg")["options.extras_require"]
+        extra, database = (libraries(distributions(extras[name])) for name in ("test", "postgresql"))
+        self.assertEqual(set(), found - extra - database - set().union(*declared().values()))
         self.assertEqual(set(), extra - RUN - found)
 
     def test_versions_are_pinned(self) -> None:

@@ -747,7 +747,7 @@ class InGerman(SitePageCase):
             ("/settings", "Sitzungen geprüfter Partner"),
             ("/history", "Generationen der Konfiguration"),
             ("/audit", "Änderungen der Konfiguration"),
-            ("/certificates", "ohne aktuelle Liste"),
+            ("/certificates", "Zertifikate ohne aktuelle Sperrliste abweisen"),
             ("/nodes", "Nicht jeder Rechner ist, wie er sein soll."),
             ("/events", "Neuen Ereignissen folgen"),
             ("/ignore", "Nichts wird ignoriert."),

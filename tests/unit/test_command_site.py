@@ -408,7 +408,9 @@ class Clients(CommandCase):
         self.assertIn("from any address", self.do("client", "bind", "inner", "--any").out)
         self.assertIn("from 127.0.0.1", self.do("client", "bind", "inner", "--address", "127.0.0.1").out)
         self.assertEqual(self.do("client", "list", "--json").json[0]["address"], "127.0.0.1")
-        self.assertIn("is not an address", self.refused("client", "bind", "inner", "--address", "inside"))
+        self.assertIn(
+            "has to be an IPv4 or IPv6 address", self.refused("client", "bind", "inner", "--address", "inside")
+        )
         self.assertIn("is bound to none", self.refused("client", "bind", "inner", "--address", "0.0.0.0"))
         self.assertIn("is bound to none", self.refused("client", "add", "other", "--address", "::"))
         self.refused("client", "bind", "inner", status=2)
@@ -438,7 +440,7 @@ class Clients(CommandCase):
         for wrong in ((), ("--as-site", "--port", "1")):
             self.assertIn("or --as-site alone", self.refused("client", "listen", "inner", *wrong, status=2))
         self.assertIn("0 to 65535", self.refused("client", "listen", "inner", "--port", "65536"))
-        self.assertIn("not an address", self.refused("client", "listen", "inner", "--on", "inside"))
+        self.assertIn("has to be an IPv4 or IPv6 address", self.refused("client", "listen", "inner", "--on", "inside"))
 
     def test_token_file(self) -> None:
         """Or it goes into a file that only its owner can read, and is not shown at all."""
