@@ -12,8 +12,9 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from smartproxy.testing.pki import TestCa
@@ -219,7 +220,15 @@ class Background(Servers):
 
 
 class Received(Protocol):
-    """A syslog that keeps everything."""
+    """A syslog that keeps everything, and counts the connections that are open."""
+
+    def connectionMade(self) -> None:
+        """One more."""
+        vars(self.factory)["open"] += 1
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """One less."""
+        vars(self.factory)["open"] -= 1
 
     def dataReceived(self, data: bytes) -> None:
         """Keep it."""
@@ -257,7 +266,7 @@ class Network(Servers):
         """Take what a server says from its start to its end."""
         factory = Factory.forProtocol(Received)
         kept = vars(factory)
-        kept["octets"] = b""
+        kept["octets"], kept["open"] = b"", 0
         if options is None:
             port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         else:
@@ -268,6 +277,7 @@ class Network(Servers):
         os.kill(self.pid, signal.SIGTERM)
         await until(lambda: b" server.stopped - " in kept["octets"], "the end is told")
         self.assert_whole(messages(kept["octets"]))
+        await until(lambda: not kept["open"], "the connection ends")
 
     async def test_tcp(self) -> None:
         """Over TCP, to the last word."""
@@ -304,13 +314,14 @@ class Network(Servers):
         options = PrivateCertificate.loadPEM(credential.certificate_pem + credential.key_pem).options()
         factory = Factory.forProtocol(Received)
         kept = vars(factory)
-        kept["octets"] = b""
+        kept["octets"], kept["open"] = b"", 0
         port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         more = (f'ca = "{self.folder / "ca.pem"}"', "[[appenders]]", 'type = "daily"')
         await self.logged("tls", port.getHost().port, *more)
         await self.told(self.folder / "tls" / "log", r"appender\.failed")
         self.assertEqual(kept["octets"], b"")
+        await until(lambda: not kept["open"], "the connection ends")
 
     async def test_nobody_listens(self) -> None:
         """A syslog that is away is told in the daily file, and hinders nothing."""
