@@ -13,6 +13,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.logs.clock import now
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import StationUnreachable
@@ -44,7 +45,7 @@ class SessionDesk:
         self,
         clock: IReactorTime,
         configuration: Callable[[], ClientConfiguration],
-        failed: Callable[[], object] = lambda: None,
+        failed: Callable[[], object] = nothing,
     ) -> None:
         self._clock = clock
         self._configuration = configuration

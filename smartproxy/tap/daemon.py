@@ -294,7 +294,7 @@ def _seconds(text: str) -> int:
 
     :raises ValueError: when it is not one, or out of range.
     """
-    return _within(text, DRAIN)
+    return within(text, DRAIN)
 
 
 def workers_wanted(text: str | None, *, one_each: bool = False) -> int:
@@ -307,10 +307,10 @@ def workers_wanted(text: str | None, *, one_each: bool = False) -> int:
     limit = PROCESSES_READY if one_each else WORKERS
     if text is None:
         return limit.default if one_each else min(cores(), limit.default)
-    return _within(text, limit) or (limit.default if one_each else 0)
+    return within(text, limit) or (limit.default if one_each else 0)
 
 
-def _within(text: str, limit: Limit) -> int:
+def within(text: str, limit: Limit) -> int:
     """A whole number within a limit.
 
     :raises ValueError: when it is none, or out of range.

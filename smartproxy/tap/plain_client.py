@@ -22,7 +22,7 @@ from smartproxy.plain.condition import PlainClientCondition
 from smartproxy.policy.addresses import HostPort, called_address, listening_address
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN, STATION_RETRY
-from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.daemon import DaemonOptions, within
 from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.tap.plain_server import (
     EXTERNAL_PORT,
@@ -31,7 +31,6 @@ from smartproxy.tap.plain_server import (
     TIMEOUT,
     idle_seconds,
     plain_level,
-    whole_seconds,
 )
 
 OUTGOING_PORT = 65433
@@ -92,9 +91,7 @@ class PlainClientSwitches(DaemonOptions):
         )
         self.target = self.judged("--target", _target, self["target"])
         self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
-        self.retry = self.judged(
-            "--retry", lambda text: whole_seconds(text, STATION_RETRY.least, STATION_RETRY.most), self["retry"]
-        )
+        self.retry = self.judged("--retry", lambda text: within(text, STATION_RETRY), self["retry"])
         if self["outgoing"] != "0":
             at = self.judged("--outgoing", listening_address, self["outgoing"])
             self.outgoing.insert(0, Outgoing(HostPort(at.host or _LOCAL, at.port)))

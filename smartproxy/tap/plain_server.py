@@ -109,14 +109,6 @@ def idle_seconds(text: str) -> int:
 
     :raises ValueError: when it is not a whole number of seconds in range.
     """
-    return whole_seconds(text, 1, IDLE_SECONDS_MOST)
-
-
-def whole_seconds(text: str, least: int, most: int) -> int:
-    """A number of seconds.
-
-    :raises ValueError: when it is not a whole number in range.
-    """
-    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(most)) or not least <= int(text) <= most:
-        raise ValueError(f"{text!r} is not a number of seconds from {least} to {most}")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 5 or not 1 <= int(text) <= IDLE_SECONDS_MOST:
+        raise ValueError(f"{text!r} is not a number of seconds from 1 to {IDLE_SECONDS_MOST}")
     return int(text)

@@ -21,7 +21,7 @@ from smartproxy.net.transport.records import RECORD_MOST
 from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.net.transport.sockets import READ_MOST
 from smartproxy.net.transport.tls import CHATTER_MOST
-from tests.adapters.test_transport_tls import CONTEXTS, HIGH_WATER, Contexts, Pair
+from tests.adapters.test_transport_tls import CONTEXTS, HIGH_WATER, Carrier, Contexts, Pair
 
 SIGNATURE_FAILURE: Final = 7
 """``X509_V_ERR_CERT_SIGNATURE_FAILURE``."""
@@ -95,6 +95,17 @@ class Storms(SynchronousTestCase):
         (line,) = [each for each in secrets if each.startswith(b"CLIENT_TRAFFIC_SECRET_0")]
         return pair, KeyUpdates(bytes.fromhex(line.split()[-1].decode()))
 
+    def flooded(self, server: Carrier, updates: KeyUpdates) -> int:
+        """Have the server end a connection whose peer updates its keys; how much waited at most to be sent."""
+        most = 0
+        for _ in range(20_000):
+            if server.end is not None:
+                break
+            server.protocol.dataReceived(updates.record())
+            most = max(most, len(server.queue))
+        self.assertIsNotNone(server.end)
+        return most
+
     def test_key_updates_that_are_read(self) -> None:
         """A peer that updates its keys and reads the answers may do so."""
         pair, updates = self.updates()
@@ -108,13 +119,7 @@ class Storms(SynchronousTestCase):
         pair, updates = self.updates()
         server = pair.carriers[1]
         pair.witnesses[1].line.registerProducer(Told(), True)
-        most = 0
-        for _ in range(20_000):
-            if server.end is not None:
-                break
-            server.protocol.dataReceived(updates.record())
-            most = max(most, len(server.queue))
-        self.assertIsNotNone(server.end)
+        most = self.flooded(server, updates)
         self.assertLess(most, HIGH_WATER + CHATTER_MOST + 1024)
         pair.pump()
         self.assertEqual("Error", pair.witnesses[1].end)
@@ -127,13 +132,7 @@ class Storms(SynchronousTestCase):
         line.registerProducer(Told(), True)
         line.unregisterProducer()
         line.loseConnection()
-        most = 0
-        for _ in range(20_000):
-            if server.end is not None:
-                break
-            server.protocol.dataReceived(updates.record())
-            most = max(most, len(server.queue))
-        self.assertIsNotNone(server.end)
+        most = self.flooded(server, updates)
         self.assertLess(most, CHATTER_MOST + 1024)
 
     def test_handshake_message_too_large(self) -> None:

@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
@@ -417,15 +418,15 @@ class Streams(TestCase):
         self.patch(time, "thread_time", lambda: 0.0)
         self.assertEqual([READ_MOST] * 4, read(4))
 
-    async def test_commands_leave_reads_as_they_are(self) -> None:
-        """A turn of few octets counts neither way, whether it takes long, as that of a command does, or not."""
+    async def costly(self) -> Callable[[int, float], int]:
+        """What has a connection read octets whose work takes so many seconds; it gives how many it read."""
         _, far = await self.pair()
         now, cost, sizes = [0.0], [0.0], list[int]()
 
         class Sent:
             """A socket that has so much to read."""
 
-            octets = READ_LEAST
+            octets = 0
 
             def recv_into(self, room: memoryview, most: int) -> int:
                 """As much as there is."""
@@ -445,6 +446,11 @@ class Streams(TestCase):
         self.patch(time, "thread_time", lambda: now[0])
         self.patch(far, "dataReceived", received)
         self.patch(far.line, "socket", sent)
+        return read
+
+    async def test_commands_leave_reads_as_they_are(self) -> None:
+        """A turn of few octets counts neither way, whether it takes long, as that of a command does, or not."""
+        read = await self.costly()
         for _ in range(9):
             read(READ_LEAST, TURN_SECONDS * 2)
         self.assertEqual(2048, read(2048, TURN_SECONDS * 2))
@@ -454,33 +460,12 @@ class Streams(TestCase):
 
     async def test_expensive_reads_between_cheap_ones(self) -> None:
         """Small cheap reads between large dear ones do not keep these large."""
-        _, far = await self.pair()
-        now, cost, sizes = [0.0], [0.0], list[int]()
-
-        class Sent:
-            """A socket that has so much to read."""
-
-            octets = READ_MOST
-
-            def recv_into(self, room: memoryview, most: int) -> int:
-                """As much as there is."""
-                return min(most, self.octets)
-
-        def received(data: bytes) -> None:
-            sizes.append(len(data))
-            now[0] += cost[0]
-
-        sent = Sent()
-        self.patch(time, "perf_counter", lambda: now[0])
-        self.patch(time, "thread_time", lambda: now[0])
-        self.patch(far, "dataReceived", received)
-        self.patch(far.line, "socket", sent)
+        read = await self.costly()
+        dear = READ_MOST
         for _ in range(20):
-            sent.octets, cost[0] = READ_MOST, READ_MOST * OCTET_SECONDS * 3
-            far.line.doRead()
-            sent.octets, cost[0] = READ_LEAST + 44, 0.0
-            far.line.doRead()
-        self.assertLessEqual(sizes[-2], READ_LEAST * 4)
+            dear = read(READ_MOST, READ_MOST * OCTET_SECONDS * 3)
+            read(READ_LEAST + 44, 0.0)
+        self.assertLessEqual(dear, READ_LEAST * 4)
 
     async def test_key_updates_without_end(self) -> None:
         """A peer that updates its keys and reads no answer is cut off, on a real connection, too."""
