@@ -263,6 +263,10 @@ class Cause(enum.StrEnum):
     CALL_GREETING = "call.greeting", "The partner sent something other than SSRM."
     CALL_UNUSED = "call.unused", "The partner answered, but the local caller was gone."
     CALL_NOT_ALLOWED = "call.not_allowed", "The partner does not exist, or its entry does not allow calls."
+    CALL_BANNED = (
+        "call.banned",
+        "The partner is not called for a while: sessions with it took far too much computing time, or ended workers.",
+    )
     REQUEST_MALFORMED = "request.malformed", "The request of a local program is malformed."
     REQUEST_UNKNOWN = "request.unknown", "The request of a local program does not match exactly one partner."
     SOURCE_MISSING = "source.missing", "The server does not have the configured source address."

@@ -194,6 +194,12 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "call.policy": Explanation("We could not call your system.", OUR_CALL, ours=True),
     "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OUR_CALL, ours=True),
+    "call.banned": Explanation(
+        "We do not call your system for a while, because earlier sessions with it took far more computing time than"
+        " ordinary sessions do, or because our processes ended while they carried them.",
+        "Please ask the vendor of your OFTP2 software whether it sends TLS key updates, or very small or empty TLS"
+        " or data records.",
+    ),
     "call.source": Explanation("We could not call your system.", OUR_CALL, ours=True),
     "call.unused": Explanation(
         "We called your system, and ended the call before the session had begun.", OUR_CALL, ours=True

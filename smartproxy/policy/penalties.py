@@ -1,9 +1,10 @@
 """Bans: addresses that misbehave are shut out for a while, before any TLS work is spent on them.
 
 Duty: count points for each kind of fault; one point is forgotten in each whole step of time. When the points reach the
-threshold, a ban begins; each further ban is twice as long, up to the longest. When the table is full, further offenders
-are not counted: a penalty protects the proxy from work, and must not become a way to shut partners out or to fill its
-memory. Reads no clock: every call brings the time, in seconds of a monotonic clock.
+threshold, a ban begins; each further ban is twice as long, up to the longest. Partners that this site calls are counted
+by name, and not called while their ban lasts. When the table is full, further offenders are not counted: a penalty
+protects the proxy from work, and must not become a way to shut partners out or to fill its memory. Reads no clock:
+every call brings the time, in seconds of a monotonic clock.
 """
 
 import enum
@@ -140,16 +141,16 @@ class Penalties:
         """The seconds until the ban of *address* ends; 0.0 if it is not banned."""
         if not self._records or not self._settings.enabled:
             return 0.0
-        record = self._records.get(prefix_of(address))
-        if record is None or now >= record.until or self._exempt.hold(address):
+        record = self._records.get(self._counted(address))
+        if record is None or now >= record.until or self._spared(address):
             return 0.0
         return record.until - now
 
     def fault(self, address: str, fault: Fault, now: float) -> Ban | None:
         """Count a fault of *address*; return the ban that begins with it, if any."""
-        if not self._settings.enabled or self._exempt.hold(address):
+        if not self._settings.enabled or self._spared(address):
             return None
-        prefix = prefix_of(address)
+        prefix = self._counted(address)
         record = self._record(prefix, now)
         if record is None:
             return None
@@ -192,6 +193,14 @@ class Penalties:
         """The time at which the next ban ends; ``None`` without bans."""
         return self._ends[0][0] if self._ends else None
 
+    def _counted(self, address: str) -> str:
+        """What an address is counted by."""
+        return prefix_of(address)
+
+    def _spared(self, address: str) -> bool:
+        """Whether nothing is counted against an address."""
+        return self._exempt.hold(address)
+
     def _record(self, prefix: str, now: float) -> _Record | None:
         """The record of *prefix*, if need be a new one; ``None`` if the table is full."""
         record = self._records.get(prefix)
@@ -213,6 +222,16 @@ class Penalties:
         self._swept = now
         self._records = {prefix: record for prefix, record in self._records.items() if not record.forgotten(now)}
         return len(self._records) < limits.PENALTY_PREFIXES_MOST
+
+
+class CalledPenalties(Penalties):
+    """The points and bans of partners that are called, by name; networks that are exempt do not matter."""
+
+    def _counted(self, address: str) -> str:
+        return address
+
+    def _spared(self, address: str) -> bool:
+        return False
 
 
 class Deaths:

@@ -1,8 +1,8 @@
-"""The decision whether a connection is accepted, before any TLS work.
+"""The decision whether a connection is accepted, before any TLS work, and whether a partner may be called.
 
-Duty: check bans and limits for every connection, report why one is refused, count faults against addresses, and report
-the begin and end of bans. Policy decides; this module adds the time and the log. Refusals that repeat are reported now
-and then only: a flood must not hide other events, nor fill the backend's store.
+Duty: check bans and limits, report why a connection is refused, count faults against addresses and called partners, and
+report the begin and end of bans of addresses. Policy decides; this module adds the time and the log. Refusals that
+repeat are reported now and then only: a flood must not hide other events, nor fill the backend's store.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.penalties import OF_A_CERTIFICATE, Fault, Penalties
+from smartproxy.policy.penalties import OF_A_CERTIFICATE, CalledPenalties, Fault, Penalties
 
 
 @attrs.frozen
@@ -79,6 +79,7 @@ class Gate:
     :param events: where refusals and bans are told.
     :param admission: counts connections and sessions.
     :param penalties: counts faults of addresses.
+    :ivar called: counts faults of partners that are called.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Gate:
     ) -> None:
         self.admission = admission
         self.penalties = penalties
+        self.called = CalledPenalties(penalties.settings)
         self._clock = clock
         self._events = events
         self._lifting = Deadline(clock, self._lift)
@@ -117,6 +119,26 @@ class Gate:
         except Denied as denied:
             self.turn_away(host, peer, denied.rule, denied.message, denied.limit, denied.value)
             return None
+
+    def begin_call(self, partner: str) -> None:
+        """Reserve a place for a session with a partner that is called, until :meth:`end_call`.
+
+        :raises Denied: if there are too many sessions, or the partner is not called for a while.
+        """
+        seconds = round(self.called.banned(partner, self._clock.seconds()))
+        if seconds:
+            message = f"the partner is not called for {seconds} more seconds, because of what sessions with it cost"
+            raise Denied(rule=Cause.CALL_BANNED, message=message, limit="ban", value=seconds)
+        self.admission.begin_call(partner)
+
+    def end_call(self, partner: str, fault: Fault | None = None) -> None:
+        """Release the place.
+
+        :param fault: what the partner did in the session.
+        """
+        self.admission.end_call(partner)
+        if fault is not None:
+            self.called.fault(partner, fault, self._clock.seconds())
 
     def turn_away(
         self,
@@ -183,6 +205,7 @@ class Gate:
         # A fault of a connection that a balancer made is the balancer's only if nobody is named for it.
         exempt = (*server.penalties.exempt, *server.balancers)
         self.penalties.settings = attrs.evolve(server.penalties, exempt=exempt)
+        self.called.settings = server.penalties
         self.pardon_certificates()
 
     def fault(self, host: str, fault: Fault) -> None:

@@ -124,17 +124,17 @@ class Claims:
         _remember(self._dialled, prefix_of(host))
 
     def died(self, deaths: Deaths, now: float) -> None:
-        """The worker is gone: tell the end of its sessions; addresses that had workers die before are to blame."""
+        """The worker is gone: tell the end of its sessions; who had workers die before is to blame."""
         tell_lost(self._events, self._member.sessions.values(), Participant.SERVER, now)
         for session in self._member.sessions:
             self._questions.over(session)
-        for called in self._calls:
-            self._gate.admission.end_call(called)
         there = [(host, visit.partner) for host, visit in self._visits.values()]
         for _, visit in self._visits.values():
             self._turns.leave(visit)
         names = {host for host, _ in there} | {_of(partner) for _, partner in there if partner is not None}
-        many = deaths.count(names, now)
+        many = deaths.count(names | set(map(_of, self._calls)), now)
+        for called in self._calls:
+            self._gate.end_call(called, Fault.DEATHS if _of(called) in many else None)
         for host in {host for host, partner in there if host in many or (partner is not None and _of(partner) in many)}:
             self._gate.fault(host, Fault.DEATHS)
 
@@ -236,16 +236,16 @@ class Claims:
 
     def _begin_call(self, partner: str) -> None:
         try:
-            self._gate.admission.begin_call(partner)
+            self._gate.begin_call(partner)
         except Denied as denied:
             raise NoPlace(denied) from denied
         self._calls.append(partner)
 
-    def _end_call(self, partner: str) -> None:
+    def _end_call(self, partner: str, fault: Fault | None = None) -> None:
         if partner not in self._calls:
             raise _violation("a worker ends a call that it does not have")
         self._calls.remove(partner)
-        self._gate.admission.end_call(partner)
+        self._gate.end_call(partner, fault)
 
     def _source_missing(self, address: str, partner: str) -> None:
         self._sources.report(address, [partner])

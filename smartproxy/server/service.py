@@ -173,7 +173,7 @@ class ServerService(DmzService):
             reactor=self.clock,
             events=self.events,
             sessions=sessions,
-            admission=self.gate.admission,
+            admission=self.gate,
             withdrawals=sessions.withdrawals,
             unused=self.carriers.over,
             crl_urls=sessions.tell_crl_urls,

@@ -37,12 +37,13 @@ from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Denied
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.crl_urls import CrlUrls
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
-from smartproxy.policy.faults import Expired, IdentityMismatch, OwnFault, TooCostly, UnknownIdentity
+from smartproxy.policy.faults import Expired, IdentityMismatch, OwnFault, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
@@ -270,7 +271,7 @@ class PartnerSessions(LiveSessions):
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:
         self.withdrawals.over(summary.session)
-        if isinstance(summary.ending.fault, TooCostly):
+        if summary.ending.cause == Cause.SESSION_COSTLY:
             leg.fault(Fault.EFFORT)
         if summary.ending.by is not Role.INITIATOR:
             return

@@ -180,9 +180,9 @@ class BeginCall(TunnelCommand):
 
 
 class EndCall(TunnelCommand):
-    """Give such a place back."""
+    """Give such a place back; the partner's fault in the session, if there was one."""
 
-    arguments = [(b"partner", NAME)]
+    arguments = [(b"partner", NAME), (b"fault", Choice(Fault, optional=True))]
 
 
 class DataProved(TunnelCommand):

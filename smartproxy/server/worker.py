@@ -140,9 +140,9 @@ class DistantAdmission:
         """Reserve a place; fails with ``Denied`` if there is none."""
         return self._link.ask(BeginCall, partner=partner).addErrback(_denial)
 
-    def end_call(self, partner: str) -> None:
-        """Release the place."""
-        self._link.tell(EndCall, partner=partner)
+    def end_call(self, partner: str, fault: Fault | None = None) -> None:
+        """Release the place, and tell of the partner's fault."""
+        self._link.tell(EndCall, partner=partner, fault=fault)
 
 
 class DistantSources(Sources):

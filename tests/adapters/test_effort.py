@@ -9,7 +9,10 @@ from smartproxy.net.driver import SessionDriver
 from smartproxy.net.effort import EffortWatch
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.stream import frame
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.effort import Spent
+from smartproxy.policy.outcomes import Outcome, Participant
+from smartproxy.relay.events import SharedEnd
 from tests.adapters.rig import Journal, ServerRig
 from tests.unit.samples import ssid
 
@@ -106,3 +109,20 @@ class CostlyPartnerTests(SynchronousTestCase):
             self.assertEqual((ending.cause, ending.ended_by), ("session.costly", "server"))
         self.assertEqual([fields["cause"] for fields in rig.journal.of("session.failed")], ["session.costly"] * 2)
         self.assertEqual(rig.journal.the("penalty.banned")["cause"], "penalty.effort")
+
+    def test_ended_by_the_client(self) -> None:
+        """A session that the client ended as too costly counts against the partner's address, too."""
+        rig = ServerRig()
+        for _ in range(2):
+            caller, _ = rig.call()
+            rig.send(caller, frame(codec.encode(ssid(code=rig.CODE))))
+            inside = rig.inside()
+            assert inside.receiver is not None
+            inside.receiver.leg_ended(
+                inside,
+                SharedEnd(outcome=Outcome.STOPPED, cause=Cause.SESSION_COSTLY, ended_by=Participant.CLIENT),
+            )
+            inside.lose("closed")
+            rig.clock.advance(10)
+        self.assertEqual([each.ending.cause for each in rig.finished], [Cause.SESSION_COSTLY] * 2)
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], Cause.PENALTY_EFFORT)

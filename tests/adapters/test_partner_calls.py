@@ -30,10 +30,12 @@ from smartproxy.policy.admission import Admission, Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
-from smartproxy.policy.faults import PartnerUnreachable, StopReason
+from smartproxy.policy.faults import PartnerUnreachable, Step, StopReason
 from smartproxy.policy.partners import Outbound, Partner, RevocationMode, Verify
-from smartproxy.policy.settings import ServerLimits, SourceMissing
+from smartproxy.policy.penalties import Penalties
+from smartproxy.policy.settings import PenaltySettings, ServerLimits, SourceMissing
 from smartproxy.relay.ending import Summary
+from smartproxy.server.accept import Gate
 from smartproxy.server.dial import sources, tls
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.dial.tls import DialledContexts
@@ -95,13 +97,14 @@ class CallingTestCase(SynchronousTestCase):
         self.unused: list[str] = []
         self.stopped: list[StopReason] = []
         self.admission = Admission(limits=ServerLimits())
+        self.gate = Gate(self.reactor, self.journal.events, self.admission, Penalties(PenaltySettings()))
         self.withdrawals = Withdrawals(self.reactor, self.journal.events, lambda: NOW)
         self.sources = sources.Sources(self.reactor, self.journal.events, self.stopped.append)
         self.calls = PartnerCalls(
             reactor=self.reactor,
             events=self.journal.events,
             sessions=self.sessions,
-            admission=self.admission,
+            admission=self.gate,
             withdrawals=self.withdrawals,
             unused=self.unused.append,
             sources=self.sources,
@@ -467,6 +470,21 @@ class Answered(CallingTestCase):
         self.passed(10)
         self.assertEqual((self.sessions.live, [each.session for each in self.finished]), ({}, [SESSION]))
         self.assertEqual(self.unused, [])
+
+    def test_partner_that_costs_too_much(self) -> None:
+        """After two sessions that took far too much computing time the partner is not called until its ban ends."""
+        for _ in range(2):
+            leg = FakeLeg()
+            self.answered()(leg)
+            self.sessions._end_costly(SESSION)
+            leg.lose()
+            self.passed(10)
+            self.assertEqual(self.finished[-1].ending.cause, Cause.SESSION_COSTLY)
+        fault = self.failureResultOf(self.call(), PartnerUnreachable).value
+        self.assertEqual((fault.step, fault.cause), (Step.POLICY, Cause.CALL_BANNED))
+        self.assertEqual(self.journal.of("outbound.failed")[-1]["cause"], Cause.CALL_BANNED)
+        self.passed(60)
+        self.answered()
 
     def test_somebody_elses_code(self) -> None:
         """An SSID that is not the partner's ends the session before the station sees it."""

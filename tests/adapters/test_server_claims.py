@@ -214,6 +214,26 @@ class ClaimsTests(SynchronousTestCase):
             ("a1", "ACME", "lost", Cause.WORKER_LOST),
         )
 
+    def test_partners_that_are_called(self) -> None:
+        """What a called partner did in sessions, and workers that died with them, has the site not call it for a while.
+
+        Partners that are called otherwise, and calls of this one, are not concerned.
+        """
+        deaths = Deaths()
+        for _ in range(3):
+            self.says(BeginCall, partner="BOLT")
+            self.claims.died(deaths, self.clock.seconds())
+            self.claims = self.of(self.member)
+        self.assertRaises(NoPlace, self.says, BeginCall, partner="BOLT")
+        self.says(BeginCall, partner="ACME")
+        self.says(EndCall, partner="ACME", fault=Fault.EFFORT)
+        told = self.assertRaises(NoPlace, self.says, BeginCall, self.others, partner="ACME")
+        again = NoPlace.read(str(told), told.fields()).denied
+        self.assertEqual((again.rule, again.limit, again.value), (Cause.CALL_BANNED, "ban", 60))
+        self.assertIn("not called for 60 more seconds", again.message)
+        self.says(BeginCall, partner="CALM")
+        self.assertEqual(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
+
     def test_what_a_worker_held_is_given_back(self) -> None:
         """A worker's calls are over with it; its connections are given back by the crew."""
         self.says(BeginCall, partner="ACME")

@@ -169,6 +169,7 @@ class Table(SynchronousTestCase):
             (Cause.CALL_RENEGOTIATED, Step.TLS, "it asked for a second TLS handshake"),
             (Cause.CALL_UNUSED, Step.SSRM, "ended the call before the session had begun"),
             (Cause.CALL_NOT_ALLOWED, Step.POLICY, "Our settings do not allow calls"),
+            (Cause.CALL_BANNED, Step.POLICY, "We do not call your system for a while"),
             (Cause.QUOTA_SESSIONS, Step.CONNECT, "We could not call your system."),
             (Cause.INTERNAL_ERROR, Step.CONNECT, "We could not call your system."),
         ):

@@ -28,6 +28,8 @@ from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import reachable
 from smartproxy.policy.partners import Outbound, Partner
+from smartproxy.policy.penalties import Fault
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_outbound
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
 from smartproxy.server.dial.sources import Sources
@@ -41,16 +43,20 @@ Take = Callable[[ILeg | None], None]
 
 
 class CallAdmission(Protocol):
-    """Counts sessions: :class:`~smartproxy.policy.admission.Admission`, or that of another process."""
+    """Counts sessions: the :class:`~smartproxy.server.accept.Gate`, or that of another process."""
 
     def begin_call(self, partner: str) -> Deferred[object] | None:
         """Reserve a place for a session with a partner, until :meth:`end_call`.
 
-        :raises Denied: if there are too many sessions. Where the answer comes later, its deferred fails with it.
+        :raises Denied: if there are too many sessions, or the partner is not called for a while. Where the answer
+            comes later, its deferred fails with it.
         """
 
-    def end_call(self, partner: str) -> None:
-        """Release the place."""
+    def end_call(self, partner: str, fault: Fault | None = None) -> None:
+        """Release the place.
+
+        :param fault: what the partner did in the session.
+        """
 
 
 class PartnerCalls:
@@ -166,6 +172,8 @@ class PartnerCalls:
                 await beginning
         except Denied as denied:
             cause = Cause(denied.rule)
+            if cause is Cause.CALL_BANNED:
+                raise failed(Step.POLICY, denied.message, cause) from None
             scope = " with this partner" if cause is Cause.QUOTA_PARTNER else ""
             message = f"the server's limit of {denied.value} sessions{scope} is reached"
             raise failed(Step.CONNECT, message, cause) from None
@@ -217,7 +225,7 @@ class PartnerCalls:
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
             open_leg=lambda session, facts: succeed(called),
-            over=lambda leg, summary: self._over(session, verified.partner.name),
+            over=lambda leg, summary: self._over(summary, verified.partner.name),
         )
         certificate = called.tls.get_peer_certificate(as_cryptography=True)
         assert certificate is not None
@@ -233,9 +241,10 @@ class PartnerCalls:
         if newest is not None and newest is not generation:
             self._withdrawals.judge_latecomer(session, newest.server)
 
-    def _over(self, session: str, partner: str) -> None:
-        self._admission.end_call(partner)
-        self._withdrawals.over(session)
+    def _over(self, summary: Summary, partner: str) -> None:
+        costly = summary.ending.cause == Cause.SESSION_COSTLY
+        self._admission.end_call(partner, Fault.EFFORT if costly else None)
+        self._withdrawals.over(summary.session)
 
     # What is told.
 
