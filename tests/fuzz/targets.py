@@ -11,7 +11,17 @@ from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.oftp2.codec import decode, encode
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Level, Profile, Role
-from tests.adapters.test_transport_tls import CONTEXTS, Pair, alike, connected, play, script, twisteds
+from tests.adapters.test_transport_tls import (
+    CONTEXTS,
+    FLOW_KINDS,
+    KINDS,
+    Pair,
+    alike,
+    connected,
+    play,
+    script,
+    twisteds,
+)
 from tests.conformance.cuts import Chunks, at_random, octet_by_octet
 from tests.conformance.verdicts import verdicts
 
@@ -48,10 +58,11 @@ def codec(chunks: Chunks, rng: Random) -> None:
 def transport(chunks: Chunks, rng: Random) -> None:
     """What protocols see of a random script does not depend on whose TLS transport carries them."""
     contexts = CONTEXTS[rng.choice(sorted(CONTEXTS))]
-    steps = script(rng)
-    expected = play(Pair(contexts, twisteds, twisteds), steps)
+    steps = script(rng, rng.choice((KINDS, FLOW_KINDS)))
+    held: tuple[list[list[bool | None]], ...] = [], []
+    expected = play(Pair(contexts, twisteds, twisteds), steps, held[0].append)
     makers = rng.choice(((TlsFactory, twisteds), (twisteds, TlsFactory), (TlsFactory, TlsFactory)))
-    if not alike(expected, play(Pair(contexts, *makers), steps), steps):
+    if not alike(expected, play(Pair(contexts, *makers), steps, held[1].append), steps) or held[0] != held[1]:
         raise Discrepancy(f"the transports differ: {steps}")
 
 
