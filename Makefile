@@ -103,7 +103,7 @@ slow-tests: environment  ## whole daemons over real sockets; the wheels in empty
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
-	$(BIN)/mypy docs/measured.py docs/pictures.py docs/rooms.py docs/tables.py docs/transcript.py benchmarks
+	$(BIN)/mypy docs/keyboard.py docs/measured.py docs/pictures.py docs/rooms.py docs/tables.py docs/transcript.py benchmarks
 
 lint: environment  ## ruff: rules and format
 	$(BIN)/ruff check .

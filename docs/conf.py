@@ -13,7 +13,7 @@ author = "the SmartProxy authors"
 project_copyright = "the SmartProxy authors; Apache License 2.0"
 version = release = __version__
 
-extensions = ["command_lines", "consoles", "measured", "myst_parser", "pictures", "rooms", "tables"]
+extensions = ["command_lines", "consoles", "keyboard", "measured", "myst_parser", "pictures", "rooms", "tables"]
 exclude_patterns = ["_build"]
 nitpicky = True
 highlight_language = "console"
@@ -73,6 +73,7 @@ html_theme_options = {
         "scroll-shadow": "#ffffff4d",
     },
 }
+html_favicon = "../smartproxy/backend/page/static/mark.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -2,15 +2,20 @@
 
 import argparse
 import ast
+import functools
 import io
 import pkgutil
 import re
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
 from pathlib import Path
 
+from playwright.sync_api import Browser
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import TestCase
 
@@ -23,6 +28,7 @@ from smartproxy.tap import command as operator
 from smartproxy.testing import __main__ as kit
 from smartproxy.tunnel.vocabulary import ALLOWED, Side, TunnelPhase
 from tests.packaging.wheel import ROOT, folder, run
+from tests.process.browsers import Chromium, Eyes, Window
 from tests.process.clock import LIMIT_SECONDS
 
 DAEMONS = {
@@ -88,6 +94,18 @@ def unknown(parser: argparse.ArgumentParser, words: list[str]) -> str | None:
     return next((word for word in switches if word not in parser._option_string_actions), None)
 
 
+@functools.cache
+def built() -> Path:
+    """The folder of the documents as ``make docs`` builds them; a warning is an error."""
+    place = folder() / "html"
+    run(
+        *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"),
+        *("-d", folder() / "doctrees", ROOT / "docs", place),
+        cwd=Path(smartproxy.__file__).parents[1],
+    )
+    return place
+
+
 class Documents(TestCase):
     """``make docs``."""
 
@@ -95,12 +113,7 @@ class Documents(TestCase):
 
     def test_no_warnings(self) -> None:
         """The documents build without a warning, with all tables, references and pictures made from the code."""
-        place = folder() / "html"
-        run(
-            *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"),
-            *("-d", folder() / "doctrees", ROOT / "docs", place),
-            cwd=Path(smartproxy.__file__).parents[1],
-        )
+        place = built()
         events = (place / "events.html").read_text(encoding="utf-8")
         self.assertIn('id="event-session-violation"', events)
         architecture = (place / "architecture.html").read_text(encoding="utf-8")
@@ -157,6 +170,79 @@ class Documents(TestCase):
                     named += 1
                     self.assertIn(name, EVENTS, path.name)
         self.assertGreater(named, 20)
+
+
+WIDE, NARROW = 1440, 390
+_CUT_OFF = """() => [...document.querySelectorAll("pre, table, svg, img")]
+    .filter(found => found.checkVisibility() && found.getBoundingClientRect().right > innerWidth + 1)
+    .filter(found => {
+        for (let box = found; box; box = box.parentElement)
+            if (["auto", "scroll"].includes(getComputedStyle(box).overflowX)) return false;
+        return true;
+    }).map(found => found.outerHTML.slice(0, 80))
+    .concat([...document.querySelectorAll("pre")]
+        .filter(found => found.scrollWidth > found.clientWidth + 1
+            && !["auto", "scroll"].includes(getComputedStyle(found).overflowX))
+        .map(found => found.textContent.slice(0, 80)))"""
+"""What reaches beyond the window and cannot be scrolled to, and code blocks that hide the ends of their lines."""
+
+
+class Opened(TestCase):
+    """Each page as readers see it: in a browser, wide and narrow, in the light and in the dark."""
+
+    timeout = LIMIT_SECONDS
+
+    def setUp(self) -> None:
+        """Serve the documents."""
+        self.pages = sorted(str(path.relative_to(built())) for path in built().rglob("*.html"))
+        self.served = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(built())))
+        serving = threading.Thread(target=self.served.serve_forever, daemon=True)
+        serving.start()
+        self.addCleanup(self.served.server_close)
+        self.addCleanup(serving.join)
+        self.addCleanup(self.served.shutdown)
+
+    async def test_doors(self) -> None:
+        """The first page opens with three doors: a reader sees all of them without scrolling, before any list."""
+
+        def look(browser: Browser) -> tuple[list[str], float, float, list[str]]:
+            window = Window(browser, f"http://127.0.0.1:{self.served.server_port}", Eyes(width=WIDE))
+            page = window.go("/index.html")
+            names = page.locator(".door .rubric").all_inner_texts()
+            last = max(float(each.bounding_box()["y"]) for each in page.locator(".door .rubric").all())  # type: ignore[index]  # they are seen
+            first = min(float(each.bounding_box()["y"]) for each in page.locator("article .toctree-wrapper").all())  # type: ignore[index]  # they are seen
+            return names, last, first, window.end()
+
+        names, last, first, wrong = await Chromium.started().run(look)
+        self.assertEqual((["Try it", "Operate it", "Understand it"], []), (names, wrong))
+        self.assertLess(last, min(first, 900))
+
+    async def test_every_page(self) -> None:
+        """Nothing is cut off, the page itself never scrolls sideways, nothing is fetched, and all of it can be read."""
+
+        def look(browser: Browser) -> list[str]:
+            window = Window(browser, f"http://127.0.0.1:{self.served.server_port}", Eyes(width=WIDE))
+            found: list[str] = []
+            for path in self.pages:
+                page = window.go(f"/{path}")
+                for width in (WIDE, NARROW):
+                    page.set_viewport_size({"width": width, "height": 900})
+                    beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                    found += [f"{path}, {width}: {beyond} pixels beyond the window"] if beyond > 0 else []
+                    found += [f"{path}, {width}: cut off: {each}" for each in page.evaluate(_CUT_OFF)]
+                found += window.obstacles_in_both()
+                page.set_viewport_size({"width": WIDE, "height": 900})
+            return found + window.end()
+
+        self.assertGreater(len(self.pages), 30)
+        self.assertEqual([], await Chromium.started().run(look))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves files and writes no log."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 class Pictures(TestCase):
