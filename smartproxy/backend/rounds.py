@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 
 STORE_LOOK_SECONDS: Final = 1.0
 """So often the store is asked what is to be done."""
@@ -25,10 +26,9 @@ class Rounds:
     """
 
     def __init__(self, clock: IReactorTime, look: Callable[[], Awaitable[float]]) -> None:
-        self._clock = clock
         self._look = look
         self._looking: Deferred[None] | None = None
-        self._next: IDelayedCall | None = None
+        self._next = Deadline(clock, self.wake)
         self._again = False
         self.running = False
 
@@ -44,8 +44,7 @@ class Rounds:
         if self._looking is not None:
             self._again = True
             return
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        self._next.stop()
         self._again = False
         looked: Deferred[None] = Deferred()
         self._looking = looked
@@ -54,8 +53,7 @@ class Rounds:
     def stop(self) -> Deferred[None]:
         """Stop looking; fires when the look that is going on has ended."""
         self.running = False
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        self._next.stop()
         if self._looking is None:
             return succeed(None)
         stopped: Deferred[None] = Deferred()
@@ -71,7 +69,7 @@ class Rounds:
         if self.running and self._again:
             self.wake()
         elif self.running:
-            self._next = self._clock.callLater(seconds, self.wake)
+            self._next.start(seconds)
 
 
 class StoreRounds:

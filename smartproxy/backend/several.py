@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -20,6 +20,7 @@ from smartproxy.backend.errors import StoreUnavailable
 from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 
@@ -90,7 +91,7 @@ class Hearing:
         self._told = told
         self._hears = hears
         self._line: _Line | None = None
-        self._again: IDelayedCall | None = None
+        self._again = Deadline(reactor, self._connect)
         self._retry = RETRY_SECONDS_FIRST
         self._running = False
 
@@ -103,8 +104,7 @@ class Hearing:
     def stop(self) -> None:
         """Stop listening."""
         self._running = False
-        if self._again is not None and self._again.active():
-            self._again.cancel()
+        self._again.stop()
         if self._line is not None:
             self._fds.removeReader(self._line)
             self._line.lone.close()
@@ -143,7 +143,7 @@ class Hearing:
             self._later()
 
     def _later(self) -> None:
-        self._again = self._clock.callLater(self._retry, self._connect)
+        self._again.start(self._retry)
         self._retry = min(self._retry * 2, RETRY_SECONDS_MOST)
 
 

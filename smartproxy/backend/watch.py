@@ -5,13 +5,15 @@ question at a time, however slow it is; a store that does not answer ends nobody
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.backend.generations import Tag
+from smartproxy.net.deadline import Deadline
 
 CHANGE_LOOK_SECONDS = 0.5
 """How often the store is asked whether there is what somebody waits for."""
@@ -23,7 +25,7 @@ CHANGE_LOOK_SECONDS_HEARING = 10.0
 class _Waiter:
     known: Tag
     done: Deferred[bool]
-    timeout: IDelayedCall | None = None
+    timeout: Deadline | None = None
 
 
 class GenerationWatch:
@@ -46,7 +48,7 @@ class GenerationWatch:
         self._failing = False
         self._asking = False
         self._ask_again = False
-        self._next_look: IDelayedCall | None = None
+        self._next_look = Deadline(clock, self._look)
 
     def changed(self, known: Tag, seconds: float) -> Deferred[bool]:
         """Fires with true as soon as the newest generation is not the known one, with false after so many seconds.
@@ -56,28 +58,28 @@ class GenerationWatch:
         if seconds <= 0:
             return succeed(False)
         waiter = _Waiter(known, Deferred(lambda _: self._end(waiter)))
-        waiter.timeout = self._clock.callLater(seconds, self._answer, waiter, False)
+        waiter.timeout = Deadline(self._clock, partial(self._answer, waiter, changed=False))
+        waiter.timeout.start(seconds)
         self._waiters.append(waiter)
-        if not self._asking and self._next_look is None:
+        if not self._asking and not self._next_look.running:
             self._look()
         return waiter.done
 
     def stop(self) -> None:
         """Answer everybody with false: the daemon ends."""
         for waiter in list(self._waiters):
-            self._answer(waiter, False)
+            self._answer(waiter, changed=False)
 
     def look_now(self) -> None:
         """Ask the store without delay: something was changed."""
         if self._asking:
             self._ask_again = True
-        elif self._next_look is not None:
-            self._next_look.cancel()
+        elif self._next_look.running:
+            self._next_look.stop()
             self._look()
 
     def _look(self) -> None:
         """Ask the store, and again a while after it has answered: one question at a time, however slow it is."""
-        self._next_look = None
         self._asking = True
         Deferred.fromCoroutine(self._compare()).addBoth(self._looked)
 
@@ -86,7 +88,7 @@ class GenerationWatch:
         again, self._ask_again = self._ask_again, False
         if self._waiters:
             seconds = CHANGE_LOOK_SECONDS_HEARING if self.hearing else CHANGE_LOOK_SECONDS
-            self._next_look = self._clock.callLater(0 if again else seconds, self._look)
+            self._next_look.start(0 if again else seconds)
         return result
 
     async def _compare(self) -> None:
@@ -103,9 +105,9 @@ class GenerationWatch:
     def _tell(self, newest: Tag) -> None:
         for waiter in list(self._waiters):
             if waiter.known != newest:
-                self._answer(waiter, True)
+                self._answer(waiter, changed=True)
 
-    def _answer(self, waiter: _Waiter, changed: bool) -> None:
+    def _answer(self, waiter: _Waiter, *, changed: bool) -> None:
         self._end(waiter)
         waiter.done.callback(changed)
 
@@ -113,8 +115,7 @@ class GenerationWatch:
         """Forget a waiter; once nobody waits, the store is not asked any more."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-        if waiter.timeout is not None and waiter.timeout.active():
-            waiter.timeout.cancel()
-        if not self._waiters and self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        if waiter.timeout is not None:
+            waiter.timeout.stop()
+        if not self._waiters:
+            self._next_look.stop()

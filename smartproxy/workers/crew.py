@@ -8,6 +8,7 @@ the zygote; takes every worker for hostile.
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -19,6 +20,7 @@ from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read
 from smartproxy.logs.severity import Severity
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault
@@ -92,7 +94,7 @@ class Crew:
         self._gone: dict[int, CrewMember] = {}
         self._young = 0
         self._again: set[IDelayedCall] = set()
-        self._filling: IDelayedCall | None = None
+        self._filling = Deadline(reactor, self._fill)
         self._waiting: list[Deferred[CrewMember]] = []
         self.empty: Callable[[], object] = lambda: None
         self._stopping = False
@@ -129,7 +131,7 @@ class Crew:
     async def stop(self) -> None:
         """Let every worker tell what there is to tell, then end all."""
         self._stopping = True
-        self._fill_no_later()
+        self._filling.stop()
         for again in self._again:
             again.cancel()
         self._again.clear()
@@ -150,7 +152,7 @@ class Crew:
             return succeed(member)
         waiting: Deferred[CrewMember] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
-        if self._filling is not None:
+        if self._filling.running:
             self._fill()
         return waiting
 
@@ -198,23 +200,18 @@ class Crew:
             member.taken = True
             if self._waiting:
                 self._fill()
-            elif self._filling is None:
+            elif not self._filling.running:
                 # A session that begins has the processor for itself.
-                self._filling = self._reactor.callLater(limits.FILL_SECONDS, self._fill)
+                self._filling.start(limits.FILL_SECONDS)
         return member
 
     def _fill(self) -> None:
         """Have as many workers made as are missing, those that wait to be made again not counted."""
-        self._fill_no_later()
+        self._filling.stop()
         there = sum(not member.taken and not member.leaving for member in self._members.values())
         room = limits.WORKERS_MOST - len(self._members)
         for _ in range(min(self._count - there - len(self._again), room)):
             self._hire()
-
-    def _fill_no_later(self) -> None:
-        if self._filling is not None and self._filling.active():
-            self._filling.cancel()
-        self._filling = None
 
     def rest(self, member: CrewMember) -> None:
         """A worker was relieved of something: one that has had its session tells what there is to tell, and ends."""
@@ -298,7 +295,8 @@ class Crew:
             return
         if not self._barren:
             self._gone[member.number] = member
-            member.telling = self._reactor.callLater(_STATUS_SECONDS, self._tell_death, member)
+            member.telling = Deadline(self._reactor, partial(self._tell_death, member))
+            member.telling.start(_STATUS_SECONDS)
             if member.status is not None:
                 self._tell_death(member)
         for session in member.sessions:

@@ -10,10 +10,10 @@ from typing import Any, Final, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from smartproxy.logs.emit import EventBudgets, Events
 from smartproxy.logs.record import Record
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.outcomes import Outcome, Participant, TransferOutcome
 from smartproxy.relay.openings import Direction
@@ -133,13 +133,13 @@ class CrewMember:
     holds: dict[object, Callable[[], object]] = attrs.field(factory=dict)
     status: int | None = None
     lost: Closing | None = None
-    telling: IDelayedCall | None = None
+    telling: Deadline | None = None
     budgets: EventBudgets = attrs.field(factory=EventBudgets)
 
     def tell_no_later(self) -> None:
         """Its death is told now, or with others'."""
-        if self.telling is not None and self.telling.active():
-            self.telling.cancel()
+        if self.telling is not None:
+            self.telling.stop()
 
     @property
     def load(self) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
@@ -185,9 +186,7 @@ class AlertDesk(StoreRounds):
                 if self._stopped:
                     # It counts as lost, and is begun again after the restart.
                     return
-                paused: Deferred[None] = Deferred()
-                self._clock.callLater(STORE_LOOK_SECONDS, paused.callback, None)
-                await paused
+                await deferLater(self._clock, STORE_LOOK_SECONDS)
             else:
                 return
 
