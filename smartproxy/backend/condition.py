@@ -35,7 +35,6 @@ from smartproxy.ctl.statuses import (
 )
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, parse
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 
@@ -89,8 +88,8 @@ class BackendCondition:
             **fields_of(_generation(stored)),
             version=__version__,
             site=None if service.site is None else service.site.site,
-            listener=None if at is None else str(HostPort(*at)),
-            page=next((str(HostPort(*place)) for place in service.reach.listens_at), None) if service.reach else None,
+            listener=None if at is None else str(at),
+            page=next(map(str, service.reach.listens_at), None) if service.reach else None,
             store=service.location.shown,
             on_duty=service.duty is not None and service.duty.here,
             clients=() if stored is None else tuple(map(_client, stored.clients)),

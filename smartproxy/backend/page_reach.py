@@ -23,6 +23,7 @@ from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.page_access import PageAccess, ReverseProxies
 from smartproxy.policy.settings import Listener
@@ -67,7 +68,7 @@ class PageReach(StoreRounds):
         return self._used.access.address is not None
 
     @property
-    def listens_at(self) -> tuple[tuple[str, int], ...]:
+    def listens_at(self) -> tuple[HostPort, ...]:
         """Address and port of the page's own, while it is open."""
         return self._listeners.ports
 

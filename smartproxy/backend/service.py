@@ -52,7 +52,7 @@ from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
-from smartproxy.net.listeners import listen_at, tell_failed
+from smartproxy.net.listeners import bound, listen_at, tell_failed
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.faults import StopReason
@@ -188,7 +188,7 @@ class BackendService(Service):
     def _place(self) -> str | None:
         """What this backend is known by among those that share a database."""
         at = self.listens_at
-        return None if at is None else backend_place(gethostname(), *at)
+        return None if at is None else backend_place(gethostname(), at.host, at.port)
 
     def _take_duty(self, store: Store) -> None:
         self._load = OwnLoad(store, self.threads, self.events, self._reactor, self._place)
@@ -232,12 +232,9 @@ class BackendService(Service):
         )
 
     @property
-    def listens_at(self) -> tuple[str, int] | None:
+    def listens_at(self) -> HostPort | None:
         """The address and port for clients, while they are open."""
-        if self._listening is None:
-            return None
-        host: Any = self._listening.getHost()
-        return host.host, host.port
+        return None if self._listening is None else bound(self._listening)
 
     def hurry(self) -> None:
         """Answer the calls that wait for a change now; nothing else here takes longer than a moment."""

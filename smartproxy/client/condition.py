@@ -47,8 +47,7 @@ class ClientCondition:
             station=None if station is None else str(HostPort(station.host, station.port)),
             servers=tuple(service.servers),
             outbound_listeners={
-                name or ANY: None if port is None else str(HostPort(*port))
-                for name, port in service.calls.ports.items()
+                name or ANY: None if port is None else str(port) for name, port in service.calls.ports.items()
             },
             tunnels=tuple(map(tunnel_told, service.tunnels)),
             workers=service.workers,

@@ -18,6 +18,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration
 from smartproxy.policy.faults import PartnerUnreachable, Step
@@ -83,7 +84,7 @@ class StationCalls:
         self._open_wanted()
 
     @property
-    def ports(self) -> dict[str, tuple[str, int] | None]:
+    def ports(self) -> dict[str, HostPort | None]:
         """Address and port of the listener of each partner, and of the one for any partner under the empty name.
 
         ``None`` where a port could not be opened.

@@ -41,6 +41,7 @@ from smartproxy.logs.record import read as read_record
 from smartproxy.net.load import LoadMeter
 from smartproxy.net.lookout import Lookout
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
@@ -63,7 +64,7 @@ class ClientService(Service):
 
     :param reactor: connects and tells the time.
     :param backend: the calls to the backend.
-    :param servers: host and port of each server.
+    :param servers: where each server is.
     :param drain: seconds that sessions may go on when the client stops, instead of the configured time.
     :param server_lost: told why, when a tunnel that was up is down and it was not the client that ended it.
     :param copy: where a copy for the next start is kept, if there is to be one; made with the events.
@@ -85,7 +86,7 @@ class ClientService(Service):
         reactor: Any,
         *,
         backend: Backend,
-        servers: Sequence[tuple[str, int]],
+        servers: Sequence[HostPort],
         drain: int | None = None,
         server_lost: Callable[[Closing], object] = lambda why: None,
         copy: Callable[[Events], CopyFile] | None = None,

@@ -47,7 +47,7 @@ class ServerTunnels:
         self,
         reactor: Any,
         events: Events,
-        servers: Sequence[tuple[str, int]],
+        servers: Sequence[HostPort],
         *,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint],
         user: ClientUser,
@@ -79,7 +79,7 @@ class ServerTunnels:
     @property
     def servers(self) -> Sequence[str]:
         """The servers that are dialled, as host:port."""
-        return [str(HostPort(host, port)) for host, port in self._servers]
+        return [str(each) for each in self._servers]
 
     @property
     def tried(self) -> bool:
@@ -118,8 +118,8 @@ class ServerTunnels:
         """Have a tunnel to each server, unless they are dialled already, or there is nothing to show to them."""
         if self._tunnels or self.credential is None:
             return
-        for host, port in self._servers:
-            self._dial(HostPort(host, port), self.credential)
+        for place in self._servers:
+            self._dial(place, self.credential)
 
     def _dial(self, place: HostPort, credential: ClientCredential, wait: float = 0.0) -> None:
         number, host, port = next(self._numbers), place.host, place.port

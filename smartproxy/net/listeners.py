@@ -52,10 +52,10 @@ UNUSABLE: Final = (Cause.PORT_UNUSABLE, "choose another address or port")
 """Cause and advice of every other error."""
 
 
-def bound(port: IListeningPort) -> tuple[str, int]:
+def bound(port: IListeningPort) -> HostPort:
     """The local address and port number of a listening port; the real number where port 0 was configured."""
     host: Any = port.getHost()
-    return host.host, host.port
+    return HostPort(host.host, host.port)
 
 
 def listen_for_clients(
@@ -154,7 +154,7 @@ class Listeners:
         self._look = Deadline(reactor, self._tell_idle)
 
     @property
-    def ports(self) -> tuple[tuple[str, int], ...]:
+    def ports(self) -> tuple[HostPort, ...]:
         """Address and port of each open port."""
         return tuple(bound(port) for port in self._open.values())
 
@@ -205,16 +205,16 @@ class Listeners:
             return
         self._told.pop(listener, None)
         self._open[listener] = port
-        self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode=self._mode)
+        self._events.emit("listener.opened", address=listener.address, port=bound(port).port, mode=self._mode)
 
     def _close(self, listener: Listener, message: str, cause: Cause | None) -> Deferred[None]:
         port = self._open.pop(listener)
-        address, number = bound(port)
+        at = bound(port)
         self._closing += 1
 
         def closed(result: Any) -> Any:
             # Not before: whoever reads it may count on it that nobody connects there any more.
-            self._events.emit("listener.closed", address=address, port=number, cause=cause, message=message)
+            self._events.emit("listener.closed", address=at.host, port=at.port, cause=cause, message=message)
             self._closing -= 1
             if not self._closing:
                 self._open_missing()

@@ -25,7 +25,7 @@ from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, LegFactory
 from smartproxy.net.leg import ILeg
-from smartproxy.net.listeners import listen_at
+from smartproxy.net.listeners import bound, listen_at
 from smartproxy.net.lookout import Lookout
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
@@ -157,10 +157,9 @@ class PlainClientService(Service):
         await deferLater(self.clock, 0)
 
     @property
-    def ports(self) -> list[tuple[HostPort | None, tuple[str, int]]]:
+    def ports(self) -> list[tuple[HostPort | None, HostPort]]:
         """The open ports for local programs, each with the destination that it leads to."""
-        hosts: list[Any] = [port.getHost() for port in self._ports]
-        return [(each.destination, (at.host, at.port)) for each, at in zip(self._outgoing, hosts, strict=False)]
+        return [(each.destination, bound(at)) for each, at in zip(self._outgoing, self._ports, strict=False)]
 
     def hurry(self) -> None:
         """Stop waiting for sessions, and end them."""

@@ -16,7 +16,6 @@ from smartproxy.net.tls.context import load_certificates
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.server import PlainServerService
 from smartproxy.plain.sessions import PlainSessions
-from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.tunnel.condition import load_facts, outside_facts, tunnel_told
 
@@ -126,9 +125,7 @@ class PlainClientCondition(_PlainCondition):
             **load_facts(len(self._sessions.live), self._sessions.most),
             station=str(service.target),
             servers=(service.tunnel.server,),
-            outbound_listeners={
-                "any destination" if to is None else str(to): str(HostPort(*port)) for to, port in service.ports
-            },
+            outbound_listeners={"any destination" if to is None else str(to): str(port) for to, port in service.ports},
             tunnels=(attrs.evolve(tunnel_told(service.tunnel), generation=None),),
         )
 

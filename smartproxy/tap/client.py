@@ -272,7 +272,7 @@ def makeService(options: ClientSwitches) -> IService:
         backend=Backend(
             options.address.url, options.token, backend_http(reactor, options.address), reactor, basic=options.basic
         ),
-        servers=[(address.host, address.port) for address in options.servers],
+        servers=options.servers,
         drain=options.drain,
         server_lost=partial(end_with_server, options.signals) if options["exit-with-server"] else lambda why: None,
         copy=lambda events: CopyFile(

@@ -28,6 +28,7 @@ from twisted.internet.task import react
 from smartproxy.logs.output import to_standard_output
 from smartproxy.net.listeners import what_to_do
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.policy.addresses import HostPort
 from smartproxy.testing import arguments
 from smartproxy.testing.certificates import FolderNotEmpty, write_certificates
 from smartproxy.testing.events import EndResponse, FileSent
@@ -56,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=raw,
     )
     station.add_argument(
-        "--listen", type=arguments.address, default=("127.0.0.1", 3305), metavar="HOST:PORT", help="[127.0.0.1:3305]"
+        "--listen",
+        type=arguments.address,
+        default=HostPort("127.0.0.1", 3305),
+        metavar="HOST:PORT",
+        help="[127.0.0.1:3305]",
     )
     arguments.add_entity(station)
     station.add_argument(
@@ -134,13 +139,13 @@ def _station(given: argparse.Namespace) -> None:
     for code, text in given.send:
         monitor.queue(code, [arguments.virtual_file(text, originator=given.code, destination=code)])
     context = _context(given) if given.certificate else None
-    host, port = given.listen
+    at: HostPort = given.listen
 
     async def run(reactor: Any) -> None:
         station = TestStation(reactor, arguments.settings(given), monitor, observe=journal.note, context=context)
-        endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        endpoint = TCP6ServerEndpoint if ":" in at.host else TCP4ServerEndpoint
         try:
-            address: Any = await station.listen(endpoint(reactor, port, interface=host))
+            address: Any = await station.listen(endpoint(reactor, at.port, interface=at.host))
         except CannotListenError as error:
             _end(what_to_do(error))
         journal.note(0, Listening(host=address.host, port=address.port, pid=os.getpid()))
@@ -163,7 +168,7 @@ def _partner(given: argparse.Namespace) -> None:
             monitor.queue(given.station_code, files[number :: given.sessions])
             partner = TestPartner(
                 reactor,
-                HostnameEndpoint(reactor, *given.connect),
+                HostnameEndpoint(reactor, given.connect.host, given.connect.port),
                 arguments.settings(given),
                 monitor,
                 observe=lambda event, number=number: journal.note(number + 1, event),  # type: ignore[misc]  # mypy cannot infer it

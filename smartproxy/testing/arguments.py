@@ -46,16 +46,15 @@ The file's date and time are those of its last change, so that a file keeps its 
 """
 
 
-def address(text: str) -> tuple[str, int]:
+def address(text: str) -> HostPort:
     """``HOST:PORT``; an IPv6 address stands in brackets.
 
     :raises argparse.ArgumentTypeError: if the text has another form.
     """
     try:
-        found = HostPort.parse(text, port_least=0)
+        return HostPort.parse(text, port_least=0)
     except BadHostPort:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:3305 or [::1]:3305") from None
-    return found.host, found.port
 
 
 def code(text: str) -> str:

@@ -27,8 +27,8 @@ def load_facts(live: int, most: int | None) -> dict[str, Any]:
 def outside_facts(
     licence: Licence,
     *,
-    internal: tuple[str, int] | None,
-    open_at: Iterable[tuple[str, int]],
+    internal: HostPort | None,
+    open_at: Iterable[HostPort],
     missing: Iterable[Any],
     controls: Sequence[ServerControl],
 ) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def outside_facts(
         "site": licence.site,
         "proxy_id": licence.proxy_id,
         "licence_until": licence.valid_until,
-        "internal_listener": None if internal is None else str(HostPort(*internal)),
-        "external_listeners": tuple(str(HostPort(*port)) for port in open_at),
+        "internal_listener": None if internal is None else str(internal),
+        "external_listeners": tuple(map(str, open_at)),
         "external_listeners_missing": tuple(str(HostPort(each.address, each.port)) for each in missing),
         "tunnels": tuple(
             TunnelOfClient(

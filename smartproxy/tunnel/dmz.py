@@ -132,7 +132,7 @@ class DmzService(Service):
     # The life of the daemon.
 
     @property
-    def awaits_clients(self) -> tuple[str, int] | None:
+    def awaits_clients(self) -> HostPort | None:
         """The address and port of the tunnel's port, while it is open."""
         return None if self._tunnel_port is None or self.draining else bound(self._tunnel_port)
 
@@ -146,7 +146,7 @@ class DmzService(Service):
         self._tunnel_port = listen_for_clients(
             self.clock, self.tunnel.factory, host, port, self.events, self.tunnel_stream
         )
-        self.licence.tell_started(self._identity, *bound(self._tunnel_port))
+        self.licence.tell_started(self._identity, bound(self._tunnel_port))
         self.licence_watch.look()
         self._file_watch.start()
 

@@ -18,6 +18,7 @@ from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net import files
 from smartproxy.net.deadline import Deadline
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, Unlicensed
 from smartproxy.policy.licence import Licence, LicenceRefused, read, renew
@@ -57,7 +58,7 @@ class LicenceInForce:
         self._provided: str | None = None
         self._unwritable = False
 
-    def tell_started(self, identity: Identity, address: str, port: int) -> None:
+    def tell_started(self, identity: Identity, at: HostPort) -> None:
         """Tell that the server started: its identity, its licence, and where it listens for clients."""
         if identity.made:
             self._events.emit("identity_key.created", proxy_id=identity.proxy_id)
@@ -66,8 +67,8 @@ class LicenceInForce:
             version=__version__,
             proxy_id=identity.proxy_id,
             site=self.present.site,
-            address=address,
-            port=port,
+            address=at.host,
+            port=at.port,
         )
         self.announce()
 

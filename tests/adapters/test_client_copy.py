@@ -16,6 +16,7 @@ from smartproxy.client.copy import CopyFile, CopyRefused, Kept
 from smartproxy.client.service import FLUSH_SECONDS, ClientService
 from smartproxy.client.token import TokenInForce
 from smartproxy.logs.emit import Events
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import GenerationId
@@ -45,7 +46,7 @@ class CopyCase(ClientTestCase):
         return ClientService(
             self.network.clock,
             backend=cast(Backend, self.backend),
-            servers=[("dmz.example", 2878)],
+            servers=[HostPort("dmz.example", 2878)],
             copy=lambda events: CopyFile(self.path, TokenInForce(token), URL, events),
             endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
         )

@@ -23,6 +23,7 @@ from smartproxy.client.station import StationSessions
 from smartproxy.client.tunnels import TRIES
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
@@ -178,7 +179,7 @@ class ClientTestCase(SynchronousTestCase):
         self.service = ClientService(
             self.network.clock,
             backend=cast(Backend, self.backend),
-            servers=[("dmz.example", 2878)],
+            servers=[HostPort("dmz.example", 2878)],
             endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
         )
 
@@ -221,7 +222,7 @@ class Naming(ClientTestCase):
         self.service = ClientService(
             self.network.clock,
             backend=cast(Backend, self.backend),
-            servers=[("2001:db8::1", 2878)],
+            servers=[HostPort("2001:db8::1", 2878)],
             endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
         )
         self.start()

@@ -11,6 +11,7 @@ from smartproxy.client.condition import ClientCondition
 from smartproxy.ctl.protocol import AskGeneration, AskLicence, AskStatus
 from smartproxy.ctl.statuses import TunnelToServer, instant
 from smartproxy.logs.clock import now
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.health import Health
@@ -415,7 +416,7 @@ class ClientConditions(StationTestCase):
 
     def test_calls(self) -> None:
         """The ports for callers inside are shown by partner; one that cannot be opened gives the verdict."""
-        ports: dict[str, tuple[str, int] | None] = {"": ("127.0.0.1", 65433), "ACME": ("::1", 65434)}
+        ports: dict[str, HostPort | None] = {"": HostPort("127.0.0.1", 65433), "ACME": HostPort("::1", 65434)}
         self.start()
         self.patch(type(self.service.calls), "ports", property(lambda calls: ports))
         self.assertEqual(

@@ -314,7 +314,7 @@ class PairTests(SynchronousTestCase):
         self.server()
         self.assertEqual(self.service.listeners.ports, ())
         self.client()
-        self.assertEqual([port for _, port in self.service.listeners.ports], [6619])
+        self.assertEqual([each.port for each in self.service.listeners.ports], [6619])
         self.inner.stopService()
         self.network.advance(2)
         self.assertEqual(self.service.listeners.ports, ())
@@ -328,7 +328,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(len(self.named("listener.failed")), 1)
         self.reactor.busy = 0
         self.network.advance(RETRY_SECONDS + 1)
-        self.assertEqual([port for _, port in self.service.listeners.ports], [6619])
+        self.assertEqual([each.port for each in self.service.listeners.ports], [6619])
 
     def test_target_that_is_down(self) -> None:
         """The outer connection is aborted at once, and its place is free again."""

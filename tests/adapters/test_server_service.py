@@ -15,6 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, WithdrawnClient, sign
@@ -172,7 +173,7 @@ class Ports(ServerTestCase):
         """A generation with a server certificate opens its listeners, and says so."""
         self.bring(self.client(), document())
         self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
-        self.assertEqual(self.service.listeners.ports, (("127.0.0.1", PARTNERS),))
+        self.assertEqual(self.service.listeners.ports, (HostPort("127.0.0.1", PARTNERS),))
         self.assertEqual(self.named("listener.opened")[0]["port"], PARTNERS)
 
     def test_configuration_without_a_certificate_opens_nothing(self) -> None:

@@ -194,7 +194,7 @@ class Ports(StationCallsTestCase):
         self.configure(partner("BOLT", "192.0.2.8", listener=3309), partner("COPA", "h", listener=3308))
         self.assertEqual(set(self.calls.ports), {"", "BOLT", "COPA"})
         self.network.settle()
-        self.assertEqual({name: port and port[1] for name, port in self.calls.ports.items()}, self.NUMBERS)
+        self.assertEqual({name: port and port.port for name, port in self.calls.ports.items()}, self.NUMBERS)
         self.assertEqual(self.reactor.numbers, sorted(self.NUMBERS.values()))
         self.configure(partner("BOLT", "192.0.2.8", listener=3308), partner("COPA", "h", listener=3309))
         closed = self.calls.close("the client stops")

@@ -23,6 +23,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import AtOnce
@@ -274,7 +275,7 @@ class Service(SiteCase):
         ):
             service.startService()
             ((_, port, _, interface),) = reactor.tcpServers
-            self.assertEqual((interface, service.listens_at), ("::", ("::", 8443)))
+            self.assertEqual((interface, service.listens_at), ("::", HostPort("::", 8443)))
             connection: Any = port.buildProtocol(IPv6Address("TCP", "::ffff:192.0.2.7", 40000))
             guest = connection.wrappedProtocol
             self.assertEqual((guest.prefix, guest.peer), ("192.0.2.7/32", "192.0.2.7:40000"))

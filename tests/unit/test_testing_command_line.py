@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
+from smartproxy.policy.addresses import HostPort
 from smartproxy.testing import arguments
 from smartproxy.testing.__main__ import main, parser
 from smartproxy.testing.demo.course import INTERRUPTED, MARK, NOT_SHOWN, Course, FolderInUse, prepare
@@ -154,8 +155,8 @@ class FileSpecificationTests(SynchronousTestCase):
 
     def test_addresses(self) -> None:
         """Names, IPv4 and bracketed IPv6 addresses are read; anything else is refused with an example."""
-        self.assertEqual(arguments.address("localhost:3305"), ("localhost", 3305))
-        self.assertEqual(arguments.address("[::1]:0"), ("::1", 0))
+        self.assertEqual(arguments.address("localhost:3305"), HostPort("localhost", 3305))
+        self.assertEqual(arguments.address("[::1]:0"), HostPort("::1", 0))
         for text in ("3305", ":3305", "localhost", "localhost:", "localhost:x", "localhost:99999"):
             with self.assertRaises(argparse.ArgumentTypeError) as raised:
                 arguments.address(text)
