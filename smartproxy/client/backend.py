@@ -221,9 +221,9 @@ class Backend:
         except ValueError:
             raise BackendUnavailable("the backend's answer to a request for trials lacks a part") from None
 
-    async def events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Hand events over to be stored."""
-        await self._json("POST", "/events", {"events": list(events)})
+    async def events(self, events: Sequence[bytes]) -> None:
+        """Hand events over to be stored, each as JSON."""
+        await self._json("POST", "/events", body=b'{"events":[%s]}' % b",".join(events))
 
     async def records(self, packed: Sequence[bytes]) -> None:
         """Hand the packed records of sessions over to be stored."""
@@ -247,10 +247,12 @@ class Backend:
         path: str,
         document: Mapping[str, Any] | None = None,
         *,
+        body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float = CALL_SECONDS,
     ) -> Mapping[str, Any]:
-        body = None if document is None else json.dumps(document).encode()
+        if document is not None:
+            body = json.dumps(document).encode()
         sent = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
         status, _, answer = await self._call(method, path, headers=sent, body=body, seconds=seconds)
         if status != 200:
