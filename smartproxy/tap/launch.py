@@ -208,6 +208,10 @@ class Launch:
         """
         if not self.background:
             return
+        if self.predecessor is not None:
+            # A process in the background has started this one, and ends it if it does not come to serve.
+            self._twistd["nodaemon"] = False
+            return
         for stream in (sys.__stdout__, sys.__stderr__):
             if stream is not None:
                 with contextlib.suppress(OSError, ValueError):

@@ -8,7 +8,8 @@ kernel. Trusts the program where this one was started from: whoever may replace 
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -23,6 +24,8 @@ from smartproxy.policy.limits import SUCCESSION_SECONDS
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.predecessor import SERVING, WORDS_MOST, Handed, environment_for
 
+_ENDING: Final = "this process is ending; start the daemon again when it has ended"
+_LATE: Final = f"the new process did not serve within {SUCCESSION_SECONDS:.0f} seconds; it was ended, this one goes on"
 _STANDARD: Final = 3
 _TOLD: Final = 3
 
@@ -64,18 +67,24 @@ class Succession:
         self._manager = manager
         self._environment = environment
         self._heir: _Heir | None = None
+        self._ending = False
+        reactor.addSystemEventTrigger("before", "shutdown", self._end)
 
     async def begin(self) -> int:
         """Start the new process, and leave everything to it; its number.
 
-        :raises Refused: if it does not come to serve, or another one is on its way.
+        :raises Refused: if it does not come to serve, another one is on its way, or this process ends.
         """
+        if self._ending:
+            raise Refused(_ENDING)
         if self._heir is not None or self._launch.succeeded:
             raise Refused("a newer process is starting, or has taken over, already")
-        self._heir = _Heir(self._reactor)
+        heir = self._heir = _Heir(self._reactor)
         try:
             await self._daemon.announce()
-            number = await self._start(self._heir)
+            if not heir.serves.called:
+                self._start(heir)
+            number = await heir.serves
         finally:
             self._heir = None
         self._launch.succeeded = True
@@ -89,7 +98,13 @@ class Succession:
         finally:
             self._over()
 
-    def _start(self, heir: "_Heir") -> Awaitable[int]:
+    def _end(self) -> None:
+        """This process ends: nothing is left to a process that does not serve yet, or it would outlive the stop."""
+        self._ending = True
+        if self._heir is not None:
+            self._heir.end(_ENDING)
+
+    def _start(self, heir: "_Heir") -> None:
         ports = [each for each in self._reactor.getReaders() if isinstance(each, StreamPort)]
         managed = {os.fstat(each).st_ino: each for each in INHERITED.managed}
         own = []
@@ -111,7 +126,6 @@ class Succession:
         command = [sys.executable, *sys.orig_argv[1:]]
         environment = environment_for(handed, self._environment)
         self._reactor.spawnProcess(heir, command[0], command, env=environment, childFDs=files)
-        return heir.serves
 
 
 class _Heir(ProcessProtocol):
@@ -120,12 +134,12 @@ class _Heir(ProcessProtocol):
     :ivar serves: fires with its number, or fails with :class:`Refused`.
     """
 
-    transport: Any
+    transport: Any = None
 
     def __init__(self, reactor: Any) -> None:
         self.serves: Deferred[int] = Deferred()
         self._said = b""
-        self._late = Deadline(reactor, self._kill)
+        self._late = Deadline(reactor, partial(self.end, _LATE))
         self._late.start(SUCCESSION_SECONDS)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -136,18 +150,18 @@ class _Heir(ProcessProtocol):
             self._settle(int(number))
 
     def processExited(self, reason: Failure) -> None:
-        """It has ended; in the background, so does the process that waits for it to serve."""
+        """It has ended."""
         words = self._said.decode("utf-8", "replace").strip().splitlines()
         why = words[-1] if words else f"it ended before it served: {reason.getErrorMessage()}; see its log"
         self._settle(Refused(f"the new process did not start, and this one goes on: {why}"))
 
-    def _kill(self) -> None:
-        self.transport.signalProcess("KILL")
-        self._settle(
-            Refused(
-                f"the new process did not serve within {SUCCESSION_SECONDS:.0f} seconds; it was ended, this one goes on"
-            )
-        )
+    def end(self, why: str) -> None:
+        """End it, unless it serves."""
+        if self.serves.called:
+            return
+        if self.transport is not None:
+            self.transport.signalProcess("KILL")
+        self._settle(Refused(why))
 
     def _settle(self, result: int | Refused) -> None:
         self._late.stop()

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.ctl.protocol import Refused
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
@@ -28,11 +29,13 @@ from smartproxy.net.transport import memory
 from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
-from smartproxy.policy.limits import DESCRIPTORS_LEAST
+from smartproxy.policy.limits import DESCRIPTORS_LEAST, SUCCESSION_SECONDS
 from smartproxy.tap import life
 from smartproxy.tap.launch import Launch, Occupied, PidFile
 from smartproxy.tap.life import Life, manager, watchdog
+from smartproxy.tap.predecessor import Handed, Predecessor
 from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
+from smartproxy.tap.succession import Succession
 from tests.process.clock import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -285,6 +288,116 @@ class SignalsTests(SynchronousTestCase):
         """A process whose pool of threads was used, and whose service never ends, is gone after the second signal."""
         done = subprocess.run([sys.executable, "-c", ENDLESS_DAEMON], cwd=ROOT, timeout=PATIENCE_SECONDS, check=False)
         self.assertEqual(done.returncode, 0)
+
+
+class Spawning(Turning):
+    """A reactor that starts processes which the test plays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shutdown: list[Any] = []
+        self.heirs: list[Any] = []
+        self.killed: list[str] = []
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Any) -> None:
+        """Remember what is done before the end."""
+        self.shutdown.append(call)
+
+    def getReaders(self) -> list[Any]:
+        """No port is open."""
+        return []
+
+    def spawnProcess(self, heir: Any, *arguments: Any, **more: Any) -> None:
+        """Start one."""
+        heir.transport = self
+        self.heirs.append(heir)
+
+    def signalProcess(self, name: str) -> None:
+        """Note that it is ended."""
+        self.killed.append(name)
+
+
+class Successions(SynchronousTestCase):
+    """A newer process that is started by this one."""
+
+    def setUp(self) -> None:
+        """A daemon that could hand over."""
+        self.reactor = Spawning()
+        self.launch = Launch("smartproxy-x", None, background=True)
+        self.announced: Deferred[None] = Deferred()
+        self.handed: list[int] = []
+        self.over: list[int] = []
+        self.succession = Succession(
+            self.reactor, self.launch, self, lambda: self.over.append(1), lambda word: None, {}
+        )
+
+    async def announce(self) -> None:
+        """Part of ``Succeeded``."""
+        await self.announced
+
+    async def hand_over(self) -> None:
+        """Part of ``Succeeded``."""
+        self.handed.append(1)
+
+    def begun(self) -> Deferred[int]:
+        """The new process is started."""
+        beginning = Deferred.fromCoroutine(self.succession.begin())
+        self.announced.callback(None)
+        return beginning
+
+    def refused(self, beginning: Deferred[int]) -> str:
+        """Why nothing is handed over."""
+        self.assertEqual((self.launch.succeeded, self.handed, self.over), (False, [], []))
+        return str(self.failureResultOf(beginning, Refused).value)
+
+    def test_it_serves(self) -> None:
+        """All is left to the process that says that it serves."""
+        beginning = self.begun()
+        self.reactor.heirs[0].childDataReceived(3, b"\x0042\n")
+        self.assertEqual(self.successResultOf(beginning), 42)
+        self.assertEqual((self.launch.succeeded, self.handed, self.over), (True, [1], [1]))
+        self.reactor.shutdown[0]()
+        self.assertEqual(self.reactor.killed, [])
+
+    def test_it_does_not_serve(self) -> None:
+        """A process that says nothing for a minute is ended."""
+        beginning = self.begun()
+        self.reactor.advance(SUCCESSION_SECONDS)
+        self.assertIn("did not serve within 60 seconds; it was ended", self.refused(beginning))
+        self.assertEqual(self.reactor.killed, ["KILL"])
+
+    def test_stop_while_it_starts(self) -> None:
+        """A process that ends takes one with it that does not serve yet, and starts none any more."""
+        beginning = self.begun()
+        self.reactor.shutdown[0]()
+        self.assertEqual(self.reactor.killed, ["KILL"])
+        self.assertIn("is ending", self.refused(beginning))
+        self.assertIn("is ending", self.refused(Deferred.fromCoroutine(self.succession.begin())))
+
+    def test_stop_before_it_is_started(self) -> None:
+        """Nor is one started that was about to be."""
+        beginning = Deferred.fromCoroutine(self.succession.begin())
+        self.reactor.shutdown[0]()
+        self.announced.callback(None)
+        self.assertIn("is ending", self.refused(beginning))
+        self.assertEqual(self.reactor.heirs, [])
+
+    def test_it_stays_the_process_that_was_started(self) -> None:
+        """In the background, too: whoever started it can end it."""
+        read, told = os.pipe()
+        self.addCleanup(os.close, read)
+        options: dict[str, Any] = {}
+        launch = Launch("smartproxy-x", None, background=True, predecessor=Predecessor(Handed(told)))
+        launch.take_over(options)
+
+        def forked() -> int:
+            raise AssertionError("forked")
+
+        self.patch(os, "fork", forked)
+        launch.detach(self.reactor)
+        self.assertEqual(options["nodaemon"], False)
+        launch.serving(self.reactor, ())
+        self.assertEqual(os.read(read, 100), b"\0%d\n" % os.getpid())
 
 
 class ServiceManager(SynchronousTestCase):
