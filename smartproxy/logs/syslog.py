@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import attrs
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.internet.protocol import DatagramProtocol, Factory, connectionDone
 from twisted.internet.protocol import Protocol as StreamProtocol
@@ -134,25 +135,42 @@ class DatagramSender:
         self._refused = 0.0
 
     def start(self, reactor: Any) -> None:
-        """Open a socket of any port."""
+        """Open a socket of any port; where there is no way to the receiver yet, messages wait until there is."""
         self._reactor = reactor
+        self._open()
+
+    def _open(self) -> None:
         protocol = _Datagrams(self._host, self._port, self._was_refused)
-        self._port_open = reactor.listenUDP(0, protocol, interface="::" if ":" in self._host else "")
-        self._protocol = protocol
+        try:
+            port = self._reactor.listenUDP(0, protocol, interface="::" if ":" in self._host else "")
+        except CannotListenError as error:
+            self._away(str(error))
+            return
+        if protocol.fault is not None:
+            port.stopListening()
+            self._away(protocol.fault.strerror or type(protocol.fault).__name__)
+            return
+        self._protocol, self._port_open = protocol, port
         for message in self._queue.take(len(self._queue)):
             self._write(message)
 
+    def _away(self, words: str) -> None:
+        self._refused = self._reactor.seconds()
+        self._trouble.failed(Cause.LOG_RECEIVER, words, 0)
+
     def stop(self) -> Deferred[None]:
         """Close the socket."""
-        self._protocol, port, self._port_open = None, self._port_open, None
+        self._protocol, port, self._port_open, self._reactor = None, self._port_open, None, None
         return succeed(None) if port is None else maybeDeferred(port.stopListening)
 
     def send(self, message: bytes) -> None:
         """Send a datagram."""
-        if self._protocol is None:
-            _queue(self._queue, message, self._trouble)
-        else:
+        if self._protocol is not None:
             self._write(message)
+            return
+        _queue(self._queue, message, self._trouble)
+        if self._reactor is not None and self._reactor.seconds() - self._refused > REFUSED_SECONDS:
+            self._open()
 
     def _write(self, message: bytes) -> None:
         assert self._protocol is not None
@@ -170,17 +188,24 @@ class DatagramSender:
 
 
 class _Datagrams(DatagramProtocol):
-    """The socket of one receiver."""
+    """The socket of one receiver.
+
+    :ivar fault: why the system cannot send to it.
+    """
 
     def __init__(self, host: str, port: int, refused: Callable[[], None]) -> None:
         self._receiver = (host, port)
         self._refused = refused
+        self.fault: OSError | None = None
         self.send: Callable[[bytes], object]
 
     def startProtocol(self) -> None:
-        """Send to one receiver only, whose absence the system then tells."""
+        """Send to one receiver only, whose absence the system then tells; it may have no way to it now."""
         transport: Any = self.transport
-        transport.connect(*self._receiver)
+        try:
+            transport.connect(*self._receiver)
+        except OSError as error:
+            self.fault = error
         self.send = transport.write
 
     def connectionRefused(self) -> None:
@@ -241,6 +266,8 @@ class StreamSender:
     def _pump(self) -> None:
         while self._queue and self._connection is not None and self._connection.ready:
             self._connection.send(*self._queue.take(1))
+        if self._connection is not None and not self._queue:
+            self._trouble.over()
 
 
 @implementer(IPushProducer)

@@ -207,6 +207,19 @@ class Streams(SendersTestCase):
         self.assertTrue(transport.value().startswith(b"1 31 4"))
         self.assertEqual(self.told[1], ("appender.recovered", {"appender": "x", "count": 3}))
 
+    def test_receiver_that_reads_on(self) -> None:
+        """Messages that it was too slow for are told with their number when it reads on, and so is the next loss."""
+        self.sender.start(self.reactor)
+        transport = self.connect()
+        assert transport.producer is not None
+        transport.producer.pauseProducing()
+        for number in range(WAITING_MOST + 3):
+            self.sender.send(b"%d" % number)
+        transport.producer.resumeProducing()
+        self.assertEqual(self.told[1], ("appender.recovered", {"appender": "x", "count": 3}))
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.names, ["appender.failed", "appender.recovered", "appender.failed"])
+
     def test_end(self) -> None:
         """What waits is handed over, and the connection closed, without a word of trouble."""
         self.sender.start(self.reactor)
@@ -226,12 +239,19 @@ class Streams(SendersTestCase):
 class Datagrams(SendersTestCase):
     """Over UDP."""
 
-    def start(self, host: str = "192.0.2.1") -> Any:
-        """A sender that began; its socket."""
+    def start(self, host: str = "192.0.2.1", fault: OSError | None = None) -> Any:
+        """A sender that began; its socket.
+
+        :param fault: what the system says of a receiver that there is no way to.
+        """
         sent: list[bytes] = []
 
         class Port:
+            fault: OSError | None = None
+
             def connect(self, *receiver: object) -> None:
+                if self.fault is not None:
+                    raise self.fault
                 self.receiver = receiver
 
             def write(self, octets: bytes) -> None:
@@ -241,6 +261,7 @@ class Datagrams(SendersTestCase):
                 self.receiver = ()
 
         port = Port()
+        port.fault = fault
 
         def listen(number: int, protocol: Any, interface: str = "") -> Port:
             self.listened = (number, interface)
@@ -286,6 +307,19 @@ class Datagrams(SendersTestCase):
         self.protocol.send = unreachable
         self.sender.send(b"one")
         self.assertEqual(self.told[0][1]["message"], "Network is unreachable")
+
+    def test_no_way_to_the_receiver_yet(self) -> None:
+        """A machine that has no network yet starts all the same: it is told once, and messages wait for a way."""
+        port = self.start(fault=OSError(101, "Network is unreachable"))
+        self.assertEqual((self.names, self.told[0][1]["message"]), (["appender.failed"], "Network is unreachable"))
+        self.sender.send(b"one")
+        port.fault = None
+        self.sender.send(b"two")
+        self.assertEqual(self.sent, [])
+        self.reactor.advance(REFUSED_SECONDS + 1)
+        self.sender.send(b"three")
+        self.assertEqual(self.sent, [b"early", b"one", b"two", b"three"])
+        self.assertEqual(self.told[1:], [("appender.recovered", {"appender": "x", "count": 0})])
 
     def test_end(self) -> None:
         """The socket is closed; what is said later waits in vain."""
