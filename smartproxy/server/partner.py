@@ -24,7 +24,7 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.error_words import NO_CERTIFICATE, NOT_TLS, tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OF_THIS_SITE, CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.accept import Gate
@@ -214,7 +214,7 @@ class PartnerLeg(ConnectionLeg):
         self._tell(event, refusal.cause, refusal.message, **fields)
         if refusal.cause in OF_THIS_SITE:
             self._unlisted(self, refusal)
-        else:
+        elif not CERTIFICATE_CAUSES[refusal.cause].explanation.ours:
             self.fault(Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
 
     def _tell(self, event: str, cause: Cause, message: str, **fields: object) -> None:

@@ -288,7 +288,7 @@ class RefusedTests(SynchronousTestCase):
         """A good certificate that fits the rules of two partners."""
         by_name = SanRule(ca="ca", san="DNS:oftp.acme.example")
         server = configuration(acme(), attrs.evolve(acme(by_name), name="FOO", codes=("FOO",)))
-        self.check(LEAF, server, Cause.CERTIFICATE_AMBIGUOUS, "certificate_unknown", facts=["partners"])
+        self.check(LEAF, server, Cause.CERTIFICATE_AMBIGUOUS, "certificate_unknown", facts=["partners"], points=0)
 
 
 class UnreadableTests(SynchronousTestCase):
