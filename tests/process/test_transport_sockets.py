@@ -126,6 +126,25 @@ def _storm(port: int, contexts: Contexts) -> int:
     return STORM
 
 
+_GO_ON = b"go on"
+
+
+def _end_of_half(port: int, contexts: Contexts) -> str:
+    """Read what a server sends, ask it to go on, and wait; how OpenSSL says that it ended."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as line:
+        line.settimeout(None)
+        peer = SSL.Connection(contexts.client, line)
+        peer.set_connect_state()
+        try:
+            peer.do_handshake()
+            peer.recv(100)
+            peer.sendall(_GO_ON)
+            peer.recv(100)
+        except SSL.Error as error:
+            return type(error).__name__
+    return "octets"
+
+
 class Recorder:
     """A push producer that remembers what it was told."""
 
@@ -466,6 +485,22 @@ class Streams(TestCase):
             dear = read(READ_MOST, READ_MOST * OCTET_SECONDS * 3)
             read(READ_LEAST + 44, 0.0)
         self.assertLessEqual(dear, READ_LEAST * 4)
+
+    async def test_abort_of_tls(self) -> None:
+        """A peer is never told by TLS that an aborted connection ended in order: it may not have all that there was."""
+        contexts = Contexts()
+        near = Line()
+        near.wanted = len(_GO_ON)
+        factory = TlsFactory(contexts, False, Factory.forProtocol(lambda: near))
+        port: Any = listen_tcp(reactor, 0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        end = deferToThread(_end_of_half, port.getHost().port, contexts)
+        await near.made
+        near.line.write(b"half of")
+        await near.complete
+        near.line.abortConnection()
+        self.assertNotEqual("ZeroReturnError", await end)
+        self.assertIs(ConnectionAborted, await near.lost)
 
     async def test_key_updates_without_end(self) -> None:
         """A peer that updates its keys and reads no answer is cut off, on a real connection, too."""

@@ -375,16 +375,18 @@ class TlsTransport(RestingTls):
         self.loseConnection()
 
     def abortConnection(self) -> None:
-        """Close now; a peer that still reads sees why in an alert."""
+        """Close now, without close_notify: the peer must not take what it has for all that there was.
+
+        What OpenSSL has to say still leaves, such as the end of a handshake: the peer can judge for itself.
+        """
         self._disconnecting = True
         if self._reason is not None and self._reason.check(ConnectionDone):
             self._reason = None
-        if self._stage is not TlsStage.OVER:
-            shaking = self._stage is TlsStage.SHAKING
-            self._stage = TlsStage.OVER
-            self._pending.clear()
-            if not shaking:
-                self._notify()
+        shaken = self._stage in (TlsStage.OPEN, TlsStage.CLOSING)
+        self._stage = TlsStage.OVER
+        self._pending.clear()
+        if shaken and not self._resting:
+            self._answer()
         self._carrier.abortConnection()
 
     # Flow control.
