@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import attrs
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectBindError,
@@ -36,7 +36,7 @@ from smartproxy.policy.penalties import Penalties
 from smartproxy.policy.settings import PenaltySettings, ServerLimits, SourceMissing
 from smartproxy.relay.ending import Summary
 from smartproxy.server.accept import Gate
-from smartproxy.server.dial import sources, tls
+from smartproxy.server.dial import calls, sources, tls
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.dial.tls import DialledContexts
 from smartproxy.server.generation import ServerGeneration
@@ -247,10 +247,36 @@ class Steps(CallingTestCase):
         self.configure(entry(), source_address="127.0.0.1")
         calling = self.call()
         error = ConnectBindError(OSError(99, "Cannot assign"), "")
+        self.patch(calls, "has_address", lambda address: False)
         self.dial_fails(error)
         self.failureResultOf(calling, PartnerUnreachable)
         self.assertEqual(self.journal.the("outbound.failed")["step"], "source")
         self.assertEqual(self.journal.the("outbound.source_missing")["address"], "127.0.0.1")
+
+    def test_source_that_is_there_after_all(self) -> None:
+        """A socket that could not be bound for another reason stops no server and blames no address."""
+        self.configure(entry(), source_address="127.0.0.1", source_address_missing=SourceMissing.STOP)
+        calling = self.call()
+        self.dial_fails(ConnectBindError(OSError(98, "Address already in use"), ""))
+        self.failureResultOf(calling, PartnerUnreachable)
+        self.assertEqual((self.journal.of("outbound.source_missing"), self.stopped), ([], []))
+
+    def test_family_of_the_source(self) -> None:
+        """From an address, a partner is called at its addresses of the same family: the others cannot be reached."""
+        asked: list[Any] = []
+
+        class Resolver:
+            def resolveHostName(self, receiver: Any, name: str, port: int, types: Any, semantics: str) -> None:
+                asked.append((name, types))
+                receiver.resolutionBegan(None)
+                receiver.resolutionComplete()
+
+        self.reactor.nameResolver = Resolver()
+        for source, family in (("127.0.0.1", IPv4Address), ("::1", IPv6Address)):
+            self.configure(entry(Outbound(host="oftp.acme.example", verify=Verify.PIN)), source_address=source)
+            fault = self.failureResultOf(self.call(), PartnerUnreachable).value
+            self.assertEqual((asked.pop(), fault.step), (("oftp.acme.example", (family,)), Step.NAME))
+            self.assertIn(f"has no address of the family of {source}", fault.message)
 
     def test_no_answer(self) -> None:
         """A connection that does not come about has its time."""

@@ -7,11 +7,12 @@ is over on this side before the partner has judged our certificate. The address 
 Standards: RFC 5024 sections 2.3, 4.2.2 and 5.3.1; RFC 8446 section 4.4.4.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
@@ -27,12 +28,15 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import (
     IAddress,
     IHandshakeListener,
+    IHostnameResolver,
+    IHostResolution,
     IOpenSSLClientConnectionCreator,
     IReactorTime,
+    IResolutionReceiver,
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 from smartproxy.net.connection import ConnectionLeg, end_of
 from smartproxy.net.deadline import Deadline
@@ -193,6 +197,40 @@ def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields, unlisted)
 
 
+@implementer(IHostnameResolver)
+class _OneFamily:
+    """Finds a host's addresses of one family alone."""
+
+    def __init__(self, resolver: IHostnameResolver, family: type[IAddress]) -> None:
+        self._resolver = resolver
+        self._family = family
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """Part of ``IHostnameResolver``."""
+        return self._resolver.resolveHostName(
+            resolutionReceiver, hostName, portNumber, (self._family,), transportSemantics
+        )
+
+
+class _From:
+    """A reactor that dials from one address, as an endpoint sees it: the other family cannot be reached from there."""
+
+    def __init__(self, reactor: Any, source: str) -> None:
+        self._reactor = reactor
+        self.nameResolver = _OneFamily(reactor.nameResolver, IPv6Address if ":" in source else IPv4Address)
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
 class _DialledFactory(Factory):
     noisy = False
 
@@ -271,22 +309,26 @@ class Call:
         return Answered(leg, await leg.ready)
 
     async def _connect(self) -> DialledLeg:
-        outbound = self._outbound
+        outbound, source = self._outbound, self._source
+        reactor = dialling(self._reactor)
         endpoint = HostnameEndpoint(
-            dialling(self._reactor),
+            reactor if source is None else _From(reactor, source),
             outbound.host,
             outbound.port,
             min(limits.CALL_CONNECT_SECONDS, self._deadlines.opening),
-            None if self._source is None else (self._source, 0),
+            None if source is None else (source, 0),
         )
         factory = _DialledFactory(self._reactor, self._monitor, self._deadlines)
         try:
             leg: Any = await TlsEndpoint(self._context, endpoint).connect(factory)
         except DNSLookupError:
-            raise failed(Step.NAME, f"the host name {outbound.host} is not known") from None
+            message = f"the host name {outbound.host} is not known"
+            if source is not None:
+                message = f"the host name {outbound.host} is not known, or has no address of the family of {source}"
+            raise failed(Step.NAME, message) from None
         except ConnectBindError as error:
-            message = f"the partner cannot be called from the address {self._source}: {error.osError or 'not bound'}"
-            raise failed(Step.SOURCE, message, address=self._source) from None
+            message = f"the partner cannot be called from the address {source}: {error.osError or 'not bound'}"
+            raise failed(Step.SOURCE, message, address=source) from None
         except ConnectError as error:
             cause, message = _CAUSES.get(type(error), (Cause.CALL_CONNECT, "the connection failed"))
             raise failed(Step.CONNECT, message, cause) from None

@@ -32,7 +32,7 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_outbound
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
-from smartproxy.server.dial.sources import Sources
+from smartproxy.server.dial.sources import Sources, has_address
 from smartproxy.server.dial.tls import bears
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.proof import proof_fields, verified_facts
@@ -252,8 +252,8 @@ class PartnerCalls:
         self, session: str, name: str, outbound: Outbound | None, error: CallFailed, duration: float | None
     ) -> None:
         fault = error.fault
-        if fault.step is Step.SOURCE:
-            self._sources.report(str(error.fields["address"]), [name])
+        if fault.step is Step.SOURCE and not has_address(address := str(error.fields["address"])):
+            self._sources.report(address, [name])
         called = {} if outbound is None else {"host": outbound.host, "port": outbound.port}
         self._events.emit(
             "outbound.failed",
