@@ -19,7 +19,7 @@ from hyperlink import URL
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
@@ -353,8 +353,9 @@ def _too_late(result: object, seconds: float) -> NoReturn:
 
 def _canceled(error: BaseException) -> bool:
     """Whether a call failed because it was canceled."""
-    reasons = getattr(error, "reasons", None) or ()
-    return isinstance(error, CancelledError) or any(_canceled(failure.value) for failure in reasons)
+    if isinstance(error, CancelledError | ConnectingCancelledError):
+        return True
+    return any(_canceled(failure.value) for failure in getattr(error, "reasons", None) or ())
 
 
 def _reason(error: Exception, url: str) -> str:

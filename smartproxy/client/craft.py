@@ -111,7 +111,7 @@ class ClientCraft:
         lane = self._house.lanes.get(server)
         if lane is None:
             lane = self._house.lane(server, host, port, Pool(ready=ready, most=most))
-        lane.ready, lane.most = ready, most
+        lane.resize(ready, most)
         lane.renew(
             ClientCredential(certificate=certificate.decode("ascii"), key=key.decode("ascii")), proxy_ids.split()
         )

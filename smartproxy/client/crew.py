@@ -166,6 +166,10 @@ class CrewHouse(CrewUser):
         except TimeoutError as fault:
             self._questions.over(session)
             raise StationUnreachable(rule=Cause.WORKER_START, message="no worker process is ready") from fault
+        except BaseException:
+            # The tunnel broke meanwhile.
+            self._questions.over(session)
+            raise
         self._carry(member, session)
         told = attrs.asdict(inbound.facts, recurse=False)
         try:

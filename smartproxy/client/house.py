@@ -212,7 +212,7 @@ class SessionHouse:
         """Use this configuration for the sessions and the data connections that begin from now on."""
         self.configuration = configuration
         for lane in self.lanes.values():
-            lane.ready, lane.most = configuration.pool.ready, configuration.pool.most
+            lane.resize(configuration.pool.ready, configuration.pool.most)
 
     async def look(self) -> None:
         """Everything is at hand."""

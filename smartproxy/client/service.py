@@ -400,7 +400,9 @@ class ClientService(Service):
         self._house.adopt(configuration.client)
         if not self._heir:
             self._look_after(configuration.client.station)
-            self.calls.adopt(configuration)
+            if not (self.draining or self.succeeded):
+                # Its ports are closed, or another process has them.
+                self.calls.adopt(configuration)
         else:
             # Whatever a server opens from then on can be opened.
             self._tunnels.dial()

@@ -7,7 +7,8 @@ keys. No other server gets an octet of a protocol. Trusts the context to know th
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -36,7 +37,11 @@ async def dial(
     """
     dialled = _Dial(context, build)
     entrance = Entrance(dialled, clock)
-    await endpoint.connect(secured_client(context, lambda: entrance, first))
+    try:
+        await endpoint.connect(secured_client(context, lambda: entrance, first))
+    except ConnectingCancelledError:
+        # So an endpoint says that it was cancelled while it waited for TCP.
+        raise CancelledError from None
     try:
         protocol: Any = await dialled.made
     except Exception:

@@ -190,11 +190,20 @@ class DataLane(Lane):
         if self._bound is not None:
             self._bound.strangers &= self._kept
         for worker in self._kept:
-            ready = -(-self.ready // len(self._kept))
             if worker not in self._pools:
-                self._kept_ready(worker, ready)
+                self._kept_ready(worker, self._share(worker))
             elif worker not in before:
-                self._pools[worker].keep(ready)
+                self._pools[worker].keep(self._share(worker), self.most)
+
+    def resize(self, ready: int, most: int) -> None:
+        """Keep so many ready, and have so many at most, from now on."""
+        self.ready, self.most = ready, most
+        for worker, pool in self._pools.items():
+            pool.keep(self._share(worker), most)
+
+    def _share(self, worker: int | None) -> int:
+        """How many are kept ready for a worker of the server."""
+        return -(-self.ready // len(self._kept)) if worker in self._kept else 0
 
     @override
     def stop(self, why: Closing) -> None:

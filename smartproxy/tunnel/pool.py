@@ -80,9 +80,9 @@ class DataPool:
         for connection in list(self._all):
             connection.abort(why)
 
-    def keep(self, ready: int) -> None:
-        """Keep so many ready from now on."""
-        self._ready = min(ready, self._most)
+    def keep(self, ready: int, most: int) -> None:
+        """Keep so many ready, and have so many at most, from now on; what is more than that is let go as it is idle."""
+        self._ready, self._most = min(ready, most), most
         self._top_up()
 
     def take_idle(self) -> DataConnection | None:

@@ -15,7 +15,7 @@ from treq import content
 from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.failure import Failure
@@ -258,6 +258,19 @@ class BackendCalls(SynchronousTestCase):
         self.assertEqual(json.loads(server.seen[0][3]), {"csr": "CSR"})
         del whole["authority"]
         self.failureResultOf(self.result(backend.tunnel_certificate("CSR"), agent), BackendUnavailable)
+
+
+class Cancelled(SynchronousTestCase):
+    """A call that is given up."""
+
+    def test_while_it_is_dialled(self) -> None:
+        """It ends as a call that was cancelled, and not as one of a backend that is away."""
+        gone = ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 8443))
+        for failed in (gone, ResponseNeverReceived([Failure(gone)])):
+            http: Any = Mock()
+            http.request.return_value = fail(failed)
+            backend = Backend("https://backend.example:8443", TokenInForce("t"), http, Clock())
+            self.failureResultOf(Deferred.fromCoroutine(backend.hello()), CancelledError)
 
 
 class BackendUrls(SynchronousTestCase):

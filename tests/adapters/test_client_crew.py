@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -116,6 +116,11 @@ class CrewHouseTests(SynchronousTestCase):
         self.clock.advance(INBOUND.seconds)
         self.assertEqual(self.failureResultOf(opening, StationUnreachable).value.rule, Cause.WORKER_START)
         self.assertEqual(self.over, [SESSION])
+        self.chosen = Deferred()
+        broken = self.opening(succeed({}))
+        broken.cancel()
+        self.failureResultOf(broken, CancelledError)
+        self.assertEqual(self.over, [SESSION, SESSION])
         self.chosen = Deferred()
         ours, theirs = socket.socketpair()
         with ours:

@@ -253,9 +253,12 @@ class StationOfAClient(StationTestCase):
         handing = Deferred.fromCoroutine(self.service.hand_over())
         self.network.advance(1)
         self.successResultOf(handing)
+        adopted: list[Any] = []
+        self.patch(self.service.calls, "adopt", adopted.append)
         self.backend.change(generation(2, station={"host": "192.0.2.21"}))
         self.network.advance(120)
-        self.assertEqual(self.calls, [HOST])
+        self.assertEqual((self.calls, adopted), ([HOST], []))
+        self.assertEqual(len(self.stored("configuration.accepted")), 2)
 
 
 class StationOfAWorker(SynchronousTestCase):

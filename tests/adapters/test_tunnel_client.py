@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
+from smartproxy.policy.faults import OwnFault
 from smartproxy.tunnel.faults import OpeningFailed
 from smartproxy.tunnel.places import placed
 from smartproxy.tunnel.pool import DataPool
@@ -97,6 +98,19 @@ class DiallingTests(SynchronousTestCase):
         self.network.advance(limits.CLOSING.default)
         self.assertIsNone(self.client.tunnel.control)
         self.assertEqual(server.tunnel._controls, set())
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_stopped_while_it_dials(self) -> None:
+        """A stop while TCP is not there yet ends the dial, without a word of trouble, and none follows."""
+        hanging = Hanging()
+        self.patch(self.client.endpoint, "connect", hanging.connect)
+        self.network.advance(3)
+        told = len(self.client.events.named("tunnel.failed"))
+        self.assertEqual((hanging.begun, hanging.open), (1, 1))
+        self.client.tunnel.stopService()
+        self.network.advance(60)
+        self.assertEqual((hanging.begun, hanging.open), (1, 0))
+        self.assertEqual(len(self.client.events.named("tunnel.failed")), told)
         self.assertEqual(self.network.clock.getDelayedCalls(), [])
 
     def test_renewed_credential(self) -> None:
@@ -206,6 +220,30 @@ class PoolTests(SynchronousTestCase):
         self.network.advance(limits.TICKET_SECONDS / 2 + 0.5)
         self.assertIn("in time", str(self.failureResultOf(opening).value))
         self.assertEqual(self.server.events.named("tunnel.violation"), [])
+
+    def test_no_connection_in_time(self) -> None:
+        """A server that does not answer a dial is told in words, not by what Twisted calls it."""
+        for connection in list(self.pool._all):
+            connection.abort(WHY)
+        self.network.settle()
+        self.client.lane._endpoint = cast(Any, Hanging())
+        attaching = Deferred.fromCoroutine(self.client.lane.attach(placed(None, bytes(32))))
+        self.network.advance(limits.TICKET_SECONDS / 2 + 0.5)
+        fault = self.failureResultOf(attaching, OwnFault).value
+        self.assertEqual(fault.message, "the client could not make a data connection in time")
+
+    def test_resized(self) -> None:
+        """Another configuration is in force for connections that are there: more are kept ready, and more may be."""
+        sessions = [self.open() for _ in range(6)]
+        self.client.lane.resize(3, 10)
+        self.network.settle()
+        self.assertEqual((self.pool.idle, len(self.pool)), (3, 9))
+        sessions.append(self.open())
+        self.client.lane.resize(0, 10)
+        for session in sessions:
+            session.leg.finish()
+        self.network.advance(limits.DATA_SURPLUS_SECONDS + 2 * limits.POOL_UPKEEP_SECONDS)
+        self.assertEqual(len(self.pool), 0)
 
     def test_closed_with_the_tunnel(self) -> None:
         """With the tunnel all its connections go, those that were just being made as well."""
