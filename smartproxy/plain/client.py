@@ -10,12 +10,13 @@ Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 1928 (SOCKS5).
 import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -188,6 +189,10 @@ class PlainClientService(Service):
         self.sessions.expect(outline.session)
         try:
             target = await self._dial_target(self.sessions.seconds)
+        except CancelledError:
+            # Nobody waits for it any more: the target may be well.
+            self.sessions.forget(outline.session)
+            raise
         except Exception as error:
             self.sessions.forget(outline.session)
             self.events.emit(
@@ -202,15 +207,18 @@ class PlainClientService(Service):
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
     async def _dial_target(self, closing: float) -> ConnectionLeg:
-        """Connect to the target; whatever is raised, it is noted why.
+        """Connect to the target; where that fails, it is noted why.
 
         :param closing: seconds that closing the connection may take.
+        :raises CancelledError: if it is given up.
         """
         try:
             factory = LegFactory(self.clock, closing)
             endpoint = self._endpoint(dialling(self.clock), self.target.host, self.target.port)
             connecting: Any = endpoint.connect(factory)
-            target: ConnectionLeg = await connecting.addTimeout(TARGET_SECONDS, self.clock)
+            target: ConnectionLeg = await connecting.addTimeout(TARGET_SECONDS, self.clock, _silent)
+        except (CancelledError, ConnectingCancelledError):
+            raise CancelledError from None
         except Exception as error:
             self.target_failure = str(error) or type(error).__name__
             self._lookout.failed()
@@ -250,6 +258,10 @@ class PlainClientService(Service):
         if local.connected:
             local.accept()
         self.sessions.couple(outline, near=local, tunnel=leg, inward=False)
+
+
+def _silent(result: object, seconds: float) -> NoReturn:
+    raise TimeoutError(f"it did not accept the connection within {seconds} s")
 
 
 @attrs.define(eq=False)

@@ -9,11 +9,12 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectingCancelledError, TimeoutError
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
@@ -251,10 +252,12 @@ class PlainServerService(DmzService):
         self.sessions.expect(outline.session)
         try:
             dialled = LegFactory(self.clock, self.sessions.seconds)
-            outer: Any = await self._endpoint(dialling(self.clock), destination.host, destination.port).connect(dialled)
-        except CancelledError:
+            endpoint = self._endpoint(dialling(self.clock), destination.host, destination.port)
+            connecting: Any = endpoint.connect(dialled)
+            outer = await connecting.addTimeout(limits.CALL_CONNECT_SECONDS, self.clock, _no_answer)
+        except (CancelledError, ConnectingCancelledError):
             self.sessions.forget(outline.session)
-            raise
+            raise CancelledError from None
         except Exception as error:
             self.sessions.forget(outline.session)
             fault = fault_of(error, destination)
@@ -289,3 +292,7 @@ class PlainServerService(DmzService):
             advice="to permit it, start the server with --permit HOST:PORT",
         )
         return fault
+
+
+def _no_answer(result: object, seconds: float) -> NoReturn:
+    raise TimeoutError

@@ -8,7 +8,12 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionRefusedError
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectingCancelledError,
+    ConnectionAborted,
+    ConnectionRefusedError,
+)
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
@@ -21,6 +26,7 @@ from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition, PlainServerCondition
 from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
+from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
@@ -31,6 +37,7 @@ from smartproxy.relay.openings import CallWish, Way
 from smartproxy.tap.commands import ctl_display
 from smartproxy.tap.commands.ctl import STATUSES
 from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.tunnel_kit import Network, identity
 from tests.unit.answers import as_read, on_the_wire
@@ -59,6 +66,11 @@ class Wire(StringTransport):
         """Part of the interface."""
 
 
+def _cancelled(dialling: Deferred[Any]) -> None:
+    """How an endpoint ends that is cancelled while TCP is not there."""
+    dialling.errback(ConnectingCancelledError(PEER))
+
+
 @implementer(IStreamClientEndpoint)
 class Somewhere:
     """Wherever a service dials: a wire, later or at once, or nobody.
@@ -71,7 +83,7 @@ class Somewhere:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Part of the interface."""
-        result: Deferred[IProtocol] = Deferred()
+        result: Deferred[IProtocol] = Deferred(_cancelled)
         self.dialled.append((protocolFactory, result))
         return result
 
@@ -303,9 +315,9 @@ class PairTests(SynchronousTestCase):
         """A licence that is put in place is in force as a whole: its limit of sessions, too."""
         licence = self.server(most=50).licence.present
         key: Any = self.authority.credential.key
-        for days, limits, most in ((1, {"sessions": 7}, 7), (2, {}, 50), (3, {"sessions": 90}, 50)):
+        for days, bounds, most in ((1, {"sessions": 7}, 7), (2, {}, 50), (3, {"sessions": 90}, 50)):
             later = licence.valid_until + datetime.timedelta(days=days)
-            self.path.write_text(sign(attrs.evolve(licence, valid_until=later, limits=limits), key))
+            self.path.write_text(sign(attrs.evolve(licence, valid_until=later, limits=bounds), key))
             self.network.advance(FILE_SECONDS)
             self.assertEqual(self.service.sessions.most, most)
 
@@ -385,6 +397,29 @@ class PairTests(SynchronousTestCase):
         outer = self.called()
         self.network.advance(11)
         self.assertTrue(outer.aborting)
+        self.assertEqual(self.inner.target_failure, "it did not accept the connection within 10 s")
+
+    def test_tunnel_that_is_lost_while_the_target_is_dialled(self) -> None:
+        """That the call was given up says nothing of the target."""
+        self.server()
+        inner = self.client()
+        told: list[str] = []
+        self.patch(inner.events, "forward", lambda event: told.append(str(event["name"])))
+        self.called()
+        assert inner.tunnel.control is not None
+        inner.tunnel.control.abort(Closing(Cause.TUNNEL_LOST, "lost"))
+        self.network.advance(0.1)
+        self.assertIsNone(inner.target_failure)
+        self.assertNotIn("station.unreachable", told)
+
+    def test_destination_that_is_silent(self) -> None:
+        """The program is told in time that it does not answer."""
+        self.server("*:*")
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
+        wire = self.caller(b"CONNECT 192.0.2.1:25 HTTP/1.1\r\n\r\n")
+        self.network.advance(limits.CALL_CONNECT_SECONDS + 0.5)
+        self.assertIn(b" 504 ", wire.value())
+        self.assertEqual([each["cause"] for each in self.named("session.failed")], [Cause.DESTINATION_NO_ANSWER])
 
     def test_sessions_that_are_being_opened_count(self) -> None:
         """Beyond the limit nobody is taken, whether the others are open or still on their way."""
