@@ -177,7 +177,9 @@ class Claims:
 
     def _left(self, visit: int) -> None:
         entered = self._visit(visit)
-        self._turns.leave(self._visits.pop(visit)[1])
+        host, left = self._visits.pop(visit)
+        _remember(self._hosts, host)
+        self._turns.leave(left)
         self._member.holds.pop(visit, None)
         if entered is not None:
             entered.leave()
@@ -195,9 +197,11 @@ class Claims:
             raise NoPlace(denied) from denied
 
     def _blame(self, host: str, fault: Fault) -> None:
-        if host not in self._hosts:
+        if host in self._hosts or any(host == there for there, _ in self._visits.values()):
+            self._gate.fault(host, fault)
+        elif len(self._hosts) < limits.WORKER_HOSTS_MOST:
             raise _violation("a worker blames an address that it has nothing to do with")
-        self._gate.fault(host, fault)
+        # Else a flood may have made it forgotten since its last connection was over.
 
     def _data_proved(self, host: str) -> None:
         # No violation: a flood may have made it forgotten since the worker was handed the connection.

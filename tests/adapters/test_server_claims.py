@@ -180,6 +180,21 @@ class ClaimsTests(SynchronousTestCase):
         self.says(Blame, host=HOST, fault=Fault.EFFORT)
         self.assertGreater(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
 
+    def test_a_flood_of_addresses(self) -> None:
+        """An address is blamed as long as it has a connection, and a while after, however many others came since.
+
+        Of one that a flood made forgotten, nothing is counted; the worker does not end for it.
+        """
+        self.patch(limits, "WORKER_HOSTS_MOST", 2)
+        flood = [self.claims.handed(f"192.0.2.{number}", Mock(partner=None)) for number in (8, 9, 10)]
+        self.says(Blame, host=HOST, fault=Fault.EFFORT)
+        self.assertGreater(self.gate.penalties.banned(HOST, self.clock.seconds()), 0)
+        self.says(Left, visit=flood[0])
+        self.says(Blame, host="192.0.2.8", fault=Fault.EFFORT)
+        self.assertGreater(self.gate.penalties.banned("192.0.2.8", self.clock.seconds()), 0)
+        self.says(Blame, host="192.0.2.11", fault=Fault.EFFORT)
+        self.assertEqual(len(self.gate.penalties), 2)
+
     def test_sessions_of_others(self) -> None:
         """A worker cannot have a session opened that it did not begin."""
         self.assertIn("does not have", self.refused(Assign, session="a1"))
