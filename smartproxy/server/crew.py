@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.statuses import ToldWorker
@@ -183,12 +183,33 @@ class ServerCrew(CrewSessions):
             lambda prefix: self._turns.is_hasty(prefix, self._reactor.seconds()),
         )
 
-    def hand_over(self, caller: HostPort, visit: Visit, age: float, connection: socket.socket) -> None:
-        """Hand a partner's connection to the worker with the least to do."""
-        self._crew.choose().addCallback(self._partner_came, caller, visit, age, connection)
+    def hand_over(
+        self, caller: HostPort, visit: Visit, accepted: float, until: float, connection: socket.socket
+    ) -> None:
+        """Hand a partner's connection to the worker with the least to do; if none is ready in time, close it.
+
+        :param accepted: when it was accepted, by the clock.
+        :param until: when it is closed if no worker is ready.
+        """
+        chosen = self._crew.choose()
+
+        def displaced() -> None:
+            self._gate.displaced(str(caller))
+            chosen.cancel()
+
+        def not_chosen(failure: Failure) -> None:
+            visit.leave()
+            connection.close()
+            if failure.check(TimeoutError) is not None:
+                self._gate.turn_away("", str(caller), Cause.WORKER_START, "no worker process is ready")
+
+        if not chosen.called:
+            visit.displaced = displaced
+            chosen.addTimeout(max(0.0, until - self._reactor.seconds()), self._reactor)
+        chosen.addCallbacks(self._partner_came, not_chosen, (caller, visit, accepted, connection))
 
     def _partner_came(
-        self, member: CrewMember, caller: HostPort, visit: Visit, age: float, connection: socket.socket
+        self, member: CrewMember, caller: HostPort, visit: Visit, accepted: float, connection: socket.socket
     ) -> None:
         times = self._turns.came(visit.prefix, self._reactor.seconds())
         self._turns.wait(visit, times, known=visit.known)
@@ -200,7 +221,7 @@ class ServerCrew(CrewSessions):
             host=caller.host,
             port=caller.port,
             known=int(visit.known),
-            age=round(age * 1000),
+            age=round((self._reactor.seconds() - accepted) * 1000),
         ).addErrback(lambda failure: None)
 
     def _data_came(self, worker: int, connection: socket.socket, address: tuple[Any, ...], known: bool) -> None:

@@ -22,8 +22,9 @@ from smartproxy.server.accept import Gate
 from smartproxy.server.balancers import Balancers
 from smartproxy.server.generation import ServerGeneration
 
-HandOver = Callable[[HostPort, Visit, float, socket.socket], object]
-"""Takes a connection: who it is from, its place, the seconds since it was accepted, and its socket."""
+HandOver = Callable[[HostPort, Visit, float, float, socket.socket], object]
+"""Takes a connection: who it is from, its place, when it was accepted and until when TLS has to be complete, by the
+clock, and its socket."""
 
 
 class HeldCaller(Protocol):
@@ -61,8 +62,8 @@ class HeldCaller(Protocol):
         """It said something, or is gone: a worker will see."""
         self._over = True
         self._release()
-        age = self._clock.seconds() - self.accepted
-        self._hand_over(self._caller, self._visit, age, stream.detach())
+        until = self.accepted + self._seconds
+        self._hand_over(self._caller, self._visit, self.accepted, until, stream.detach())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone before it was handed over."""

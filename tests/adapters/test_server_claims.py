@@ -1,12 +1,14 @@
 """What a worker of the server may say: of its own connections, sessions and addresses, and of nothing else."""
 
 import itertools
+import socket
 from typing import Any
 from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
@@ -266,12 +268,8 @@ class HasteTests(SynchronousTestCase):
         self.patch(limits, "TURNS_WAITING_MANY", 2)
         self.clock = Clock()
         self.journal = Journal(self.clock)
-        gate = Gate(
-            self.clock,
-            self.journal.events,
-            Admission(limits=ServerConfiguration().limits),
-            Penalties(PenaltySettings()),
-        )
+        self.admission = Admission(limits=ServerConfiguration().limits)
+        gate = Gate(self.clock, self.journal.events, self.admission, Penalties(PenaltySettings()))
         self.crew = ServerCrew(self.clock, self.journal.events, gate, Mock(), Mock(), Mock(), count=2)
         self.crew.generation = Mock(server=ServerConfiguration())
         self.members = [CrewMember(number, 0.0, Mock(), ready=True) for number in (1, 2)]
@@ -294,6 +292,47 @@ class HasteTests(SynchronousTestCase):
         self.assertEqual([self.comes(HOST) for _ in range(5)], [True] * limits.TURNS_HASTY + [False])
         self.assertEqual(self.journal.the("connection.refused")["cause"], Cause.QUOTA_HASTE)
         self.assertTrue(self.comes("192.0.2.8"))
+
+    def waits(self) -> socket.socket:
+        """The far end of a connection that has something to read when no worker is ready, 4 s after it came."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        theirs.setblocking(False)
+        held = self.crew.factory().buildProtocol(IPv4Address("TCP", HOST, 40000))
+        assert isinstance(held, HeldCaller)
+        held.makeConnection(StringTransport())
+        self.clock.advance(4)
+        held.readable(Mock(detach=lambda: ours))
+        return theirs
+
+    def test_no_worker_is_ready(self) -> None:
+        """A connection that waits for a worker is closed at the deadline of its handshake, or when it makes room."""
+        self.patch(self.crew._crew, "choose", Deferred)
+        late = self.waits()
+        self.clock.advance(ServerConfiguration().deadlines.handshake - 4.1)
+        self.assertRaises(BlockingIOError, late.recv, 1)
+        self.clock.advance(0.1)
+        self.assertEqual((late.recv(1), self.admission.connections), (b"", 0))
+        self.assertEqual(self.journal.the("connection.refused")["cause"], Cause.WORKER_START)
+        self.admission.limits = ServerLimits(connections=1)
+        displaced = self.waits()
+        entered = self.admission.enter("192.0.2.8")
+        self.assertEqual((displaced.recv(1), self.admission.connections), (b"", 1))
+        self.assertEqual(self.journal.of("connection.refused")[1]["cause"], Cause.QUOTA_DISPLACED)
+        entered.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_worker_is_ready_later(self) -> None:
+        """It is told how long the connection has waited since it was accepted."""
+        chosen = Deferred[CrewMember]()
+        self.patch(self.crew._crew, "choose", lambda: chosen)
+        self.waits()
+        self.clock.advance(2)
+        chosen.callback(self.members[0])
+        link: Any = self.members[0].link
+        self.assertEqual(link.hand_over.call_args.kwargs["age"], 6000)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.admission.connections, 1)
 
     def failed_call(self, error: Exception) -> Exception:
         """What a client is told whose call a worker could not make."""
