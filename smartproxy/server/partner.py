@@ -141,7 +141,7 @@ class PartnerLeg(ConnectionLeg):
         if self._deadline is not None:
             self._deadline.stop()
         try:
-            if not self._verified:
+            if not self._verified and not self._told:
                 self._explain(reason)
         finally:
             self.visit.leave()

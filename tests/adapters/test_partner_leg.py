@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from unittest.mock import Mock
 
 import attrs
 from OpenSSL import SSL
@@ -18,10 +19,13 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Visit
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.partners import RevocationMode
+from smartproxy.policy.penalties import Fault
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.relay.openings import PartnerTls, SessionFacts
+from smartproxy.server import partner as partner_module
 from smartproxy.server import sessions
 from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE
 from smartproxy.testing import pki
@@ -445,8 +449,11 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(rig.journal.names("connection.refused"), ["certificate.accepted"] * 3)
 
     def test_crowd_that_hangs(self) -> None:
-        """Callers from many addresses that say hello and hang displace one another: a partner gets in, and is not."""
-        rig = ServerRig(limits=ServerLimits(connections=10))
+        """Callers from many addresses that say hello and hang displace one another: a partner gets in, and is not.
+
+        It is no fault of theirs.
+        """
+        rig = ServerRig(limits=ServerLimits(connections=10), penalties=PenaltySettings(exempt=()))
         partner, _ = rig.call()
         callers = [Caller() for _ in range(30)]
         for number, caller in enumerate(callers):
@@ -455,10 +462,23 @@ class Penalized(SynchronousTestCase):
             caller.transport.write(client_hello())
             rig.network.settle()
         self.assertEqual([caller.ended is None for caller in callers], [False] * 23 + [True] * 7)
+        self.assertEqual(len(rig.gate.penalties), 0)
         self.assertEqual(rig.journal.the("connection.refused")["cause"], "quota.displaced")
         other, _ = rig.call(host="192.0.2.8")
         self.assertEqual((partner.received, other.received), (SSRM_BUFFER, SSRM_BUFFER))
         self.assertEqual(rig.journal.names("certificate.accepted"), ["connection.refused"])
+
+    def test_counted_once(self) -> None:
+        """A certificate that is refused when TLS is complete counts once, and an error of ours then never."""
+        rig = ServerRig(penalties=PenaltySettings(exempt=()))
+        counted: list[Fault] = []
+        self.patch(rig.gate, "fault", lambda host, fault: counted.append(fault))
+        for error in (CertificateRefusal(cause=Cause.CERTIFICATE_INVALID_PATH), RuntimeError("no")):
+            self.patch(partner_module, "verified_partner", Mock(side_effect=error))
+            rig.call()
+        self.assertEqual(counted, [Fault.CERTIFICATE])
+        rig.journal.the("certificate.refused")
+        self.assertEqual(rig.gate.admission.connections, 0)
 
     def test_hasty_strangers_in_a_crowd(self) -> None:
         """Where many wait, who comes often and has proved nothing is closed at once; a partner's address is not."""
