@@ -188,7 +188,9 @@ class Claims:
     def _prove(self, visit: int, partner: str) -> None:
         entered = self._visit(visit)
         if entered is None:
-            return
+            # It said so before it knew: a session that has no place ends with the reason.
+            cause, most = Cause.QUOTA_DISPLACED, self._gate.admission.limits.connections
+            raise NoPlace(Denied(rule=cause, message=cause.meaning, limit="connections", value=most))
         if entered.partner is not None:
             raise _violation("a worker proves a connection twice")
         try:

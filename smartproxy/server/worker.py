@@ -262,9 +262,12 @@ class ServerCraft:
             adopt(self._worker.reactor, connection, host, port, lambda address: door)
 
     def _displaced(self, visit: int) -> None:
-        entered = self._visits.pop(visit, None)
+        entered = self._visits.get(visit)
         if entered is not None:
-            entered.displaced()
+            displaced = entered.displaced
+            # The supervisor knows it until it has left, whatever becomes of it here.
+            entered.leave()
+            displaced()
 
     # The tunnel.
 

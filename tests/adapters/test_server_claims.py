@@ -161,7 +161,10 @@ class ClaimsTests(SynchronousTestCase):
         self.assertEqual(self.gate.admission.sessions, 0)
 
     def test_a_displaced_connection(self) -> None:
-        """The worker is told; what it said before it knew is no violation, and counts nothing."""
+        """The worker is told; what it said before it knew is no violation, and counts nothing.
+
+        A session that it was to become has no place.
+        """
         self.visit.leave()
         entered = self.gate.enter(HOST, f"{HOST}:40001")
         assert entered is not None
@@ -172,8 +175,11 @@ class ClaimsTests(SynchronousTestCase):
         tell: Any = self.member.link.tell
         tell.assert_called_once_with(Displaced, visit=number)
         self.says(Spoke, visit=number)
+        told = self.assertRaises(NoPlace, self.says, Prove, visit=number, partner="ACME")
+        again = NoPlace.read(str(told), told.fields()).denied
+        self.assertEqual((again.rule, again.limit), (Cause.QUOTA_DISPLACED, "connections"))
         self.says(Left, visit=number)
-        self.assertEqual(self.gate.admission.connections, 0)
+        self.assertEqual((self.gate.admission.connections, self.gate.admission.sessions), (0, 0))
 
     def test_addresses_of_others(self) -> None:
         """A worker can have an address banned that it had a connection of, and no other one."""
