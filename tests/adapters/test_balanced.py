@@ -1,13 +1,18 @@
 """Connections through a balancer: whose they are, and what becomes of those that nobody introduces."""
 
+import socket
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.address import IPv6Address
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.severity import Severity
+from smartproxy.net.header import HeaderFirst
+from smartproxy.net.transport.sockets import HeldStream
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ServerConfiguration
@@ -212,3 +217,20 @@ class Checks(SynchronousTestCase):
         self.assertEqual(set(server.journal.names()), {"handshake.failed"})
         self.assertEqual(server.journal.of("handshake.failed")[0]["peer"], f"{BALANCER}:40001")
         self.assertEqual(len(server.gate.penalties), 0)
+
+
+class RefusedForWorkers(SynchronousTestCase):
+    """A caller that the balancer introduced to a server with workers, and that is refused."""
+
+    def test_nothing_more_is_read(self) -> None:
+        """Whatever it goes on sending stays unread: it holds nobody else up."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        door = HeaderFirst(Clock(), lambda address: None, lambda door, wrong: None)
+        port: Any = None
+        stream = HeldStream(ours, door, (BALANCER, 40000), port, 1, Mock())
+        door.makeConnection(stream)
+        theirs.send(HEADER + bytes(1000))
+        self.assertIsNone(stream.doRead())
+        self.assertEqual(ours.recv(2000), bytes(1000))
+        stream.connectionLost(Mock())

@@ -205,7 +205,8 @@ class HeldStream(AcceptedStream):
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # as tcp.Connection has it
         """Something came, or the peer is gone: whoever reads will see."""
         before: Any = self.protocol
-        while self.protocol is before and self.connected:
+        # It is connected until a later turn when it is aborted.
+        while self.protocol is before and self.connected and not self._aborting:
             if hasattr(before, "readable"):
                 before.readable(self)
                 return None
