@@ -119,6 +119,24 @@ class Claims:
         visit.displaced = partial(self._displaced, number)
         return number
 
+    def not_handed(self, number: int, *, late: bool) -> None:
+        """The worker lives, and did not get a connection that it was handed: the place is free.
+
+        :param late: whether it may get it all the same; then it closes it, and says that it has left.
+        """
+        found = self._visits.get(number)
+        if found is None:
+            return
+        if late:
+            self._member.link.tell(Displaced, visit=number)
+        else:
+            del self._visits[number]
+        visit = found[1]
+        self._turns.leave(visit)
+        visit.leave()
+        self._member.holds.pop(number, None)
+        self._relieved()
+
     def dialled(self, host: str) -> None:
         """The worker is handed a data connection of the tunnel from this address."""
         _remember(self._dialled, prefix_of(host))

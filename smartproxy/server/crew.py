@@ -50,7 +50,7 @@ from smartproxy.server.words import (
 )
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.control import Answer, Responder
-from smartproxy.tunnel.faults import Closing, OpeningFailed
+from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired
 from smartproxy.tunnel.places import preamble
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
@@ -201,7 +201,7 @@ class ServerCrew(CrewSessions):
             visit.leave()
             connection.close()
             if failure.check(TimeoutError) is not None:
-                self._gate.turn_away("", str(caller), Cause.WORKER_START, "no worker process is ready")
+                self._no_worker(caller)
 
         if not chosen.called:
             visit.displaced = displaced
@@ -222,7 +222,17 @@ class ServerCrew(CrewSessions):
             port=caller.port,
             known=int(visit.known),
             age=round((self._reactor.seconds() - accepted) * 1000),
-        ).addErrback(lambda failure: None)
+        ).addErrback(self._not_handed, member, number, caller)
+
+    def _not_handed(self, failure: Failure, member: CrewMember, number: int, caller: HostPort) -> None:
+        # Questions fail before it is told that the link is over; then what the worker had is given back at once.
+        if member.link.lost is None:
+            self._claims[member].not_handed(number, late=failure.check(QuestionExpired) is not None)
+            self._no_worker(caller)
+
+    def _no_worker(self, caller: HostPort) -> None:
+        """Report now and then that connections are closed which no worker takes."""
+        self._gate.turn_away("", str(caller), Cause.WORKER_START, "no worker process is ready")
 
     def _data_came(self, worker: int, connection: socket.socket, address: tuple[Any, ...], known: bool) -> None:
         member = self._crew.numbered(worker)

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,7 +37,7 @@ from smartproxy.server.words import (
     Prove,
     Spoke,
 )
-from smartproxy.tunnel.faults import OpeningFailed, Violation
+from smartproxy.tunnel.faults import OpeningFailed, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.members import CarriedSession, CrewMember
 from tests.adapters.rig import Journal
@@ -302,7 +302,8 @@ class HasteTests(SynchronousTestCase):
     def waits(self) -> socket.socket:
         """The far end of a connection that has something to read when no worker is ready, 4 s after it came."""
         ours, theirs = socket.socketpair()
-        self.addCleanup(theirs.close)
+        for end in (ours, theirs):
+            self.addCleanup(end.close)
         theirs.setblocking(False)
         held = self.crew.factory().buildProtocol(IPv4Address("TCP", HOST, 40000))
         assert isinstance(held, HeldCaller)
@@ -339,6 +340,36 @@ class HasteTests(SynchronousTestCase):
         self.assertEqual(link.hand_over.call_args.kwargs["age"], 6000)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.admission.connections, 1)
+
+    def not_handed(self, error: Exception, lost: object = None) -> None:
+        """The next connection cannot be handed to the first worker."""
+        self.patch(self.crew._crew, "choose", lambda: succeed(self.members[0]))
+        self.members[0].link = Mock(lost=lost, hand_over=lambda *handed, **told: fail(error))
+        self.waits()
+
+    def test_a_worker_that_cannot_be_handed_anything(self) -> None:
+        """A connection that its worker cannot be handed has no place and no turn any more."""
+        self.not_handed(QuestionFailed("the worker has no descriptor left"))
+        self.assertEqual((self.admission.connections, len(self.crew._turns)), (0, 0))
+        self.assertEqual(self.members[0].holds, {})
+        self.assertEqual(self.journal.the("connection.refused")["cause"], Cause.WORKER_START)
+        self.assertRaises(Violation, self.answers[0][Left], visit=1)
+
+    def test_a_worker_that_gets_it_too_late(self) -> None:
+        """A worker that did not answer in time is told to close the connection; that it speaks of it is no violation."""
+        self.not_handed(QuestionExpired("PartnerCame was not answered within 10 s"))
+        self.assertEqual((self.admission.connections, len(self.crew._turns)), (0, 0))
+        link: Any = self.members[0].link
+        link.tell.assert_called_once_with(Displaced, visit=1)
+        self.answers[0][Left](visit=1)
+        self.assertRaises(Violation, self.answers[0][Left], visit=1)
+
+    def test_a_worker_that_is_lost(self) -> None:
+        """A connection that was on its way to a worker that dies counts as one of the worker's."""
+        self.not_handed(OwnFault(rule=Cause.WORKER_LOST, message="gone"), lost=Mock())
+        self.assertEqual((self.admission.connections, len(self.members[0].holds)), (1, 1))
+        self.crew.died(self.members[0])
+        self.assertEqual(len(self.crew._turns), 0)
 
     def failed_call(self, error: Exception) -> Exception:
         """What a client is told whose call a worker could not make."""
