@@ -6,7 +6,7 @@ and penalties are counted here for all workers together; a worker counts nothing
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -143,18 +143,25 @@ class Claims:
 
     def died(self, deaths: Deaths, now: float) -> None:
         """The worker is gone: tell the end of its sessions; who had workers die before is to blame."""
+        there = [(host, visit.partner) for host, visit in self._visits.values()]
+        names = {host for host, _ in there} | {_of(partner) for _, partner in there if partner is not None}
+        many = deaths.count(names | set(map(_of, self._calls)), now)
+        self.ended(now, many)
+        for host in {host for host, partner in there if host in many or (partner is not None and _of(partner) in many)}:
+            self._gate.fault(host, Fault.DEATHS)
+
+    def ended(self, now: float, many: Collection[str] = ()) -> None:
+        """The worker is gone, as it was to: end what it did not.
+
+        :param many: the called partners that are to blame, as :class:`~smartproxy.policy.penalties.Deaths` names them.
+        """
         tell_lost(self._events, self._member.sessions.values(), Participant.SERVER, now)
         for session in self._member.sessions:
             self._questions.over(session)
-        there = [(host, visit.partner) for host, visit in self._visits.values()]
         for _, visit in self._visits.values():
             self._turns.leave(visit)
-        names = {host for host, _ in there} | {_of(partner) for _, partner in there if partner is not None}
-        many = deaths.count(names | set(map(_of, self._calls)), now)
         for called in self._calls:
             self._gate.end_call(called, Fault.DEATHS if _of(called) in many else None)
-        for host in {host for host, partner in there if host in many or (partner is not None and _of(partner) in many)}:
-            self._gate.fault(host, Fault.DEATHS)
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """What answers the worker."""

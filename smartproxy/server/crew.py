@@ -312,9 +312,11 @@ class ServerCrew(CrewSessions):
 
     def died(self, member: CrewMember) -> None:
         """Its sessions are over, and it may be to blame on whom it served."""
-        claims = self._claims.pop(member)
-        if not member.leaving:
-            claims.died(self._deaths, self._reactor.seconds())
+        claims, now = self._claims.pop(member), self._reactor.seconds()
+        if member.leaving:
+            claims.ended(now)
+        else:
+            claims.died(self._deaths, now)
         self._tell_workers()
 
     def over(self, member: CrewMember, session: str) -> None:

@@ -371,6 +371,17 @@ class HasteTests(SynchronousTestCase):
         self.crew.died(self.members[0])
         self.assertEqual(len(self.crew._turns), 0)
 
+    def test_a_worker_that_leaves(self) -> None:
+        """What a worker that is not needed any more did not end is over with it; nobody is to blame."""
+        for _ in range(5):
+            member = CrewMember(3, 0.0, Mock())
+            self.crew.responders(member)[BeginCall](partner="ACME")
+            member.sessions["a1"] = carried("a1")
+            member.leaving = True
+            self.crew.died(member)
+            self.assertEqual(self.admission.sessions, 0)
+            self.assertEqual(self.journal.of("session.ended")[-1]["session"], "a1")
+
     def failed_call(self, error: Exception) -> Exception:
         """What a client is told whose call a worker could not make."""
         self.patch(self.members[0].link, "ask", Mock(side_effect=error))
