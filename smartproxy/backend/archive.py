@@ -130,12 +130,13 @@ def take(change: Change, parsed: ParsedFile) -> Imported:
         authority.site_row(change.session)
     for table in (PartnerRow, CaRow, RevocationRow, SettingRow):
         _clear(change, table)
-    for name, value in settings_set.items():
-        settings.put(change, name, value)
     for each in configuration.server.cas:
         cas.take(change, each)
     _take_revocation(change, archive, configuration)
     _take_partners(change, archive, configuration, shown)
+    # Behind the partners, which settings may name.
+    for name, value in settings_set.items():
+        settings.put(change, name, value)
     if archive.ignore_rules is not None:
         ignore_rules.take(change, archive.ignore_rules)
     if archive.trust_lists is not None:

@@ -97,10 +97,6 @@ def carry_out(change: Change, wanted: RollBack) -> None:
     for each in wanted.differences:
         name = each.place.name
         match each.place.subject, each.before, each.after:
-            case EntryKind.SETTING, _, None:
-                settings.reset(change, name)
-            case EntryKind.SETTING, _, content:
-                settings.put(change, name, content["value"])
             case EntryKind.PARTNER, _, None:
                 partners.remove(change, name)
             case EntryKind.PARTNER, before, content:
@@ -111,6 +107,7 @@ def carry_out(change: Change, wanted: RollBack) -> None:
                     partners.alter(change, name, notes, **_values(entry))
             case EntryKind.IGNORE, _, content:
                 ignore_rules.put(change, name, None if content is None else read_object(IgnoreRule, content))
+    _put_settings(change, wanted.differences)
     for each in wanted.differences:
         if each.place.subject is EntryKind.CA and each.after is None:
             cas.remove(change, each.place.name)
@@ -127,6 +124,16 @@ def _put_cas(change: Change, differences: Iterable[Difference]) -> None:
                 values = _values(entry)
                 pem = values.pop("certificates").encode("ascii")
                 cas.alter(change, entry.name, certificates=read_certificates(pem, f"ca {entry.name}"), **values)
+
+
+def _put_settings(change: Change, differences: Iterable[Difference]) -> None:
+    """Set and reset settings; they may name partners that are brought back."""
+    for each in differences:
+        match each.place.subject, each.after:
+            case EntryKind.SETTING, None:
+                settings.reset(change, each.place.name)
+            case EntryKind.SETTING, content:
+                settings.put(change, each.place.name, content["value"])
 
 
 def _values(entry: Partner | TrustedCa) -> dict[str, Any]:

@@ -268,6 +268,19 @@ class WithSecrets(ArchiveCase):
         self.assertEqual(self.document(), before)
 
 
+    def test_settings_of_partners(self) -> None:
+        """Settings that name partners are taken with them: over their own site, and in an empty store."""
+        with self.change() as change:
+            settings.put(change, "backend.mail.partners", ["ACME"])
+            settings.put(change, "backend.event_script.partners", ["ACME", "OFF"])
+        text, before = self.export(with_secrets=True), self.document()
+        self.take(text)
+        self.assertEqual(self.document(), before)
+        self.elsewhere()
+        self.take(text)
+        self.assertEqual(self.document(), before)
+
+
 class WithoutSecrets(ArchiveCase):
     """What may be shown."""
 

@@ -210,6 +210,27 @@ class RollingBack(HistoryCase):
             row = partners.find(session, "ACME")
         self.assertEqual((row.entry.purpose, row.notes), (Purpose.ANY, (note,)))
 
+    def test_partner_of_a_setting(self) -> None:
+        """A setting that names a partner comes back together with the partner, and goes with it."""
+        for name in ("backend.mail.partners", "backend.event_script.partners"):
+            with self.change() as change:
+                settings.put(change, name, ["ACME"])
+        with self.store.reading() as session:
+            named = generations.newest_number(session)
+        with self.change() as change:
+            settings.reset(change, "backend.mail.partners")
+            settings.reset(change, "backend.event_script.partners")
+            partners.remove(change, "ACME")
+        self.roll_back(named)
+        with self.store.reading() as session:
+            self.assertEqual(partners.find(session, "ACME").entry, ACME)
+            self.assertEqual(settings.value_of(session, "backend.mail.partners"), ["ACME"])
+            self.assertEqual(settings.value_of(session, "backend.event_script.partners"), ["ACME"])
+        self.roll_back(1)
+        with self.store.reading() as session:
+            self.assertEqual(partners.listed(session), [])
+            self.assertEqual(settings.value_of(session, "backend.mail.partners"), [])
+
     def test_whom_it_refuses(self) -> None:
         """What a partner could do after the change, and not after the roll-back, is said of each partner."""
         with self.change() as change:
