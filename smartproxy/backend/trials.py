@@ -25,10 +25,11 @@ STATION_RESULTS = ("station.answered", "station.unreachable")
 
 def ask(session: Session, partner: str | None, now: datetime) -> TrialRow:
     """Have a partner tried, or the station if none is named."""
-    session.execute(delete(TrialRow).where(TrialRow.asked < now - timedelta(days=1)))
     row = TrialRow(session=secrets.token_hex(8), partner=partner, asked=now)
     session.add(row)
     session.flush()
+    # Behind the new one: SQLite gives the number after the highest that is there, and clients know which they had.
+    session.execute(delete(TrialRow).where(TrialRow.asked < now - timedelta(days=1), TrialRow.number < row.number))
     announce(session)
     return row
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from sqlalchemy import select
 from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent
 
 from smartproxy.backend import trials
+from smartproxy.backend.session_tables import TrialRow
 from smartproxy.client.address import BackendHttp
 from smartproxy.client.backend import Backend, BackendUnavailable, Trial
 from smartproxy.client.greeting import try_station
@@ -64,6 +66,19 @@ class Offered(ApiCase):
         self.agent.flush()
         answer = self.successResultOf(asking)
         self.assertEqual(answer.json, {"newest": 1, "trials": [{"session": session, "partner": "ACME"}]})
+
+    def test_after_days(self) -> None:
+        """When the trials of the days before are deleted, the next one has a higher number, and a client gets it."""
+        self.leave("ACME")
+        self.clock.advance(2 * 24 * 3600)
+        asking = self.ask(1)
+        session = self.leave("BOLT")
+        self.clock.pump([0.25] * 4)
+        self.agent.flush()
+        answer = self.successResultOf(asking)
+        self.assertEqual(answer.json, {"newest": 2, "trials": [{"session": session, "partner": "BOLT"}]})
+        with self.store.reading() as reading:
+            self.assertEqual([each.number for each in reading.scalars(select(TrialRow))], [2])
 
     def test_nothing(self) -> None:
         """Without one, the wait ends when its time is over; those that are known are not told again."""
