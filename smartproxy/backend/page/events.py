@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from operator import attrgetter
 from urllib.parse import urlencode
 
 import attrs
@@ -112,8 +113,9 @@ async def _page(visit: PageVisit, template: str) -> Shown:
     found = () if filters.faults else (await visit.call(events.listed, wanted)).answer.items[::-1]
     filters = filters.after(found)
     spans = wanted.since is not None or wanted.until is not None
-    last = min(((each.time if spans else visit.now, each.number) for each in found), default=None)
-    older = {} if last is None else {**filters.given, "before": last[1]}
+    # In a span of time events are in the order of their times, otherwise in that of their arrival.
+    last = min(found, key=attrgetter("time", "number") if spans else attrgetter("number"), default=None)
+    older = {} if last is None else {**filters.given, "before": last.number}
     return visit.render(
         template,
         filters.status,
