@@ -240,10 +240,11 @@ def _forget_oldest(session: Session, partner: str) -> None:
 def _proposed(session: Session, row: ProposalRow) -> ProposedCertificate | None:
     """A proposal; nothing if its partner is not there any more, or recognizes the new certificate or not the old."""
     old = session.get(SeenCertificateRow, row.old)
-    if old is None or old.proved is None or not _is_pinned(session, old, row.outgoing):
+    # SQLite gives the number of a row that was deleted again, so that the old one may be another partner's.
+    if old is None or old.partner != row.partner or old.proved is None or not _is_pinned(session, old, row.outgoing):
         return None
-    partner = session.scalars(select(PartnerRow).where(PartnerRow.name == row.partner)).one()
-    if CertificatePin(sha256=row.sha256) in _rules(partner.entry, row.outgoing):
+    partner = session.scalars(select(PartnerRow).where(PartnerRow.name == row.partner)).one_or_none()
+    if partner is None or CertificatePin(sha256=row.sha256) in _rules(partner.entry, row.outgoing):
         return None
     return ProposedCertificate(
         partner=row.partner,

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.schema import CaRow, NamedRow, PartnerRow
-from smartproxy.backend.sighting_tables import CrlUrlRow, SeenCertificateRow, ServerLicenceRow
+from smartproxy.backend.sighting_tables import CrlUrlRow, ProposalRow, SeenCertificateRow, ServerLicenceRow
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record
 from smartproxy.policy.certificates.crl_urls import is_plain
@@ -73,7 +73,8 @@ def forget(session: Session, before: datetime | None) -> None:
 
     :param before: the time; none if events are kept for ever.
     """
-    session.execute(delete(SeenCertificateRow).where(SeenCertificateRow.partner.not_in(select(PartnerRow.name))))
+    for table in (SeenCertificateRow, ProposalRow):
+        session.execute(delete(table).where(table.partner.not_in(select(PartnerRow.name))))
     session.execute(delete(CrlUrlRow).where(CrlUrlRow.ca.not_in(select(CaRow.name))))
     if before is not None:
         over = or_(SeenCertificateRow.proved.is_(None), SeenCertificateRow.not_after < before)

@@ -267,7 +267,6 @@ class WithSecrets(ArchiveCase):
         self.take(text)
         self.assertEqual(self.document(), before)
 
-
     def test_settings_of_partners(self) -> None:
         """Settings that name partners are taken with them: over their own site, and in an empty store."""
         with self.change() as change:

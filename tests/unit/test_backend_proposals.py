@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from smartproxy.backend import cas, partners, proposals, refusals_explained
+from sqlalchemy import delete, select, update
+
+from smartproxy.backend import cas, partners, proposals, refusals_explained, sightings
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import NotFound
+from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SubjectRule, Verify
 from smartproxy.testing.pki import TestCa, TestCredential
 from tests.unit.commands import CommandCase
@@ -217,6 +220,29 @@ class WhatIsProposed(ProposalCase):
         with self.change() as change:
             partners.remove(change, "ACME")
         self.assertEqual(self.proposed(), [])
+
+    def test_partner_of_another_name(self) -> None:
+        """What was proposed for a partner that was removed is nobody's, also when another has its certificate."""
+        self.tell(refusal(self.new))
+        with self.change() as change:
+            partners.remove(change, "ACME")
+            change.session.flush()
+            named = Partner(
+                name="ACME GmbH", codes=("O0013ACME",), certificates=(CertificatePin(sha256=self.old.sha256),)
+            )
+            partners.add(change, named)
+        with self.store.writing() as session:
+            (left,) = session.scalars(select(ProposalRow))
+            session.execute(delete(SeenCertificateRow))
+        again = acceptance(self.old, "ACME GmbH"), identity(self.old, "ACME GmbH")
+        self.tell(*again)
+        with self.store.writing() as session:
+            # PostgreSQL does not give a number twice.
+            session.execute(update(SeenCertificateRow).values(id=left.old))
+        self.assertEqual(self.proposed(), [])
+        with self.store.writing() as session:
+            sightings.forget(session, None)
+            self.assertEqual(session.scalars(select(ProposalRow)).all(), [])
 
     def test_explained(self) -> None:
         """The explanation of the refusal says whose certificate it seems to be, and the command."""
