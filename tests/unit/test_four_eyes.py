@@ -1,7 +1,8 @@
 """Operations that two administrators have to want."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, ClassVar
+from unittest.mock import patch
 
 from sqlalchemy import select
 
@@ -17,7 +18,8 @@ from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.session_tables import TrialRow
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.permissions import EVERYTHING
-from tests.unit.commands import CommandCase
+from smartproxy.tap.commands import arguments
+from tests.unit.commands import CommandCase, Done
 from tests.unit.sites import NOW, PIN, SiteCase
 
 HOUR = timedelta(hours=1)
@@ -135,8 +137,26 @@ class FourEyes(SiteCase):
         self.assertRaises(ChangeRefused, perform, self.store, reset, names, alone, NOW)
 
 
+class Noon(datetime):
+    """A clock that shows noon of this day, and a minute more each time it is asked."""
+
+    asked: ClassVar[int] = 0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Noon":
+        """The time that it shows."""
+        cls.asked += 1
+        today = datetime.now(UTC)
+        return cls(today.year, today.month, today.day, 12, cls.asked, tzinfo=tz)
+
+
 class Commands(CommandCase):
-    """The setting, and ``history waiting``."""
+    """The setting, ``history waiting``, and commands with times."""
+
+    def by(self, who: str, *words: str) -> Done:
+        """Somebody gives a command."""
+        with patch.dict("os.environ", {"SUDO_USER": who}):
+            return self.run_command(*words)
 
     def test_commands(self) -> None:
         """An operation that there is not is refused; what waits is listed."""
@@ -149,3 +169,20 @@ class Commands(CommandCase):
         self.assertIn("second administrator", self.refused("partner", "disable", "ACME"))
         self.assertIn("partner disable ACME", self.do("history", "waiting").out)
         self.assertEqual(len(self.do("history", "waiting", "--json").json), 1)
+
+    def test_spans(self) -> None:
+        """So many days, weeks or years from now are the same for both; of hours it is said that they are not."""
+        self.do("partner", "add", "ACME", "--code", "O0013000001ACME", "--pin", PIN)
+        self.do("settings", "set", "backend.four_eyes", "admin-token.create,partner.downtime.add,ignore.add")
+        self.patch(arguments, "datetime", Noon)
+        for words in (
+            ("admin-token", "create", "monitoring", "--role", "viewer", "--until", "90d"),
+            ("partner", "downtime", "add", "ACME", "--why", "new system", "--until", "2w"),
+            ("ignore", "add", "known", "--text", "certificate.refused ACME", "--until", "1y"),
+        ):
+            first = self.by("alice", *words)
+            self.assertEqual(first.status, 1)
+            self.assertIn("with dates for times (not 90d)", first.err)
+            done = self.by("bob", *words)
+            self.assertEqual(done.status, 0, done.err)
+        self.assertEqual(self.do("history", "waiting", "--json").json, [])

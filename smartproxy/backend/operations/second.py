@@ -74,7 +74,8 @@ def see_second(session: Session, operation: str, request: Callable[[], str], by:
     if row is None or row.by == by or row.at <= now - AWAITED_FOR:
         raise SecondAwaited(
             "the change is valid and waits for a second administrator, who must give the same command "
-            f"within {AWAITED_FOR.days} days; 'smartproxy history waiting' shows what waits"
+            f"within {AWAITED_FOR.days} days, with dates for times (not 90d); 'smartproxy history waiting' shows what "
+            "waits"
         )
     session.delete(row)
 

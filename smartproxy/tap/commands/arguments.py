@@ -203,7 +203,8 @@ def past(text: str) -> datetime:
 def end_of(text: str) -> datetime:
     """The end of something: the last second of a day, a time, or how long from now: ``12h``, ``90d``, ``1y``.
 
-    Minutes and seconds are not taken: ``6m`` would be read as months.
+    Days, weeks and years end with a day (UTC), as a date does: said again on the same day, they mean the same. Minutes
+    and seconds are not taken: ``6m`` would be read as months.
 
     :raises argparse.ArgumentTypeError: when it is not one of these.
     """
@@ -212,13 +213,18 @@ def end_of(text: str) -> datetime:
         if match[2] in "sm":
             raise argparse.ArgumentTypeError(f"{text!r}: give days, weeks or years (180d, 26w, 1y), or a date")
         try:
-            return (datetime.now(UTC) + _span(match)).replace(microsecond=0)
+            found = (datetime.now(UTC) + _span(match)).replace(microsecond=0)
         except OverflowError:
             raise argparse.ArgumentTypeError(f"{text!r} is too far in the future") from None
+        return found if match[2] == "h" else _last_second(found.date())
     try:
-        return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
+        return _last_second(date.fromisoformat(text))
     except ValueError:
         return moment(text)
+
+
+def _last_second(day: date) -> datetime:
+    return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 def number(text: str) -> int:
