@@ -3,6 +3,7 @@
 Plain sockets, no reactor: it is used by a command that asks and ends.
 """
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +14,8 @@ from smartproxy.policy.strict_json import DocumentRefused
 
 A = TypeVar("A")
 _NO_SOCKET = "this is not a socket; name the one of the daemon, PROGRAM.sock in its state folder"
-
-
+_GONE = "the daemon ended the connection; it has stopped, or is being restarted"
+_SENT_AWAY = "the daemon ended the connection; is this its own user, or root?"
 _FOREIGN = f"this version ({__version__}) cannot read the answer; is the daemon of another version? restart it"
 
 
@@ -35,6 +36,7 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._answered = False
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(Request.patience)
         try:
@@ -55,12 +57,19 @@ class Connection:
         """
         self._socket.settimeout(request.patience)
         try:
-            self._socket.sendall(request.line())
+            # What the daemon said before it closed the connection can be read all the same.
+            with contextlib.suppress(BrokenPipeError):
+                self._socket.sendall(request.line())
             line = self._file.readline(ANSWER_OCTETS_MOST + 1)
+        except ConnectionError:
+            line = b""
         except OSError as error:
             raise Unreachable(f"{self._path}: {_advice(error, request.patience)}") from error
         if not line.endswith(b"\n"):
-            raise NotAllowedToAsk(f"{self._path}: the daemon ended the connection; is this its own user, or root?")
+            # Whoever was answered once is let in.
+            kind, why = (Unreachable, _GONE) if self._answered else (NotAllowedToAsk, _SENT_AWAY)
+            raise kind(f"{self._path}: {why}")
+        self._answered = True
         try:
             return read_answer(request, line)
         except DocumentRefused as refused:

@@ -21,12 +21,11 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Actions
-from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
+from smartproxy.ctl.protocol import IDLE_SECONDS, REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 
 CALLERS_MOST = 16
-IDLE_SECONDS = 300
 CLOSING_SECONDS = 5
 """From a connection's refusal to its abort: a caller that does not read could keep it for ever."""
 _CREDENTIALS = struct.Struct("3i")

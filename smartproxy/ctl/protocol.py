@@ -28,6 +28,8 @@ NAME_OCTETS_MOST = 107
 REQUEST_OCTETS_MOST = 4096
 ANSWER_OCTETS_MOST = 16 * 1024 * 1024
 """What one answer may have: some thousands of sessions have far less."""
+IDLE_SECONDS = 300
+"""After so long without a request a daemon ends a connection."""
 A = TypeVar("A")
 _TEXT: Final = Line(most=128)
 _SECONDS: Final = Limit(default=0, least=0, most=999_999_999, unit="seconds")

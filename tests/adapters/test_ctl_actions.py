@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.ctl import listener
 from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import Actions, DaemonProcess
-from smartproxy.ctl.listener import CALLERS_MOST, IDLE_SECONDS, OperatorConnection, OperatorFactory
-from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, AskGeneration, AskStatus, Refused, read_request
+from smartproxy.ctl.listener import CALLERS_MOST, OperatorConnection, OperatorFactory
+from smartproxy.ctl.protocol import IDLE_SECONDS, REQUEST_OCTETS_MOST, AskGeneration, AskStatus, Refused, read_request
 from smartproxy.ctl.statuses import InForce, PlainClientStatus, Status, judged
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity

@@ -19,13 +19,12 @@ from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.listener import (
     CALLERS_MOST,
     CLOSING_SECONDS,
-    IDLE_SECONDS,
     ControlSocket,
     OperatorConnection,
     OperatorFactory,
     peer_of,
 )
-from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, AskGeneration, Refused, TellKill
+from smartproxy.ctl.protocol import IDLE_SECONDS, REQUEST_OCTETS_MOST, AskGeneration, Refused, TellKill
 from smartproxy.ctl.statuses import InForce
 from tests.adapters.test_ctl_actions import Idle, NotedProcess
 

@@ -2,7 +2,10 @@
 
 import io
 import json
+import socket
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +20,7 @@ from smartproxy.ctl.protocol import (
     TellDrain,
     TellKill,
     TellRestart,
+    named,
 )
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands import ctl
@@ -35,11 +39,12 @@ class Daemon:
         self.path = Path()
         self.asked: list[Request[Any]] = []
         self.answers: list[dict[str, Any] | Exception] = []
-        self.closed = 0
+        self.opened = self.closed = 0
 
     def __call__(self, path: Path) -> "Daemon":
         """Part of ``Connection``."""
         self.path = path
+        self.opened += 1
         return self
 
     def ask(self, request: Request[Any]) -> Any:
@@ -68,12 +73,18 @@ class CtlCommands(SynchronousTestCase):
         self.daemon = Daemon()
         self.patch(ctl, "Connection", self.daemon)
         self.slept: list[float] = []
+        self.connected: list[int] = []
 
     def run_ctl(self, *words: str) -> tuple[int, str]:
         """Give a command; its exit status and what it printed."""
         arguments = parser().parse_args(["ctl", *words, "--state-dir", str(self.folder)])
         out = io.StringIO()
-        console = Console(arguments=arguments, out=out, sleep=self.slept.append)
+
+        def sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+            self.connected.append(self.daemon.opened - self.daemon.closed)
+
+        console = Console(arguments=arguments, out=out, sleep=sleep)
         return arguments.run(console) or 0, out.getvalue()
 
     def wrong(self, *words: str) -> int:
@@ -168,6 +179,12 @@ class CtlCommands(SynchronousTestCase):
         self.assertRaises(CommandFailed, self.run_ctl, "status", "--watch", "0.5", "--json")
         self.assertEqual(self.slept, [0.5])
 
+    def test_watching_seldom(self) -> None:
+        """Where the daemon would end an idle connection, each look has one of its own, closed until the next."""
+        self.daemon.answers = [SERVER, SERVER, Unreachable("gone")]
+        self.assertRaises(CommandFailed, self.run_ctl, "status", "--watch", "600")
+        self.assertEqual((self.daemon.opened, self.daemon.closed, self.connected), (3, 3, [0, 0]))
+
     def test_refusal(self) -> None:
         """The daemon's words are the command's."""
         self.daemon.answers = [Refused("no live session has the id x")]
@@ -189,6 +206,55 @@ class CtlCommands(SynchronousTestCase):
             ["kill"],
         ):
             self.assertEqual(self.wrong(*words), 2, words)
+
+
+class Ends(SynchronousTestCase):
+    """A daemon that ends the connection."""
+
+    def ended(self, daemon: Callable[[socket.socket], object]) -> CommandFailed:
+        """How ``ctl status --watch`` ends at a daemon that does this with a connection, and then closes it."""
+        path = Path(self.mktemp())
+
+        def serve() -> None:
+            with listening.accept()[0] as accepted:
+                daemon(accepted)
+
+        with socket.socket(socket.AF_UNIX) as listening:
+            with named(path) as name:
+                listening.bind(name)
+            listening.listen()
+            served = Thread(target=serve)
+            served.start()
+            self.addCleanup(served.join)
+            arguments = parser().parse_args(["ctl", "status", "--watch", "--socket", str(path)])
+            # It is asked again when it has closed the connection.
+            console = Console(arguments=arguments, out=io.StringIO(), sleep=lambda seconds: served.join())
+            failed: CommandFailed = self.assertRaises(CommandFailed, arguments.run, console)
+        return failed
+
+    def test_after_an_answer(self) -> None:
+        """It is down: who was answered may ask."""
+        answer = json.dumps({"ok": True, "answer": SERVER}).encode() + b"\n"
+
+        def once(connection: socket.socket) -> None:
+            connection.recv(4096)
+            connection.sendall(answer)
+
+        failed = self.ended(once)
+        self.assertEqual(failed.status, 2)
+        self.assertIn("it has stopped, or is being restarted", str(failed))
+
+    def test_sent_away(self) -> None:
+        """What it said before it closed the connection is the reason."""
+        failed = self.ended(lambda connection: connection.sendall(b'{"ok": false, "error": "too many"}\n'))
+        self.assertEqual(str(failed), "too many")
+
+    def test_without_an_answer(self) -> None:
+        """This user may not ask it, whether the end comes before the request or after it."""
+        for daemon in (lambda connection: None, lambda connection: connection.recv(4096)):
+            failed = self.ended(daemon)
+            self.assertEqual(failed.status, ctl.UNKNOWN)
+            self.assertIn("is this its own user, or root?", str(failed))
 
 
 class _Silent:

@@ -3,12 +3,13 @@
 import argparse
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from smartproxy.ctl.asking import Connection, NotAllowedToAsk, Unreachable
 from smartproxy.ctl.protocol import (
+    IDLE_SECONDS,
     AskGeneration,
     AskLevel,
     AskLicence,
@@ -191,7 +192,7 @@ def _kill(console: Console) -> None:
 
 
 def _told(console: Console, request: Request[A], show: Callable[[A], str]) -> None:
-    with _connection(console) as connection:
+    with _connection(_socket(console)) as connection:
         answer = _ask(connection, request)
     console.answer(request.answer.write(answer), show(answer))
 
@@ -199,14 +200,30 @@ def _told(console: Console, request: Request[A], show: Callable[[A], str]) -> No
 def _watched(console: Console, request: Request[A], show: Callable[[A], str]) -> A:
     """The answer shown; again and again if that is wanted, until the daemon ends."""
     watch = console.arguments.watch
-    with _connection(console) as connection:
-        while True:
+    # Looks with long waits between them are on a connection each: the daemon would end one that nobody uses.
+    answers = _answers(_socket(console), request, kept=watch is not None and watch < IDLE_SECONDS / 2)
+    if watch is None:
+        answer = next(answers)
+        console.answer(request.answer.write(answer), show(answer))
+        return answer
+    while True:
+        answer = next(answers)
+        console.line(request.answer.write(answer), (_CLEAR if console.out.isatty() else "") + show(answer))
+        console.sleep(watch)
+
+
+def _answers(path: Path, request: Request[A], *, kept: bool) -> Iterator[A]:
+    """What a daemon answers each time that it is asked.
+
+    :param kept: whether it is asked on one connection.
+    """
+    while True:
+        with _connection(path) as connection:
             answer = _ask(connection, request)
-            if watch is None:
-                console.answer(request.answer.write(answer), show(answer))
-                return answer
-            console.line(request.answer.write(answer), (_CLEAR if console.out.isatty() else "") + show(answer))
-            console.sleep(watch)
+            while kept:
+                yield answer
+                answer = _ask(connection, request)
+        yield answer
 
 
 def _ask(connection: Connection, request: Request[A]) -> A:
@@ -216,9 +233,9 @@ def _ask(connection: Connection, request: Request[A]) -> A:
         raise _failed(error) from error
 
 
-def _connection(console: Console) -> Connection:
+def _connection(path: Path) -> Connection:
     try:
-        return Connection(_socket(console))
+        return Connection(path)
     except Unreachable as error:
         raise _failed(error) from error
 
