@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
@@ -26,7 +26,7 @@ from smartproxy.policy.admission import Visit
 from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerPart, dump
-from smartproxy.policy.faults import OwnFault, StopReason
+from smartproxy.policy.faults import OwnFault, PartnerUnreachable, Step, StopReason
 from smartproxy.policy.penalties import Deaths
 from smartproxy.policy.turns import Turns
 from smartproxy.relay.openings import CallWish
@@ -60,6 +60,8 @@ from smartproxy.workers.link import SILENCE_SECONDS
 from smartproxy.workers.members import CrewMember
 from smartproxy.workers.sessions import CrewSessions
 from smartproxy.workers.spawning import Zygote
+
+_NO_WORKER: Final = "no worker process is ready"
 
 
 class ServerCrew(CrewSessions):
@@ -232,7 +234,7 @@ class ServerCrew(CrewSessions):
 
     def _no_worker(self, caller: HostPort) -> None:
         """Report now and then that connections are closed which no worker takes."""
-        self._gate.turn_away("", str(caller), Cause.WORKER_START, "no worker process is ready")
+        self._gate.turn_away("", str(caller), Cause.WORKER_START, _NO_WORKER)
 
     def _data_came(self, worker: int, connection: socket.socket, address: tuple[Any, ...], known: bool) -> None:
         member = self._crew.numbered(worker)
@@ -251,7 +253,16 @@ class ServerCrew(CrewSessions):
             self._questions.call(control, session)
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
-        member = await self._crew.choose()
+        try:
+            member = await self._crew.choose().addTimeout(seconds, self._reactor)
+        except TimeoutError as late:
+            self._questions.over(session)
+            unreachable = PartnerUnreachable.at(Step.CONNECT, _NO_WORKER, Cause.WORKER_START)
+            raise OpeningFailed(unreachable) from late
+        except BaseException:
+            # The client does not wait any more.
+            self._questions.over(session)
+            raise
         member.holds[session] = nothing
         try:
             answer = await member.link.ask(

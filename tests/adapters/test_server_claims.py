@@ -19,6 +19,7 @@ from smartproxy.policy.faults import OwnFault, TunnelLost
 from smartproxy.policy.penalties import Deaths, Fault, Penalties
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.policy.turns import Turns
+from smartproxy.relay.ending import cause_of
 from smartproxy.relay.openings import CallWish, Direction, Way
 from smartproxy.server.accept import Gate
 from smartproxy.server.claims import Claims, WorkerQuestions
@@ -356,7 +357,7 @@ class HasteTests(SynchronousTestCase):
         self.assertRaises(Violation, self.answers[0][Left], visit=1)
 
     def test_a_worker_that_gets_it_too_late(self) -> None:
-        """A worker that did not answer in time is told to close the connection; that it speaks of it is no violation."""
+        """A worker that did not answer in time is told to close the connection; what it says of it is no violation."""
         self.not_handed(QuestionExpired("PartnerCame was not answered within 10 s"))
         self.assertEqual((self.admission.connections, len(self.crew._turns)), (0, 0))
         link: Any = self.members[0].link
@@ -401,6 +402,21 @@ class HasteTests(SynchronousTestCase):
         error = RuntimeError("no")
         self.assertIs(self.failed_call(error), error)
         self.assertIsNone(error.__cause__)
+
+    def test_a_call_that_no_worker_takes(self) -> None:
+        """It fails when its time is over, or nobody waits for it any more, and leaves nothing behind."""
+        over: list[str] = []
+        self.patch(self.crew, "_questions", Mock(over=over.append))
+        wish = CallWish(way=Way.PORT)
+        for ends in (lambda call: self.clock.advance(5), lambda call: call.cancel()):
+            self.patch(self.crew._crew, "choose", Deferred)
+            call = Deferred.fromCoroutine(self.crew._call_partner(Mock(), "a1", "ACME", 5, wish))
+            self.assertEqual(over, [])
+            ends(call)
+            failed = self.failureResultOf(call).value
+            if isinstance(failed, OpeningFailed):
+                self.assertEqual(cause_of(failed.fault), Cause.WORKER_START)
+            self.assertEqual((over.pop(), over), ("a1", []))
 
     def test_who_waits_no_more(self) -> None:
         """A connection whose TLS begins, that ends, or whose worker dies, waits no more: its address may come again."""

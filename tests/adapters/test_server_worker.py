@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.server.worker import ServerCraft
 from smartproxy.server.words import Displaced, Left, PartnerCame
+from smartproxy.server.worker import ServerCraft
 from tests.adapters.rig import Journal
 from tests.adapters.tunnel_kit import authority, identity
 
