@@ -2,7 +2,8 @@
 
 Duty: compare passwords in threads of their own, and slow down whoever guesses. A password costs half a second and
 64 MiB to compare; only so many wait for it. Failures of a network, and failures for one user, make the next
-answers slower, whether the password is right or not: so a right one is not told by its time.
+answers slower, whether the password is right or not: so a right one is not told by its time. Few of each network wait
+for that, and they keep nobody else out.
 """
 
 from collections.abc import Callable
@@ -35,17 +36,24 @@ class Door:
         """Whether a password is right; ``None`` when too many tries wait already."""
         network, account = network_of(address), f"user {name.lower()[:_NAME_MOST]}"
         seconds = max(self._guesses.count(each, self._clock.seconds()) for each in (network, account))
-        if self._waiting >= limits.LOGINS_WAITING_MOST or not self._guesses.hold(network):
+        if not self._guesses.hold(network):
             return None
-        self._waiting += 1
         try:
             if seconds:
                 await deferLater(self._clock, seconds)
-            good = await self._runner.run(check)
+            good = await self._compare(check)
         finally:
-            self._waiting -= 1
             self._guesses.release(network)
         if good:
             for each in (network, account):
                 self._guesses.forgive(each)
         return good
+
+    async def _compare(self, check: Callable[[], bool]) -> bool | None:
+        if self._waiting >= limits.LOGINS_WAITING_MOST:
+            return None
+        self._waiting += 1
+        try:
+            return await self._runner.run(check)
+        finally:
+            self._waiting -= 1
