@@ -30,6 +30,9 @@ class NamedRows(Generic[_Row]):
 
     def get(self, session: Session, name: str) -> _Row | None:
         """The row of a name, if there is one."""
+        if "\0" in name:
+            # No name has it, and PostgreSQL takes no text that has it.
+            return None
         return session.scalars(select(self.table).where(self.table.name == name)).one_or_none()
 
     def find(self, session: Session, name: str) -> _Row:

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 
@@ -216,6 +217,27 @@ class Logins(PageCase):
             browser.get("/login")
             answer = browser.post("/login", {"name": "alice", "password": PASSWORD, "next": place})
             self.assertEqual(answer.headers["location"], "/", place)
+
+    def test_places_that_are_none(self) -> None:
+        """What cannot be read as a place is the overview, wherever it stands; it is no fault of the page."""
+        for place in ("//[", "//\u2100.x", "//[::1", "//a]"):
+            browser = self.browser()
+            answer = browser.get(f"/login?next={quote(place)}")
+            self.assertEqual((answer.status, 'name="next" value="/"' in answer.body.decode()), (200, True), place)
+            answer = browser.post("/look", {"theme": "dark", "next": place})
+            self.assertEqual(answer.headers["location"], "/", place)
+            said = (ORIGIN + place).encode().decode("latin-1")
+            self.assertEqual(browser.get("/live", Referer=said).headers["location"], "/login", place)
+        self.assertEqual(self.told_of("internal.error"), [])
+
+    def test_names_that_nobody_can_have(self) -> None:
+        """Such a name is like one that nobody has; the store is not asked what it cannot be asked."""
+        for name in ("a\0", "\0", "alice\0"):
+            self.assertEqual(self.browser().log_in(name).status, 403, repr(name))
+        browser = self.browser("alice")
+        for path in ("users/a%00", "partners/a%00", "cas/a%00", "sessions/a%00", "search?q=a%00", "events?name=a%00"):
+            self.assertLess(browser.get(f"/{path}").status, 500, path)
+        self.assertEqual(self.told_of("internal.error"), [])
 
     def test_link_from_elsewhere(self) -> None:
         """A link on another site opens the page: its first request has no cookie, and the page asks again by itself."""

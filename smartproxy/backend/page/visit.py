@@ -370,7 +370,11 @@ class PageVisit:
 
 def local(place: str) -> str:
     """A place on this page as it is, and ``/`` for any other: nobody is sent to another site."""
-    parts = urlsplit(place)
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        # What stands after "//" is no host.
+        return "/"
     good = place.isascii() and place.isprintable() and "\\" not in place and " " not in place
     if not good or parts.scheme or parts.netloc or not place.startswith("/") or place.startswith("//"):
         return "/"
