@@ -317,6 +317,8 @@ class BoundedRequest(Request):
 
     def _decide(self, most: int) -> None:
         self._undecided = False
+        if self._disconnected:
+            return
         guest = guest_of(self)
         if not self._whole and most > limits.API_BODY_OCTETS_MOST and BoundedRequest.large_now < LARGE_AT_ONCE:
             BoundedRequest.large_now += 1

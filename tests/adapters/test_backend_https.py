@@ -390,6 +390,15 @@ class Strangers(SiteCase):
         self.judging[0].callback(True)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_gone_with_a_large_body(self) -> None:
+        """One that goes away with a large body leaves its place to others."""
+        guest, _ = self.entered("192.0.2.1")
+        guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n12345")
+        guest.connectionLost(_reason())
+        self.judging[0].callback(limits.DOWNLOAD_OCTETS_MOST)
+        self.assertEqual(BoundedRequest.large_now, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
 
 class BeforeTls(SiteCase):
     """What is told of those that never come to speak http."""
