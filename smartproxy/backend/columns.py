@@ -7,10 +7,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Text, TypeDecorator
 
 from smartproxy.backend.sealing import Sealed
 from smartproxy.policy.values import ValueKind
+
+WHOLE = BigInteger().with_variant(Integer(), "sqlite")
+"""A whole number of up to 63 bits. SQLite's INTEGER has as many, and only a key of this type is the row's own number."""
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -17,7 +17,7 @@ import sqlalchemy
 from sqlalchemy import JSON, Index, LargeBinary, MetaData, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime, sealed_entry, sealed_octets, sealed_text
+from smartproxy.backend.columns import WHOLE, Declared, DeclaredKey, UtcTime, sealed_entry, sealed_octets, sealed_text
 from smartproxy.backend.telling import tells
 from smartproxy.policy.certificates.revocation import ListScope, fresh_until
 from smartproxy.policy.certificates.serials import SerialSet
@@ -63,7 +63,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcTime(), str: sqlalchemy.Text(), bytes: LargeBinary()}
+    type_annotation_map = {datetime: UtcTime(), str: sqlalchemy.Text(), bytes: LargeBinary(), int: WHOLE}
 
 
 class NamedRow(Base):

@@ -6,7 +6,7 @@ Part of the store's schema (:mod:`smartproxy.backend.schema`). Filled as events 
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, String
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.schema import Base
@@ -37,8 +37,8 @@ class SessionRow(Base):
     outcome: Mapped[str | None] = mapped_column(String(16))
     cause: Mapped[str | None]
     message: Mapped[str | None]
-    octets_in: Mapped[int] = mapped_column(BigInteger, default=0)
-    octets_out: Mapped[int] = mapped_column(BigInteger, default=0)
+    octets_in: Mapped[int] = mapped_column(default=0)
+    octets_out: Mapped[int] = mapped_column(default=0)
     files_in: Mapped[int] = mapped_column(default=0)
     files_out: Mapped[int] = mapped_column(default=0)
     settled: Mapped[bool] = mapped_column(default=False)
@@ -60,7 +60,7 @@ class SessionFileRow(Base):
     dataset: Mapped[str]
     link: Mapped[str] = mapped_column(String(8))
     outcome: Mapped[str] = mapped_column(String(16))
-    octets: Mapped[int | None] = mapped_column(BigInteger)
+    octets: Mapped[int | None]
 
 
 class SessionRecordRow(Base):
@@ -94,7 +94,7 @@ class FigureRow(Base):
     span: Mapped[str] = mapped_column(String(8), primary_key=True)
     begins: Mapped[datetime] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(96), primary_key=True)
-    count: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int]
 
 
 class TrialRow(Base):

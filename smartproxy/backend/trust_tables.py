@@ -5,7 +5,7 @@ Part of the store's schema (:mod:`smartproxy.backend.schema`).
 
 from datetime import datetime
 
-from sqlalchemy import JSON, BigInteger, String, UniqueConstraint
+from sqlalchemy import JSON, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared
@@ -23,7 +23,7 @@ class TrustListRow(NamedRow):
     __tablename__ = "trust_lists"
 
     entry: Mapped[TrustListEntry] = mapped_column(Declared(ObjectOf(TrustListEntry)))
-    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    sequence: Mapped[int | None]
     fingerprint: Mapped[str | None] = mapped_column(String(64))
     issued: Mapped[datetime | None]
     next_update: Mapped[datetime | None]

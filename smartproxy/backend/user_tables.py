@@ -5,7 +5,7 @@ Part of the store's schema (:mod:`smartproxy.backend.schema`).
 
 from datetime import datetime
 
-from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy import JSON, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from smartproxy.backend.columns import Declared, sealed_text
@@ -37,7 +37,7 @@ class SecondFactorRow(Base):
     user: Mapped[str] = mapped_column(primary_key=True)
     secret: Mapped[str] = mapped_column(sealed_text("second_factors.secret"))
     confirmed: Mapped[bool]
-    step: Mapped[int] = mapped_column(BigInteger)
+    step: Mapped[int]
     recovery: Mapped[list[str]] = mapped_column(JSON)
 
 

@@ -80,6 +80,13 @@ class Offered(ApiCase):
         with self.store.reading() as reading:
             self.assertEqual([each.number for each in reading.scalars(select(TrialRow))], [2])
 
+    def test_large_number(self) -> None:
+        """A client that had a number above those of 31 bits is answered."""
+        asking = self.ask(2**31, 0)
+        self.clock.advance(1)
+        self.agent.flush()
+        self.assertEqual(self.successResultOf(asking).json, {"newest": 0, "trials": []})
+
     def test_nothing(self) -> None:
         """Without one, the wait ends when its time is over; those that are known are not told again."""
         self.leave(None)

@@ -2,11 +2,18 @@
 
 from datetime import datetime, timedelta
 
-from smartproxy.backend import journal
+from sqlalchemy import text, update
+
+from smartproxy.backend import history, journal, refusals_explained, trials
+from smartproxy.backend.alert_tables import AlertRow
+from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter
+from smartproxy.backend.schema import EventRow
+from smartproxy.backend.watch_tables import WatchCursorRow
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
+from tests.databases import Database
 from tests.unit.sites import NOW, SiteCase
 
 HOUR = timedelta(hours=1)
@@ -148,3 +155,33 @@ class Journal(SiteCase):
     def test_only_catalogued(self) -> None:
         """The command cannot record what the catalogue does not know."""
         self.assertRaises(CatalogueError, journal.record_of, "no.such", NOW, 1)
+
+
+class LargeNumbers(SiteCase):
+    """Numbers go on above those of 31 bits, in every database."""
+
+    def test_asked_for(self) -> None:
+        """A number that nothing has is asked for like any other."""
+        with self.store.reading() as session:
+            self.assertEqual(journal.find(session, Filter(after=2**31)), [])
+            self.assertEqual(len(journal.find(session, Filter(before=2**63 - 1))), journal.newest_number(session))
+            self.assertEqual(trials.after(session, 2**31, NOW), [])
+            self.assertEqual([each.number for each in history.listed(session, 9, before=2**31)], [1])
+            for find, what in ((refusals_explained.find, "4711123456"), (history.find, 2**31)):
+                with self.subTest(what=what):
+                    self.assertIn("there is no", str(self.assertRaises(NotFound, find, session, what)))
+
+    def test_given(self) -> None:
+        """Events, their alerts and the cursor behind them go on after the last number of 31 bits."""
+        last = 2**31 - 1
+        with self.store.writing() as session:
+            if self.database is Database.POSTGRESQL:
+                session.execute(text("SELECT setval(pg_get_serial_sequence('events', 'id'), :last)"), {"last": last})
+            else:
+                session.execute(update(EventRow).where(EventRow.id == 1).values(id=last))
+            for number in (1, 2):
+                journal.keep(session, [event("tunnel.down", NOW + number * HOUR, "client", cause="lost")], NOW)
+            session.add(WatchCursorRow(number=1, event=last + 2))
+            session.add(AlertRow(event=last + 2, channel="mail", state="waiting", received=NOW, due=NOW))
+        with self.store.reading() as session:
+            self.assertEqual([each.number for each in journal.find(session, Filter(after=last))], [last + 1, last + 2])

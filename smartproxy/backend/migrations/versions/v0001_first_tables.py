@@ -8,12 +8,14 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Make all tables of an empty store."""
     op.create_table(
         "cas",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cas")),
@@ -21,7 +23,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "clients",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
@@ -33,7 +35,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("received", sa.DateTime(timezone=True), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -66,7 +68,7 @@ def upgrade() -> None:
     op.create_index("ix_events_received", "events", ["received"], unique=False)
     op.create_table(
         "generations",
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", _WHOLE, autoincrement=False, nullable=False),
         sa.Column("made", sa.DateTime(timezone=True), nullable=False),
         sa.Column("made_by", sa.Text(), nullable=False),
         sa.Column("way", sa.String(length=16), nullable=False),
@@ -78,7 +80,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "identities",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=True),
         sa.Column("request", sa.LargeBinary(), nullable=True),
@@ -89,7 +91,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "licences",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("proxy_id", sa.String(length=66), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("valid_from", sa.DateTime(timezone=True), nullable=False),
@@ -100,7 +102,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_licences_proxy_id"), "licences", ["proxy_id"], unique=False)
     op.create_table(
         "partners",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
         sa.Column("notes", sa.JSON(), nullable=False),
@@ -109,15 +111,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "revocation_lists",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("issuer_key_sha256", sa.String(length=64), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("this_update", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_update", sa.DateTime(timezone=True), nullable=True),
         sa.Column("number", sa.Text(), nullable=True),
-        sa.Column("width", sa.Integer(), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("width", _WHOLE, nullable=False),
+        sa.Column("count", _WHOLE, nullable=False),
         sa.Column("octets", sa.LargeBinary(), nullable=False),
         sa.Column("loaded", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revocation_lists")),
@@ -133,7 +135,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "site",
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("authority_certificate", sa.Text(), nullable=False),
         sa.Column("authority_key", sa.LargeBinary(), nullable=False),
@@ -147,14 +149,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "store_keys",
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
         sa.Column("key", sa.String(length=8), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_store_keys")),
     )
     op.create_table(
         "crl_urls",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("ca", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
@@ -164,7 +166,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "seen_certificates",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("partner", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("ca", sa.Text(), nullable=True),
@@ -182,7 +184,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "trials",
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
         sa.Column("session", sa.String(length=16), nullable=False),
         sa.Column("partner", sa.Text(), nullable=True),
         sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
@@ -201,8 +203,8 @@ def upgrade() -> None:
     # History.
     op.create_table(
         "differences",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("generation", _WHOLE, nullable=False),
         sa.Column("subject", sa.String(length=16), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("before", sa.JSON(none_as_null=True), nullable=True),
@@ -214,7 +216,7 @@ def upgrade() -> None:
     # Downloads of revocation lists.
     op.create_table(
         "list_downloads",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("ca", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("proposed", sa.DateTime(timezone=True), nullable=True),
@@ -222,11 +224,11 @@ def upgrade() -> None:
         sa.Column("tried", sa.DateTime(timezone=True), nullable=True),
         sa.Column("succeeded", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_try", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failures", _WHOLE, nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
         sa.Column("etag", sa.Text(), nullable=True),
         sa.Column("modified", sa.Text(), nullable=True),
-        sa.Column("list", sa.Integer(), nullable=True),
+        sa.Column("list", _WHOLE, nullable=True),
         sa.Column("made", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_list_downloads")),
         sa.UniqueConstraint("ca", "url", name=op.f("uq_list_downloads_ca_url")),
@@ -234,7 +236,7 @@ def upgrade() -> None:
     # The audit trail.
     op.create_table(
         "audit_records",
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", _WHOLE, autoincrement=False, nullable=False),
         sa.Column("record", sa.Text(), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_audit_records")),
@@ -242,16 +244,16 @@ def upgrade() -> None:
     # Alerts.
     op.create_table(
         "alerts",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("event", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
+        sa.Column("event", _WHOLE, nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("received", sa.DateTime(timezone=True), nullable=False),
         sa.Column("due", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("attempts", _WHOLE, nullable=False),
         sa.Column("ended", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cause", sa.Text(), nullable=True),
-        sa.Column("exit_status", sa.Integer(), nullable=True),
+        sa.Column("exit_status", _WHOLE, nullable=True),
         sa.Column("output", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
     )
@@ -259,13 +261,13 @@ def upgrade() -> None:
     op.create_index("ix_alerts_state_due", "alerts", ["state", "due"])
     op.create_table(
         "ignore_rules",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
-        sa.Column("hits", sa.Integer(), nullable=False),
-        sa.Column("told", sa.Integer(), nullable=False),
+        sa.Column("hits", _WHOLE, nullable=False),
+        sa.Column("told", _WHOLE, nullable=False),
         sa.Column("last_hit", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("last_event", sa.Integer(), nullable=True),
+        sa.Column("last_event", _WHOLE, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ignore_rules")),
         sa.UniqueConstraint("name", name=op.f("uq_ignore_rules_name")),
     )
@@ -282,13 +284,13 @@ def upgrade() -> None:
         "told_endings",
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("mark", sa.Integer(), nullable=False),
+        sa.Column("mark", _WHOLE, nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_told_endings")),
     )
     # Administrators of the API.
     op.create_table(
         "administrators",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
         sa.Column("last_used", sa.DateTime(timezone=True), nullable=True),
@@ -298,7 +300,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "answered_calls",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("caller", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request", sa.String(length=64), nullable=False),
@@ -311,13 +313,13 @@ def upgrade() -> None:
     # Certificates that partners came with.
     op.create_table(
         "proposals",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("partner", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("serial", sa.Text(), nullable=False),
         sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
         sa.Column("cas", sa.Text(), nullable=False),
-        sa.Column("old", sa.Integer(), nullable=False),
+        sa.Column("old", _WHOLE, nullable=False),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("peer", sa.Text(), nullable=True),
@@ -330,8 +332,8 @@ def upgrade() -> None:
     # What is watched of partners.
     op.create_table(
         "watch_cursors",
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("event", sa.Integer(), nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
+        sa.Column("event", _WHOLE, nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_watch_cursors")),
     )
     op.create_table(
@@ -362,7 +364,7 @@ def upgrade() -> None:
     # Users of the page.
     op.create_table(
         "users",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
         sa.Column("password", sa.Text(), nullable=False),
@@ -373,7 +375,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "logins",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("cookie_sha256", sa.String(length=64), nullable=False),
         sa.Column("user", sa.Text(), nullable=False),
         sa.Column("made", sa.DateTime(timezone=True), nullable=False),
@@ -390,14 +392,14 @@ def upgrade() -> None:
         sa.Column("user", sa.Text(), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
         sa.Column("confirmed", sa.Boolean(), nullable=False),
-        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("step", _WHOLE, nullable=False),
         sa.Column("recovery", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("user", name=op.f("pk_second_factors")),
     )
     # Sessions.
     op.create_table(
         "sessions",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("session", sa.String(length=64), nullable=False),
         sa.Column("received", sa.DateTime(timezone=True), nullable=False),
         sa.Column("partner", sa.Text(), nullable=True),
@@ -408,10 +410,10 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=16), nullable=True),
         sa.Column("cause", sa.Text(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
-        sa.Column("octets_in", sa.BigInteger(), nullable=False),
-        sa.Column("octets_out", sa.BigInteger(), nullable=False),
-        sa.Column("files_in", sa.Integer(), nullable=False),
-        sa.Column("files_out", sa.Integer(), nullable=False),
+        sa.Column("octets_in", _WHOLE, nullable=False),
+        sa.Column("octets_out", _WHOLE, nullable=False),
+        sa.Column("files_in", _WHOLE, nullable=False),
+        sa.Column("files_out", _WHOLE, nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
         sa.UniqueConstraint("session", name=op.f("uq_sessions_session")),
@@ -422,13 +424,13 @@ def upgrade() -> None:
     op.create_index("ix_sessions_received", "sessions", ["received"], unique=False)
     op.create_table(
         "session_files",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("session", sa.String(length=64), nullable=False),
         sa.Column("received", sa.DateTime(timezone=True), nullable=False),
         sa.Column("dataset", sa.Text(), nullable=False),
         sa.Column("link", sa.String(length=8), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=False),
-        sa.Column("octets", sa.BigInteger(), nullable=True),
+        sa.Column("octets", _WHOLE, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session_files")),
     )
     op.create_index("ix_session_files_session", "session_files", ["session"], unique=False)
@@ -447,7 +449,7 @@ def upgrade() -> None:
         "live_reports",
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("received", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("count", _WHOLE, nullable=False),
         sa.Column("sessions", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("client", name=op.f("pk_live_reports")),
     )
@@ -456,10 +458,10 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("told", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("cpu", sa.Integer(), nullable=True),
-        sa.Column("memory", sa.Integer(), nullable=True),
-        sa.Column("sessions", sa.Integer(), nullable=True),
-        sa.Column("sessions_most", sa.Integer(), nullable=True),
+        sa.Column("cpu", _WHOLE, nullable=True),
+        sa.Column("memory", _WHOLE, nullable=True),
+        sa.Column("sessions", _WHOLE, nullable=True),
+        sa.Column("sessions_most", _WHOLE, nullable=True),
         sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_node_loads")),
     )
     op.create_table(
@@ -467,7 +469,7 @@ def upgrade() -> None:
         sa.Column("span", sa.String(length=8), nullable=False),
         sa.Column("begins", sa.DateTime(timezone=True), nullable=False),
         sa.Column("name", sa.String(length=96), nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("count", _WHOLE, nullable=False),
         sa.PrimaryKeyConstraint("span", "begins", "name", name=op.f("pk_figures")),
     )
     # Calls that wait for a second administrator.
@@ -482,16 +484,16 @@ def upgrade() -> None:
     # Trust lists.
     op.create_table(
         "trust_lists",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entry", sa.JSON(), nullable=False),
-        sa.Column("sequence", sa.BigInteger(), nullable=True),
+        sa.Column("sequence", _WHOLE, nullable=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=True),
         sa.Column("issued", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_update", sa.DateTime(timezone=True), nullable=True),
         sa.Column("taken", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_try", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failures", _WHOLE, nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
         sa.Column("etag", sa.Text(), nullable=True),
         sa.Column("modified", sa.Text(), nullable=True),
@@ -501,7 +503,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "listed_cas",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", _WHOLE, nullable=False),
         sa.Column("trust_list", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("certificate", sa.Text(), nullable=False),
@@ -522,7 +524,7 @@ def upgrade() -> None:
     # The mail that tries the settings.
     op.create_table(
         "mail_tests",
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", _WHOLE, nullable=False),
         sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("ended", sa.DateTime(timezone=True), nullable=True),
