@@ -13,7 +13,7 @@ from smartproxy.backend.sealing import Sealed
 from smartproxy.policy.values import ValueKind
 
 WHOLE = BigInteger().with_variant(Integer(), "sqlite")
-"""A whole number of up to 63 bits. SQLite's INTEGER has as many, and only a key of this type is the row's own number."""
+"""A whole number of 63 bits. SQLite's INTEGER has as many, and only a key of this type is the row's own number."""
 
 
 class UtcTime(TypeDecorator[datetime]):

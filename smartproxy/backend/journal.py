@@ -274,11 +274,13 @@ def newest_number(session: Session) -> int:
 
 
 def forget(session: Session, before: datetime) -> int:
-    """Delete the events that arrived before a time; return how many.
+    """Delete the events that arrived before a time, but for the newest; return how many.
 
-    When an event happened is what its sender said: one of the year 2999 would stay for ever.
+    When an event happened is what its sender said: one of the year 2999 would stay for ever. SQLite gives the number
+    after the highest that is there: without any event the numbers would begin again, below what readers had last.
     """
-    old = EventRow.received < before
+    newest = select(func.max(EventRow.id)).scalar_subquery()
+    old = (EventRow.received < before) & (EventRow.id < newest)
     found = session.scalar(select(func.count()).select_from(EventRow).where(old)) or 0
     session.execute(delete(EventRow).where(old))
     session.execute(delete(AlertRow).where(AlertRow.received < before))

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import text, update
+from sqlalchemy import delete, func, select, update
 
 from smartproxy.backend import history, journal, refusals_explained, trials
 from smartproxy.backend.alert_tables import AlertRow
@@ -138,17 +138,27 @@ class Journal(SiteCase):
     def test_forget_by_arrival(self) -> None:
         """When an event happened is its carrier's word; how long it is kept is not."""
         with self.store.writing() as session:
-            journal.forget(session, NOW + 9 * HOUR)
+            session.execute(delete(EventRow))
         self.keep(event("tunnel.up", NOW + 9_000_000 * HOUR), received=NOW)
         self.keep(event("tunnel.down", NOW - 9_000 * HOUR, cause="lost"), received=NOW + HOUR)
         with self.store.writing() as session:
             self.assertEqual(journal.forget(session, NOW + HOUR), 1)
         self.assertEqual(self.found(), ["tunnel.down"])
 
+    def test_newest_stays(self) -> None:
+        """However old the events are, the newest stays, and the number after it is the next one's."""
+        with self.store.writing() as session:
+            self.assertEqual(journal.forget(session, NOW + 9_000 * HOUR), 3)
+            self.assertEqual(journal.forget(session, NOW + 9_000 * HOUR), 0)
+        self.assertEqual(self.found(), ["tunnel.down"])
+        self.keep(event("tunnel.up", NOW + 9_000 * HOUR, "client"))
+        self.assertEqual(self.found(after=4), ["tunnel.up"])
+
     def test_empty(self) -> None:
         """An empty journal has no newest event."""
         with self.store.writing() as session:
-            journal.forget(session, NOW + 9 * HOUR)
+            session.execute(delete(EventRow))
+            self.assertEqual(journal.forget(session, NOW + 9 * HOUR), 0)
         with self.store.reading() as session:
             self.assertEqual(journal.newest_number(session), 0)
 
@@ -176,7 +186,7 @@ class LargeNumbers(SiteCase):
         last = 2**31 - 1
         with self.store.writing() as session:
             if self.database is Database.POSTGRESQL:
-                session.execute(text("SELECT setval(pg_get_serial_sequence('events', 'id'), :last)"), {"last": last})
+                session.execute(select(func.setval(func.pg_get_serial_sequence("events", "id"), last)))
             else:
                 session.execute(update(EventRow).where(EventRow.id == 1).values(id=last))
             for number in (1, 2):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from twisted.internet.address import IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
@@ -16,6 +16,7 @@ from twisted.logger import Logger, globalLogPublisher
 from smartproxy.backend import cas, endings, figures, journal, licences, revocation, settings
 from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from smartproxy.backend.location import Location
+from smartproxy.backend.schema import EventRow
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import StoreThreads
 from smartproxy.backend.upkeep import BUSY_SECONDS, HOUR, HourlyLook
@@ -153,9 +154,10 @@ class OldEvents(SiteCase):
     def look(self, days: int) -> int:
         """Let the daemon look after so many days, some days after an event arrived; how many of it there are."""
         record = journal.record_of("backend.started", NOW + 9_000 * DAY, 1, version="1")
+        newest = journal.record_of("backend.stopped", NOW, 2)
         with self.store.writing() as session:
-            journal.forget(session, NOW + DAY)
-            journal.keep(session, [record], NOW)
+            session.execute(delete(EventRow))
+            journal.keep(session, [record, newest], NOW)
         clock = Clock()
         clock.advance((NOW + days * DAY).timestamp() - HOUR)
         upkeep = HourlyLook(self.store, AtOnce(), Events(Logger(), None, clock, source="backend"), clock)

@@ -173,6 +173,18 @@ class Silence(BusinessCase):
         self.look()
         self.assertEqual(self.told(), [("watch.recovered", "watch.silent")])
 
+    def test_all_events_deleted(self) -> None:
+        """When all old events were deleted, what comes then is taken in."""
+        self.watch(silent_hours=24)
+        for _ in range(3):
+            self.tell("session.started")
+        self.look(20 * HOUR)
+        with self.store.writing() as session:
+            journal.forget(session, NOW + 365 * DAY)
+        self.tell("session.started")
+        self.look(20 * HOUR)
+        self.assertEqual(self.told(), [])
+
     def test_word_of_the_server(self) -> None:
         """The server's word does not count: its host is in the DMZ. Nor does a time that is yet to come."""
         self.watch(silent_hours=2)
