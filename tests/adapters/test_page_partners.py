@@ -101,6 +101,22 @@ class Lists(PartnerCase):
         self.assertIn('href="/partners/BOLT%20%26%20S%C3%B6hne"', shown)
         self.assertNotIn(CODE, shown)
 
+    def test_any_letters(self) -> None:
+        """Letters of every language are found in either case, and no partner by what fields are called."""
+        for number, name in enumerate(("Müller", "MÜLLER & Co")):
+            self.add(name, f"O001300000{number}X", f"{number:064x}")
+        self.seen("ACME", "ef" * 32, "CN=Gebrüder Groß")
+        for word, names in (
+            ("müller", ["Müller", "MÜLLER & Co"]),
+            ("ÜLL", ["Müller", "MÜLLER & Co"]),
+            ("gebrÜder", ["ACME"]),
+            ("enabled", []),
+            ("subject", []),
+            ("sha256", []),
+        ):
+            found = perform(self.store, search, PartnerSearch(word=word), ROOT, NOW).answer.items
+            self.assertEqual([each.name for each in found], names, word)
+
     def test_states(self) -> None:
         """Partners are found by their state."""
         self.add("BOLT", "O0013000002BOLT", "cd" * 32)

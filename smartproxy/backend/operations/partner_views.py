@@ -1,20 +1,21 @@
 """Operations that show partners as people look for them: found by any word, with what was last seen of each."""
 
 import enum
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import attrs
-from sqlalchemy import Text, cast, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import partners
 from smartproxy.backend.operations.operation import Transaction
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.shapes import Named, Nothing, Page, in_order
-from smartproxy.backend.schema import PartnerRow
+from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
 from smartproxy.policy import limits
-from smartproxy.policy.partners import CertificatePin, KeyPin, Rule
+from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, Rule, SanRule, SubjectRule
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Line, Lines, Member, Whole
 
@@ -120,21 +121,10 @@ class PartnerCertificates:
 @PARTNER.reading("search", "Find partners by a word or a state, with the last session and the end of the certificate.")
 def search(look: Transaction, wanted: PartnerSearch) -> FoundPartners:
     """The partners that fit, by name."""
-    query = select(PartnerRow.name)
-    if wanted.word is not None:
-        columns = (PartnerRow.name, cast(PartnerRow.entry, Text), cast(PartnerRow.notes, Text))
-        seen = select(SeenCertificateRow.partner).where(
-            or_(
-                *(
-                    each.icontains(wanted.word, autoescape=True)
-                    for each in (SeenCertificateRow.subject, SeenCertificateRow.serial, SeenCertificateRow.sha256)
-                )
-            )
-        )
-        query = query.where(
-            or_(PartnerRow.name.in_(seen), *(each.icontains(wanted.word, autoescape=True) for each in columns))
-        )
-    fitting = set(look.session.scalars(query))
+    if wanted.word is None:
+        fitting = set(look.session.scalars(select(PartnerRow.name)))
+    else:
+        fitting = _with_word(look.session, wanted.word)
     fitting &= _in_state(look.session, wanted.state, fitting)
     names, following = wanted.of(fitting)
     rows = {row.name: row for row in look.session.scalars(select(PartnerRow).where(PartnerRow.name.in_(names)))}
@@ -202,6 +192,33 @@ def _seen(session: Session, names: list[str]) -> dict[str, list[SeenCertificateR
     for row in session.scalars(query.order_by(SeenCertificateRow.last_seen.desc())):
         found.setdefault(row.partner, []).append(row)
     return found
+
+
+def _with_word(session: Session, word: str) -> set[str]:
+    """Those with a word in what people know of them; databases know neither all letters nor what is a field's name."""
+    rows = session.execute(select(PartnerRow.name, PartnerRow.entry, PartnerRow.notes)).tuples()
+    texts = {name: list(_known_by(entry, notes)) for name, entry, notes in rows}
+    shown = SeenCertificateRow.subject, SeenCertificateRow.serial, SeenCertificateRow.sha256
+    for name, *certificate in session.execute(select(SeenCertificateRow.partner, *shown)):
+        texts.get(name, []).extend(certificate)
+    wanted = word.casefold()
+    return {name for name, known in texts.items() if any(wanted in each.casefold() for each in known)}
+
+
+def _known_by(entry: Partner, notes: Iterable[PinNote]) -> Iterator[str]:
+    """The texts of an entry, and of the certificates that it pins, by which people know a partner."""
+    yield entry.name
+    yield from entry.codes
+    for rule in (*entry.certificates, *(() if entry.outbound is None else entry.outbound.certificates)):
+        match rule:
+            case SubjectRule():
+                yield rule.serial_number
+            case SanRule():
+                yield rule.san
+            case _:
+                yield rule.sha256
+    for note in notes:
+        yield note.subject
 
 
 def _in_state(session: Session, state: PartnerState, names: set[str]) -> set[str]:
