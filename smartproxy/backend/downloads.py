@@ -164,16 +164,20 @@ def _open(session: Session, ca: str) -> list[str]:
 def reject(change: Change, ca: str, urls: Sequence[str] = ()) -> Decided:
     """Have no lists downloaded from addresses; without any, from none of those that are proposed.
 
+    An address is rejected in whatever way it is written, in the entry or in certificates.
+
     :raises NotFound: when an address is neither proposed nor approved.
     """
     row = cas.find(change.session, ca)
-    known = [each.url for each in proposals(change.session, ca)]
-    wanted = list(dict.fromkeys(urls or known))
-    for url in wanted:
-        if url not in known and not _approved(row, url):
-            raise NotFound(f"the CA {ca!r} has no such address; 'smartproxy crl proposals --all' shows all")
+    wanted = list(dict.fromkeys(urls or (each.url for each in proposals(change.session, ca))))
+    unwanted = set(map(_spelled, wanted))
+    seen = [each.url for each in sightings.urls(change.session, ca)]
+    known = [each for each in dict.fromkeys((*seen, *row.entry.lists)) if _spelled(each) in unwanted]
+    if unwanted - set(map(_spelled, known)):
+        raise NotFound(f"the CA {ca!r} has no such address; 'smartproxy crl proposals --all' shows all")
+    for url in known:
         _row(change.session, ca, url).rejected = change.now
-    left = tuple(each for each in row.entry.lists if each not in wanted)
+    left = tuple(each for each in row.entry.lists if each not in known)
     if left != row.entry.lists:
         cas.alter(change, ca, lists=left)
     return Decided(ca=ca, urls=wanted, unseen=(), by_itself=row.entry.approve_lists)

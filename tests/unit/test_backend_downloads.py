@@ -97,6 +97,17 @@ class Decisions(DownloadsCase):
             self.assertRaises(NotFound, downloads.reject, change, "odette", ["http://crl.example/never"])
         self.assertEqual((self.approved(), self.proposals()), ((OTHER,), [(URL, True)]))
 
+    def test_reject_written_otherwise(self) -> None:
+        """An address is rejected in whatever way it is written, also as it stands in certificates."""
+        self.tell("crl.url_seen", url="http://CRL.example/odette.crl", ca="odette")
+        self.approve(URL)
+        with self.change() as change:
+            downloads.reject(change, "odette", ["HTTP://CRL.example:80/odette.crl"])
+        with self.store.reading() as session:
+            self.assertEqual(downloads.due(session, NOW), [])
+        self.assertEqual(self.approved(), ())
+        self.assertEqual(self.proposals(), [("http://CRL.example/odette.crl", True), (URL, True)])
+
     def test_removed(self) -> None:
         """With a CA everything about its downloads is gone."""
         self.approve()
