@@ -3,8 +3,11 @@
 import argparse
 import io
 import json
+import re
+import shlex
 import stat
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -57,6 +60,16 @@ class Events(CommandCase):
         self.assertTrue(last.startswith(f"{found['number']} 2026-11-20T12:00:00.000Z WARNING  client tunnel.down"))
         for words in ("m" * 300, "cause=lost", "partner=ACME", "client=inner"):
             self.assertIn(words, last)
+
+    def test_which_certificate(self) -> None:
+        """The command that the documents have for it shows which certificate a partner uses, whatever its names are."""
+        sha256, name = "5d" * 32, "C=DE,O=" + "Automotive Supplier " * 4 + ",CN=oftp2.acme.example"
+        facts = {"partner": "ACME", "peer": "192.0.2.7:40001", "session": "a" * 16, "by": "pin", "cause": None}
+        names = {"subject": name, "issuer": name, "serial": "12" * 16}
+        self.tell("certificate.accepted", certificate_sha256=sha256, **facts, **names)
+        page = (Path(__file__).parents[2] / "docs" / "day-two.rst").read_text(encoding="utf-8")
+        (command,) = re.findall(r"inside\$ smartproxy (events --name certificate\.accepted .*)", page)
+        self.assertIn(f"certificate_sha256={sha256}", self.do(*shlex.split(command)).out)
 
     def test_short(self) -> None:
         """A short line has at most 160 characters, whatever the event holds; what matters is before the cut."""
