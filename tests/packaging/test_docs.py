@@ -160,6 +160,13 @@ class Documents(TestCase):
             given = {word for word in words[words.index(name) :] if word.startswith("-")}
             self.assertEqual(set(), given - known, place)
 
+    def test_folder_of_backups(self) -> None:
+        """Backups are written to a folder that the page makes for the user who writes them, and read from there."""
+        page = (ROOT / "docs" / "day-two.rst").read_text(encoding="utf-8")
+        (made,) = re.findall(r"inside# install -d -o smartproxy -g smartproxy -m 0700 (/var/backups/\S+)", page)
+        named = re.findall(r"smartproxy (?:backup|restore) (/\S+)", page)
+        self.assertEqual([str(Path(each).parent) for each in named], [made, made])
+
     def test_events_exist(self) -> None:
         """Every event that a document names stands in the catalogue."""
         subjects = {name.partition(".")[0] for name in EVENTS} - {"server", "client"}  # settings begin with those, too
