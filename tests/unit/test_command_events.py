@@ -64,9 +64,9 @@ class Events(CommandCase):
     def test_which_certificate(self) -> None:
         """The command that the documents have for it shows which certificate a partner uses, whatever its names are."""
         sha256, name = "5d" * 32, "C=DE,O=" + "Automotive Supplier " * 4 + ",CN=oftp2.acme.example"
-        facts = {"partner": "ACME", "peer": "192.0.2.7:40001", "session": "a" * 16, "by": "pin", "cause": None}
-        names = {"subject": name, "issuer": name, "serial": "12" * 16}
-        self.tell("certificate.accepted", certificate_sha256=sha256, **facts, **names)
+        facts: dict[str, Any] = {"partner": "ACME", "peer": "192.0.2.7:40001", "by": "pin", "cause": None}
+        names: dict[str, Any] = {"subject": name, "issuer": name, "serial": "12" * 16}
+        self.tell("certificate.accepted", certificate_sha256=sha256, session="a" * 16, **facts, **names)
         page = (Path(__file__).parents[2] / "docs" / "day-two.rst").read_text(encoding="utf-8")
         (command,) = re.findall(r"inside\$ smartproxy (events --name certificate\.accepted .*)", page)
         self.assertIn(f"certificate_sha256={sha256}", self.do(*shlex.split(command)).out)
