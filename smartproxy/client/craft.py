@@ -26,6 +26,7 @@ from smartproxy.client.words import (
     KnowServer,
     OpenSession,
     ServerWorkers,
+    StationHeard,
     StationTried,
     TakeCaller,
     TryOut,
@@ -65,7 +66,8 @@ class ClientCraft:
             questions=Questions(
                 call=self._call,
                 over=worker.session_over,
-                tried=self._tried,
+                tried=partial(self._called, StationTried),
+                heard=partial(self._called, StationHeard),
                 recorded=self._recorded,
                 began=worker.began,
             ),
@@ -180,8 +182,8 @@ class ClientCraft:
         answer = self._worker.link.ask(AskCall, seconds=CALL_SECONDS, session=session, **told)
         return answer.addCallback(lambda granted: GrantedCall(**granted))
 
-    def _tried(self, station: Station, message: str | None) -> None:
-        self._worker.link.tell(StationTried, station=[line(_plain(station))], message=message)
+    def _called(self, command: type[TunnelCommand], station: Station, message: str | None) -> None:
+        self._worker.link.tell(command, station=[line(_plain(station))], message=message)
 
     def _recorded(self, packed: bytes) -> None:
         self._worker.link.tell(KeepRecord, **pieces(packed))

@@ -33,6 +33,7 @@ from smartproxy.client.words import (
     KeepRecord,
     KnowServer,
     OpenSession,
+    StationHeard,
     StationTried,
     TakeCaller,
     TryOut,
@@ -253,7 +254,8 @@ class CrewHouse(CrewUser):
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         return {
             AskCall: partial(self._call, member),
-            StationTried: self._station_tried,
+            StationTried: partial(self._called, self._questions.tried),
+            StationHeard: partial(self._called, self._questions.heard),
             KeepRecord: self._keep_record,
         }
 
@@ -308,8 +310,10 @@ class CrewHouse(CrewUser):
         calling = self._questions.call(session, WantedCall(**wanted))
         return calling.addCallback(lambda granted: attrs.asdict(granted))
 
-    def _station_tried(self, station: list[dict[str, Plain]], message: str | None) -> None:
-        self._questions.tried(_read(Station, station), message)
+    def _called(
+        self, tell: Callable[[Station, str | None], None], station: list[dict[str, Plain]], message: str | None
+    ) -> None:
+        tell(_read(Station, station), message)
 
     def _keep_record(self, packed: bytes, rest: bytes) -> None:
         self._questions.recorded(packed + rest)

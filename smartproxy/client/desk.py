@@ -39,6 +39,7 @@ class SessionDesk:
     :param clock: tells the time.
     :param configuration: tells the configuration in force.
     :param failed: told each time that the station failed.
+    :param answered: told once when the station, of which an event tells that it failed, is heard again.
     """
 
     def __init__(
@@ -46,13 +47,16 @@ class SessionDesk:
         clock: IReactorTime,
         configuration: Callable[[], ClientConfiguration],
         failed: Callable[[], object] = nothing,
+        answered: Callable[[Station], object] = nothing,
     ) -> None:
         self._clock = clock
         self._configuration = configuration
         self._places: dict[str, str | None] = {}
         self._partners: Counter[str] = Counter()
         self._failed = failed
+        self._answered = answered
         self._failure: StationFailure | None = None
+        self._failure_told = False
 
     @property
     def count(self) -> int:
@@ -104,10 +108,25 @@ class SessionDesk:
         return failure if failure is not None and failure.station == self._configuration().station else None
 
     def station_tried(self, station: Station, message: str | None) -> None:
-        """Note whether the station answered, if it is still the one that is configured.
+        """Note whether the station answered, as an event tells, if it is still the one that is configured.
 
         :param message: how it failed; ``None`` if it did not.
         """
+        if station == self._configuration().station:
+            self._failure_told = message is not None
+        self._note(station, message)
+
+    def station_heard(self, station: Station, message: str | None) -> None:
+        """The same, of a call of which no event tells: then that the station answers again is to be told.
+
+        :param message: how it failed; ``None`` if it did not.
+        """
+        self._note(station, message)
+        if message is None and self._failure_told and station == self._configuration().station:
+            self._failure_told = False
+            self._answered(station)
+
+    def _note(self, station: Station, message: str | None) -> None:
         if message is None:
             if self._failure is not None and self._failure.station == station:
                 self._failure = None

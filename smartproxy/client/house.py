@@ -41,13 +41,15 @@ class Questions:
         :class:`~smartproxy.client.calls.CallDenied`; may be canceled.
     :ivar began: told of each session that begins: its id, and how.
     :ivar over: told of each session that held a place, when it does not need it any more; maybe twice.
-    :ivar tried: told how the station failed when it was called, or ``None`` if it answered.
+    :ivar tried: told how the station failed when it was called, or ``None`` if it answered; an event tells it, too.
+    :ivar heard: the same, of a call that nobody asked for, of which no event tells.
     :ivar recorded: given the packed record of each session that is over.
     """
 
     call: Callable[[str, WantedCall], Deferred[GrantedCall]]
     over: Callable[[str], None]
     tried: Callable[[Station, str | None], None]
+    heard: Callable[[Station, str | None], None]
     recorded: Callable[[bytes], object]
     began: Callable[[str, Opening], None] = lambda session, opening: None
 
@@ -239,8 +241,8 @@ class SessionHouse:
             self._questions.over(session)
 
     async def hear_station(self) -> None:
-        """Call the station up to its greeting; what came of it is told as of every call, and in no event."""
-        await hear_station(self._reactor, self.configuration, self._questions.tried)
+        """Call the station up to its greeting; what came of it is told to the daemon alone."""
+        await hear_station(self._reactor, self.configuration, self._questions.heard)
 
     async def attach(self, server: int, ticket: bytes) -> ILeg:
         """The leg of a session that a server is ready for.

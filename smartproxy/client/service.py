@@ -133,12 +133,13 @@ class ClientService(Service):
             call=lambda: self._house.hear_station(),
             failing=lambda: self.desk.station_failure is not None,
         )
-        self.desk = SessionDesk(reactor, self._client_part, self._lookout.failed)
+        self.desk = SessionDesk(reactor, self._client_part, self._lookout.failed, self._station_answers)
         self._distrust = ServerDistrust(self.events, reactor, self.desk.sessions_of)
         questions = Questions(
             call=lambda session, wanted: self.calls.call(session, wanted),
             over=self._over,
             tried=self.desk.station_tried,
+            heard=self.desk.station_heard,
             recorded=lambda packed: self._told.keep(packed),
         )
         self._house = (
@@ -427,6 +428,9 @@ class ClientService(Service):
             return
         self._looked_after = station
         self._lookout.begin(0 if station is None else station.retry)
+
+    def _station_answers(self, station: Station) -> None:
+        self.events.emit("station.answered", host=station.host, port=station.port)
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client

@@ -104,7 +104,7 @@ class TryOut(TunnelCommand):
 
 
 class HearStation(TunnelCommand):
-    """Call the station up to its SSRM, though nobody asked: :class:`StationTried` tells what came of it, and no event.
+    """Call the station up to its SSRM, though nobody asked: :class:`StationHeard` tells what came of it, and no event.
 
     ``session`` is what the worker tells to be over when it is done.
     """
@@ -131,6 +131,12 @@ class StationTried(TunnelCommand):
     """The station was called; ``message`` is how that failed, if it did."""
 
     arguments = [(b"station", Records()), (b"message", PrintableText(2_000, optional=True))]
+
+
+class StationHeard(TunnelCommand):
+    """The same, of a call of which the worker tells no event."""
+
+    arguments = StationTried.arguments
 
 
 class KeepRecord(TunnelCommand):
@@ -161,5 +167,5 @@ class ClientLink(Link):
             TryOut,
             HearStation,
         ],
-        worker=[AskCall, StationTried, KeepRecord],
+        worker=[AskCall, StationTried, StationHeard, KeepRecord],
     )

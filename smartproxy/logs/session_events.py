@@ -229,7 +229,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
             "message section side sender command field state offset position excerpt length reason told_partner "
             "told_station phase ended_by",
         ),
-        ("station.answered", _INFO, _CLIENT, "The test of the station succeeded: it greeted.", "host port", "duration"),
+        ("station.answered", _INFO, _CLIENT, "The station answers: it greeted.", "host port", "duration"),
         (
             "station.unreachable",
             _ERROR,

@@ -21,6 +21,7 @@ from smartproxy.client.words import (
     KnowServer,
     OpenSession,
     ServerWorkers,
+    StationHeard,
     StationTried,
     TakeCaller,
     TunnelIsUp,
@@ -58,6 +59,7 @@ class CrewHouseTests(SynchronousTestCase):
         self.journal = Journal(self.clock)
         self.over: list[str] = []
         self.tried: list[tuple[Station, str | None]] = []
+        self.heard: list[tuple[Station, str | None]] = []
         self.records: list[bytes] = []
         self.calls: list[tuple[str, WantedCall]] = []
         self.granted: Deferred[GrantedCall] = Deferred()
@@ -65,6 +67,7 @@ class CrewHouseTests(SynchronousTestCase):
             call=self.call,
             over=self.over.append,
             tried=lambda station, message: self.tried.append((station, message)),
+            heard=lambda station, message: self.heard.append((station, message)),
             recorded=self.records.append,
         )
         self.house = CrewHouse(self.clock, self.journal.events, questions, Mock(), count=2)
@@ -166,7 +169,9 @@ class CrewHouseTests(SynchronousTestCase):
         """A worker that tells of a station something else than one is ended."""
         station = Station(host="192.0.2.20")
         self.says(StationTried, station=[write_object(station)], message="it refuses the connection")
-        self.assertEqual(self.tried, [(station, "it refuses the connection")])
+        self.assertEqual((self.tried, self.heard), ([(station, "it refuses the connection")], []))
+        self.says(StationHeard, station=[write_object(station)], message=None)
+        self.assertEqual(self.heard, [(station, None)])
         for wrong in ([], [{"host": 7}], [write_object(station)] * 2):
             self.assertRaises(Violation, self.says, StationTried, station=wrong, message=None)
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.craft import ClientCraft
-from smartproxy.client.words import Adopt, HearStation, StationTried
+from smartproxy.client.words import Adopt, HearStation, StationHeard
 from smartproxy.net.lookout import Lookout
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ClientConfiguration
@@ -178,7 +178,7 @@ class StationOfAClient(StationTestCase):
         self.assertEqual(self.stored("station.answered"), [])
 
     def test_until_it_answers(self) -> None:
-        """While it fails, it is called in each minute; no event tells it."""
+        """While it fails, it is called in each minute; no event tells it, nor that it answers then."""
         self.start()
         self.refuses()
         self.assertIn("it refuses the connection", str(self.failure))
@@ -193,7 +193,37 @@ class StationOfAClient(StationTestCase):
         self.answers()
         self.network.advance(300)
         self.assertEqual((len(self.calls), self.failure), (3, None))
-        self.assertEqual(self.stored("station.unreachable"), [])
+        self.assertEqual(self.stored("station.unreachable") + self.stored("station.answered"), [])
+
+    def test_after_a_session(self) -> None:
+        """Where a session failed, which an event tells, one event tells that it answers again, when a call finds it."""
+        self.start()
+        self.answers()
+        for _ in range(2):
+            self.service.desk.station_tried(Station(host=HOST), "it refuses the connection")
+            self.network.advance(60)
+            self.refuses()
+            self.assertEqual(self.stored("station.answered"), [])
+        self.network.advance(60)
+        self.answers()
+        self.network.advance(300)
+        (told,) = self.stored("station.answered")
+        self.assertEqual((told["host"], told["port"], told.get("session")), (HOST, 3305, None))
+        self.service.desk.station_tried(Station(host=HOST), "it refuses the connection")
+        self.service.desk.station_tried(Station(host=HOST), None)
+        self.service.desk.station_heard(Station(host=HOST), None)
+        self.assertEqual(len(self.stored("station.answered")), 1)
+
+    def test_mended_address(self) -> None:
+        """The same holds where the address was wrong: the right one answers; a late word of the other says nothing."""
+        self.start()
+        self.service.desk.station_tried(Station(host=HOST), "it refuses the connection")
+        self.backend.change(generation(2, station={"host": "192.0.2.21"}))
+        self.service.desk.station_heard(Station(host=HOST), None)
+        self.assertEqual(self.stored("station.answered"), [])
+        self.answers()
+        self.network.advance(1)
+        self.assertEqual([each["host"] for each in self.stored("station.answered")], ["192.0.2.21"])
 
     def test_another_station(self) -> None:
         """A generation with another one has that called at once; one that changes something else has none called.
@@ -277,7 +307,7 @@ class StationOfAWorker(SynchronousTestCase):
         reactor.tcpClients[-1][2].clientConnectionFailed(reactor.connectors[-1], Failure(ConnectionRefusedError()))
         self.assertEqual(self.successResultOf(answer), {})
         ((command,), told) = worker.link.tell.call_args
-        self.assertIs(command, StationTried)
+        self.assertIs(command, StationHeard)
         self.assertIn("it refuses the connection", told["message"])
         worker.session_over.assert_called_once_with("0123456789abcdef")
         worker.events.emit.assert_not_called()

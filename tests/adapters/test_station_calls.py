@@ -99,6 +99,7 @@ class StationCallsTestCase(SynchronousTestCase):
                 call=lambda session, wanted: self.calls.call(session, wanted),
                 over=self.is_over,
                 tried=self.desk.station_tried,
+                heard=self.desk.station_heard,
                 recorded=lambda packed: None,
             ),
             new_id=lambda: f"{next(self.numbers):016x}",
