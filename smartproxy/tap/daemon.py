@@ -65,6 +65,8 @@ class DaemonOptions(usage.Options):
 
     program = "smartproxy"
     predecessor: Predecessor | None = None
+    usual_level: Severity | None = None
+    """What is logged where neither the command line nor the logrc says it; INFO for ``None``."""
     synopsis = "[twistd options] smartproxy [options]"
 
     optParameters = [
@@ -246,6 +248,8 @@ class DaemonOptions(usage.Options):
                 self.warn(f"--logrc: {fault}")
             raise SystemExit(WRONG_USE) from None
         levels = dict(self.logrc.levels)
+        if self.usual_level is not None:
+            levels.setdefault(EVERYTHING, self.usual_level)
         if self["log-level"]:
             levels[EVERYTHING] = self.judged("--log-level", Severity.named, self["log-level"])
         self.levels = Levels(levels)

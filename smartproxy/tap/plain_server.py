@@ -13,6 +13,7 @@ SECURITY
 
 from twisted.application.service import IService
 
+from smartproxy.logs.severity import Severity
 from smartproxy.plain.condition import PlainServerCondition
 from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
@@ -29,6 +30,7 @@ IDLE_SECONDS_MOST = 86_400
 
 TIMEOUT: list[str | None] = ["timeout", "T", str(IDLE_SECONDS), "close a connection after so many seconds without data"]
 PLAIN_FLAGS = [
+    ["debug", "d", "stay in the foreground and log more: debug is the usual level then"],
     ["trace", "t", "stay in the foreground and log everything"],
 ]
 
@@ -96,12 +98,13 @@ def makeService(options: PlainServerSwitches) -> IService:
 
 
 def plain_level(options: DaemonOptions) -> None:
-    """``-d`` logs at DEBUG and ``-t`` at TRACE; both stay in the foreground."""
-    if options["trace"]:
+    """``-d`` logs at DEBUG where no level is given, and ``-t`` at TRACE; both stay in the foreground."""
+    if options["debug"] or options["trace"]:
         options["foreground"] = 1
+    if options["debug"]:
+        options.usual_level = Severity.DEBUG
+    if options["trace"]:
         options["log-level"] = "trace"
-    elif options["foreground"] and options["log-level"] is None:
-        options["log-level"] = "debug"
 
 
 def idle_seconds(text: str) -> int:

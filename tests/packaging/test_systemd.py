@@ -112,7 +112,7 @@ class Units(SynchronousTestCase):
             self.assertNotIn("ReadWritePaths", found)
 
     def test_switches_exist(self) -> None:
-        """Every switch that a unit gives is one that the daemon has, and it stays in the foreground."""
+        """Every switch of a unit is one that the daemon has; it stays in the foreground, with its logrc's level."""
         for daemon, module in DAEMONS.items():
             words = command(daemon)
             options = module.Options()
@@ -120,6 +120,7 @@ class Units(SynchronousTestCase):
             given = {word.partition("=")[0] for word in words if word.startswith("--")}
             self.assertEqual(set(), given - known, daemon)
             self.assertIn("--foreground", given, daemon)
+            self.assertNotIn("--log-level", given, daemon)
 
     def test_sockets(self) -> None:
         """The units for sockets have the daemons' usual ports, and leave accepting to the daemon."""

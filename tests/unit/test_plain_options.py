@@ -45,15 +45,32 @@ class PlainServerSwitches(OptionsTestCase):
             self.assertEqual(self.server("-e", words).external, expected)
 
     def test_debug_and_trace(self) -> None:
-        """``-d`` and ``-t`` stay in the foreground, and log more; a level that was asked for holds."""
+        """``-d`` and ``-t`` stay in the foreground, and log more, which the foreground alone does not do.
+
+        A level that was asked for holds.
+        """
         for words, level in (
+            (["--foreground"], Severity.INFO),
             (["-d"], Severity.DEBUG),
+            (["--debug"], Severity.DEBUG),
             (["-t"], Severity.TRACE),
             (["-d", "--log-level", "error"], Severity.ERROR),
         ):
             options = self.server(*words)
             self.assertEqual(options["foreground"], 1)
             self.assertEqual(options.levels.described()[EVERYTHING], level.label)
+
+    def test_level_of_a_logrc(self) -> None:
+        """A logrc's level for everything holds; one for some events leaves the rest at that of the switch."""
+        path = self.folder / "smartproxy-plain-server.logrc"
+        for text, words, level in (
+            ('"*" = "warning"', ["-d"], Severity.WARNING),
+            ('"*" = "warning"', ["-d", "--log-level", "error"], Severity.ERROR),
+            ('"*" = "warning"', ["-t"], Severity.TRACE),
+            ('tunnel = "error"', ["-d"], Severity.DEBUG),
+        ):
+            path.write_text(f"[levels]\n{text}\n", encoding="utf-8")
+            self.assertEqual(self.server(*words).levels.lowest, level, words)
 
     def test_licence_faults(self) -> None:
         """Each is told with the path, what is wrong and the Proxy ID; the status is 1."""
