@@ -9,7 +9,7 @@ every call brings the time, in seconds of a monotonic clock.
 
 import enum
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Self
 
 import attrs
@@ -118,6 +118,9 @@ class Penalties:
     :param settings: the threshold, the lengths of bans and the exempt networks.
     """
 
+    _counted: Callable[[str], str] = staticmethod(prefix_of)
+    """What an address is counted by; no function around it: a banned caller costs as little as may be."""
+
     def __init__(self, settings: PenaltySettings) -> None:
         self._records: dict[str, _Record] = {}
         self._ends: list[tuple[float, str]] = []
@@ -132,7 +135,7 @@ class Penalties:
     @settings.setter
     def settings(self, settings: PenaltySettings) -> None:
         self._settings = settings
-        self._exempt = Networks(settings.exempt)
+        self._spared = self._sparing(settings)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -193,13 +196,9 @@ class Penalties:
         """The time at which the next ban ends; ``None`` without bans."""
         return self._ends[0][0] if self._ends else None
 
-    def _counted(self, address: str) -> str:
-        """What an address is counted by."""
-        return prefix_of(address)
-
-    def _spared(self, address: str) -> bool:
-        """Whether nothing is counted against an address."""
-        return self._exempt.hold(address)
+    def _sparing(self, settings: PenaltySettings) -> Callable[[str], bool]:
+        """What says whether nothing is counted against an address."""
+        return Networks(settings.exempt).hold
 
     def _record(self, prefix: str, now: float) -> _Record | None:
         """The record of *prefix*, if need be a new one; ``None`` if the table is full."""
@@ -227,11 +226,10 @@ class Penalties:
 class CalledPenalties(Penalties):
     """The points and bans of partners that are called, by name; networks that are exempt do not matter."""
 
-    def _counted(self, address: str) -> str:
-        return address
+    _counted = staticmethod(str)
 
-    def _spared(self, address: str) -> bool:
-        return False
+    def _sparing(self, settings: PenaltySettings) -> Callable[[str], bool]:
+        return lambda address: False
 
 
 class Deaths:

@@ -458,7 +458,7 @@ class BondsOfWorkers(SynchronousTestCase):
         # As if no data connection had come before.
         self.server.crafts[9]._port._known.clear()
         for pool in self.client.lane._pools.values():
-            pool.keep(MOST + 20)
+            pool.keep(MOST + 20, 10_000)
         self.network.settle()
         self.assertEqual(dict.fromkeys((OURS, OTHERS, 9), [True] * (MOST + 20)), self.client.proved())
         self.assertEqual([], self.server.events.causes("tunnel.refused"))
