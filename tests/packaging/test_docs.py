@@ -160,6 +160,15 @@ class Documents(TestCase):
             given = {word for word in words[words.index(name) :] if word.startswith("-")}
             self.assertEqual(set(), given - known, place)
 
+    def test_root_names_the_folder(self) -> None:
+        """What root types names the programs with their folder: it is on the path of the daemons' user alone."""
+        for path in sorted((ROOT / "docs").glob("*.rst")):
+            text = path.read_text(encoding="utf-8")
+            typed = re.findall(
+                r"^ +(?:inside|dmz)?# +(?:\(umask 077; )?(?:sudo -u smartproxy )?smartproxy.*", text, re.MULTILINE
+            )
+            self.assertEqual(typed, [], path.name)
+
     def test_folder_of_backups(self) -> None:
         """Backups are written to a folder that the page makes for the user who writes them, and read from there."""
         page = (ROOT / "docs" / "day-two.rst").read_text(encoding="utf-8")

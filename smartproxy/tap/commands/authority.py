@@ -85,7 +85,7 @@ def register(subparsers: Subparsers) -> None:
         "Have servers refuse a plain client: all credentials that were issued for this name so far.",
         withdraw_client,
         "  smartproxy authority withdraw-client inside-1\n"
-        "  smartproxy licence show PROXY-ID -o smartproxy.lic   (then put it in place in the DMZ)",
+        "  smartproxy licence show PROXY-ID -o smartproxy.lic --force   (then put it in place in the DMZ)",
         changes=True,
         tried=True,
     )
