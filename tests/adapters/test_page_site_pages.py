@@ -717,8 +717,7 @@ class Alerts(SitePageCase):
                 settings.put(change, f"backend.mail.{name}", value)
         mails: Any = Mails
         self.patch(Mails, "sent", [])
-        self.patch(mail_tests, "Mailing", mails)
-        sending = MailTests(self.store, AtOnce(), self.events, self.clock)
+        sending = MailTests(self.store, AtOnce(), self.events, self.clock, mails)
         sending.start()
         self.addCleanup(sending.stop)
         for good, said in ((True, "has taken the last test"), (False, "cannot be reached")):
@@ -740,6 +739,29 @@ class Alerts(SitePageCase):
         sending.start()
         self.assertEqual(len(Mails.sent), 2)
         self.reads_only("/event-script", "/event-script/mail")
+
+    def test_test_mail_of_another(self) -> None:
+        """What came of a test that hung is not said of the next one; a stop ends one that hangs, and loses none."""
+        with self.change() as change:
+            for name, value in (("host", "mail.example"), ("from", "a@b.example"), ("to", ["c@d.example"])):
+                settings.put(change, f"backend.mail.{name}", value)
+        mails: Any = Mails
+        self.patch(Mails, "sent", [])
+        sending = MailTests(self.store, AtOnce(), self.events, self.clock, mails)
+        sending.start()
+        self.addCleanup(sending.stop)
+        self.alice.post("/event-script/mail")
+        self.clock.advance(STORE_LOOK_SECONDS)
+        self.alice.post("/event-script/mail")
+        Mails.sent[0].fail()
+        self.assertIn("within seconds", words(self.alice.get("/event-script/mail/live")))
+        self.clock.advance(STORE_LOOK_SECONDS)
+        self.assertEqual(len(Mails.sent), 2)
+        self.successResultOf(sending.stop())
+        self.assertIn("within seconds", words(self.alice.get("/event-script/mail/live")))
+        sending.start()
+        Mails.sent[2].done.callback([])
+        self.assertIn("has taken the last test", words(self.alice.get("/event-script")))
 
 
 class InGerman(SitePageCase):

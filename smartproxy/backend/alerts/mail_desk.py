@@ -8,6 +8,7 @@ and starts neither mail nor script.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from smartproxy.backend import authority, journal
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
-from smartproxy.backend.alerts.mail import MailDigest, MailFailed, Mailing, compose, prepare, shown_answer
+from smartproxy.backend.alerts.mail import MailDigest, MailFailed, Mailing, MailSender, compose, prepare, shown_answer
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.schema import EventRow
@@ -50,8 +51,8 @@ class MailToSend:
     until: datetime
 
 
-class MailDesk(StoreRounds):
-    """Sends the mails, between :meth:`start` and :meth:`stop`.
+class MailRounds(StoreRounds):
+    """Work that sends mails, between :meth:`start` and :meth:`stop`.
 
     :param runner: where the store is asked, and files are read.
     :param reactor: the clock, and where the mail server is called.
@@ -67,16 +68,32 @@ class MailDesk(StoreRounds):
         self._reactor = reactor
         self._mailing = mailing
         self._sending: Mailing | None = None
-        self._stopped = False
-        self._failures = 0
 
     def stop(self) -> Deferred[None]:
         """Stop sending; what was being sent is sent after the next start. Fires when that is noted."""
-        self._stopped = True
         ended = super().stop()
         if self._sending is not None:
             self._sending.stop()
         return ended
+
+    async def send(self, sender: MailSender, message: bytes) -> Sequence[str]:
+        """Send a mail; returns the addresses that the mail server refused.
+
+        :raises MailFailed: when it was not sent, or nobody knows whether it was.
+        """
+        self._sending = self._mailing(self._reactor, sender, message)
+        if not self._rounds.running:
+            self._sending.stop()
+        try:
+            return await self._sending.send()
+        finally:
+            self._sending = None
+
+
+class MailDesk(MailRounds):
+    """Sends the mails about events."""
+
+    _failures = 0
 
     async def look(self) -> float:
         """Send what is to be sent."""
@@ -97,17 +114,12 @@ class MailDesk(StoreRounds):
         try:
             sender = await self._runner.run(prepare, mail)
             message = compose(mail, found.digest, now(self._reactor))
-            self._sending = self._mailing(self._reactor, sender, message)
-            if self._stopped:
-                self._sending.stop()
-            refused = await self._sending.send()
+            refused = await self.send(sender, message)
         except MailFailed as failed:
             return await self._failed(found, failed)
         except BaseException:
             await self._note(found, sent=False)
             raise
-        finally:
-            self._sending = None
         self._failures = 0
         count = found.digest.count
         if refused:
@@ -127,7 +139,7 @@ class MailDesk(StoreRounds):
 
     async def _failed(self, found: MailToSend, failed: MailFailed) -> float:
         await self._note(found, sent=False)
-        if self._stopped:
+        if not self._rounds.running:
             return STORE_LOOK_SECONDS
         self._failures += 1
         first, most = limits.MAIL_AGAIN_SECONDS

@@ -4,61 +4,63 @@ So a test takes the way of every other mail, from the same machine and with the 
 one that nobody sent for minutes, because no backend ran, is not sent any more.
 """
 
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.alert_tables import MailTestRow
-from smartproxy.backend.alerts.mail import MailFailed, Mailing
+from smartproxy.backend.alerts.mail import MailFailed
+from smartproxy.backend.alerts.mail_desk import MailRounds
 from smartproxy.backend.alerts.results import MailTrial, mail_to_try
 from smartproxy.backend.errors import ChangeRefused
-from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
-from smartproxy.backend.store import Runner, Store
+from smartproxy.backend.rounds import STORE_LOOK_SECONDS
 from smartproxy.logs.clock import now
-from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 
 SENT_WITHIN: Final = timedelta(minutes=5)
 """An older one is not sent any more."""
 
 
-class MailTests(StoreRounds):
-    """Sends what was asked for, between :meth:`start` and :meth:`stop`."""
-
-    busy_seconds = STORE_LOOK_SECONDS
-
-    def __init__(self, store: Store, runner: Runner, events: Events, reactor: Any) -> None:
-        super().__init__(store, runner, events, reactor)
-        self._reactor = reactor
+class MailTests(MailRounds):
+    """Sends what was asked for."""
 
     async def look(self) -> float:
         """Send the one that waits, if there is one, and keep what came of it."""
+        asked = await self._runner.run(self._waiting)
+        if asked is None:
+            return STORE_LOOK_SECONDS
         try:
-            trial = await self._runner.run(self._waiting)
-            if trial is not None:
-                sender = await self._runner.run(trial.prepared)
-                refused = await Mailing(self._reactor, sender, trial.message).send()
-                self._events.emit("mail.sent", count=1, host=trial.mail.host, port=trial.mail.port)
-                said = f"the mail server refused {', '.join(refused)}" if refused else None
-                await self._runner.run(self._ended, Cause.MAIL_REFUSED if refused else None, said)
+            trial = await self._runner.run(self._trial)
+            sender = await self._runner.run(trial.prepared)
+            refused = await self.send(sender, trial.message)
+            self._events.emit("mail.sent", count=1, host=trial.mail.host, port=trial.mail.port)
+            said = f"the mail server refused {', '.join(refused)}" if refused else None
+            await self._runner.run(self._ended, asked, Cause.MAIL_REFUSED if refused else None, said)
         except MailFailed as failed:
-            answer = f"; it says: {' '.join(failed.answer.split())[:200]}" if failed.answer else ""
-            await self._runner.run(self._ended, failed.cause, f"{failed}{answer}")
+            if self._rounds.running:
+                answer = f"; it says: {' '.join(failed.answer.split())[:200]}" if failed.answer else ""
+                await self._runner.run(self._ended, asked, failed.cause, f"{failed}{answer}")
         except ChangeRefused as refused_change:
-            await self._runner.run(self._ended, Cause.MAIL_SETTINGS, str(refused_change))
+            await self._runner.run(self._ended, asked, Cause.MAIL_SETTINGS, str(refused_change))
         return STORE_LOOK_SECONDS
 
-    def _waiting(self) -> MailTrial | None:
+    def _waiting(self) -> datetime | None:
+        """When the one was asked for that waits, if there is one."""
         with self._store.reading() as session:
-            row, present = newest(session), now(self._clock)
-            if row is None or row.ended is not None or row.asked <= present - SENT_WITHIN:
+            row = newest(session)
+            if row is None or row.ended is not None or row.asked <= now(self._clock) - SENT_WITHIN:
                 return None
-            return mail_to_try(session, present)
+            return row.asked
 
-    def _ended(self, cause: Cause | None, message: str | None) -> None:
+    def _trial(self) -> MailTrial:
+        with self._store.reading() as session:
+            return mail_to_try(session, now(self._clock))
+
+    def _ended(self, asked: datetime, cause: Cause | None, message: str | None) -> None:
+        """Keep what came of it, unless another one was asked for meanwhile."""
         with self._store.writing() as session:
-            if (row := newest(session)) is not None:
+            if (row := newest(session)) is not None and row.asked == asked:
                 row.ended, row.cause, row.message = now(self._clock), None if cause is None else cause.value, message
 
 
