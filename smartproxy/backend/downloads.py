@@ -262,8 +262,8 @@ def due(session: Session, now: datetime) -> list[Due]:
     for ca in cas.listed(session):
         for url in ca.entry.lists:
             row = rows.get((ca.name, url))
-            at = now if row is None or row.next_try is None else row.next_try
-            if at > now:
+            at = None if row is None else row.next_try
+            if not policy.has_come(at, now, limits.DOWNLOAD_AGAIN_SECONDS_MOST):
                 continue
             known = row if row is not None and _current(session, row) is not None else None
             wanted = Wanted(
@@ -272,7 +272,7 @@ def due(session: Session, now: datetime) -> list[Due]:
                 modified=None if known is None else known.modified,
                 allowed=allowed,
             )
-            found.append((at, Due(ca=ca.name, wanted=wanted)))
+            found.append((at or now, Due(ca=ca.name, wanted=wanted)))
     return [each for _, each in sorted(found, key=lambda pair: pair[0])]
 
 

@@ -30,7 +30,7 @@ from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.downloads import BadListUrl, ListUrl, next_try
+from smartproxy.policy.certificates.downloads import BadListUrl, ListUrl, has_come, next_try
 from smartproxy.policy.schema import ListOf, Optional, kind
 from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Lines, Whole
@@ -248,7 +248,8 @@ def due(session: Session, now: datetime) -> list[DueTrustList]:
     assert isinstance(allowed, list)
     found = []
     for row in _ROWS.listed(session):
-        if row.entry.url is not None and (row.next_try is None or row.next_try <= now):
+        most = max(row.entry.hours * 3600.0, limits.DOWNLOAD_RETRY_SECONDS_MOST)
+        if row.entry.url is not None and has_come(row.next_try, now, most):
             wanted = Wanted(url=row.entry.url, etag=row.etag, modified=row.modified, allowed=allowed)
             found.append(DueTrustList(name=row.name, wanted=wanted))
     return found

@@ -292,6 +292,19 @@ class Downloading(Watching):
         self.wait(7 * HOUR)
         self.assertEqual(len(self.host.asked), 1)
 
+    def test_clock_was_ahead(self) -> None:
+        """A list that was downloaded while the clock was years ahead is looked for when the clock is right again."""
+        self.clock.advance(4 * 365 * 24 * 3600)
+        self.host.answers[URL] = NotFetched(Cause.CRL_TIME, "too long")
+        self.watch.start()
+        self.watch.stop()
+        self.clock.rightNow = NOW.timestamp()
+        self.host.answers[URL] = self.crl()
+        self.watch.start()
+        self.assertEqual((len(self.host.asked), self.status().tried), (2, NOW))
+        self.wait(HOUR)
+        self.assertEqual(len(self.host.asked), 2)
+
     def test_conditional(self) -> None:
         """The next request names what is there; that it has not changed makes no generation."""
         self.host.answers[URL] = self.crl()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.downloads import BadListUrl, ListUrl, may_call, next_look, next_try
+from smartproxy.policy.certificates.downloads import BadListUrl, ListUrl, has_come, may_call, next_look, next_try
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -100,6 +100,11 @@ class Times(SynchronousTestCase):
         ends = datetime.max.replace(tzinfo=UTC)
         self.assertEqual(next_look(datetime.min.replace(tzinfo=UTC), ends, NOW, 0), NOW + 24 * HOUR)
         self.assertEqual(next_look(NOW, NOW, ends, 0), ends)
+
+    def test_has_come(self) -> None:
+        """A time has come when it is there, when none was set, and when it is further away than any that is set."""
+        for at, come in ((None, True), (NOW, True), (NOW + HOUR, False), (NOW + HOUR * 1.01, True)):
+            self.assertEqual(has_come(at, NOW, 3600), come, at)
 
     def test_doubles(self) -> None:
         """After each failure the wait is twice as long, up to four hours."""

@@ -123,6 +123,23 @@ class Mailed(SiteCase):
         self.assertEqual(self.states(), ["done"] * 1000)
         self.assertEqual(self.told[-1]["count"], 1000)
 
+    def test_clock_was_ahead(self) -> None:
+        """After a mail that was sent while the clock was years ahead, the next ones keep their breaks all the same."""
+        self.desk.stop()
+        self.clock.advance(4 * 365 * 24 * 3600)
+        self.start()
+        self.arrive(1)
+        Mails.sent[0].done.callback([])
+        self.desk.stop()
+        self.clock.rightNow = NOW.timestamp()
+        self.start()
+        self.arrive(2)
+        Mails.sent[1].done.callback([])
+        self.arrive(3)
+        self.assertEqual(len(Mails.sent), 2)
+        self.clock.advance(EVERY)
+        self.assertEqual(len(Mails.sent), 3)
+
     def test_which(self) -> None:
         """Level, names and partners of mail are its own; rules silence it; what it tells itself starts none."""
         with self.change() as change:

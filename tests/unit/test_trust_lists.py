@@ -403,6 +403,17 @@ class Schedule(TrustListCase):
         (event,) = self.stored("trust_list.overdue")
         self.assertEqual(event.level.label, "error")
 
+    def test_clock_was_ahead(self) -> None:
+        """One that was downloaded while the clock was years ahead is due when the clock is right again."""
+        self.clock.advance(4 * 365 * 24 * 3600)
+        self.begin(NotFetched(Cause.CRL_TIME, "it did not arrive within 60 s"))
+        self.looks.stop()
+        self.clock.rightNow = NOW.timestamp()
+        self.begin(Fetched(octets=listing(service(FIRST))))
+        self.assertEqual((len(self.host.asked), self.state().fault), (2, None))
+        self.clock.advance(AGAIN_SECONDS)
+        self.assertEqual(len(self.host.asked), 2)
+
     def test_hurried(self) -> None:
         """An operator has it downloaded now."""
         self.begin(Fetched(octets=listing(service(FIRST))))

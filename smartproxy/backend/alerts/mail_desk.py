@@ -200,8 +200,11 @@ class MailDesk(MailRounds):
         return None if digest is None else MailToSend(mail=mail, digest=digest, until=until)
 
     def _too_soon(self, session: Session, mail: Mail) -> bool:
-        last = session.scalar(select(func.max(AlertRow.ended)).where(_MINE & (AlertRow.state == AlertState.DONE.value)))
-        return last is not None and now(self._reactor) < last + timedelta(seconds=mail.every_seconds)
+        # One that is noted for later was sent while the clock was ahead, and says nothing of now.
+        present = now(self._reactor)
+        sent = _MINE & (AlertRow.state == AlertState.DONE.value) & (AlertRow.ended <= present)
+        last = session.scalar(select(func.max(AlertRow.ended)).where(sent))
+        return last is not None and present < last + timedelta(seconds=mail.every_seconds)
 
 
 def _end_old(session: Session, claimed: Any, oldest: datetime, present: datetime) -> None:

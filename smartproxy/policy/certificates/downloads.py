@@ -150,5 +150,16 @@ def next_try(failures: int, now: datetime.datetime, chance: float) -> datetime.d
     return _after(min(seconds, limits.DOWNLOAD_RETRY_SECONDS_MOST), now, chance)
 
 
+def has_come(at: datetime.datetime | None, now: datetime.datetime, seconds_most: float) -> bool:
+    """Tell whether the time that was set for the next try has come.
+
+    One that is further away than any that is set is of a clock that was ahead: it has come, too.
+
+    :param at: the time; ``None`` where none was set.
+    :param seconds_most: the longest wait that is set.
+    """
+    return at is None or not now < at <= shifted(now, datetime.timedelta(seconds=seconds_most))
+
+
 def _after(seconds: float, now: datetime.datetime, chance: float) -> datetime.datetime:
     return shifted(now, datetime.timedelta(seconds=seconds * (1 - limits.DOWNLOAD_JITTER * chance)))
