@@ -59,6 +59,12 @@ def configuration(
     )
 
 
+def with_issuing(server: ServerConfiguration, issuing: TestCa = MIDDLE) -> ServerConfiguration:
+    """The same configuration, with an issuing CA as a CA of its own beside its root."""
+    entry = AuthorityEntry(name="other", certificates=issuing.certificate_pem.decode(), revocation=RevocationMode.OFF)
+    return attrs.evolve(server, cas=(*server.cas, entry))
+
+
 def tampered(credential: TestCredential) -> TestCredential:
     """The same certificate with the last octet of its signature changed."""
     der = credential.certificate.public_bytes(serialization.Encoding.DER)

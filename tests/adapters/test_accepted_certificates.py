@@ -3,17 +3,33 @@
 from typing import Any
 
 import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls import verdict
+from smartproxy.net.tls.context import anchors_above, path_with_anchors_above
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule
+from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule, SubjectRule
 from smartproxy.policy.partners import TrustedCa as AuthorityEntry
-from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCredential, make_key, self_signed
+from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCa, TestCredential, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
-from tests.adapters.acme import ALONE, LEAF, MIDDLE, ODETTE_ID, ROOT, acme, configuration, revoked, tampered
+from tests.adapters.acme import (
+    ALONE,
+    LEAF,
+    MIDDLE,
+    ODETTE_ID,
+    ROOT,
+    acme,
+    configuration,
+    revoked,
+    tampered,
+    with_issuing,
+)
 from tests.adapters.tls_peers import call
+
+BY_OTHER = SubjectRule(ca="other", serial_number=ODETTE_ID)
 
 
 class AcceptedTests(SynchronousTestCase):
@@ -64,6 +80,63 @@ class AcceptedTests(SynchronousTestCase):
         server = attrs.evolve(configuration(), cas=(entry,))
         self.check(LEAF, server, "subject", "ca")
         self.check(attrs.evolve(LEAF, intermediates=()), server, "subject", "ca")
+
+    def test_intermediate_beside_its_root(self) -> None:
+        """By the root's rule, though the issuing CA is a CA of its own, at which OpenSSL ends the path."""
+        for credential in (LEAF, attrs.evolve(LEAF, intermediates=())):
+            self.check(credential, with_issuing(configuration()), "subject", "ca")
+            self.check(credential, with_issuing(configuration(acme(BY_OTHER))), "subject", "other")
+
+    def test_intermediate_beside_its_root_is_revoked(self) -> None:
+        """The path to the root is judged with its lists, dates and all, as if OpenSSL had built it."""
+        lists = [revoked(ROOT, MIDDLE.credential), revoked(MIDDLE)]
+        server = with_issuing(configuration(mode=RevocationMode.REQUIRE, lists=lists))
+        event = call(server, LEAF, TlsVersion.TLS_1_3).rig.journal.the("certificate.refused")
+        self.assertEqual((event["cause"], event["depth"]), ("certificate.revoked", 1))
+        good = with_issuing(configuration(mode=RevocationMode.REQUIRE, lists=[revoked(ROOT), revoked(MIDDLE)]))
+        self.check(LEAF, good, "subject", "ca")
+
+    def test_anchors_above(self) -> None:
+        """All of them, as far as a path goes; none that limits what may stand below it, and no circle."""
+        top = TestCa.root("top")
+        issuing = [top.intermediate("1")]
+        for number in range(2, 6):
+            issuing.append(issuing[-1].intermediate(str(number)))
+        known = [each.credential.certificate for each in (*issuing, top)]
+        above = anchors_above(known)
+        self.assertEqual(above[known[2]], (known[1], known[0], known[5]))
+        self.assertNotIn(known[5], above)
+        self.assertEqual(path_with_anchors_above(known[2:3], above), [known[2], known[1], known[0], known[5]])
+        self.assertEqual(path_with_anchors_above(known[5:], above), known[5:])
+        self.assertEqual(path_with_anchors_above([], above), [])
+        one, same = TestCa.root("same"), TestCa.root("same")
+        below = one.intermediate("below").credential.certificate
+        found = anchors_above([below, same.credential.certificate, one.credential.certificate])
+        self.assertEqual(found, {below: (one.credential.certificate,)})
+
+    def test_anchor_above_with_limits(self) -> None:
+        """A root that forbids the path, or limits the names below it, is not above it."""
+        names = x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=[x509.DNSName("acme.example")])
+        for length, constraints in ((0, None), (None, names)):
+            plain = TestCa.root("limited")
+            old = plain.credential
+            builder = (
+                x509.CertificateBuilder()
+                .subject_name(old.certificate.subject)
+                .issuer_name(old.certificate.subject)
+                .public_key(old.key.public_key())
+                .serial_number(7)
+                .not_valid_before(old.certificate.not_valid_before_utc)
+                .not_valid_after(old.certificate.not_valid_after_utc)
+                .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+            )
+            if constraints is not None:
+                builder = builder.add_extension(constraints, critical=True)
+            root, issuing = builder.sign(old.key, hashes.SHA256()), plain.intermediate("issuing")
+            path = [issuing.issue("leaf").certificate, issuing.credential.certificate]
+            known = [issuing.credential.certificate, root]
+            self.assertEqual(anchors_above(known), {path[1]: (root,)})
+            self.assertEqual(path_with_anchors_above(path, anchors_above(known)), path)
 
     def test_pinned_self_signed(self) -> None:
         """By a pin, though nobody vouches for it."""

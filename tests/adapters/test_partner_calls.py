@@ -43,7 +43,7 @@ from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.withdrawal import Withdrawals
 from smartproxy.testing import pki
 from smartproxy.testing.pki import CLIENT_AUTH
-from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, acme, configuration
+from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, acme, configuration, with_issuing
 from tests.adapters.rig import Caller, FakeLeg, Journal, identity_entry, pin
 from tests.adapters.wires import End, Network
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, ssid
@@ -409,6 +409,16 @@ class Names(CallingTestCase):
             self.successResultOf(self.named(name, LEAF))
             self.assertEqual(self.tls.connections[0].get_servername(), name.encode())
             self.assertEqual(self.journal.the("outbound.answered")["by"], "name")
+
+    def test_issuing_ca_beside_its_root(self) -> None:
+        """The root that the certificate has to come from is reached, though its issuing CA is a CA of its own."""
+        known = acme(outbound=Outbound(host=HOST, server_name="oftp.acme.example", ca="ca"))
+        self.adopt(attrs.evolve(with_issuing(configuration(known)), identities=(identity_entry(OWN),)))
+        calling = self.call()
+        self.connect(LEAF)
+        self.says(SSRM_BUFFER)
+        self.successResultOf(calling)
+        self.assertEqual(self.journal.the("outbound.answered")["ca"], "ca")
 
     def test_wildcard_and_address(self) -> None:
         """A wildcard covers one label; an address has to stand there as one, and is not asked for."""

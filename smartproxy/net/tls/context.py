@@ -11,15 +11,23 @@ of the cache which is not there; pyOpenSSL cannot keep it from that. They resume
 8446, RFC 7301 (ALPN).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
+from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import GetPath, choose_errors
-from smartproxy.policy.certificates.decoding import Undecodable, certificates_in, private_key_in
+from smartproxy.policy.certificates.decoding import (
+    Undecodable,
+    certificates_in,
+    extension,
+    is_issued_by,
+    private_key_in,
+)
+from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.partners import TrustedCa
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -134,6 +142,60 @@ def load_anchors(cas: Iterable[TrustedCa]) -> Iterator[x509.Certificate]:
     """
     for number, ca in enumerate(cas):
         yield from load_certificates(ca.certificates, f"server.cas[{number}].certificates")
+
+
+AnchorsAbove: TypeAlias = Mapping[x509.Certificate, tuple[x509.Certificate, ...]]
+"""The anchors that stand above an anchor, the nearest first."""
+
+
+def anchors_above(anchors: Iterable[x509.Certificate]) -> AnchorsAbove:
+    """The anchors that issued other anchors.
+
+    OpenSSL ends a path at the first anchor. Where a CA and its issuing CA are both trusted, that is the issuing CA.
+    """
+    by_name: dict[str, list[x509.Certificate]] = {}
+    for anchor in anchors:
+        by_name.setdefault(subject_text(anchor), []).append(anchor)
+    issuers = {
+        anchor: issuer
+        for same in by_name.values()
+        for anchor in same
+        if (issuer := _issuer_among(by_name.get(issuer_text(anchor), ()), anchor)) is not None
+    }
+    above = {}
+    for anchor in issuers:
+        path = [anchor]
+        while (issuer := issuers.get(path[-1])) is not None and len(path) <= PATH_DEPTH_MOST and issuer not in path:
+            path.append(issuer)
+        above[anchor] = tuple(path[1:])
+    return above
+
+
+def _issuer_among(candidates: Iterable[x509.Certificate], anchor: x509.Certificate) -> x509.Certificate | None:
+    """The one that issued a certificate which is not self-issued; of several with one key, a root, and the newest."""
+    found = [each for each in candidates if subject_text(anchor) != issuer_text(anchor) and is_issued_by(anchor, each)]
+    return max(
+        found, key=lambda each: (subject_text(each) == issuer_text(each), each.not_valid_after_utc), default=None
+    )
+
+
+def path_with_anchors_above(path: Sequence[x509.Certificate], above: AnchorsAbove) -> list[x509.Certificate]:
+    """A path that ends at an anchor, with the anchors above that one.
+
+    It ends below an anchor that limits the names or the length of paths so that this one may not lead to it: OpenSSL
+    does not judge what stands above its anchor.
+    """
+    found = list(path)
+    for each in above.get(path[-1], ()) if path else ():
+        try:
+            constraints = extension(each, x509.BasicConstraints)
+            length = None if constraints is None else constraints.path_length
+            if extension(each, x509.NameConstraints) is not None or (length is not None and len(found) - 1 > length):
+                break
+        except Undecodable:
+            break
+        found.append(each)
+    return found
 
 
 def show_identity(context: SSL.Context, certificate: str, key: str, where: str) -> x509.Certificate:

@@ -23,7 +23,13 @@ from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
 from smartproxy.net.tls.bounded import BoundedConnection
-from smartproxy.net.tls.context import judge_peers
+from smartproxy.net.tls.context import (
+    AnchorsAbove,
+    anchors_above,
+    judge_peers,
+    load_anchors,
+    path_with_anchors_above,
+)
 from smartproxy.net.tls.facts import certificate_of, check_cost, check_costs, path_facts
 from smartproxy.net.tls.openssl import GetPath, error_text, watch_alerts
 from smartproxy.policy.causes import Cause
@@ -38,6 +44,7 @@ from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, P
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.partners import TrustedCa
 
 ALERTS: Final = {
     0: "close_notify",
@@ -116,15 +123,14 @@ class Verification:
         assert self._shown is not None
         return self._shown
 
-    def chain(self) -> ChainFacts:
+    def chain(self, above: AnchorsAbove | None = None) -> ChainFacts:
         """The facts so far.
 
+        :param above: the anchors above the one at which OpenSSL ended the path.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
         walk = self._walk
-        facts = self._facts(walk, [walk.path[depth] for depth in sorted(walk.path)])
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
+        return self._chain(walk, [walk.path[depth] for depth in sorted(walk.path)], _is_anchored(walk), above)
 
     def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
         """Take note of one call of OpenSSL: a certificate of the path, and what is wrong with it if not 0.
@@ -144,16 +150,22 @@ class Verification:
         """The peer's own certificate, once the path is complete."""
         return self._walk.path[0]
 
-    def chain_of(self, certificates: list[x509.Certificate]) -> ChainFacts:
+    def chain_of(self, certificates: list[x509.Certificate], above: AnchorsAbove | None = None) -> ChainFacts:
         """The facts so far of a path that is not finished.
 
         :param certificates: what OpenSSL has built of it; of a path without an anchor the first one is enough.
+        :param above: the anchors above the one at which OpenSSL ended the path.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        walk = self._walk
-        anchored = not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
-        facts = self._facts(walk, certificates if anchored else certificates[:1])
-        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(walk.errors))
+        walk, anchored = self._walk, _is_anchored(self._walk)
+        return self._chain(walk, certificates if anchored else certificates[:1], anchored, above)
+
+    def _chain(
+        self, walk: _Walk, shown: list[x509.Certificate], anchored: bool, above: AnchorsAbove | None
+    ) -> ChainFacts:
+        path = path_with_anchors_above(shown, above or {}) if anchored else shown
+        facts = self._facts(walk, path)
+        return ChainFacts(presented=facts[: len(shown)], path=facts if anchored else (), path_errors=tuple(walk.errors))
 
     @staticmethod
     def _facts(walk: _Walk, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
@@ -176,6 +188,11 @@ class Verification:
     def is_judged(self) -> bool:
         """Whether policy has judged the peer."""
         return self.match is not None or self.refusal is not None
+
+
+def _is_anchored(walk: _Walk) -> bool:
+    """Whether OpenSSL found an anchor at the end of a path."""
+    return not any(error.code in WITHOUT_ANCHOR for error in walk.errors)
 
 
 @lru_cache(maxsize=256)
@@ -204,15 +221,23 @@ def note_alert(connection: SSL.Connection, where: int, value: int) -> None:
         connection.verification.alert_sent = alert
 
 
+@lru_cache(maxsize=2)
+def _above(cas: tuple[TrustedCa, ...]) -> AnchorsAbove:
+    """Found once for a generation: each partner that is called has a verifier of its own."""
+    return anchors_above(load_anchors(cas))
+
+
 class Verifier:
     """The verify callback of one generation of the configuration.
 
     :param configuration: the generation.
     :param now: tells the wall clock's time, aware, in UTC.
+    :raises CertificateUnusable: if a certificate of a CA cannot be read.
     """
 
     def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
         self._configuration = configuration
+        self._above = _above(configuration.cas)
         self._now = now
         self._error = VerifyError.NO_EXPLICIT_POLICY
         self._get_path: GetPath = list
@@ -236,7 +261,7 @@ class Verifier:
             # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
-                verification.facts = verification.chain()
+                verification.facts = verification.chain(self._above)
                 verification.match = verification.judged_before(verification.facts) or self.judge(
                     verification.facts, verification.leaf
                 )
@@ -267,7 +292,7 @@ class Verifier:
             return
         path = [certificate_of(each, depth) for depth, each in enumerate(self._get_path())]
         if hopeless and path:
-            verification.pinned = self.judge(verification.chain_of(path), path[0])
+            verification.pinned = self.judge(verification.chain_of(path, self._above), path[0])
             check_costs(path)
         if not verification.bounded:
             for depth, each in enumerate(path):
