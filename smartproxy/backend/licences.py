@@ -104,9 +104,13 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     """
     change.session.execute(delete(WithdrawnRow).where(WithdrawnRow.forget < change.now))
     begins = (change.now - authority.BACKDATED).replace(microsecond=0)
-    change.session.merge(
-        WithdrawnRow(name=name, begins_until=begins, forget=change.now + life, token_sha256=token_sha256)
-    )
+    row = change.session.get(WithdrawnRow, name)
+    if row is None:
+        row = WithdrawnRow(name=name, begins_until=begins, forget=change.now + life)
+        change.session.add(row)
+    # What was withdrawn for longer stays so: a credential may have years to go, and a client of its name has days.
+    row.begins_until, row.forget = max(row.begins_until, begins), max(row.forget, change.now + life)
+    row.token_sha256 = token_sha256 or row.token_sha256
     change.session.flush()
     running = [row for row in newest(change.session).values() if row.valid_until > change.now]
     for row in running:

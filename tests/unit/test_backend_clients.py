@@ -57,6 +57,33 @@ class Clients(SiteCase):
             self.assertEqual((licence.withdrawn, licence.limits), (expected, {"sessions": 7}))
             self.assertEqual(licence.valid_until, newest[each].valid_until)
 
+    def test_shut_out_again(self) -> None:
+        """What was withdrawn for long stays so, though a client of the same name is shut out for days."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=90), limits={})
+            licences.shut_out(change, "inner", timedelta(days=3650))
+        token = self.add()
+        self.add("other")
+        with self.change() as change:
+            clients.remove(change, "inner")
+        with self.change(now=NOW + timedelta(days=10)) as change:
+            clients.remove(change, "other")
+        with self.store.reading() as session:
+            licence = read_licence(licences.newest(session)[PROXY_ID].text, PROXY_ID, NOW)
+        self.assertEqual([each.name for each in licence.withdrawn], ["inner", "other"])
+        with self.change() as change:
+            licences.shut_out(change, "inner", timedelta(days=1))
+            self.assertEqual(clients.was_removed(change.session, token), "inner")
+
+    def test_shut_out_later(self) -> None:
+        """A client that is shut out again is so with what it got in between; a clock put back takes nothing away."""
+        for days in (0, 2, 1):
+            with self.change(now=NOW + timedelta(days=days)) as change:
+                licences.shut_out(change, "inner", timedelta(days=7))
+        with self.store.reading() as session:
+            begins = NOW.replace(microsecond=0) + timedelta(days=2) - timedelta(hours=1)
+            self.assertEqual(licences.withdrawn(session, "inner"), begins)
+
     def test_token(self) -> None:
         """A token is 256 random bits with a prefix; the store holds its SHA-256 and nothing else of it."""
         token = self.add()
