@@ -30,7 +30,7 @@ from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.members import CarriedSession, CrewMember, CrewUser
 from smartproxy.workers.packets import Closeable, Packets
-from smartproxy.workers.spawning import NO_MEMORY, Zygote
+from smartproxy.workers.spawning import NO_MEMORY, NOT_MADE, Zygote
 from smartproxy.workers.words import (
     Began,
     EndSession,
@@ -46,6 +46,7 @@ from smartproxy.workers.words import (
 
 _STATUS_SECONDS = 2.0
 """How long a death waits for the status of the process, to be told with it."""
+_NOT_MADE = "the system has no process for it: see that memory, TasksMax= and LimitNOFILE= suffice; it is tried again"
 
 
 class Crew:
@@ -345,6 +346,9 @@ class Crew:
             cause = Cause.WORKER_SIGNAL if code is not None and code < 0 else Cause.WORKER_EXIT
             cause = Cause.WORKER_MEMORY if code == NO_MEMORY else cause
             message = cause.meaning
+        advice = None
+        if member.pid is None and code == NOT_MADE:
+            cause, message, code, advice = Cause.WORKER_START, Cause.WORKER_START.meaning, None, _NOT_MADE
         self._events.emit(
             "worker.died",
             pid=member.pid,
@@ -353,6 +357,7 @@ class Crew:
             sessions=len(member.sessions),
             exit_status=code,
             age=self._reactor.seconds() - member.begun,
+            advice=advice,
         )
 
     def _zygote_lost(self) -> None:

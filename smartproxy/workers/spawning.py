@@ -43,6 +43,8 @@ _STANDARD_MOST: Final = 2
 _TOLD_MOST: Final = 300
 NO_MEMORY: Final = errno.ENOMEM
 """The status with which a worker ends that gets no more memory."""
+NOT_MADE: Final = errno.EAGAIN
+"""The status that is told of a worker for which the system had no process, or no descriptor."""
 _LEFT: Final[list[object]] = []
 """What a process inherits and does not use: it has closed their descriptors, and nobody may do that again."""
 
@@ -234,23 +236,37 @@ class _Zygote:
             return True
         kind, number, _ = _PACKET.unpack(packet)
         if kind == _SPAWN:
-            self._spawn(number, descriptors[0])
+            if not descriptors or not self._spawn(number, descriptors[0]):
+                # One worker less is no reason to end, and with this process all others: the supervisor tries again.
+                self._end.send(_PACKET.pack(_ENDED, number, NOT_MADE << 8))
         else:
             for watched, child in self._children.items():
                 if child[0] == number:
                     signal.pidfd_send_signal(watched, signal.SIGKILL)
         return True
 
-    def _spawn(self, number: int, descriptor: int) -> None:
+    def _spawn(self, number: int, descriptor: int) -> bool:
+        """Make a worker; whether the system let it. The descriptor is closed here, which ends a link without worker."""
         zygote = os.getpid()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(descriptor)
+            return False
         if not child:
             _child(lambda: self._become_worker(descriptor, zygote))
         os.close(descriptor)
-        watched = os.pidfd_open(child)
+        try:
+            watched = os.pidfd_open(child)
+        except OSError:
+            # Nothing would tell of its end.
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
         self._children[watched] = number, child
         self._poll.register(watched, select.POLLIN)
         self._end.send(_PACKET.pack(_BORN, number, child))
+        return True
 
     def _reap(self, watched: int) -> None:
         number, child = self._children.pop(watched)

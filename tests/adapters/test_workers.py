@@ -1,5 +1,6 @@
 """The crew: workers that are made, that die, that hang and that say what they may not say, as real processes."""
 
+import errno
 import json
 import os
 import signal
@@ -458,6 +459,58 @@ class ZygoteTests(CrewCase):
         await self.ruined
         (event,) = [each for each in self.told if each["name"] == "worker.died"]
         self.assertEqual((event["cause"], event["sessions"]), (Cause.WORKER_ZYGOTE, 1))
+
+
+class Ungrown(CrewCase):
+    """The system makes no process for the second worker, twice."""
+
+    def setUp(self) -> None:
+        """Have the third and the fourth fork fail that the zygote's process knows of; the first made itself."""
+        fork, forks = os.fork, list[int]()
+
+        def forked() -> int:
+            forks.append(1)
+            if len(forks) in (3, 4):
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            return fork()
+
+        self.patch(os, "fork", forked)
+        super().setUp()
+
+    async def test_a_fork_that_fails(self) -> None:
+        """One worker less is all that it costs: the first one goes on, and the second one is there a little later."""
+        first = (await self.both(1))[0]
+        event = await self.event("worker.died", 2)
+        self.assertEqual((event["cause"], event["sessions"]), (Cause.WORKER_START, 0))
+        self.assertNotIn("pid", event)
+        self.assertIn("TasksMax=", event["advice"])
+        members = await self.both()
+        self.assertEqual((len(members), members[0], len(_children(self.zygote.pid))), (2, first, 2))
+        self.assertNoResult(self.ruined)
+
+
+class Unwatched(CrewCase):
+    """The zygote has no descriptor left with which to follow the second worker."""
+
+    def setUp(self) -> None:
+        """Have the second of them fail."""
+        watch, watched = os.pidfd_open, list[int]()
+
+        def opened(pid: int) -> int:
+            watched.append(pid)
+            if len(watched) == 2:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return watch(pid)
+
+        self.patch(os, "pidfd_open", opened)
+        super().setUp()
+
+    async def test_a_process_that_cannot_be_watched(self) -> None:
+        """It is ended and leaves no zombie; another one takes its place, and the first worker goes on."""
+        event = await self.event("worker.died")
+        self.assertEqual(event["cause"], Cause.WORKER_START)
+        self.assertEqual((len(await self.both()), len(_children(self.zygote.pid))), (2, 2))
+        self.assertNoResult(self.ruined)
 
 
 class LookTests(CrewCase):
