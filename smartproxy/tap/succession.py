@@ -67,6 +67,7 @@ class Succession:
         self._manager = manager
         self._environment = environment
         self._heir: _Heir | None = None
+        self._shared: list[StreamPort] = []
         self._ending = False
         reactor.addSystemEventTrigger("before", "shutdown", self._end)
 
@@ -85,8 +86,12 @@ class Succession:
             if not heir.serves.called:
                 self._start(heir)
             number = await heir.serves
+        except BaseException:
+            for port in self._shared:
+                port.unshare()
+            raise
         finally:
-            self._heir = None
+            self._heir, self._shared = None, []
         self._launch.succeeded = True
         self._manager(f"MAINPID={number}")
         Deferred.fromCoroutine(self._leave())
@@ -105,10 +110,10 @@ class Succession:
             self._heir.end(_ENDING)
 
     def _start(self, heir: "_Heir") -> None:
-        ports = [each for each in self._reactor.getReaders() if isinstance(each, StreamPort)]
+        self._shared = [each for each in self._reactor.getReaders() if isinstance(each, StreamPort)]
         managed = {os.fstat(each).st_ino: each for each in INHERITED.managed}
         own = []
-        for port in ports:
+        for port in self._shared:
             port.share()
             if os.fstat(port.fileno()).st_ino not in managed:
                 own.append(port.fileno())

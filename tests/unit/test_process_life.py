@@ -13,8 +13,12 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl.protocol import Refused
@@ -26,6 +30,8 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net import process
 from smartproxy.net.process import COLLECTED_FROM, ENDLESS, harden, take_descriptors
 from smartproxy.net.transport import memory
+from smartproxy.net.transport.inherited import INHERITED
+from smartproxy.net.transport.sockets import ListeningSocket, StreamPort
 from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
@@ -298,14 +304,15 @@ class Spawning(Turning):
         self.shutdown: list[Any] = []
         self.heirs: list[Any] = []
         self.killed: list[str] = []
+        self.ports: list[StreamPort] = []
 
     def addSystemEventTrigger(self, phase: str, event: str, call: Any) -> None:
         """Remember what is done before the end."""
         self.shutdown.append(call)
 
     def getReaders(self) -> list[Any]:
-        """No port is open."""
-        return []
+        """The ports that are open, which are none unless the test says so."""
+        return self.ports
 
     def spawnProcess(self, heir: Any, *arguments: Any, **more: Any) -> None:
         """Start one."""
@@ -365,6 +372,25 @@ class Successions(SynchronousTestCase):
         self.reactor.advance(SUCCESSION_SECONDS)
         self.assertIn("did not serve within 60 seconds; it was ended", self.refused(beginning))
         self.assertEqual(self.reactor.killed, ["KILL"])
+
+    def test_ports_are_this_process_own_again(self) -> None:
+        """After a process that did not serve, a port is closed as before it: also at the manager, if it keeps it."""
+        port, given = (StreamPort(0, Factory(), 50, "127.0.0.1", MemoryReactorClock()) for _ in range(2))
+        listening = socket.create_server(("127.0.0.1", 0))
+        given.adopt(ListeningSocket(fileno=listening.detach()))
+        self.reactor.ports = [port, given]
+        for each in self.reactor.ports:
+            each.startListening()
+            self.addCleanup(each.socket.close)
+        beginning = self.begun()
+        self.assertEqual([(each._shared, each._shouldShutdown) for each in (port, given)], [(True, False)] * 2)
+        self.reactor.advance(SUCCESSION_SECONDS)
+        self.refused(beginning)
+        told: list[str] = []
+        self.patch(INHERITED, "store", lambda word, descriptors: told.append(word.partition("\n")[0]))
+        self.assertEqual([each._shouldShutdown for each in (port, given)], [True, False])
+        port.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(told, ["FDSTOREREMOVE=1"])
 
     def test_stop_while_it_starts(self) -> None:
         """A process that ends takes one with it that does not serve yet, and starts none any more."""

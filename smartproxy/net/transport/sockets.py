@@ -276,6 +276,7 @@ class StreamPort(tcp.Port):
     transport = AcceptedStream
     socket: ListeningSocket
     _shared = False
+    _shut_down_before = True
 
     @override
     def createInternetSocket(self) -> ListeningSocket:
@@ -294,8 +295,14 @@ class StreamPort(tcp.Port):
 
     def share(self) -> None:
         """Another process listens with the same socket: closing this port leaves it alone."""
+        if not self._shared:
+            self._shared, self._shut_down_before = True, self._shouldShutdown
         self._shouldShutdown = False
-        self._shared = True
+
+    def unshare(self) -> None:
+        """No other process listens with the socket after all."""
+        if self._shared:
+            self._shared, self._shouldShutdown = False, self._shut_down_before
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
