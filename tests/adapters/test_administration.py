@@ -1,5 +1,6 @@
 """The API for administrators in memory: every operation by https, with permission and under conditions."""
 
+import base64
 import http.client
 from datetime import timedelta
 from typing import Any, cast
@@ -24,7 +25,7 @@ from smartproxy.policy.schema import Optional, declared, read_object
 from smartproxy.policy.versions import NEWEST, OLDEST, Part
 from smartproxy.tap.commands import remote
 from smartproxy.tap.commands.remote import RemoteSite
-from smartproxy.testing.pki import TestCa
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN
 
@@ -437,6 +438,16 @@ class Conditions(AdminCase):
         self.problem(409, "api.taken", "POST", "partners", {"partner": entry})
         bob = self.new_token("bob", AdminRole.OPERATOR)
         self.problem(409, "api.taken", "POST", "partners", {"partner": entry}, token=bob, Idempotency_Key="k1")
+
+    def test_repeated_with_another_file(self) -> None:
+        """The same key with another file is another call: the file is not taken for imported."""
+        made = [base64.b64encode(each.certificate_pem + each.key_pem).decode() for each in map(self_signed, "ab")]
+        first, other = ({"files": [{"name": "main.pem", "octets": each}]} for each in made)
+        given = {"Idempotency_Key": "k1", "If_Match": "*"}
+        self.assertEqual(self.admin("POST", "identities/main/import", first, **given).status, 200)
+        again = self.admin("POST", "identities/main/import", first, **given)
+        self.assertEqual(again.headers["idempotency-replayed"], "true")
+        self.problem(409, "api.key", "POST", "identities/main/import", other, **given)
 
     def test_repeated_after_a_day(self) -> None:
         """A key is forgotten after a day."""

@@ -6,19 +6,21 @@ from unittest.mock import patch
 
 from sqlalchemy import select
 
-from smartproxy.backend import audit, partners, settings
+from smartproxy.backend import audit, identities, partners, settings
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import BackendError, ChangeRefused, NotFound, SecondAwaited
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations import second, trial
+from smartproxy.backend.operations.identity import IdentityImport, take_in
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import ANYHOW, Rehearsed, Terms, perform
 from smartproxy.backend.operations.settings import SettingNames, SettingValue, SettingValues, put, reset
-from smartproxy.backend.operations.shapes import Named, Nothing
+from smartproxy.backend.operations.shapes import GivenFile, Named, Nothing
 from smartproxy.backend.session_tables import TrialRow
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.permissions import EVERYTHING
 from smartproxy.tap.commands import arguments
+from smartproxy.testing.pki import self_signed
 from tests.unit.commands import CommandCase, Done
 from tests.unit.sites import NOW, PIN, SiteCase
 
@@ -123,6 +125,25 @@ class FourEyes(SiteCase):
         perform(self.store, trial.start, wanted, self.caller("bob"), NOW)
         with self.store.reading() as session:
             self.assertIsNotNone(session.scalars(select(TrialRow)).first())
+
+    def test_another_file(self) -> None:
+        """Another key is another call, however its file is called; the same key in a file of another name is not."""
+        with self.change() as change:
+            settings.put(change, "backend.four_eyes", ["identity.import"])
+        (alice, bob) = (made.certificate_pem + made.key_pem for made in (self_signed("a"), self_signed("b")))
+
+        def give(by: str, file: str, octets: bytes) -> None:
+            wanted = IdentityImport(name="main", files=(GivenFile(name=file, octets=octets),))
+            perform(self.store, take_in, wanted, self.caller(by), NOW)
+
+        self.assertRaises(SecondAwaited, give, "alice", "main.pem", alice)
+        self.assertRaises(SecondAwaited, give, "bob", "main.pem", bob)
+        with self.store.reading() as session:
+            self.assertEqual(identities.listed(session), [])
+        give("alice", "other.pem", bob)
+        with self.store.reading() as session:
+            (row,) = identities.listed(session)
+            self.assertIn("CN=b", str(identities.chain_of(row)[0].subject))
 
     def test_not_from_far(self) -> None:
         """Nobody changes from far what one administrator may not do."""

@@ -24,7 +24,7 @@ from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissin
 from smartproxy.backend.generations import changing
 from smartproxy.backend.operations import second
 from smartproxy.backend.operations.operation import Answer, Caller, Effect, Family, Input, Operation, Transaction
-from smartproxy.backend.operations.shapes import Foreseen
+from smartproxy.backend.operations.shapes import GIVEN_FILES, Foreseen
 from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.states import EntryKind
 from smartproxy.backend.store import Store
@@ -288,10 +288,15 @@ def _keep(
 
 
 def _request(operation: Operation[Input, Answer], wanted: Input) -> str:
-    """What a call is known by: the SHA-256 of what is called, and with which input; not of secrets: one could guess."""
+    """What a call is known by: the SHA-256 of what is called, and with which input; not of secrets: one could guess.
+
+    A file is known by what is in it, also where that is secret: another key is another call, and nobody guesses a key.
+    """
     said = write_object(wanted)
     for each in declarations(operation.takes):
-        if each.masked:
+        if each.kind is GIVEN_FILES:
+            said[each.key] = [hashlib.sha256(file.octets).hexdigest() for file in getattr(wanted, each.name)]
+        elif each.masked:
             said.pop(each.key, None)
     called = json.dumps([operation.name, said], sort_keys=True)
     return hashlib.sha256(called.encode("utf-8", "surrogatepass")).hexdigest()
