@@ -10,8 +10,9 @@ from typing import Any
 
 import attrs
 
-from smartproxy.logs.fields import FIELDS, NUMBER_MOST, EventField, FieldRefused, Value
+from smartproxy.logs.fields import FIELDS, EventField, FieldRefused, Value
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import NUMBER_MOST
 
 
 class Audience(enum.Enum):

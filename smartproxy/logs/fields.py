@@ -40,8 +40,6 @@ class FieldKind(enum.Enum):
 
 
 SECRET_MASK = "***"
-NUMBER_MOST = 2**53
-"""The largest number that a field holds: all up to it are exact in every database and every JSON reader."""
 CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 """The form of a code."""
 CODE_CHARACTERS_MOST = 64
@@ -98,8 +96,8 @@ class EventField:
             case FieldKind.FLAG, bool():
                 return value
             case FieldKind.NUMBER, int() if not isinstance(value, bool):
-                if not self.least <= value <= NUMBER_MOST:
-                    raise FieldRefused(f"{self.name} is not between {self.least} and {NUMBER_MOST}")
+                if not self.least <= value <= limits.NUMBER_MOST:
+                    raise FieldRefused(f"{self.name} is not between {self.least} and {limits.NUMBER_MOST}")
                 return int(value)
             case FieldKind.SECONDS, int() | float() if not isinstance(value, bool) and _is_bounded(value):
                 return round(float(value), 6)
@@ -165,7 +163,7 @@ def isotime(moment: datetime) -> str:
 
 def _is_bounded(value: int | float) -> bool:
     """Whether a number is one that databases and JSON readers take: finite, and exact."""
-    return -NUMBER_MOST <= value <= NUMBER_MOST
+    return -limits.NUMBER_MOST <= value <= limits.NUMBER_MOST
 
 
 def _are_facts(facts: Mapping[object, object]) -> bool:
@@ -298,7 +296,7 @@ FIELDS: Mapping[str, EventField] = joined(
     ),
     _declare(
         FieldKind.NUMBER,
-        _Bounds(least=-NUMBER_MOST),
+        _Bounds(least=-limits.NUMBER_MOST),
         exit_status="the exit status of a program; negative: the signal that ended it",
     ),
     _declare(

@@ -12,10 +12,11 @@ import attrs
 
 from smartproxy.logs.catalogue import EVENTS, CatalogueError, look_up
 from smartproxy.logs.event_types import Emitter
-from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, read_time
+from smartproxy.logs.fields import Value, isotime, read_time
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import NUMBER_MOST
 
 _OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
 _SOURCE_MOST = 64

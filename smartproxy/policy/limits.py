@@ -252,6 +252,9 @@ SETUP_LINK_SECONDS: Final = 12 * 3600.0
 #: One Exchange Buffer other than DATA, once both SSIDs are exchanged.
 COMMAND_OCTETS: Final = Limit(default=16_384, least=1_010, most=65_535, unit="octets")
 
+#: The largest number that a field of an event holds: all up to it are exact in every database and every JSON reader.
+NUMBER_MOST: Final = 2**53
+
 # The tunnel between server and client.
 
 #: Time between two pings while they are answered.

@@ -16,6 +16,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
 from smartproxy.oftp2.witness import Transfer
 from smartproxy.policy.faults import LevelTooLow, PolicyRefusal, QuotaExceeded
+from smartproxy.policy.limits import NUMBER_MOST
 from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, side_of, stamp
@@ -214,10 +215,17 @@ class Reporter:
 
 
 def plain(value: object) -> str | int | bool | None:
-    """A field's value as records hold it: octets only by their number."""
+    """A field's value as records hold it: octets only by their number, a number above their bound as text."""
     if isinstance(value, bytes):
         return f"{len(value)} octets"
+    if isinstance(value, int) and value > NUMBER_MOST:
+        return str(value)
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _tellable(number: int | None) -> int | None:
+    """A number of a command as an event's field: 17 digits are legal, and above the bound it is not told."""
+    return None if number is None or number > NUMBER_MOST else number
 
 
 class FileLedger:
@@ -252,7 +260,7 @@ class FileLedger:
                 self._offer, self._named, self._records = offer, self._names(offer, observation.sender), None
             case SFPA() as accepted if self._offer is not None:
                 offer = self._offer
-                facts = {"size": offer.fsiz, "position": accepted.acnt, "restart": offer.rest > 0}
+                facts = {"size": offer.fsiz, "position": _tellable(accepted.acnt), "restart": offer.rest > 0}
                 return (Tell("file.started", {**self._named, **facts}),)
             case EFID() as end:
                 self._records = end.rcnt
@@ -281,7 +289,7 @@ class FileLedger:
         offer = self._offer
         if offer is None:
             return ()
-        sent = {"size": offer.fsiz, "octets": self._octets, "records": self._records}
+        sent = {"size": offer.fsiz, "octets": self._octets, "records": _tellable(self._records)}
         told = Tell("file.ended", {"outcome": outcome, **self._named, **sent, **answer})
         self._offer, self._octets = None, 0
         return (told,)

@@ -15,6 +15,7 @@ from smartproxy.logs.emit import EventBudgets, Events
 from smartproxy.logs.record import Record
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.limits import NUMBER_MOST
 from smartproxy.policy.outcomes import Outcome, Participant, TransferOutcome
 from smartproxy.relay.openings import Direction
 from smartproxy.tunnel.boxes import Plain
@@ -68,7 +69,9 @@ class CarriedSession:
 
     def sent(self, octets: int, records: int) -> None:
         """The file that is under way was sent whole."""
-        self._whole = {"octets": octets, "records": records}
+        self._whole = {"octets": octets}
+        if records <= NUMBER_MOST:
+            self._whole["records"] = records
 
     def tell_lost(self, events: Events, by: Participant, now: float) -> None:
         """Tell the end of the session, and of its file: the worker died.

@@ -305,6 +305,15 @@ class CrewHouseTests(SynchronousTestCase):
         )
         self.assertEqual([each["unconfirmed"] for each in self.journal.of("session.ended")], [1, 0])
 
+    def test_death_behind_a_record_count_of_17_digits(self) -> None:
+        """The end of a file is told without a record count that no event can hold."""
+        sent = self.carries()
+        self.tells(sent, "file.started", **FILE)
+        sent.sent(4711, 10**17 - 1)
+        self.house.died(self.member)
+        (told,) = self.journal.of("file.ended")
+        self.assertEqual((told["outcome"], told["octets"], told.get("records")), ("unconfirmed", 4711, None))
+
     def carries(self, session: str = SESSION) -> CarriedSession:
         """The worker began a session."""
         carried = self.member.sessions[session] = CarriedSession(

@@ -2,7 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.commands import EFNA, NERP, SFNA
+from smartproxy.logs.catalogue import EVENTS
+from smartproxy.oftp2.commands import EFID, EFNA, NERP, SFNA, SFPA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Profile
 from smartproxy.relay.deadlines import Timer
@@ -58,6 +59,32 @@ class Relayed(SynchronousTestCase):
                 Told("file.ended", outcome="completed", octets=5, sender="initiator", originator=CODE),
                 QUIET,
             )
+
+    def test_the_largest_numbers(self) -> None:
+        """A restart, an answer and a record count of 17 nines are legal: every event of the file can be recorded."""
+        most = 10**17 - 1
+        for book in (relaying_server(), relaying_client()):
+            book.session.reporter.ask(lambda name, session, partner: True)
+            told = {}
+            for role, octets in (
+                (INITIATOR, sfid(fmt="F", lrecl=80, rest=most)),
+                (RESPONDER, framed(SFPA(acnt=most))),
+                (INITIATOR, data() + framed(EFID(rcnt=most, ucnt=most))),
+                (RESPONDER, EFPA_N),
+            ):
+                for intent in book.session.receive(Arrived(role, octets)):
+                    if isinstance(intent, Tell):
+                        checked = EVENTS[intent.name].check(intent.fields)
+                        told[checked.get("command", intent.name)] = checked
+            self.assertEqual(
+                sorted(map(str, told)), ["DATA", "EFID", "EFPA", "SFID", "SFPA", "file.ended", "file.started"]
+            )
+            self.assertEqual(told["file.ended"]["outcome"], "completed")
+            self.assertNotIn("records", told["file.ended"])
+            self.assertNotIn("position", told["file.started"])
+            fields = told["EFID"]["fields"]
+            assert isinstance(fields, dict)
+            self.assertEqual(fields["EFIDRCNT"], str(most))
 
     def test_commands_are_told_at_trace_level(self) -> None:
         """While it is wanted every command gives one ``session.command``, with its fields as plain values."""
