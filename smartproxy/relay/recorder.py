@@ -1,14 +1,17 @@
 """Keeps which side said which command when, until the session is over.
 
 Duty: note the commands that were let pass, with the time that it is told, and count DATA and Set Credit between them.
-A note costs a few operations: nothing is worded before the end. Keeps a bounded number of commands; passwords and
-challenges are masked when the record is made (:mod:`smartproxy.policy.session_record`). Judges nothing.
+A note costs a few operations: nothing is worded before the end but the few commands that hold many octets. Keeps a
+bounded number of commands; passwords and challenges are masked when the record is made
+(:mod:`smartproxy.policy.session_record`). Judges nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from smartproxy.oftp2.commands import CDT, Command
+import attrs
+
+from smartproxy.oftp2.commands import AUCH, CDT, EERP, NERP, Command
 from smartproxy.oftp2.judgement import Observation
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import ROLES, Role
@@ -18,11 +21,38 @@ from smartproxy.relay.ending import Summary, agreed_facts
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.reports import plain
 
-_Step = tuple[float, Role, Command | tuple[int, int, int]]
-"""When, who, and the command; of DATA its buffers, the octets of the file, and its Set Credits."""
-
-
 _PLAIN: Final = frozenset({str, int})
+_OPAQUE: Final = frozenset({EERP, NERP, AUCH})
+"""Commands with up to 64 KiB that a record holds by their number only: signatures and challenges are not kept."""
+
+
+@attrs.frozen
+class _Spared:
+    """What is kept of a command with opaque octets: it answers as the command does.
+
+    :ivar names: the RFC's names of its fields.
+    :ivar values: what they held, as records hold it.
+    """
+
+    NAME: str
+    names: tuple[str, ...]
+    values: tuple[object, ...]
+
+    @classmethod
+    def of(cls, command: Command) -> "_Spared":
+        """The command without its octets."""
+        fields = command.shown()
+        return cls(command.NAME, tuple(fields), tuple(plain(value) for value in fields.values()))
+
+    def shown(self) -> dict[str, object]:
+        """What it holds by the RFC's field names."""
+        return dict(zip(self.names, self.values, strict=True))
+
+
+_Data = tuple[int, int, int]
+"""Buffers, the octets of the file, and Set Credits."""
+_Step = tuple[float, Role, Command | _Spared | _Data]
+"""When, who, and what."""
 
 
 class Recorder:
@@ -81,10 +111,11 @@ class Recorder:
                     self._counted[index] = passed
             if self._setup is None and seen.state is State.IDLE:
                 self._setup = now
+            said = _Spared.of(value) if value.__class__ in _OPAQUE else value
             if len(self._first) < STEPS_FIRST:
-                self._first.append((now, seen.sender, value))
+                self._first.append((now, seen.sender, said))
             else:
-                self._add_further((now, seen.sender, value))
+                self._add_further((now, seen.sender, said))
 
     def held(self, leg: Role) -> None:
         """A side is not read: the other one does not take more."""
@@ -149,7 +180,7 @@ class Recorder:
         return max(0, round((moment - self._begun) * 1000))
 
     def _worded(
-        self, sides: Mapping[Role, str], moment: float, role: Role, said: Command | tuple[int, int, int]
+        self, sides: Mapping[Role, str], moment: float, role: Role, said: Command | _Spared | _Data
     ) -> dict[str, object]:
         fields: dict[str, object]
         if isinstance(said, tuple):

@@ -1,5 +1,6 @@
 """The record of a session: who said what when, without content and secrets, in bounds; and what is made of it."""
 
+import gc
 import io
 import json
 import random
@@ -195,6 +196,34 @@ class Recorded(SynchronousTestCase):
         self.assertEqual(len(record.steps) + record.left_out, 3 + 2 * STEPS_FIRST + 1)
         self.assertEqual(record.steps[-1].command, "ESID")
         self.assertLess(len(pack({"steps": [], "left_out": 0})), 100)
+
+    def test_octets_are_not_kept(self) -> None:
+        """Signatures of 16 KB are kept by their number only, in the memory as in the record."""
+        recorder = self.session.recorder
+        assert recorder is not None
+        for number in range(STEPS_FIRST + STEPS_LAST):
+            response = EERP(
+                dsn=f"FILE{number}",
+                date=20261120,
+                time=1215300001,
+                dest=CODE,
+                orig="O0013000002ME",
+                hsh=bytes(20),
+                sig=bytes(16_000),
+            )
+            self.say((0, INITIATOR, framed(response)), (0, RESPONDER, RTR_))
+        kept: list[object] = [recorder._first, recorder._last]
+        seen: set[int] = set()
+        held: list[int] = []
+        while kept:
+            each = kept.pop()
+            if id(each) not in seen and not isinstance(each, type):
+                seen.add(id(each))
+                held += [len(each)] if isinstance(each, bytes) else []
+                kept += gc.get_referents(each)
+        self.assertEqual([length for length in held if length > 64], [])
+        fields = self.end().steps[3].fields
+        self.assertEqual((fields["EERPHSHL"], fields["EERPSIGL"], fields["EERPSIG"]), (20, 16_000, "16000 octets"))
 
     def test_recording(self) -> None:
         """A recording of it is judged as the session was: nothing is wrong, the counts are right, and it says so."""
