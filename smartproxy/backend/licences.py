@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import authority, sightings
@@ -30,11 +30,17 @@ def issue(
 ) -> LicenceRow:
     """Sign a licence for a server.
 
-    :raises Unusable: when the Proxy ID is none, the licence would last too long or end before it begins, or a limit is
-        not one.
+    :raises Unusable: when the Proxy ID is none, the licence would last too long, end before it begins or before one
+        that the server may have, or a limit is not one.
     """
     if valid_until > change.now + LIFE_MOST:
         raise Unusable(f"a licence lasts at most ten years; give an --until before {change.now + LIFE_MOST:%Y-%m-%d}")
+    latest = latest_end(change.session, proxy_id)
+    if latest is not None and valid_until < latest:
+        raise Unusable(
+            f"a licence for this server that ends on {minute(latest)} is issued already; it takes none that ends "
+            "earlier; give a later --until"
+        )
     return _sign(change, proxy_id, valid_from, valid_until, limits)
 
 
@@ -84,8 +90,8 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
     row = only(change.session, proxy_id)
     if valid_until <= row.valid_until:
         raise Unusable(
-            f"the licence ends on {minute(row.valid_until)} already; give a later --until, or issue another "
-            "with 'smartproxy licence issue' (the server takes no licence that ends earlier than its own)"
+            f"the licence ends on {minute(row.valid_until)} already; give a later --until (the server takes no licence "
+            "that ends earlier than its own)"
         )
     return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=limits_of(row))
 
@@ -112,11 +118,15 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     row.begins_until, row.forget = max(row.begins_until, begins), max(row.forget, change.now + life)
     row.token_sha256 = token_sha256 or row.token_sha256
     change.session.flush()
-    running = [row for row in newest(change.session).values() if row.valid_until > change.now]
-    for row in running:
-        # One that lasts longer than any that is issued now has to say so, too.
-        _sign(change, row.proxy_id, row.valid_from, row.valid_until, limits_of(row))
-    return len(running)
+    count = 0
+    for proxy_id, row in newest(change.session).items():
+        # The server may have any that was issued, and takes none that ends earlier. One that lasts longer than any that
+        # is issued now has to say so, too.
+        valid_until = latest_end(change.session, proxy_id) or row.valid_until
+        if valid_until > change.now:
+            _sign(change, proxy_id, row.valid_from, valid_until, limits_of(row))
+            count += 1
+    return count
 
 
 def withdrawn(session: Session, name: str) -> datetime | None:
@@ -147,6 +157,11 @@ def listed(session: Session) -> Sequence[LicenceRow]:
 def newest(session: Session) -> dict[str, LicenceRow]:
     """The licence that counts, by Proxy ID."""
     return {row.proxy_id: row for row in listed(session)}
+
+
+def latest_end(session: Session, proxy_id: str) -> datetime | None:
+    """The latest end of all licences of a Proxy ID; ``None`` if there is none."""
+    return session.scalar(select(func.max(LicenceRow.valid_until)).where(LicenceRow.proxy_id == proxy_id))
 
 
 @attrs.frozen(kw_only=True)

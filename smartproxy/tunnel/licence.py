@@ -103,7 +103,23 @@ class LicenceInForce:
                 self._events.emit(
                     "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
                 )
+            elif self._withdraws_more(text):
+                self._events.emit(
+                    "licence.refused",
+                    cause=refused.cause,
+                    message="it shuts out clients that the one in force admits, but it does not end later",
+                    advice=f"extend it in the backend beyond {minute(self.present.valid_until)}: smartproxy licence "
+                    f"extend {self.present.proxy_id} --until DATE; it reaches this server by itself",
+                )
             return None
+
+    def _withdraws_more(self, text: str) -> bool:
+        """Whether a licence that may not replace the one in force withdraws a certificate that this one does not."""
+        try:
+            licence = read(text, self.present.proxy_id, self._now(), self.present.authority_certificate)
+        except LicenceRefused:
+            return False
+        return licence.withdraws_more_than(self.present)
 
     def keep(self, text: str, *, renewed: bool) -> None:
         """Keep the licence that came with a configuration, which is in force.

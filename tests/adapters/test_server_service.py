@@ -433,6 +433,18 @@ class Generations(ServerTestCase):
         self.assertIsNotNone(again.tunnel.control)
         self.assertEqual(load(self.path, identity().proxy_id, NOW).withdrawn, self.service.licence.present.withdrawn)
 
+    def test_licence_that_shuts_out_and_ends_earlier(self) -> None:
+        """A licence that is not taken is told of if it shuts somebody out, with what to do; else it is no event."""
+        gone = WithdrawnClient(name="removed", begins_until=NOW)
+        client = self.client()
+        for number, withdrawn in enumerate(((), (gone,)), 1):
+            text = sign(attrs.evolve(licence(100), withdrawn=withdrawn), signing_key())
+            self.bring(client, document(number, licence=text), number)
+        (told,) = self.named("licence.refused")
+        self.assertEqual((told["cause"], self.service.licence.present), ("licence.not_newer", licence()))
+        self.assertIn("shuts out clients", told["message"])
+        self.assertIn("beyond 2027-11-20 10:00", told["advice"])
+
     def test_licence_that_is_put_in_place(self) -> None:
         """A licence that an operator puts in place is in force within seconds, with its limits and its withdrawals."""
         client = self.client("removed")

@@ -12,7 +12,7 @@ from smartproxy.backend import authority, generations, licences
 from smartproxy.backend.certificates import key_pin, key_to_pem
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.policy.configuration import Configuration, parse
-from smartproxy.policy.licence import read
+from smartproxy.policy.licence import read, renew
 from tests.unit.odd_files import block
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
@@ -200,6 +200,30 @@ class Licences(SiteCase):
         self.assertIn("later --until", str(self.assertRaises(Unusable, self.issue, days=-1)))
         self.assertIn("at most ten years", str(self.assertRaises(Unusable, self.issue, days=3654)))
         self.assertIn("sessions", str(self.assertRaises(Unusable, self.issue, limits={"sessions": 0})))
+
+    def test_earlier_end(self) -> None:
+        """No licence is issued that the server would not take, because it may have one that ends later."""
+        self.issue(days=400)
+        refused = str(self.assertRaises(Unusable, self.issue, days=100))
+        self.assertIn("2027-12-25", refused)
+        self.assertIn("later --until", refused)
+        self.issue(days=400, limits={"sessions": 7})
+        self.issue("f" * 64 + "px", days=100)
+
+    def test_earlier_end_of_a_former_version(self) -> None:
+        """Where one with an earlier end was issued, a client is shut out with one that the server takes."""
+        first, second = self.issue(days=400), self.issue(days=401)
+        with self.change() as change:
+            row = licences.find(change.session, PROXY_ID)
+            self.assertEqual(row.text, second)
+            row.valid_until = NOW + timedelta(days=100)
+            self.assertEqual(licences.shut_out(change, "inner", YEAR), 1)
+        with self.change(now=NOW + timedelta(days=200)) as change:
+            # The newest of them has ended; the one that the server has did not.
+            self.assertEqual(licences.shut_out(change, "other", YEAR), 1)
+            text = licences.find(change.session, PROXY_ID).text
+        licence = renew(read(first, PROXY_ID, NOW), text, NOW)
+        self.assertEqual((licence.valid_until, len(licence.withdrawn)), (NOW + timedelta(days=400), 2))
 
     def test_extended_too_far(self) -> None:
         """A licence is not extended beyond ten years; one that lasts longer already is signed anew all the same."""
