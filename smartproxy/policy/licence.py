@@ -121,7 +121,12 @@ class Licence:
 
     def withdraws(self, name: str, begins: datetime.datetime) -> bool:
         """Whether a client's certificate, valid from *begins* on, is withdrawn."""
-        return any(each.name == name and begins <= each.begins_until for each in self.withdrawn)
+        until = self.withdrawn_until(name)
+        return until is not None and begins <= until
+
+    def withdrawn_until(self, name: str) -> datetime.datetime | None:
+        """The latest begin of a client's certificates that are withdrawn; ``None`` if none are."""
+        return max((each.begins_until for each in self.withdrawn if each.name == name), default=None)
 
     def withdraws_more_than(self, other: "Licence") -> bool:
         """Whether it withdraws a certificate that the other one does not."""

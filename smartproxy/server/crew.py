@@ -10,7 +10,8 @@ import fcntl
 import itertools
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, BinaryIO, Final
 
@@ -71,6 +72,7 @@ class ServerCrew(CrewSessions):
     :param count: how many there are.
     :param single: whether each session has a process of its own, and ``count`` wait for one.
     :param silence: seconds after which a worker without a sign of life is killed.
+    :param withdrawn_until: which certificates of a client are withdrawn; :meth:`licence_renewed` when that has changed.
     :ivar generation: what new connections get.
     """
 
@@ -86,6 +88,7 @@ class ServerCrew(CrewSessions):
         count: int,
         single: bool = False,
         silence: float = SILENCE_SECONDS,
+        withdrawn_until: Callable[[str], datetime | None] = lambda name: None,
     ) -> None:
         self.generation: ServerGeneration | None = None
         self.sources = Sources(reactor, events, questions.stop)
@@ -95,6 +98,7 @@ class ServerCrew(CrewSessions):
         self._tunnel = tunnel
         self._questions = questions
         self._single = single
+        self._withdrawn_until = withdrawn_until
         crew = Crew(
             reactor,
             events,
@@ -153,7 +157,12 @@ class ServerCrew(CrewSessions):
     def client_came(self, control: ServerControl) -> None:
         """A client is connected: its data connections are taken."""
         for member in self._crew.started:
-            member.link.tell(ClientCame, **_known(control, member))
+            member.link.tell(ClientCame, **self._known(control, member))
+
+    def licence_renewed(self) -> None:
+        """Tell the workers which certificates of the clients that are connected are withdrawn now."""
+        for control in self._tunnel.controls:
+            self.client_came(control)
 
     def client_went(self, control: ServerControl, why: Closing, *, last: bool) -> None:
         """A control connection is over, and its bond; with the last one of a client, its data connections end."""
@@ -312,7 +321,7 @@ class ServerCrew(CrewSessions):
 
     def prepare(self, member: CrewMember) -> Deferred[None]:
         """Bring a worker the clients, and the configuration if it was not born with it."""
-        brought = [member.link.ask(ClientCame, **_known(control, member)) for control in self._tunnel.controls]
+        brought = [member.link.ask(ClientCame, **self._known(control, member)) for control in self._tunnel.controls]
         if member.lessons < self._crew.lessons:
             brought.append(member.link.ask(Forget) if self._part is None else self._bring(member))
         return DeferredList(brought, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
@@ -373,15 +382,15 @@ class ServerCrew(CrewSessions):
         if before is not None:
             os.close(before)
 
-
-def _known(control: ServerControl, member: CrewMember) -> dict[str, Any]:
-    """What a worker has to know of a client: of its bond, the key of the worker's own data connections alone."""
-    client, bond = control.client, control.bond
-    return {
-        "client": client.name,
-        "since": int(client.not_before.timestamp()),
-        "until": int(client.not_after.timestamp()),
-        "subject": client.subject.encode()[:SUBJECT_OCTETS_MOST],
-        "bond": None if bond is None else bond.name,
-        "key": None if bond is None else bond.key(preamble(member.number)),
-    }
+    def _known(self, control: ServerControl, member: CrewMember) -> dict[str, Any]:
+        """What a worker has to know of a client: of its bond, the key of the worker's own data connections alone."""
+        client, bond, until = control.client, control.bond, self._withdrawn_until(control.client_name)
+        return {
+            "client": client.name,
+            "since": int(client.not_before.timestamp()),
+            "until": int(client.not_after.timestamp()),
+            "subject": client.subject.encode()[:SUBJECT_OCTETS_MOST],
+            "withdrawn": None if until is None else int(until.timestamp()),
+            "bond": None if bond is None else bond.name,
+            "key": None if bond is None else bond.key(preamble(member.number)),
+        }

@@ -193,7 +193,15 @@ class ServerService(DmzService):
             stop=stop,
         )
         crew = self.crew = self.sessions = ServerCrew(
-            self.clock, self.events, self.gate, self.tunnel, questions, zygote, count=workers, single=single
+            self.clock,
+            self.events,
+            self.gate,
+            self.tunnel,
+            questions,
+            zygote,
+            count=workers,
+            single=single,
+            withdrawn_until=lambda name: self.licence.present.withdrawn_until(name),
         )
         self.sources = crew.sources
         self.tunnel_stream = PlacedStream
@@ -223,7 +231,12 @@ class ServerService(DmzService):
     def licence_renewed(self) -> None:
         """Another licence is in force: its limits hold for the generation in force, too."""
         self.generation.licence_renewed()
+        self._follow_licence()
+
+    def _follow_licence(self) -> None:
         super().licence_renewed()
+        if self.crew is not None:
+            self.crew.licence_renewed()
 
     def end_is_near(self) -> None:
         """Drop bans, configuration and keys."""
@@ -320,7 +333,7 @@ class ServerService(DmzService):
         if part.server.licence is not None:
             self._follow(partial(self.licence.keep, renewed=renewed), part.server.licence)
         if renewed:
-            self._follow(super().licence_renewed)
+            self._follow(self._follow_licence)
 
     def _follow(self, do: Callable[..., object], *arguments: object) -> None:
         """Do what follows from a generation that is in force; a fault with it is reported, and changes nothing."""

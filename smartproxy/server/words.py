@@ -97,6 +97,8 @@ class ClientCame(TunnelCommand):
     """A client has a control connection, which showed a certificate that is good from ``since`` until ``until``.
 
     These are seconds since 1970. ``key`` is that of the client's data connections to this worker, if there is a bond.
+    Certificates of the client that are good from ``withdrawn`` or an earlier time on count no more. It is said again
+    when another licence is in force.
     """
 
     arguments = [
@@ -104,6 +106,7 @@ class ClientCame(TunnelCommand):
         (b"since", Number(_TIME_MOST)),
         (b"until", Number(_TIME_MOST)),
         (b"subject", Octets(SUBJECT_OCTETS_MOST, 0)),
+        (b"withdrawn", Number(_TIME_MOST, optional=True)),
         (b"bond", Octets(BOND_NAME_OCTETS, optional=True)),
         (b"key", Octets(SECRET_OCTETS, optional=True)),
     ]

@@ -6,6 +6,7 @@ itself, and judges the clients' certificates on the data connections that are ha
 connection, no log and no port.
 """
 
+import math
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -58,7 +59,7 @@ from smartproxy.server.words import (
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext
 from smartproxy.tunnel.control import Answer, Responder
-from smartproxy.tunnel.desk import Desk, no_control
+from smartproxy.tunnel.desk import Desk, is_withdrawn, no_control
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.identity import Identity
@@ -188,6 +189,7 @@ class ServerCraft:
         self._port = TunnelPort(worker.reactor, worker.events, self._context, self._admit)
         self._port.met = lambda host: self._link.tell(DataProved, host=host)
         self._desks: dict[str, Desk] = {}
+        self._withdrawn: dict[str, int] = {}
         self._visits: dict[int, DistantVisit] = {}
         # One for all connections.
         self._visit_over: Callable[[int], object] = lambda visit: self._visits.pop(visit, None)
@@ -272,15 +274,27 @@ class ServerCraft:
     # The tunnel.
 
     def _client_came(
-        self, client: str, since: int, until: int, subject: bytes, bond: bytes | None, key: bytes | None
+        self,
+        client: str,
+        since: int,
+        until: int,
+        subject: bytes,
+        withdrawn: int | None,
+        bond: bytes | None,
+        key: bytes | None,
     ) -> None:
         """A client is connected, or a newer process of one that is: its data connections go on."""
+        if withdrawn is None:
+            self._withdrawn.pop(client, None)
+        else:
+            self._withdrawn[client] = withdrawn
         if bond is not None and key is not None:
             self._context.bind(bond, key, self._context.told(client, since, until, subject.decode("utf-8", "replace")))
         if client not in self._desks:
             self._desks[client] = Desk(client, self._worker.reactor, self._worker.events, worker=self._worker.number)
 
     def _client_went(self, client: str, cause: Cause, message: str) -> None:
+        self._withdrawn.pop(client, None)
         desk = self._desks.pop(client, None)
         if desk is not None:
             fault = TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {message}")
@@ -302,6 +316,8 @@ class ServerCraft:
         desk = self._desks.get(client.name)
         if desk is None:
             raise no_control(client)
+        if client.not_before.timestamp() <= self._withdrawn.get(client.name, -math.inf):
+            raise is_withdrawn(client)
         connection: IProtocol = desk.admit(client, entrance, SMART)
         return connection
 

@@ -198,6 +198,15 @@ def no_control(client: VerifiedClient) -> PeerRefused:
     )
 
 
+def is_withdrawn(client: VerifiedClient) -> PeerRefused:
+    """The refusal of a client whose certificate is withdrawn."""
+    return PeerRefused(
+        cause=Cause.TUNNEL_WITHDRAWN,
+        advice="nothing to do if this client should be shut out; else give it a new certificate or credential",
+        subject=client.subject,
+    )
+
+
 @attrs.frozen
 class _Issued:
     session: str

@@ -27,7 +27,7 @@ from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.credential import challenge_of
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.desk import no_control
+from smartproxy.tunnel.desk import is_withdrawn, no_control
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import (
     Closing,
@@ -155,11 +155,7 @@ class ServerTunnel:
         bound = self.context.bound(connection) if protocol == self._kind.data else None
         client = bound or self.context.verified(connection)
         if self._withdrawn(client):
-            raise PeerRefused(
-                cause=Cause.TUNNEL_WITHDRAWN,
-                advice="nothing to do if this client should be shut out; else give it a new certificate or credential",
-                subject=client.subject,
-            )
+            raise is_withdrawn(client)
         if protocol == self._kind.control:
             control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)
             control.bond, control.challenge = Bond.of(connection, self._proxy_id), challenge_of(connection)

@@ -1,9 +1,11 @@
 """Data connections between workers of both daemons, which prove themselves by a bond that only supervisors draw."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
+import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -31,8 +33,9 @@ from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.bond import Bond, BondValue
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
-from smartproxy.tunnel.contexts import ClientContext, ServerContext
+from smartproxy.tunnel.contexts import ClientContext, PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.control import Responder
+from smartproxy.tunnel.desk import Desk
 from smartproxy.tunnel.lane import DataLane, Inbound
 from smartproxy.tunnel.places import PREAMBLE_OCTETS, preamble
 from smartproxy.tunnel.vocabulary import DATA_PROTOCOL, TunnelCommand
@@ -140,7 +143,17 @@ class Server(Factory):
     def __init__(self, network: Network) -> None:
         self.network = network
         self.side = ServerSide(network)
-        self.crew = ServerCrew(network.clock, Events(), Mock(), self.side.tunnel, Mock(), Mock(), count=2)
+        self.crew = ServerCrew(
+            network.clock,
+            Events(),
+            Mock(),
+            self.side.tunnel,
+            Mock(),
+            Mock(),
+            count=2,
+            withdrawn_until=lambda name: self.withdrawn.get(name),
+        )
+        self.withdrawn: dict[str, datetime] = {}
         self.crafts: dict[int, ServerCraft] = {}
         self.links: dict[int, Link] = {}
         self.events = Events()
@@ -366,6 +379,38 @@ class BondsOfWorkers(SynchronousTestCase):
         link = self.client.hire(2)
         self.assertEqual({OURS: [True], OTHERS: [True], 9: [True]}, self.client.proved())
         self.assertEqual([TunnelIsUp, ServerWorkers], [command for command, _ in link.said[-2:]])
+
+    def test_withdrawn_certificate(self) -> None:
+        """A worker refuses the older certificate of a client that came with a newer one, as a server without does.
+
+        It makes no difference whether the licence or the worker comes later.
+        """
+        client = self.client_of_server()
+        old = attrs.evolve(client, not_before=client.not_before - timedelta(seconds=1))
+        self.patch(ServerContext, "bound", lambda context, connection: connection.shown)
+        self.patch(Desk, "admit", lambda desk, shown, entrance, kind: shown)
+
+        def admitted(number: int, shown: VerifiedClient) -> Any:
+            connection: Any = Mock(shown=shown)
+            connection.get_alpn_proto_negotiated.return_value = DATA_PROTOCOL
+            return self.server.crafts[number]._admit(Mock(connection=connection))
+
+        self.assertIs(admitted(OURS, old), old)
+        self.server.withdrawn[client.name] = old.not_before
+        self.server.crew.licence_renewed()
+        self.server.hire(9)
+        for number in (OURS, OTHERS, 9):
+            self.assertIs(admitted(number, client), client)
+            refused: PeerRefused = self.assertRaises(PeerRefused, admitted, number, old)
+            self.assertIs(refused.cause, Cause.TUNNEL_WITHDRAWN)
+        self.server.withdrawn.clear()
+        self.server.crew.licence_renewed()
+        self.assertIs(admitted(OURS, old), old)
+
+    def client_of_server(self) -> VerifiedClient:
+        """The client, as the server knows it."""
+        (control,) = self.server.side.tunnel.controls
+        return control.client
 
     def test_one_session_each(self) -> None:
         """A process for one session dials by the bond, too, whichever worker of the server its ticket names."""

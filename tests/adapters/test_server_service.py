@@ -433,6 +433,17 @@ class Generations(ServerTestCase):
         self.assertIsNotNone(again.tunnel.control)
         self.assertEqual(load(self.path, identity().proxy_id, NOW).withdrawn, self.service.licence.present.withdrawn)
 
+    def test_workers_are_told_of_the_licence(self) -> None:
+        """Another licence reaches the workers, whether it came with a generation or as a file."""
+        client = self.client()
+        self.service.crew = crew = Mock()
+        self.bring(client, document(licence=sign(licence(800), signing_key())))
+        self.assertEqual(crew.licence_renewed.call_count, 1)
+        self.path.write_text(sign(licence(900), signing_key()))
+        self.network.advance(FILE_SECONDS)
+        self.assertEqual(crew.licence_renewed.call_count, 2)
+        self.service.crew = None
+
     def test_licence_that_shuts_out_and_ends_earlier(self) -> None:
         """A licence that is not taken is told of if it shuts somebody out, with what to do; else it is no event."""
         gone = WithdrawnClient(name="removed", begins_until=NOW)

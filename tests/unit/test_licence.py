@@ -80,6 +80,11 @@ class Withdrawing(SynchronousTestCase):
         ):
             self.assertEqual(licence.withdraws(name, begins), withdrawn, (name, begins))
 
+    def test_until_when(self) -> None:
+        """The latest of the begins that are withdrawn for a name counts."""
+        licence = SITE.licence(withdrawn=(gone("a", NOW - DAY), gone("a"), gone("b", NOW + DAY)))
+        self.assertEqual([licence.withdrawn_until(name) for name in ("a", "b", "c")], [NOW, NOW + DAY, None])
+
     def test_no_key_without_any(self) -> None:
         """A licence that withdraws nobody is one that versions before know."""
         self.assertNotIn("withdrawn", SITE.text())
