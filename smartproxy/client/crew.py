@@ -104,6 +104,11 @@ class CrewHouse(CrewUser):
         return self.crew.condition()
 
     @property
+    def able(self) -> bool:
+        """Whether a worker takes what comes."""
+        return self.crew.able
+
+    @property
     def lacks_workers(self) -> bool:
         """Whether no worker was ready for some seconds."""
         return self.crew.lacking

@@ -86,6 +86,10 @@ class House(Protocol):
         """The processes that carry sessions, where these are others."""
 
     @property
+    def able(self) -> bool:
+        """Whether a session can begin: no process has to be made for it first."""
+
+    @property
     def lacks_workers(self) -> bool:
         """Whether no session can begin, since there has been no such process for some seconds."""
 
@@ -160,6 +164,7 @@ class SessionHouse:
         self.configuration = ClientConfiguration()
         self.lanes: dict[int, DataLane] = {}
         self.workers: tuple[ToldWorker, ...] = ()
+        self.able = True
         self.lacks_workers = False
         self._reactor = reactor
         self._events = events

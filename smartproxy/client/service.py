@@ -248,9 +248,10 @@ class ClientService(Service):
     async def taken_over(self) -> None:
         """Wait until calls can be taken both ways, and take them: the servers were dialled, with a configuration.
 
-        The certificate for them may come after the configuration, or before it.
+        The certificate for them may come after the configuration, or before it; where workers carry sessions, one has
+        to be ready.
         """
-        while self._configuration is None or not self._tunnels.tried:
+        while self._configuration is None or not self._tunnels.tried or not self._house.able:
             await deferLater(self._reactor, limits.SETTLING_SECONDS)
         self._heir = False
         self._look_after(self._configuration.client.station)

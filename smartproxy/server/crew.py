@@ -177,6 +177,11 @@ class ServerCrew(CrewSessions):
         return self._crew.condition()
 
     @property
+    def able(self) -> bool:
+        """Whether a worker takes what comes."""
+        return self._crew.able
+
+    @property
     def lacks_workers(self) -> bool:
         """Whether no worker was ready for some seconds."""
         return self._crew.lacking

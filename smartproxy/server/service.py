@@ -392,6 +392,12 @@ class ServerService(DmzService):
         self._follow(self._listen_for_partners, message)
 
     @override
+    async def taken_over(self) -> None:
+        """Wait until a worker takes what comes: the process before this one goes on if none ever does."""
+        while self.crew is not None and not self.crew.able:
+            await deferLater(self.clock, SETTLING_SECONDS)
+
+    @override
     async def hand_over(self) -> None:
         """Leave the ports, and wait until who has connected here has a session, or has had the time for it."""
         await super().hand_over()

@@ -115,10 +115,10 @@ class Crew:
     @property
     def lacking(self) -> bool:
         """Whether no worker takes what comes, and none did for some seconds."""
-        return not self._able and self._reactor.seconds() - self._able_at >= limits.WORKERS_AWAITED_SECONDS
+        return not self.able and self._reactor.seconds() - self._able_at >= limits.WORKERS_AWAITED_SECONDS
 
     @property
-    def _able(self) -> bool:
+    def able(self) -> bool:
         """Whether a worker takes what comes; where there are as many as may be, it waits for the end of a session."""
         return len(self._members) >= limits.WORKERS_MOST or any(not member.taken for member in self.members)
 
@@ -283,7 +283,7 @@ class Crew:
 
     def _lost(self, member: CrewMember, why: Closing) -> None:
         """A link is over: the worker is, too."""
-        if self._able:
+        if self.able:
             self._able_at = self._reactor.seconds()
         del self._members[member.number]
         member.lost, member.ready, member.started = why, False, False

@@ -1062,6 +1062,19 @@ class TakingOver(ClientTestCase):
         self.backend.change(generation(2))
         self.assertEqual([each.generation for each in self.listened], [1, 2])
 
+    def test_no_worker(self) -> None:
+        """It does not listen while there is no worker that could take a call: the older one goes on."""
+        house = cast(SessionHouse, self.service._house)
+        house.able = False
+        taken = self.begin()
+        self.network.advance(30)
+        self.assertNoResult(taken)
+        self.assertEqual(self.listened, [])
+        house.able = True
+        self.network.advance(1)
+        self.successResultOf(taken)
+        self.assertEqual(len(self.listened), 1)
+
     def test_no_certificate(self) -> None:
         """A configuration that comes before the certificate is not enough: no server could be dialled yet."""
         issue = self.backend.tunnel_certificate

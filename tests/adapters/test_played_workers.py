@@ -1,6 +1,7 @@
 """Both daemons' supervisors with workers that tests play: a generation that is not taken, and none that is ready."""
 
 import socket
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -19,6 +20,7 @@ from smartproxy.policy.penalties import Penalties
 from smartproxy.policy.settings import PenaltySettings
 from smartproxy.server.accept import Gate
 from smartproxy.server.crew import ServerCrew
+from smartproxy.server.service import ServerService
 from smartproxy.server.words import PutInForce, ServerLink
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.vocabulary import Ping
@@ -26,6 +28,8 @@ from smartproxy.workers.link import Link
 from smartproxy.workers.packets import Closeable, Packets, pair
 from smartproxy.workers.words import Post, SetLevels, Start
 from tests.adapters.rig import Journal
+from tests.adapters.test_server_service import licence
+from tests.adapters.tunnel_kit import identity
 
 
 class HandReactor(Clock):
@@ -188,6 +192,29 @@ class ServerWorkers(PlayedCase):
         """The server says so."""
         self.check_lacking()
 
+    def test_takes_over(self) -> None:
+        """A newer process of the server takes over when a worker is ready, and not before."""
+        service = ServerService(
+            self.reactor,
+            identity=identity(),
+            licence=licence(),
+            licence_path=Path(self.mktemp()),
+            host="127.0.0.1",
+            port=2878,
+            zygote=self.zygote,
+            workers=2,
+        )
+        assert service.crew is not None
+        self.crew = service.crew
+        self.zygote.able = False
+        self.crew.start()
+        taken = Deferred.fromCoroutine(service.taken_over())
+        self.passes(limits.SUCCESSION_SECONDS / 3)
+        self.assertNoResult(taken)
+        self.changes(able=True)
+        self.passes(limits.WORKER_WAIT_SECONDS_MOST)
+        self.successResultOf(taken)
+
     def test_one_session_each(self) -> None:
         """A worker that has its one session takes no other: where no next one gets ready, no session can begin."""
         self.supervise(single=True)
@@ -211,6 +238,16 @@ class ClientWorkers(PlayedCase):
     def supervise(self) -> None:
         """Make the supervisor's side."""
         self.crew = CrewHouse(self.reactor, self.journal.events, Mock(), self.zygote, count=2)
+
+    def test_ready(self) -> None:
+        """A session can begin here when a worker is ready, and not before."""
+        self.zygote.able = False
+        self.crew.start()
+        self.passes(1)
+        self.assertFalse(self.crew.able)
+        self.changes(able=True)
+        self.passes(1)
+        self.assertTrue(self.crew.able)
 
     def test_none_that_is_ready(self) -> None:
         """The client says so."""
