@@ -241,7 +241,12 @@ class Launch:
         :param told: what else is told on the console; in the foreground only what the log does not write there.
         """
         if self._lock is not None:
-            self._lock.write()
+            try:
+                self._lock.write()
+            except OSError as error:
+                # The lock says that the daemon runs; who waits for it to serve would do so for ever.
+                why = f"{self._lock.path}: {error.strerror}"
+                self._say(f"--pid-file: {why}; the daemon runs, but the file does not name process {os.getpid()}")
         if self.predecessor is not None:
             self.predecessor.serving()
         lines = "".join(f"{self._program}: {each}\n" for each in told)

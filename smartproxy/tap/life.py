@@ -162,9 +162,11 @@ class Life(MultiService):
         taken.addErrback(lambda failure: self.daemon.events.failure("smartproxy.tap.life", failure))
 
     def _serving(self) -> None:
+        words = self._words()
+        # The older process has its socket until nothing can keep this one from telling it that it serves.
         if self._control is not None and self._launch.predecessor is not None:
             self._control.open(instead=True)
-        self._launch.serving(self._reactor, self._log.places, self._words())
+        self._launch.serving(self._reactor, self._log.places, words)
         self._tell("READY=1")
 
     def stopService(self) -> Deferred[None]:

@@ -1,6 +1,7 @@
 """What belongs to a daemon's process: PID files, signals, the service manager, and what is given up."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import resource
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,11 @@ from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST, SUCCESSION_SECONDS
+from smartproxy.tap import launch as launches
 from smartproxy.tap import life
 from smartproxy.tap.launch import Launch, Occupied, PidFile
 from smartproxy.tap.life import Life, manager, watchdog
-from smartproxy.tap.predecessor import Handed, Predecessor
+from smartproxy.tap.predecessor import SERVING, Handed, Predecessor
 from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
 from smartproxy.tap.succession import Succession
 from tests.process.clock import PATIENCE_SECONDS
@@ -424,6 +427,50 @@ class Successions(SynchronousTestCase):
         self.assertEqual(options["nodaemon"], False)
         launch.serving(self.reactor, ())
         self.assertEqual(os.read(read, 100), b"\0%d\n" % os.getpid())
+
+
+class FullDisk(SynchronousTestCase):
+    """There is no room for the number in the PID file."""
+
+    def serving(self, predecessor: Predecessor | None = None, caller: int | None = None) -> str:
+        """What is said by a daemon that serves."""
+        launch, errors = (
+            Launch("smartproxy-x", Path(self.mktemp()), background=True, predecessor=predecessor),
+            StringIO(),
+        )
+        launch.claim()
+        self.addCleanup(launch.over)
+        launch._caller = caller
+
+        def full(*arguments: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        self.patch(os, "pwrite", full)
+        self.patch(launches, "standard_error", lambda: errors)
+        self.patch(launches, "_close", lambda *standard: None)
+        launch.serving(Spawning(), ())
+        return errors.getvalue()
+
+    def pipe(self) -> tuple[int, int]:
+        """A pipe whose end for reading is closed after the test; the daemon closes the other."""
+        read, told = os.pipe()
+        self.addCleanup(os.close, read)
+        return read, told
+
+    def test_caller(self) -> None:
+        """Who started the daemon is told that it serves, and what is wrong."""
+        read, told = self.pipe()
+        said = self.serving(caller=told)
+        self.assertEqual(os.read(read, 100), b"\0")
+        self.assertIn("No space left on device; the daemon runs, but the file does not name process", said)
+
+    def test_older_process(self) -> None:
+        """So is the process that this one takes over from."""
+        read, told = self.pipe()
+        self.serving(Predecessor(Handed(told)))
+        words, serving, number = os.read(read, 1000).partition(SERVING)
+        self.assertIn(b"No space left on device", words)
+        self.assertEqual((serving, number), (SERVING, b"%d\n" % os.getpid()))
 
 
 class ServiceManager(SynchronousTestCase):
