@@ -46,7 +46,10 @@ from smartproxy.workers.words import (
 
 _STATUS_SECONDS = 2.0
 """How long a death waits for the status of the process, to be told with it."""
-_NOT_MADE = "the system has no process for it: see that memory, TasksMax= and LimitNOFILE= suffice; it is tried again"
+_NOT_MADE = (
+    "the system has no process or no descriptors for it: see that memory, TasksMax= and LimitNOFILE= suffice; "
+    "it is tried again"
+)
 
 
 class Crew:
@@ -224,7 +227,19 @@ class Crew:
 
     def _hire(self) -> None:
         number = self._number = self._number + 1
-        end = self._zygote.spawn(number)
+        try:
+            end = self._zygote.spawn(number)
+        except OSError:
+            # This process has no descriptors left.
+            self._events.emit(
+                "worker.died",
+                cause=Cause.WORKER_START,
+                message=Cause.WORKER_START.meaning,
+                sessions=0,
+                advice=_NOT_MADE,
+            )
+            self._hire_later(0.0, limits.WORKER_WAIT_SECONDS_FIRST)
+            return
         link = self._kind(
             Post.SUPERVISOR, self._reactor, self._events, lambda why: self._lost(member, why), self._silence
         )
@@ -314,14 +329,17 @@ class Crew:
         elif member.taken:
             self._fill()
         else:
-            self._replace(member)
+            self._hire_later(self._reactor.seconds() - member.begun)
         if not self.live:
             self.empty()
 
-    def _replace(self, member: CrewMember) -> None:
-        lived = self._reactor.seconds() - member.begun
+    def _hire_later(self, lived: float, least: float = 0.0) -> None:
+        """Have a worker made in place of one that lived for so long.
+
+        :param least: seconds after which it is made at the earliest.
+        """
         self._young = 0 if lived >= limits.WORKER_LIVED_SECONDS else self._young + 1
-        wait = 0.0
+        wait = least
         if self._young > self._count:
             first, most = limits.WORKER_WAIT_SECONDS_FIRST, limits.WORKER_WAIT_SECONDS_MOST
             wait = min(first * 2.0 ** (self._young - self._count - 1), most)

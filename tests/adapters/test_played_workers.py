@@ -1,8 +1,10 @@
 """Both daemons' supervisors with workers that tests play: a generation that is not taken, and none that is ready."""
 
+import errno
+import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred
@@ -191,6 +193,43 @@ class ServerWorkers(PlayedCase):
     def test_none_that_is_ready(self) -> None:
         """The server says so."""
         self.check_lacking()
+
+    def spent(self) -> None:
+        """There is no descriptor left for the next worker that is made."""
+        spawn = self.zygote.spawn
+
+        def fail(number: int) -> NoReturn:
+            self.zygote.spawn = spawn
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.zygote.spawn = fail
+
+    def test_no_descriptors(self) -> None:
+        """A worker that cannot be made is told once, and made a little later."""
+        self.spent()
+        self.crew.start()
+        self.reactor.settle()
+        self.assertEqual([each.number for each in self.crew._crew.members], [2])
+        told = self.journal.the("worker.died")
+        self.assertEqual((told["cause"], told["sessions"]), (Cause.WORKER_START, 0))
+        self.assertIn("LimitNOFILE=", told["advice"])
+        self.passes(1)
+        self.assertEqual([each.number for each in self.crew._crew.members], [2, 3])
+        self.assertEqual(len(self.journal.of("worker.died")), 1)
+
+    def test_no_descriptors_for_the_next(self) -> None:
+        """Nor does it take the worker from a session that one is there for."""
+        self.supervise(single=True)
+        self.crew.start()
+        self.reactor.settle()
+        self.spent()
+        for _ in range(2):
+            self.successResultOf(self.crew._crew.choose())
+        waiting = self.crew._crew.choose()
+        self.assertNoResult(waiting)
+        self.passes(1)
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.journal.of("worker.died")), 1)
 
     def test_takes_over(self) -> None:
         """A newer process of the server takes over when a worker is ready, and not before."""
