@@ -135,6 +135,10 @@ class Units(SynchronousTestCase):
             self.assertEqual((["notify"], ["30"]), (found["Type"], found["WatchdogSec"]))
         for daemon in ("server", "client", "plain-server", "plain-client"):
             self.assertGreater(int(settings(daemon)["TimeoutStopSec"][0]), DRAIN_SECONDS)
+        for daemon in ("server", "client"):
+            # A worker that ends is no end of the daemon, and there is room for those of an older process.
+            self.assertEqual(["continue"], settings(daemon)["OOMPolicy"])
+            self.assertGreater(int(settings(daemon)["TasksMax"][0]), 3 * limits.WORKERS_MOST)
 
     def test_token(self) -> None:
         """The client's token is a credential under the name that the client looks for, and no argument."""
