@@ -4,6 +4,7 @@ Files are opened at once, which is told if it fails; the network is used between
 what is logged before waits. No appender can stop a session, or another appender.
 """
 
+import contextlib
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -178,8 +179,10 @@ class Log:
 
     def _tell(self, name: str, fields: Mapping[str, object]) -> None:
         if name == "appender.failed":
-            self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['message']}\n")
-            self._errors.flush()
+            # It may lead to the same full disk, or to nobody.
+            with contextlib.suppress(OSError, ValueError):
+                self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['message']}\n")
+                self._errors.flush()
         if self.events is not None:
             self.events.emit(name, **fields)
 

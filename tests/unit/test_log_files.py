@@ -1,17 +1,23 @@
 """Log files: whole lines, a file a day, and no failure that hurts anyone."""
 
+import errno
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.files import FILE_LOOK_SECONDS, Daily, LogFile, SameFile
-from smartproxy.logs.log import usual
-from smartproxy.logs.logrc import DailyFiles, parse
+from smartproxy.logs.levels import Levels
+from smartproxy.logs.log import Log, usual
+from smartproxy.logs.logrc import DailyFiles, OneFile, parse
 from smartproxy.logs.observers import AppenderTrouble
 from smartproxy.policy.limits import KEEP_EVENTS_DAYS
+from tests.adapters.rig import Journal
 
 LAST_SECOND = datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
 
@@ -223,6 +229,22 @@ class Failing(FilesTestCase):
         file.write("n\n")
         self.assertEqual((self.folder / "x.jsonl").read_text(), "ab\nm\nn\n")
         self.assertEqual([name for name, _ in self.told], ["appender.failed", "appender.recovered"])
+
+    def test_standard_error_on_a_full_disk(self) -> None:
+        """That a log fails is told as an event, once, also where standard error fails in the same way."""
+
+        class Full(StringIO):
+            def flush(self) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        journal = Journal(Clock())
+        log = Log("smartproxy-server", self.folder, Levels())
+        log.open((OneFile(path=Path("/dev/full")),), output=StringIO(), errors=Full())
+        log.start(None, journal.events)
+        for text in ("a", "b"):
+            log({"log_level": LogLevel.error, "log_format": text, "log_time": 0.0, "log_namespace": "x"})
+        told = journal.the("appender.failed")
+        self.assertEqual((told["appender"], told["message"]), ("/dev/full", "No space left on device"))
 
     def test_telling_that_leads_back(self) -> None:
         """Telling of a failure fails in the same way, without an end of it."""
