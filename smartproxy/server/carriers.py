@@ -1,6 +1,6 @@
 """Which client carries which session, whichever process of the server has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred, fail
 
@@ -38,6 +38,13 @@ class Carriers:
     def of(self, session: str) -> ServerControl | None:
         """The client that carries a session; ``None`` before it is known."""
         return self._carrying.get(session)
+
+    def opening(self, live: Mapping[str, object]) -> bool:
+        """Whether something is carried that is no session yet, such as a call.
+
+        :param live: the sessions.
+        """
+        return not self._carrying.keys() <= live.keys()
 
     def assign(self, session: str) -> ServerControl:
         """The client that carries a session from now on: the one with the fewest.

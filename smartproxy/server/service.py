@@ -399,11 +399,17 @@ class ServerService(DmzService):
 
     @override
     async def hand_over(self) -> None:
-        """Leave the ports, and wait until who has connected here has a session, or has had the time for it."""
+        """Leave the ports, and wait until who has connected here, or is called, has a session, or had time for it."""
         await super().hand_over()
-        until = self.clock.seconds() + self._configuration.deadlines.handshake
-        while self.gate.admission.unproved and self.clock.seconds() < until:
+        deadlines = self._configuration.deadlines
+        until = self.clock.seconds() + max(deadlines.handshake, deadlines.opening)
+        while self._awaited and self.clock.seconds() < until:
             await deferLater(self.clock, SETTLING_SECONDS)
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether something is here that is to become a session."""
+        return self.gate.admission.unproved > 0 or self.carriers.opening(self.sessions.live)
 
     def _listen_for_partners(self, message: str) -> None:
         """Open the ports on which partners can be served, and close the others."""

@@ -17,7 +17,7 @@ from twisted.protocols import amp
 
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.faults import Draining, OwnFault
 from smartproxy.tunnel.control import Answer, BoundedAMP, Directions, Responder
 from smartproxy.tunnel.faults import Closing, Violation
 from smartproxy.tunnel.heartbeat import Heartbeat
@@ -178,7 +178,9 @@ class Link(BoundedAMP):
         self._down_told(why)
 
     def gone(self) -> OwnFault:
-        """The fault of whatever needs the other process."""
+        """The fault of whatever needs the other process: that has died, unless it was ended with the daemon."""
+        if self.lost is not None and self.lost.cause == Cause.DAEMON_STOPPING:
+            return Draining(rule=self.lost.cause, message=self.lost.message)
         return OwnFault(rule=Cause.WORKER_LOST, message=Cause.WORKER_LOST.meaning)
 
     def _silent(self) -> None:

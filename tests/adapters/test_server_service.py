@@ -16,9 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
-from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
+from smartproxy.policy.faults import Draining, OwnFault, PartnerUnreachable, Step, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, WithdrawnClient, sign
+from smartproxy.relay.openings import CallWish, Way
 from smartproxy.server.condition import ServerCondition
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.service import ServerService
@@ -30,6 +32,7 @@ from tests.adapters.ports import PortsReactor
 from tests.adapters.tunnel_kit import FACTS, ClientSide, Network, credential, identity
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
+SESSION = "0123456789abcdef"
 TUNNEL, PARTNERS, OTHERS = 2878, 6619, 6620
 
 
@@ -586,6 +589,42 @@ class Sessions(ServerTestCase):
         failure = self.failureResultOf(self.open(), Unlicensed)
         self.assertIn("licence ended", str(failure.value))
         self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+
+
+class HandingOver(ServerTestCase):
+    """A newer process of the server has the ports."""
+
+    def setUp(self) -> None:
+        """Have a client that wants a partner called."""
+        super().setUp()
+        client = self.client()
+        self.bring(client, document())
+        self.called: Deferred[Any] = Deferred()
+        self.patch(self.service.calls, "open", lambda *call, **options: self.called)
+        calling = client.control.call(SESSION, "ACME", CallWish(way=Way.PORT))
+        calling.addErrback(lambda failure: None)
+        self.network.settle()
+        self.handed = Deferred.fromCoroutine(self.service.hand_over())
+        self.network.advance(5)
+        self.assertNoResult(self.handed)
+
+    def test_call_that_becomes_a_session(self) -> None:
+        """The end does not begin before the call that is being dialled is a session, for which a drain waits."""
+        self.service.sessions.live[SESSION] = LiveSession(self.service)
+        self.network.advance(1)
+        self.successResultOf(self.handed)
+
+    def test_call_that_fails(self) -> None:
+        """Nothing is waited for when the partner does not answer."""
+        unreachable = PartnerUnreachable.at(Step.CONNECT, "the partner refuses the connection", Cause.CALL_REFUSED)
+        self.called.errback(unreachable)
+        self.network.advance(1)
+        self.successResultOf(self.handed)
+
+    def test_call_without_an_end(self) -> None:
+        """A call is not waited for longer than it may take."""
+        self.network.advance(limits.OPENING.default)
+        self.successResultOf(self.handed)
 
 
 class Stopping(ServerTestCase):

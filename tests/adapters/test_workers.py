@@ -25,6 +25,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Draining
 from smartproxy.relay.openings import SessionFacts, client_inbound
 from smartproxy.tunnel.boxes import Number, Plain, PrintableText
 from smartproxy.tunnel.control import Responder
@@ -69,10 +70,14 @@ class Recollect(TunnelCommand):
     response = [(b"text", PrintableText(16)), (b"pid", Number())]
 
 
+class Ponder(TunnelCommand):
+    """Answer never."""
+
+
 class TestLink(Link):
     """The table of these tests."""
 
-    allowed = directions(supervisor=[Serve, Misbehave, Remember, Recollect])
+    allowed = directions(supervisor=[Serve, Misbehave, Remember, Recollect, Ponder])
 
 
 class Lawless(TestLink):
@@ -103,6 +108,7 @@ class Craft:
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
         ours: dict[type[TunnelCommand], Responder] = {Remember: self._remember, Recollect: lambda: self._kept}
+        ours[Ponder] = Deferred
         return {Serve: self._serve, Misbehave: self._misbehave, **ours}
 
     def _remember(self) -> None:
@@ -357,6 +363,14 @@ class CrewTests(CrewCase):
         self.assertEqual((told["text"], told["pid"]), ("generation 7", self.zygote.pid))
         self.assertEqual((await second.link.ask(Recollect))["text"], "nothing")
         self.assertEqual((born.lessons, second.lessons, self.crew.lessons), (1, 0, 1))
+
+    async def test_stopped_while_one_is_asked(self) -> None:
+        """What is asked of a worker when the daemon stops fails for that reason, and not as if the worker had died."""
+        first, _ = await self.both()
+        asked = first.link.ask(Ponder, seconds=60.0)
+        await self.crew.stop()
+        failed = self.failureResultOf(asked, Draining).value
+        self.assertEqual(failed.rule, Cause.DAEMON_STOPPING)
 
     async def test_what_a_worker_may_not_say_ends_it(self) -> None:
         """A session of another worker's id is a violation: the worker that says it is killed, and loses nothing."""
