@@ -18,7 +18,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.clients import same_digest
-from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.user_tables import SecondFactorRow
 
 STEP_SECONDS: Final = 30
@@ -33,22 +33,18 @@ _RECOVERY_OCTETS: Final = 10
 def begin(session: Session, user: str) -> str:
     """A new secret for a user's authenticator, in base32; it counts when it is confirmed.
 
+    It takes the place of one that was not confirmed: that may have been seen by somebody else.
+
     :raises ChangeRefused: when the user has a second factor already.
     """
     row = session.get(SecondFactorRow, user)
     if row is not None and row.confirmed:
         raise ChangeRefused("there is a second factor already; turn it off before you set up another one")
     if row is None:
-        secret = base64.b32encode(secrets.token_bytes(_SECRET_OCTETS)).decode("ascii")
-        row = SecondFactorRow(user=user, secret=secret, confirmed=False, step=0, recovery=[])
+        row = SecondFactorRow(user=user, confirmed=False, recovery=[])
         session.add(row)
+    row.secret, row.step = base64.b32encode(secrets.token_bytes(_SECRET_OCTETS)).decode("ascii"), 0
     return row.secret
-
-
-def pending(session: Session, user: str) -> str | None:
-    """The secret of a second factor that was begun and is not confirmed; ``None`` where there is none."""
-    row = session.get(SecondFactorRow, user)
-    return None if row is None or row.confirmed else row.secret
 
 
 def address(user: str, site: str, secret: str) -> str:
@@ -59,11 +55,12 @@ def address(user: str, site: str, secret: str) -> str:
 def confirm(session: Session, user: str, code: str, now: datetime) -> Sequence[str]:
     """Let a second factor count from now on; its recovery codes, which nobody can see again.
 
-    :raises ChangeRefused: when the code is not right, or there is nothing to confirm.
+    :raises NotFound: when there is nothing to confirm.
+    :raises ChangeRefused: when the code is not right.
     """
     row = session.get(SecondFactorRow, user, with_for_update=True)
     if row is None or row.confirmed:
-        raise ChangeRefused("there is no second factor to confirm; begin anew")
+        raise NotFound("there is no second factor to confirm; begin anew")
     if not _takes(row, code, now):
         raise ChangeRefused("this code is not right; see that the clocks agree, and type the code that is shown now")
     codes = [_grouped(secrets.token_bytes(_RECOVERY_OCTETS)) for _ in range(RECOVERY_CODES)]
@@ -90,10 +87,17 @@ def passes(session: Session, user: str, code: str, now: datetime) -> bool:
 
 
 def drop(session: Session, user: str) -> bool:
-    """Have a user log in by password alone; whether there was a second factor that counted."""
-    had = counts(session, user) is not None
-    session.execute(delete(SecondFactorRow).where(SecondFactorRow.user == user))
-    return had
+    """Have a user log in by password alone; whether there was a second factor, be it only begun."""
+    row = session.get(SecondFactorRow, user)
+    if row is not None:
+        session.delete(row)
+    return row is not None
+
+
+def drop_begun(session: Session, user: str) -> None:
+    """Forget a second factor that was begun and not confirmed."""
+    mine = delete(SecondFactorRow).where(SecondFactorRow.user == user, SecondFactorRow.confirmed.is_(False))
+    session.execute(mine)
 
 
 def _totp(secret: str) -> TOTP:

@@ -113,6 +113,8 @@ def set_password(change: Change, name: str, password: str) -> UserEntry:
     passwords.check(password, name)
     row.password = passwords.hashed(password)
     row.entry = attrs.evolve(row.entry, password_set=change.now)
+    # Whoever knew the old one may have begun it.
+    second_factors.drop_begun(change.session, name)
     end_logins(change.session, name)
     change.note("user.changed", command=change.what, names=[name])
     return row.entry

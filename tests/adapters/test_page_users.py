@@ -185,13 +185,18 @@ class OwnAccount(PageCase):
         self.vera = self.browser("vera")
         self.vera.get("/account")
 
-    def set_up(self) -> tuple[str, list[str]]:
-        """Set a second factor up; its secret, and the recovery codes."""
+    def begin(self) -> str:
+        """Begin a second factor; its secret."""
         answer = self.vera.post("/account/second-factor", {"old": PASSWORD})
         secret = re.search(r'<blockquote id="totp-key"><bdi>([A-Z2-7]{32})', answer.body.decode())
         assert secret is not None, answer.body.decode()
-        answer = self.vera.post("/account/second-factor/confirm", {"code": code_of(secret[1], self.time())})
-        return secret[1], re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", answer.body.decode())
+        return secret[1]
+
+    def set_up(self) -> tuple[str, list[str]]:
+        """Set a second factor up; its secret, and the recovery codes."""
+        secret = self.begin()
+        answer = self.vera.post("/account/second-factor/confirm", {"code": code_of(secret, self.time())})
+        return secret, re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", answer.body.decode())
 
     def time(self) -> datetime:
         """The time of the backend."""
@@ -253,14 +258,37 @@ class OwnAccount(PageCase):
         self.assertEqual((name[:7], box), ("QR code", f"-4 -4 {len(rows) + 8} {len(rows) + 8}"))
 
     def test_confirm(self) -> None:
-        """A wrong first code changes nothing, and the same key is shown again."""
-        shown = self.vera.post("/account/second-factor", {"old": PASSWORD}).body.decode()
-        answer = self.vera.post("/account/second-factor/confirm", {"code": "123"})
-        self.assertEqual(answer.status, 422)
-        secret = re.search(r"[A-Z2-7]{32}", shown)
-        assert secret is not None
-        self.assertIn(secret[0], answer.body.decode())
+        """A wrong first code changes nothing and shows no key, in whichever browser; the right one counts after it."""
+        secret = self.begin()
+        for browser in (self.vera, self.browser("vera")):
+            browser.get("/account")
+            answer = browser.post("/account/second-factor/confirm", {"code": "000000"})
+            self.assertEqual((answer.status, 'name="code"' in answer.body.decode()), (422, True))
+            self.assertNotRegex(answer.body.decode(), "[A-Z2-7]{32}|otpauth")
+            self.assertIn("begin anew with your password", words(answer))
         self.assertEqual(self.log_in("")[1], 303)
+        right = {"code": code_of(secret, self.time())}
+        self.assertEqual(self.vera.post("/account/second-factor/confirm", right).status, 200)
+
+    def test_begun_anew(self) -> None:
+        """Whoever begins anew gets another key; the first one is worth nothing any more."""
+        first, second = self.begin(), self.begin()
+        self.assertNotEqual(first, second)
+        old = {"code": code_of(first, self.time())}
+        self.assertEqual(self.vera.post("/account/second-factor/confirm", old).status, 422)
+
+    def test_begun_by_somebody_else(self) -> None:
+        """What was begun and not confirmed is forgotten with the password, and with a second factor."""
+        for forgets in (True, False):
+            with self.store.writing() as session:
+                second_factors.begin(session, "vera")
+            with self.change() as change:
+                if forgets:
+                    users.forget_second_factor(change, "vera")
+                else:
+                    users.set_password(change, "vera", OTHER)
+            with self.store.reading() as session:
+                self.assertIsNone(session.get(SecondFactorRow, "vera"))
 
     def test_confirm_without_begin(self) -> None:
         """Without the password no key is made, nor shown: a code for nothing that was begun is refused."""

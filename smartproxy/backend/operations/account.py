@@ -10,7 +10,6 @@ import attrs
 from smartproxy.backend import second_factors, users
 from smartproxy.backend.authority import site_row
 from smartproxy.backend.change import Change
-from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Nothing
 from smartproxy.backend.operations.user import KNOWN_LOGINS, KnownLogin, LoginWanted
@@ -45,7 +44,7 @@ class OwnPassword:
 
 @attrs.frozen(kw_only=True)
 class BegunSecondFactor:
-    """What an authenticator needs; it is told only until the second factor counts.
+    """What an authenticator needs; it is told only once.
 
     :ivar secret: in base32.
     :ivar address: the same as an address that authenticators take.
@@ -90,26 +89,9 @@ def password(change: Change, wanted: OwnPassword) -> KnownAccount:
 
 @ACCOUNT.acting("begin-second-factor", "Make the secret of one's own second factor.", scope=OWN)
 def begin_second_factor(work: Transaction, wanted: Nothing) -> BegunSecondFactor:
-    """Make the second factor; tell it again until it is confirmed."""
+    """Make the second factor; one that was begun before and not confirmed is forgotten."""
     users.find(work.session, work.by)
-    return _begun(work, second_factors.begin(work.session, work.by))
-
-
-@ACCOUNT.reading(
-    "show-second-factor", "Show the secret of one's own second factor that is not confirmed yet.", scope=OWN
-)
-def show_second_factor(look: Transaction, wanted: Nothing) -> BegunSecondFactor:
-    """The second factor that was begun; nothing is begun here: the caller may have shown no password.
-
-    :raises NotFound: when there is none to confirm.
-    """
-    secret = second_factors.pending(look.session, look.by)
-    if secret is None:
-        raise NotFound("there is no second factor to confirm; begin anew")
-    return _begun(look, secret)
-
-
-def _begun(work: Transaction, secret: str) -> BegunSecondFactor:
+    secret = second_factors.begin(work.session, work.by)
     return BegunSecondFactor(
         secret=secret, address=second_factors.address(work.by, site_row(work.session).name, secret)
     )

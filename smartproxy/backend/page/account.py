@@ -56,8 +56,11 @@ async def second_factor_confirmed(visit: PageVisit) -> Shown:
     """Take the first code; the recovery codes are shown in this answer and never again."""
     try:
         made = await _call(visit, account.confirm_second_factor, account.ShownCode(code=visit.form.one("code")))
+    except NotFound as error:
+        return await _page(visit, factor_fault=str(error))
     except BackendError as error:
-        return await _page(visit, factor_fault=str(error), begun=await _begun(visit))
+        # Without the key: it was shown to who knew the password, and this form asks for none.
+        return await _page(visit, factor_fault=str(error), confirming=True)
     return await _page(visit, codes=made.codes)
 
 
@@ -105,7 +108,13 @@ def qr_code(text: str) -> Drawing:
 
 
 async def _page(
-    visit: PageVisit, password_fault: str = "", factor_fault: str = "", begun: Any = None, codes: Any = ()
+    visit: PageVisit,
+    password_fault: str = "",
+    factor_fault: str = "",
+    begun: Any = None,
+    codes: Any = (),
+    *,
+    confirming: bool = False,
 ) -> Shown:
     return visit.render(
         "account.html",
@@ -113,19 +122,12 @@ async def _page(
         found=await _call(visit, account.show, Nothing()),
         this=None if visit.user is None else visit.user.login,
         begun=begun,
+        confirming=confirming,
         picture=None if begun is None else qr_code(begun.address),
         codes=codes,
         password_fault=password_fault,
         factor_fault=factor_fault,
     )
-
-
-async def _begun(visit: PageVisit) -> Any:
-    """The second factor that was begun with the password, and is not confirmed; ``None`` without one."""
-    try:
-        return await _call(visit, account.show_second_factor, Nothing())
-    except NotFound:
-        return None
 
 
 async def _unproved(visit: PageVisit, password: str) -> str:
