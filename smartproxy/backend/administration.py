@@ -271,8 +271,7 @@ class Administration:
             found = KnownAdministrator(name=row.name, scopes=row.entry.may, ended=row.entry.until <= now)
             worth = administrators.worth_noting(row, now, address)
         if worth:
-            with self._store.writing() as session:
-                administrators.note_call(session, found.name, now, address)
+            self._store.note(now, lambda session: administrators.note_call(session, found.name, now, address))
         return found
 
     async def _guessed(self, request: IRequest) -> ApiRefused:

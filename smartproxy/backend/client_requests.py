@@ -127,8 +127,7 @@ class ClientRequests:
             caller = RequestingClient(name=row.name, enabled=row.entry.enabled, bound=bound if strayed else None)
             worth = caller.may_call and clients.worth_noting(row, now, version, address)
         if worth:
-            with self.store.writing() as session:
-                clients.note_call(session, caller.name, now, version, address)
+            self.store.note(now, lambda session: clients.note_call(session, caller.name, now, version, address))
         return caller
 
     def site(self) -> str:

@@ -9,9 +9,9 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import attrs
 from sqlalchemy import Connection, Engine, inspect, select, text
@@ -29,15 +29,20 @@ from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, StoreKeyRow
 from smartproxy.backend.sealing import KeyRing, give
 
+NOTED_AGAIN: Final = timedelta(seconds=60)
+"""So long nothing is noted after a note that could not be kept."""
+
 
 @attrs.define
 class LastWrite:
     """What came of the last transaction that was to change something.
 
     :ivar full: that its disk had no room, if it had none.
+    :ivar unnoted: when a note could not be kept last, if the last one could not.
     """
 
     full: StoreFull | None = None
+    unnoted: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +124,22 @@ class Store:
             session.commit()
             with keeping():
                 transaction.commit()
+
+    def note(self, now: datetime, keep: Callable[[Session], object]) -> None:
+        """Keep what is good to know, such as who was here last; who looks is not kept from looking if that fails.
+
+        Then nothing is noted for :data:`NOTED_AGAIN`: each try may wait for whoever keeps the store locked.
+        """
+        failed = self.last_write.unnoted
+        if failed is not None and abs(now - failed) < NOTED_AGAIN:
+            return
+        try:
+            with self.writing() as session:
+                keep(session)
+        except StoreUnavailable:
+            self.last_write.unnoted = now
+        else:
+            self.last_write.unnoted = None
 
     @contextmanager
     def _noting(self) -> Iterator[None]:

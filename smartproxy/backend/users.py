@@ -209,11 +209,14 @@ def logged_in(store: Store, cookie: str, now: datetime, *, active: bool = True) 
         known = LoggedIn(name=user.name, role=user.entry.role, login=login.id, ends=login.ends)
         worth = active and now - login.seen >= NOTED_AGAIN
     if worth:
-        with store.writing() as session:
-            row = session.get(LoginRow, known.login)
-            if row is not None:
-                row.seen = now
+        store.note(now, lambda session: _note_seen(session, known.login, now))
     return known
+
+
+def _note_seen(session: Session, number: int, now: datetime) -> None:
+    row = session.get(LoginRow, number)
+    if row is not None:
+        row.seen = now
 
 
 def log_out(store: Store, cookie: str) -> None:

@@ -1,12 +1,14 @@
 """What the page lets nobody do: change something from elsewhere, without a login, without the scope, or by guessing."""
 
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 
-from smartproxy.backend import passwords
+from smartproxy.backend import administrators, passwords, users
+from smartproxy.backend.errors import StoreFull
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.user import NewPassword, UserWanted, password, remove
@@ -14,6 +16,7 @@ from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.serving import LIST_FORM_OCTETS_MOST
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
@@ -243,6 +246,51 @@ class Logins(PageCase):
         """A link on another site opens the page: its first request has no cookie, and the page asks again by itself."""
         first = self.browser().get("/?a=1&b=2", Sec_Fetch_Site="cross-site")
         self.assertIn('http-equiv="refresh" content="0;url=/?a=1&amp;b=2"', first.body.decode())
+
+
+class NoRoom(PageCase):
+    """A store that takes no changes can be read."""
+
+    def setUp(self) -> None:
+        """A user who is logged in, an administrator's token, and a client's."""
+        super().setUp()
+        self.alice = self.browser("alice")
+        with self.change() as change:
+            until = NOW + timedelta(days=1)
+            role = AdminRole.ADMINISTRATOR
+            _, self.root = administrators.create(change, "root", role=role, scopes=(), until=until, allowed={"*"})
+        self.clock.advance(61)
+
+    def looks(self) -> None:
+        """Page and API are looked at, by the user, the administrator and the client."""
+        self.assertEqual(self.alice.get("/").status, 200)
+        self.assertEqual(self.call("GET", "/admin/partners", token=self.root).status, 200)
+        self.assertEqual(self.call("GET", "/configuration").status, 200)
+
+    def test_looked_at(self) -> None:
+        """That somebody was here is not noted then, and they look all the same; it is noted when there is room."""
+        tries: list[object] = []
+
+        def writing(store: Store, *, key: bool = True) -> Any:
+            tries.append(store)
+            raise StoreFull("the disk")
+
+        patched = self.patch(Store, "writing", writing)
+        self.looks()
+        self.assertEqual(len(tries), 1)
+        self.looks()
+        self.assertEqual(len(tries), 1)
+        self.clock.advance(61)
+        self.looks()
+        self.assertEqual(len(tries), 2)
+        patched.restore()
+        self.clock.advance(61)
+        self.looks()
+        with self.store.reading() as session:
+            (login,) = users.logins(session, NOW)
+            self.assertEqual(login.seen, NOW + timedelta(seconds=183))
+            (token,) = administrators.listed(session)
+            self.assertIsNotNone(token.last_used)
 
 
 class Changes(PageCase):
