@@ -178,6 +178,8 @@ class SessionPages(PageCase):
         self.assertIn(b"BOLT", first)
         self.assertIn(b"No session runs now", second)
         self.assertEqual((rest, sessions._STREAMS), (b"", {}))
+        for path in ("/", "/sessions"):
+            self.assertIn('hx-sse:connect="/sessions/event-stream" hx-sse:close="ended"', self.page(path))
 
     def test_stream_of_a_login(self) -> None:
         """A stream ends with its login, and when its user gets another role; nothing is told of sessions after that."""
@@ -196,6 +198,11 @@ class SessionPages(PageCase):
             self.agent.flush()
             shown = self.successResultOf(waiting).body
             self.assertEqual((b"BOLT" in shown, b"No session runs now" in shown), (True, False), end)
+            # The page asks no more, and shows the login.
+            self.assertTrue(shown.endswith(b"\n\nevent: ended\ndata: \n\n"), end)
+            again = browser.get("/sessions/event-stream", HX_Request="true")
+            self.assertEqual((again.status, again.headers["content-type"]), (200, "text/event-stream"), end)
+            self.assertEqual((again.body, "hx-redirect" in again.headers), (b"event: ended\ndata: \n\n", False), end)
             self.assertEqual(sessions._STREAMS, {}, end)
             self.report(self.live)
 

@@ -36,6 +36,7 @@ class Route:
     :ivar show: makes the answer to a :class:`~smartproxy.backend.page.visit.PageVisit`.
     :ivar needs: what the user needs: an operation's scope, all that a role may do, or nothing.
     :ivar by_itself: whether the page asks for it without its user: then it does not prolong the login.
+    :ivar streams: whether its answer is a stream of server-sent events.
     :ivar large: whether its form may be as large as a revocation list.
     """
 
@@ -44,6 +45,7 @@ class Route:
     needs: Needs
     show: Callable[[Any], Awaitable[Shown]]
     by_itself: bool = attrs.field(default=False, kw_only=True)
+    streams: bool = attrs.field(default=False, kw_only=True)
     large: bool = attrs.field(default=False, kw_only=True)
 
 

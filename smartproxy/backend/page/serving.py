@@ -37,6 +37,7 @@ from smartproxy.backend.page.static_files import ROOT
 from smartproxy.backend.page.texts import language_of
 from smartproxy.backend.page.visit import (
     COOKIE,
+    LOGIN_ENDED,
     LOOK_COOKIE,
     THEMES,
     TOLD_COOKIE,
@@ -206,6 +207,10 @@ class PageRoot(Resource):
 
         A link on another site is followed without the cookie; the page asks again by itself, and then has it.
         """
+        if visit.route is not None and visit.route.streams:
+            # A stream that is asked for again follows no redirect: the page is told, and asks no more.
+            visit.begin_stream()
+            return LOGIN_ENDED
         uri = visit.request.uri.decode("ascii", "replace")
         if header_of(visit.request, b"sec-fetch-site") == "cross-site" and visit.request.method == b"GET":
             return visit.render("again.html", place=uri)

@@ -26,7 +26,7 @@ from smartproxy.backend.page.filters import read_filters
 from smartproxy.backend.page.rendering import moment_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
-from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.page.visit import LOGIN_ENDED, PageRefused, PageVisit
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.oftp2.commands import BLOCK_OCTETS
 from smartproxy.oftp2.roles import Level
@@ -192,15 +192,17 @@ async def stream(visit: PageVisit) -> Shown:
     request, clock, user = visit.request, visit.backstage.clock, visit.caller.name
     if _STREAMS.total() >= STREAMS_MOST or _STREAMS[user] >= STREAMS_OF_USER_MOST:
         raise PageRefused(503, visit.text("Too many pages watch"), visit.text("Load the page again in a minute."))
-    request.setHeader(b"content-type", b"text/event-stream")
-    request.setHeader(b"x-accel-buffering", b"no")
+    visit.begin_stream()
     if request.method == b"HEAD":
         request.finish()
         return None
     begun, last = clock.seconds(), b""
     _STREAMS[user] += 1
     try:
-        while clock.seconds() - begun < STREAM_SECONDS and await visit.still_good():
+        while clock.seconds() - begun < STREAM_SECONDS:
+            if not await visit.still_good():
+                request.write(LOGIN_ENDED)
+                break
             part = visit.part("sessions_live.html", **await live_values(visit))
             if part != last:
                 last = part
@@ -344,7 +346,7 @@ def _named(visit: PageVisit) -> SessionNamed:
 ROUTES = (
     Route("GET", "/sessions", operations.listed, shown),
     Route("GET", "/sessions/live", operations.live, live_part, by_itself=True),
-    Route("GET", "/sessions/event-stream", operations.live, stream, by_itself=True),
+    Route("GET", "/sessions/event-stream", operations.live, stream, by_itself=True, streams=True),
     Route("GET", "/sessions/<session>", operations.show, one),
     Route("GET", "/sessions/<session>/recording", operations.recording, recording),
     Route("POST", "/sessions/<session>/end", operations.end, end),

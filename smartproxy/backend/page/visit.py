@@ -43,6 +43,8 @@ LOOK_COOKIE = b"__Host-smartproxy-look"
 TOLD_COOKIE = b"__Host-smartproxy-told"
 THEMES = ("system", "light", "dark")
 _TOLD_MOST = 1500
+LOGIN_ENDED = b"event: ended\ndata: \n\n"
+"""Tells a page that is told of something as it goes on that its login has ended: it loads itself anew."""
 
 
 @attrs.define(eq=False, auto_exc=True, str=False)
@@ -311,6 +313,11 @@ class PageVisit:
             note=note,
             reason=reason,
         )
+
+    def begin_stream(self) -> None:
+        """Begin an answer of server-sent events, which nobody in between keeps back."""
+        self.request.setHeader(b"content-type", b"text/event-stream")
+        self.request.setHeader(b"x-accel-buffering", b"no")
 
     def part(self, template: str, **values: object) -> bytes:
         """A part of a page, for what writes the answer itself."""

@@ -145,6 +145,11 @@
 
   window.addEventListener("pageshow", sendable);
 
+  // A stream of the page tells that its login has ended: the page loads itself anew, and the login comes in its place.
+  document.addEventListener("ended", (event) => {
+    if (event.target.closest?.("[hx-sse\\:close]")) window.location.reload();
+  });
+
   function judge(input) {
     const good = input.value.trim() === input.dataset.typed;
     input.form.querySelectorAll("button:not([formnovalidate])").forEach((button) => { button.disabled = !good; });
