@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from zope.interface import implementer
 
-from smartproxy.client.station import dial_station
+from smartproxy.client.station import dial_station, not_a_greeting
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.commands import SSRM
@@ -97,7 +97,7 @@ class _Greeting:
         if any(isinstance(each.value, SSRM) for each in judgement.observations):
             self._settle(None)
         elif judgement.error is not None:
-            message = f"SSRM: what the station sent is not SSRM: {judgement.error.message}"
+            message = not_a_greeting(judgement.error.message)
             self._settle(StationUnreachable(rule=Cause.STATION_GREETING, message=message))
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:

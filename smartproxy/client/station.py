@@ -28,6 +28,7 @@ from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.transport.sockets import dialling
+from smartproxy.oftp2.roles import Role
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
@@ -149,8 +150,21 @@ class StationSessions(LiveSessions):
         return ready.addCallback(answered)
 
     def _ended(self, station: Station, summary: Summary) -> None:
-        if summary.ending.outcome is Outcome.UNREACHABLE and not summary.started:
-            self._tried(station, summary.ending.message)
+        ending = summary.ending
+        if summary.started:
+            return
+        if ending.outcome is Outcome.UNREACHABLE:
+            self._tried(station, ending.message)
+        elif ending.outcome is Outcome.VIOLATED and ending.by is Role.RESPONDER:
+            self._tried(station, not_a_greeting(ending.message))
+
+
+def not_a_greeting(message: str) -> str:
+    """How a station failed that sent something else than SSRM.
+
+    :param message: what is wrong with it.
+    """
+    return f"SSRM: what the station sent is not SSRM: {message}"
 
 
 def _refused(data: ILeg, cause: Cause, message: str) -> Deferred[None]:

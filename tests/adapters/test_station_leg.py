@@ -199,6 +199,27 @@ class Greeted(SynchronousTestCase):
         self.assertEqual(station.received, b"")
         self.assertIsNotNone(station.ended)
 
+    def test_greets_with_something_else(self) -> None:
+        """A station that sends something other than SSRM failed, as in a test of it; no octet of it is told."""
+        station = self.accept()
+        self.say(station, b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        self.failureResultOf(self.ready, StationUnreachable)
+        self.data.lose()
+        failure = self.rig.desk.station_failure
+        assert failure is not None
+        self.assertTrue(failure.message.startswith("SSRM: what the station sent is not SSRM: "), failure.message)
+        self.assertNotIn("OpenSSH", failure.message)
+
+    def test_wrong_octets_of_the_server(self) -> None:
+        """What the server sends before the station has greeted says nothing of the station."""
+        self.accept()
+        self.data.receive(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        self.network.settle()
+        self.data.lose()
+        self.failureResultOf(self.ready, StationUnreachable)
+        self.assertEqual(self.rig.journal.the("session.violation")["side"], "partner")
+        self.assertIsNone(self.rig.desk.station_failure)
+
     def test_does_not_accept(self) -> None:
         """The time of the station counts from the dial on."""
         self.rig.reactor.advance(10)
