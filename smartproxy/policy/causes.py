@@ -187,6 +187,10 @@ class Cause(enum.StrEnum):
         "identity.authentication",
         "Secure authentication (SSIDAUTH) is not as the partner's entry requires it.",
     )
+    IDENTITY_STATION_AUTHENTICATION = (
+        "identity.station_authentication",
+        "The station's secure authentication (SSIDAUTH) is not as the partner's entry requires it.",
+    )
     IDENTITY_ORIGINATOR = "identity.originator", "The partner's entry does not allow the file's originator."
     IDENTITY_DESTINATION = "identity.destination", "The partner's entry does not allow the file's destination."
 

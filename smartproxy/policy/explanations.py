@@ -46,6 +46,11 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         f"{NOTHING_TO_CHANGE}: we have to correct the settings of our system.",
         ours=True,
     ),
+    Cause.IDENTITY_STATION_AUTHENTICATION: Explanation(
+        "Our own system did not propose secure authentication (SSIDAUTH) as it is agreed.",
+        f"{NOTHING_TO_CHANGE}: we have to correct the settings of our system.",
+        ours=True,
+    ),
     Cause.IDENTITY_ORIGINATOR: Explanation(
         "Your system sent a file whose originator (SFIDORIG) is not agreed with us.",
         "Please check the originator of the file; tell us if you send files for others.",

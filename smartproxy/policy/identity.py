@@ -59,17 +59,7 @@ def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner
     partner = verified.partner
     judge_code(partner, ssid.code, partners)
     _judge_level(partner, ssid, Cause.IDENTITY_LEVEL, "partner")
-    secure = ssid.auth == "Y"
-    if secure and partner.authentication is Authentication.REFUSED:
-        raise AuthenticationRefused(
-            rule=Cause.IDENTITY_AUTHENTICATION,
-            message=f"secure authentication requested, but the entry of partner {partner.name!a} refuses it",
-        )
-    if not secure and partner.authentication is Authentication.REQUIRED:
-        raise AuthenticationRefused(
-            rule=Cause.IDENTITY_AUTHENTICATION,
-            message=f"no secure authentication offered, but the entry of partner {partner.name!a} requires it",
-        )
+    _judge_authentication(partner, ssid, Cause.IDENTITY_AUTHENTICATION, "partner")
 
 
 def judge_station(partner: Partner, ssid: SSID) -> None:
@@ -77,9 +67,13 @@ def judge_station(partner: Partner, ssid: SSID) -> None:
 
     The lower of the two release levels counts (RFC 5024 section 5.3.2), so that the station, too, can lower it.
 
+    Both sides send the same SSIDAUTH: a partner that is called has to answer with the station's.
+
     :raises LevelTooLow: if the release level is below the partner's lowest.
+    :raises AuthenticationRefused: if SSIDAUTH is not what the partner's entry requires.
     """
     _judge_level(partner, ssid, Cause.IDENTITY_STATION_LEVEL, "station")
+    _judge_authentication(partner, ssid, Cause.IDENTITY_STATION_AUTHENTICATION, "station")
 
 
 def _judge_level(partner: Partner, ssid: SSID, rule: Cause, side: str) -> None:
@@ -88,6 +82,22 @@ def _judge_level(partner: Partner, ssid: SSID, rule: Cause, side: str) -> None:
             rule=rule,
             message=f"release level {Level(ssid.lev).label} offered by the {side}; the lowest allowed for partner"
             f" {partner.name!a} is {partner.lowest_level.label}",
+        )
+
+
+def _judge_authentication(partner: Partner, ssid: SSID, rule: Cause, side: str) -> None:
+    secure = ssid.auth == "Y"
+    if secure and partner.authentication is Authentication.REFUSED:
+        raise AuthenticationRefused(
+            rule=rule,
+            message=f"secure authentication requested by the {side}, but the entry of partner {partner.name!a} refuses"
+            " it",
+        )
+    if not secure and partner.authentication is Authentication.REQUIRED:
+        raise AuthenticationRefused(
+            rule=rule,
+            message=f"no secure authentication offered by the {side}, but the entry of partner {partner.name!a}"
+            " requires it",
         )
 
 

@@ -88,9 +88,14 @@ class Forgeries(SynchronousTestCase):
             line = self.line("handshake.failed", peer="192.0.2.7:1", cause=cause, message="alert", alert="unknown_ca")
             self.assertEqual(len(caught([line])), count, line)
 
-    def test_levels_that_the_own_station_lowered(self) -> None:
-        """A release level that is too low counts only if the partner lowered it."""
-        for cause, count in (("identity.level", 1), ("identity.station_level", 0)):
+    def test_what_the_own_station_got_wrong(self) -> None:
+        """A release level that is too low, or a wrong SSIDAUTH, counts only if it is the partner's."""
+        for cause, count in (
+            (Cause.IDENTITY_LEVEL, 1),
+            (Cause.IDENTITY_STATION_LEVEL, 0),
+            (Cause.IDENTITY_AUTHENTICATION, 1),
+            (Cause.IDENTITY_STATION_AUTHENTICATION, 0),
+        ):
             line = self.line("identity.refused", peer="192.0.2.7:1", cause=cause, message="refused", partner="ACME")
             self.assertEqual(len(caught([line])), count, line)
 

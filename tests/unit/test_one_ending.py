@@ -12,6 +12,7 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import ClosedByClient, Draining, IdentityMismatch, Killed, OwnFault, Withdrawn
 from smartproxy.policy.identity import judge_ssid
+from smartproxy.policy.partners import Authentication
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.openings import server_inbound, server_outbound
@@ -210,6 +211,27 @@ class OneEnding(SynchronousTestCase):
                 refused["message"],
                 "release level 1.4 offered by the station; the lowest allowed for partner 'ACME' is 2.0",
             )
+            for daemon in pair.daemons:
+                self.assertEqual(daemon.done[0].fields["side"], "station")
+
+    def test_secure_authentication_of_the_station(self) -> None:
+        """The station calls, and its SSIDAUTH is not what the partner's entry requires: the partner is not blamed.
+
+        The partner has to answer with the same SSIDAUTH; it never sees that SSID.
+        """
+        told = esid(EsidReason.SECURE_AUTHENTICATION_INCOMPATIBLE)
+        for wanted, said, words in (
+            (Authentication.REQUIRED, "N", "no secure authentication offered by the station"),
+            (Authentication.REFUSED, "Y", "secure authentication requested by the station"),
+        ):
+            entry = attrs.evolve(ACME, authentication=wanted)
+            pair = Pair(outbound=True, server=server_outbound(accept, FACTS, entry))
+            pair.says(pair.server, SSRM_BUFFER)
+            pair.says(pair.client, ssid("O0013000002ME", pswd="", auth=said))
+            self.check(pair, ("refused", "identity.station_authentication", "server"), REFUSED, told)
+            (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
+            self.assertEqual(refused["told_station"], "ESID 12")
+            self.assertTrue(str(refused["message"]).startswith(words), refused["message"])
             for daemon in pair.daemons:
                 self.assertEqual(daemon.done[0].fields["side"], "station")
 

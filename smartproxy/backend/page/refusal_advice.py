@@ -88,9 +88,11 @@ _OVERVIEW = AdviceButton(later("Overview"), "/")
 _TEST_STATION = AdviceButton(later("Test the station"), "/overview/test-station", posted=True)
 _STATION = (_TEST_STATION, _setting(later("The station's address"), "client.station.host"))
 _LEVEL = later("Set the station to OFTP 2.0, or allow the lower level in the partner's entry.")
+_AUTHENTICATION = later("Set secure authentication (SSIDAUTH) alike in the station and in the partner's entry.")
 OURS_ADVICE: Mapping[str, RefusalAdvice] = {
     "station": RefusalAdvice("", (_RUNS, later("Compare the station's address and port with its settings.")), _STATION),
     Cause.IDENTITY_STATION_LEVEL: RefusalAdvice("", (_LEVEL,), (_TEST_STATION,)),
+    Cause.IDENTITY_STATION_AUTHENTICATION: RefusalAdvice("", (_AUTHENTICATION,)),
     "violation.station": RefusalAdvice(
         "", (later("Report the rule and the recording of the session to the vendor of the station."),)
     ),
