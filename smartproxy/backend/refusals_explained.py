@@ -215,7 +215,7 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
 def _end(event: StoredEvent) -> HowEnded:
     """What an event says of how a session or call ended, as its table of explanations takes it."""
     fields = event.fields
-    cause = str(fields.get("cause", ""))
+    cause = str(fields.get("cause") or fields.get("rule") or "")
     return HowEnded(
         cause=cause,
         outcome=outcome_of(event.name, fields),

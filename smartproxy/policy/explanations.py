@@ -19,6 +19,9 @@ from smartproxy.policy.outcomes import Outcome, Participant
 OUR_CALL: Final = f"The cause is on our side. {NOTHING_TO_CHANGE}; our system has to call again."
 """What a partner is told to do where the cause is on our side, and we called."""
 
+DISAGREEMENTS: Final = frozenset({"negotiation.authentication", "negotiation.direction"})
+"""The rules that the second SSID breaks because the two sides are set differently: neither of them has a bug."""
+
 EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     **{cause: row.explanation for cause, row in CERTIFICATE_CAUSES.items()},
     **{
@@ -151,6 +154,14 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         OURS,
         ours=True,
     ),
+    "negotiation.authentication": Explanation(
+        "The two systems do not agree about secure authentication (SSIDAUTH).",
+        "Please compare this setting with us.",
+    ),
+    "negotiation.direction": Explanation(
+        "The two systems do not agree about who may send files (SSIDSR).",
+        "Please compare this setting with us.",
+    ),
     "deadline.partner": Explanation(
         "Your system did not respond in time.",
         "Please check whether your system, or a firewall in front of it, delayed the connection.",
@@ -273,7 +284,7 @@ class HowEnded:
             case None:
                 return self._refused(subject)
             case Outcome.VIOLATED:
-                return f"violation.{by}"
+                return self.cause if self.cause in DISAGREEMENTS else f"violation.{by}"
             case Outcome.EXPIRED:
                 return f"deadline.{by}"
             case Outcome.STOPPED:

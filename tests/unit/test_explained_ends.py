@@ -14,12 +14,12 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS
-from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL, HowEnded
+from smartproxy.policy.explanations import DISAGREEMENTS, EXPLANATIONS, OUR_CALL, HowEnded
 from smartproxy.policy.faults import IdentityMismatch, QuotaExceeded, Step
 from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.relay import events
 from smartproxy.relay.openings import server_inbound, server_outbound
-from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID
+from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID, ssid
 from tests.unit.session_pair import Daemon, Pair
 from tests.unit.sites import NOW, SiteCase
 from tests.unit.test_one_ending import ENDS, PASSWORD, says
@@ -78,6 +78,9 @@ STEPS: Final[Mapping[Step, str]] = {
     Step.ESID: "We called your system, and no OFTP2 session could be established.",
 }
 """What the partner is told of a call that failed, by the step, where no more is known."""
+
+COMPARED: Final = "Please compare this setting with us."
+"""What the partner is asked where the settings of both sides differ."""
 
 OF_THE_PARTNER: Final = frozenset({"call", "certificate", "handshake", "identity", "penalty", "quota"})
 """The subjects of causes for which something does not begin, and of which the partner has to know more."""
@@ -178,7 +181,8 @@ class Table(SynchronousTestCase):
     def test_every_sentence_can_be_said(self) -> None:
         """No entry of the table is left that no end leads to."""
         keys = {"certificate", "certificate.self_signed", "identity", "ours", "ours.outgoing"}
-        for cause in [*Cause, *(key for key in EXPLANATIONS if key.startswith(("identity.", "quota.")))]:
+        keyed = (key for key in EXPLANATIONS if key.startswith(("identity.", "quota.")))
+        for cause in [*Cause, *DISAGREEMENTS, *keyed]:
             for outcome in (None, *Outcome):
                 for by in Participant:
                     keys.add(HowEnded(cause=cause, outcome=outcome, ended_by=by).key)
@@ -237,6 +241,31 @@ class Relayed(SiteCase):
                 self.assertEqual((found.explanation.happened, found.outgoing), (expected, outbound), (outcome, cause))
                 self.assertEqual(bool(found.protocol), (outcome, by) == ("violated", "partner"))
                 self.assertEqual(self.explained("ACME").event.fields["session"], f"{number:016x}")
+
+    def test_settings_that_differ(self) -> None:
+        """Two SSIDs that differ in SSIDAUTH, or let nobody receive, are no fault of who answers: neither is blamed."""
+        number = 0
+        for outbound in (INCOMING, OUTGOING):
+            for offer, answer, words in (
+                ({}, {"auth": "Y"}, "about secure authentication (SSIDAUTH)"),
+                ({"sr": "S"}, {"sr": "S"}, "about who may send files (SSIDSR)"),
+            ):
+                number += 1
+                pair = Pair(outbound=outbound)
+                if outbound:
+                    pair.says(pair.server, SSRM_BUFFER)
+                    pair.says(pair.client, ssid("O0013000002ME", **offer))
+                    pair.says(pair.server, ssid(**answer))
+                else:
+                    pair.says(pair.server, ssid(**offer))
+                    pair.says(pair.client, SSRM_BUFFER)
+                    pair.says(pair.client, ssid("O0013000002ME", **answer))
+                for daemon in pair.daemons:
+                    pair.lose(daemon, daemon.outside)
+                found = self.explained(self.keep(pair, number))
+                self.assertEqual(found.explanation.happened, f"The two systems do not agree {words}.")
+                self.assertEqual((found.explanation.remedy, found.explanation.ours), (COMPARED, False))
+                self.assertEqual((found.outgoing, dict(found.protocol)), (outbound, {}))
 
     def test_sessions_that_do_not_begin(self) -> None:
         """A refused SSID, a limit, a partner that leaves or is late, a bug, a stop: before anything was relayed."""

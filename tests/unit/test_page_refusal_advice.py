@@ -6,7 +6,7 @@ from smartproxy.backend.page.refusal_advice import ADVICE, OURS_ADVICE, advice_o
 from smartproxy.backend.settings import defaults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
-from smartproxy.policy.explanations import EXPLANATIONS, HowEnded, explanation
+from smartproxy.policy.explanations import DISAGREEMENTS, EXPLANATIONS, HowEnded, explanation
 from smartproxy.policy.outcomes import Outcome, Participant
 
 DEFAULT = OURS_ADVICE["ours"]
@@ -46,6 +46,15 @@ class RefusalSteps(SynchronousTestCase):
             found = advice_of(end.key, cause, ours=end.explanation.ours, outgoing=True)
             assert found is not None, cause
             self.assertIn(word, [each.place for each in found.ways], cause)
+
+    def test_settings_that_differ(self) -> None:
+        """Where both sides are set differently, the steps say what to compare, whoever answered."""
+        for rule in DISAGREEMENTS:
+            for by in (Participant.PARTNER, Participant.STATION):
+                end = HowEnded(cause=rule, outcome=Outcome.VIOLATED, ended_by=by)
+                found = advice_of(end.key, "", ours=end.explanation.ours, outgoing=False)
+                assert found is not None, rule
+                self.assertEqual((found.steps, found.title), (ADVICE[rule].steps, title_of(end.key, outgoing=True)))
 
     def test_lost(self) -> None:
         """A connection that was lost is looked for where it was lost."""

@@ -72,6 +72,14 @@ ADVICE: Mapping[str, RefusalAdvice] = {
         later("%(who)s does not agree about secure authentication"),
         (later("Set it alike on both sides: in the partner's entry, or in its program."),),
     ),
+    "negotiation.authentication": RefusalAdvice(
+        later("%(who)s and the station do not agree about secure authentication"),
+        (later("Set SSIDAUTH alike in the station and in the partner's program."),),
+    ),
+    "negotiation.direction": RefusalAdvice(
+        later("%(who)s and the station do not agree about who may send files"),
+        (later("Compare SSIDSR of the station and of the partner's program: S needs R or B on the other side."),),
+    ),
 }
 """What is said of a cause, by the key of its explanation.
 
