@@ -37,6 +37,9 @@ from smartproxy.relay.stages import Stage
 _NEITHER: Final[frozenset[Role]] = frozenset()
 """One for all sessions: an empty set is as large as one of a few."""
 
+IDLE_STATES: Final = frozenset({State.IDLE, State.IDLE_TURNED})
+"""Nothing is under way, whoever has the turn."""
+
 _REASONS: Final[Mapping[int, EsidReason]] = {reason.value: reason for reason in EsidReason}
 
 
@@ -228,7 +231,7 @@ class SessionEnds:
 
     def _stop_idle(self, event: events.Stop) -> None:
         self._wish = event.fault
-        if event.at_once or self._monitor.state is State.IDLE:
+        if event.at_once or self._monitor.state in IDLE_STATES:
             self._leave()
         else:
             self.stage = Stage.LEAVING

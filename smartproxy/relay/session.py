@@ -65,7 +65,7 @@ from smartproxy.policy.identity import judge_file, judge_station
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer
 from smartproxy.relay.ending import portray
-from smartproxy.relay.ends import SessionEnds
+from smartproxy.relay.ends import IDLE_STATES, SessionEnds
 from smartproxy.relay.intents import Abort, Intent, Open, Pause, Ready, Resume, Send
 from smartproxy.relay.legs import LegState
 from smartproxy.relay.openings import Mode, SessionFacts
@@ -157,7 +157,7 @@ class Session(SessionEnds):
             self._released(judgement.observations[-1])
         else:
             self._watch(leg, judgement.held, progress=bool(judgement.octets))
-            if self.stage is Stage.LEAVING and self._monitor.state is State.IDLE:
+            if self.stage is Stage.LEAVING and self._monitor.state in IDLE_STATES:
                 self._leave()
 
     def _relay(self, leg: Role, octets: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.commands import SFNA
+from smartproxy.oftp2.commands import EFPA, SFNA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import Draining, TunnelLost
@@ -443,6 +443,27 @@ class LeavesWhenIdle(SynchronousTestCase):
         book = relaying_server()
         intents = book.session.receive(Stop(Draining(rule="first", message="first"), at_once=False))
         self.assertEqual(intents[0], Told("session.failed", cause="first", phase="relaying"))
+
+    def test_turned(self) -> None:
+        """Who has just got the turn begins nothing more: both sides are told at once."""
+        book = relaying_server().after(Arrived(INITIATOR, CD_))
+        book.when(
+            Stop(Draining(rule="first", message="first"), at_once=False),
+            Told("session.failed", cause="first", phase="relaying"),
+            *told_esid(INITIATOR, esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)),
+            *CLOSE,
+        )
+
+    def test_turn_is_given_away(self) -> None:
+        """A file is done when the turn is given away behind it; the new Speaker begins no other."""
+        book = self.leaving(Arrived(INITIATOR, sfid())).after(
+            Arrived(RESPONDER, SFPA_0), Arrived(INITIATOR, data() + EFID_5), Arrived(RESPONDER, framed(EFPA(cd="Y")))
+        )
+        self.assertIs(book.session.stage, Stage.LEAVING)
+        intents = book.session.receive(Arrived(INITIATOR, CD_))
+        self.assertEqual(intents[0], Send(RESPONDER, CD_))
+        self.assertIn(Told("session.failed", cause="first", phase="relaying"), intents)
+        self.assertIs(book.session.stage, Stage.ENDING)
 
     def test_answer_is_awaited(self) -> None:
         """It goes on with what it does, and ends behind it."""
