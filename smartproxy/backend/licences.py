@@ -120,11 +120,13 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     change.session.flush()
     count = 0
     for proxy_id, row in newest(change.session).items():
-        # The server may have any that was issued, and takes none that ends earlier. One that lasts longer than any that
-        # is issued now has to say so, too.
+        # The server may have any that was issued, and takes none that ends earlier or is not valid yet. One that lasts
+        # longer than any that is issued now has to say so, too.
+        every = select(func.min(LicenceRow.valid_from)).where(LicenceRow.proxy_id == proxy_id)
+        valid_from = change.session.scalar(every) or row.valid_from
         valid_until = latest_end(change.session, proxy_id) or row.valid_until
         if valid_until > change.now:
-            _sign(change, proxy_id, row.valid_from, valid_until, limits_of(row))
+            _sign(change, proxy_id, valid_from, valid_until, limits_of(row))
             count += 1
     return count
 

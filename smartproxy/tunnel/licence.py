@@ -56,6 +56,8 @@ class LicenceInForce:
         self._seen = self._stamp()
         self._right: _Stamp | None = None
         self._provided: str | None = None
+        self._early: str | None = None
+        self._early_in_file = False
         self._unwritable = False
 
     def tell_started(self, identity: Identity, at: HostPort) -> None:
@@ -94,11 +96,16 @@ class LicenceInForce:
     def judge(self, text: str) -> Licence | None:
         """The licence that came with a configuration, if it may replace the present one; nothing is changed.
 
-        The licence that is held already comes with every generation, and is no event.
+        The licence that is held already comes with every generation, and is no event. One that is not valid yet is
+        tried again by :meth:`look_at_file`.
         """
         try:
             return renew(self.present, text, self._now())
         except LicenceRefused as refused:
+            if refused.cause is Cause.LICENCE_NOT_YET_VALID:
+                if text == self._early:
+                    return None
+                self._early, self._early_in_file = text, False
             if refused.cause is not Cause.LICENCE_NOT_NEWER:
                 self._events.emit(
                     "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
@@ -129,6 +136,7 @@ class LicenceInForce:
         if renewed:
             self.announce()
             self._provided, self._unwritable = text, False
+            self._early, self._early_in_file = None, False
             if self._write(text):
                 self._events.emit("licence.written", path=str(self._path), valid_until=self.present.valid_until)
         elif self._is_present(text):
@@ -145,15 +153,35 @@ class LicenceInForce:
         stamp, before = self._stamp(), self._seen
         self._seen = stamp
         if stamp != before:
+            if self._early_in_file:
+                self._early, self._early_in_file = None, False
             text = self._text()
             # What is wrong with the file is told when it is needed, at a start.
             if text is None or not self._take(text):
                 return False
             self._provided, self._right = None, stamp
             return True
-        if self._provided is not None and (stamp is None or stamp != self._right):
+        if self._early is not None and self._take_early(self._early):
+            return True
+        if self._provided is not None and not self._early_in_file and (stamp is None or stamp != self._right):
             self._restore(self._provided)
         return False
+
+    def _take_early(self, text: str) -> bool:
+        """Put the licence that was not valid yet in force, once it is; whether it is now."""
+        try:
+            licence = renew(self.present, text, self._now())
+        except LicenceRefused as refused:
+            if refused.cause is not Cause.LICENCE_NOT_YET_VALID:
+                self._early, self._early_in_file = None, False
+            return False
+        self.present = licence
+        if self._early_in_file:
+            self.announce()
+            self._provided, self._right, self._early, self._early_in_file = None, self._seen, None, False
+        else:
+            self.keep(text, renewed=True)
+        return True
 
     def _restore(self, provided: str) -> None:
         """Write the file again, unless it holds the licence in force."""
@@ -203,8 +231,9 @@ class LicenceInForce:
     def _take(self, text: str) -> bool:
         licence = self.judge(text)
         if licence is None:
+            self._early_in_file = text == self._early
             return False
-        self.present = licence
+        self.present, self._early = licence, None
         self.announce()
         return True
 

@@ -2,8 +2,11 @@
 
 from datetime import timedelta
 
+import attrs
+
 from smartproxy.policy.licence import sign
 from smartproxy.policy.limits import CLOCK_LOOK_SECONDS
+from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.test_server_service import NOW, ServerTestCase, document, licence, signing_key
 
 DAY = timedelta(days=1)
@@ -88,3 +91,66 @@ class LicenceEnds(ServerTestCase):
         self.network.settle()
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class LicenceBegins(ServerTestCase):
+    """A licence that is not valid yet when it arrives."""
+
+    def early(self) -> str:
+        """A licence that begins in a minute and a half."""
+        return sign(attrs.evolve(licence(900), valid_from=NOW + timedelta(seconds=90)), signing_key())
+
+    def waits(self) -> None:
+        """Nothing happens before its begin, and it is refused once; afterwards it is in force."""
+        for seconds in (60, 60):
+            self.assertEqual(self.service.licence.present.valid_until, self.before)
+            self.assertEqual([each["cause"] for each in self.named("licence.refused")], ["licence.not_yet_valid"])
+            self.now += timedelta(seconds=seconds)
+            self.network.advance(seconds)
+        self.assertEqual(self.service.licence.present.valid_until, NOW + 900 * DAY)
+        self.assertEqual(len(self.named("licence.refused")), 1)
+
+    def setUp(self) -> None:
+        """Have the server hold a licence from the tunnel, which it would write again."""
+        super().setUp()
+        self.inner = self.client()
+        self.bring(self.inner, document(licence=sign(licence(800), signing_key())))
+        self.before = NOW + 800 * DAY
+
+    def test_with_a_generation(self) -> None:
+        """It is put in force and written when its time has come; until then the file of the present one is kept."""
+        text = self.early()
+        for number in (2, 3):
+            self.bring(self.inner, document(number, licence=text), number)
+        self.path.unlink()
+        self.waits()
+        self.assertEqual((len(self.named("licence.restored")), self.path.read_text()), (1, text))
+
+    def test_as_a_file(self) -> None:
+        """The file of an operator is left as it is, and in force when its time has come."""
+        text = self.early()
+        self.path.write_text(text)
+        self.network.advance(FILE_SECONDS)
+        stamp = self.path.stat().st_mtime_ns
+        self.waits()
+        self.network.advance(60)
+        self.assertEqual((self.path.read_text(), self.path.stat().st_mtime_ns), (text, stamp))
+        self.assertEqual(self.named("licence.restored"), [])
+
+    def test_file_that_is_deleted(self) -> None:
+        """A file that is gone before its time is not waited for: the one in force is written again."""
+        self.path.write_text(self.early())
+        self.network.advance(FILE_SECONDS)
+        self.path.unlink()
+        self.now += timedelta(seconds=120)
+        self.network.advance(120)
+        self.assertEqual(self.service.licence.present.valid_until, self.before)
+        self.assertEqual(len(self.named("licence.restored")), 1)
+
+    def test_overtaken(self) -> None:
+        """Another licence that is taken meanwhile stays, though the early one would end later."""
+        self.bring(self.inner, document(2, licence=self.early()), 2)
+        self.bring(self.inner, document(3, licence=sign(licence(850), signing_key())), 3)
+        self.now += timedelta(seconds=120)
+        self.network.advance(120)
+        self.assertEqual(self.service.licence.present.valid_until, NOW + 850 * DAY)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -11,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from smartproxy.backend import authority, generations, licences
 from smartproxy.backend.certificates import key_pin, key_to_pem
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.backend.operations import licence as operations
 from smartproxy.policy.configuration import Configuration, parse
 from smartproxy.policy.licence import read, renew
 from tests.unit.odd_files import block
@@ -224,6 +226,23 @@ class Licences(SiteCase):
             text = licences.find(change.session, PROXY_ID).text
         licence = renew(read(first, PROXY_ID, NOW), text, NOW)
         self.assertEqual((licence.valid_until, len(licence.withdrawn)), (NOW + timedelta(days=400), 2))
+
+    def test_usual_begin(self) -> None:
+        """A licence begins an hour ago unless told otherwise: the server's clock may be behind."""
+        order = operations.LicenceOrder(proxy_id=PROXY_ID, valid_until=NOW + YEAR)
+        with self.change() as change:
+            self.assertEqual(operations.issue.work(change, order).valid_from, NOW - authority.BACKDATED)
+            self.assertEqual(operations.issue.work(change, attrs.evolve(order, valid_from=NOW)).valid_from, NOW)
+
+    def test_later_begin(self) -> None:
+        """Where the next licence is issued ahead, a client is shut out with one that is valid at once."""
+        first = self.issue(days=100)
+        with self.change() as change:
+            ahead = {"valid_from": NOW + timedelta(days=90), "valid_until": NOW + timedelta(days=400)}
+            licences.issue(change, PROXY_ID, **ahead, limits={})
+            licences.shut_out(change, "inner", YEAR)
+            text = licences.find(change.session, PROXY_ID).text
+        self.assertEqual(len(renew(read(first, PROXY_ID, NOW), text, NOW).withdrawn), 1)
 
     def test_extended_too_far(self) -> None:
         """A licence is not extended beyond ten years; one that lasts longer already is signed anew all the same."""

@@ -5,7 +5,7 @@ from datetime import datetime
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import licences
+from smartproxy.backend import authority, licences
 from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Nothing
@@ -34,14 +34,14 @@ class LicenceOrder:
 
     :ivar proxy_id: the server.
     :ivar valid_until: its end.
-    :ivar valid_from: its begin; ``None``: now.
+    :ivar valid_from: its begin; ``None``: an hour ago, as a certificate's.
     :ivar sessions: the highest number of sessions at once; ``None``: as many as there are.
     """
 
     proxy_id: str = attrs.field(metadata=kind(NAME, people=_ID))
     valid_until: datetime = attrs.field(metadata=kind(Instant(), people=ForPeople(help="its end")))
     valid_from: datetime | None = attrs.field(
-        default=None, metadata=kind(Optional(Instant()), people=ForPeople(help="its begin; now if not given"))
+        default=None, metadata=kind(Optional(Instant()), people=ForPeople(help="its begin; an hour ago if not given"))
     )
     sessions: int | None = attrs.field(
         default=None,
@@ -153,7 +153,8 @@ def show(look: Transaction, wanted: LicenceWanted) -> KnownLicence:
 def issue(change: Change, wanted: LicenceOrder) -> KnownLicence:
     """Sign the licence."""
     most = {} if wanted.sessions is None else {"sessions": wanted.sessions}
-    begin = wanted.valid_from or change.now
+    # The server's clock may be behind.
+    begin = wanted.valid_from or change.now - authority.BACKDATED
     return _known(
         licences.issue(change, wanted.proxy_id, valid_from=begin, valid_until=wanted.valid_until, limits=most)
     )
