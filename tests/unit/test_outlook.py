@@ -2,6 +2,7 @@
 
 import datetime
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.certificates.outlook import Issuer, Listed, Outlook
@@ -66,6 +67,28 @@ class RefusalTests(SynchronousTestCase):
         found = outlook(revocation("a"), revocation("b"), issuers=circle)
         self.assertIn("does not reach the CA", str(self.refusal(found, "a")))
 
+    def test_issuer_with_two_certificates(self) -> None:
+        """A CA that got another key, or a later certificate, is judged by the lists of both, whichever comes first."""
+        rekeyed = attrs.evolve(ROOT, key_sha256=key_sha256("new root"))
+        for two in ((ROOT, rekeyed), (rekeyed, ROOT)):
+            self.assertIsNone(self.refusal(outlook(revocation("new root"), issuers=two)))
+            self.assertIsNone(self.refusal(outlook(revocation("new root"), revocation("root", 5), issuers=two)))
+            self.assertIn("there is no revocation list", str(self.refusal(outlook(issuers=two))))
+            both = outlook(revocation("new root", 5), revocation("root", 5), issuers=two)
+            self.assertIn("revoked by the list", str(self.refusal(both)))
+
+    def test_intermediate_with_two_certificates(self) -> None:
+        """The path goes through the one that is good, and the reason is that of the CA's own one if none is."""
+        again = attrs.evolve(MIDDLE, serial=8)
+        lists = (revocation("middle"), revocation("root", 7))
+        for two in ((MIDDLE, again), (again, MIDDLE)):
+            self.assertIsNone(self.refusal(outlook(*lists, issuers=(ROOT, *two)), "middle"))
+            gone = (revocation("middle"), revocation("root", 7, 8))
+            self.assertIn("revoked", str(self.refusal(outlook(*gone, issuers=(ROOT, *two)), "middle")))
+        own = attrs.evolve(MIDDLE, ca="ca", key_sha256=key_sha256("own"))
+        found = outlook(revocation("middle", 5), issuers=(ROOT, MIDDLE, own))
+        self.assertEqual(self.refusal(found, "middle"), "there is no revocation list of CN=middle")
+
     def test_listed(self) -> None:
         """Of an authority's certificates, which have a current list, a current part of one, or none."""
         three = (ROOT, issuer("issuing", "root", "ca"), issuer("new", "root", "ca"), MIDDLE)
@@ -106,6 +129,18 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(self.ends(found, "ca", None), [(50, "expires"), (100, "expires")])
         self.assertEqual(self.ends(found, "ca", DAY)[2], (2, "renewed"))
         self.assertEqual(self.ends(outlook(), "ca", DAY), [(50, "expires"), (100, "expires")])
+
+    def test_issuer_with_two_certificates(self) -> None:
+        """The later end of the two counts, and the newer list, whichever comes first."""
+        again = attrs.evolve(ROOT, not_after=NOW + 200 * DAY, key_sha256=key_sha256("new root"))
+        lists = (revocation("root"), revocation("new root", next_update=NOW + 9 * DAY))
+        for two in ((ROOT, again), (again, ROOT)):
+            ends = self.ends(outlook(*lists, issuers=two), "ca", NONE)
+            self.assertEqual(ends, [(50, "expires"), (200, "expires"), (9, "renewed")])
+            same_key = attrs.evolve(again, key_sha256=ROOT.key_sha256)
+            issuers = (same_key, ROOT) if two[0] is again else (ROOT, same_key)
+            ends = self.ends(outlook(lists[0], issuers=issuers), "ca", NONE)
+            self.assertEqual(ends, [(50, "expires"), (200, "expires"), (1, "renewed")])
 
     def test_part(self) -> None:
         """Of several parts the one counts that covers the certificate."""

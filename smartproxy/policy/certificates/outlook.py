@@ -94,23 +94,56 @@ class Outlook:
         :param ca: the CA of the partner's certificate rule; the path is judged up to it.
         :param points: the names of the distribution points in the certificate.
         """
-        is_authority = False
-        for _ in range(limits.PATH_DEPTH_MOST):
-            signer = self.signer(issuer, ca)
-            if signer is None:
-                return (
-                    f"the certificate of its issuer {issuer} is not in the CA; therefore the issuer's revocation list"
-                    " cannot be loaded"
-                )
-            lists = self._of(signer)
-            found, by = judge_revocation(lists, serial, points, now, grace, is_authority=is_authority)
-            if found is not RevocationStatus.GOOD:
-                part = (", ".join(points) or "certificates without a distribution point") if lists else None
-                return _WORDS[found].format(_list_of(signer, part if by is None else by.scope.part))
-            if signer.ca == ca:
+        return self._refusal(issuer, serial, ca, points, now, grace, depth=0)
+
+    def _refusal(
+        self,
+        issuer: str,
+        serial: int,
+        ca: str,
+        points: tuple[str, ...],
+        now: datetime.datetime,
+        grace: datetime.timedelta,
+        depth: int,
+    ) -> str | None:
+        """The same for the certificate at a depth of the path: it counts if it is good by one of its possible issuers.
+
+        Which of them signed it is not known: a CA that got another key, or a later certificate, has the name twice.
+        """
+        if depth == limits.PATH_DEPTH_MOST:
+            return "its path does not reach the CA"
+        found: list[str] = []
+        for signer in self.signers(issuer, ca):
+            refused = self._refused_by(signer, serial, points, now, grace, is_authority=depth > 0)
+            if refused is None and signer.ca != ca:
+                refused = self._refusal(signer.issuer, signer.serial, ca, signer.crl_points, now, grace, depth + 1)
+            if refused is None:
                 return None
-            issuer, serial, points, is_authority = signer.issuer, signer.serial, signer.crl_points, True
-        return "its path does not reach the CA"
+            found.append(refused)
+        if found:
+            return found[0]
+        return (
+            f"the certificate of its issuer {issuer} is not in the CA; therefore the issuer's revocation list"
+            " cannot be loaded"
+        )
+
+    def _refused_by(
+        self,
+        signer: Issuer,
+        serial: int,
+        points: tuple[str, ...],
+        now: datetime.datetime,
+        grace: datetime.timedelta,
+        *,
+        is_authority: bool,
+    ) -> str | None:
+        """The reason in the lists of a signer."""
+        lists = self._of(signer)
+        found, by = judge_revocation(lists, serial, points, now, grace, is_authority=is_authority)
+        if found is RevocationStatus.GOOD:
+            return None
+        part = (", ".join(points) or "certificates without a distribution point") if lists else None
+        return _WORDS[found].format(_list_of(signer, part if by is None else by.scope.part))
 
     def listed(self, ca: str, now: datetime.datetime, grace: datetime.timedelta) -> Listed:
         """Sort the subjects of a CA's certificates by their revocation lists."""
@@ -145,11 +178,12 @@ class Outlook:
         :param points: the names of the distribution points in the certificate.
         """
         yield not_after, "the certificate expires"
-        signer = None if ca is None else self.signer(issuer, ca)
-        if signer is None:
+        signers = () if ca is None else self.signers(issuer, ca)
+        if not signers:
             return
+        signer = max(signers, key=lambda each: each.not_after)
         yield signer.not_after, f"the certificate of its issuer {signer.subject} expires"
-        loaded = [each for each in self._of(signer) if each.scope.covers(points, is_authority=False)]
+        loaded = [each for by in signers for each in self._of(by) if each.scope.covers(points, is_authority=False)]
         if grace is not None and loaded:
             last = max(loaded, key=lambda each: each.fresh_until)
             words = f"the revocation list of {_list_of(signer, last.scope.part)} has to be renewed"
@@ -158,10 +192,9 @@ class Outlook:
     def _of(self, issuer: Issuer) -> tuple[RevocationSet, ...]:
         return self.lists.of_issuer(issuer.key_sha256, issuer.subject)
 
-    def signer(self, subject: str, ca: str) -> Issuer | None:
-        """The CA certificate with this subject: the one of the given CA if there is one, else another CA's."""
-        named = [each for each in self.issuers if each.subject == subject]
-        return next((each for each in named if each.ca == ca), named[0] if named else None)
+    def signers(self, subject: str, ca: str) -> tuple[Issuer, ...]:
+        """The CA certificates with this subject, those of the given CA first."""
+        return tuple(sorted((each for each in self.issuers if each.subject == subject), key=lambda each: each.ca != ca))
 
 
 def _list_of(issuer: Issuer, part: str | None) -> str:
