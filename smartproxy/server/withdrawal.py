@@ -6,9 +6,10 @@ after a deadline. One event reports it with its cause. The judgement is
 :mod:`smartproxy.policy.certificates.withdrawal`'s; this module adds sessions and time.
 """
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -16,11 +17,16 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.driver import SessionDriver
+from smartproxy.net.tls.context import load_anchors
+from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.decoding import Undecodable
+from smartproxy.policy.certificates.facts import CertificateFacts
 from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import Withdrawn
 from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.partners import TrustedCa
 
 Judge = Callable[[Standing, VerifiedPartner, datetime], CertificateRefusal | None]
 """Says why a session has to end by the rules of a generation, at a time; ``None`` if it need not."""
@@ -35,6 +41,16 @@ class _Running:
     peer: str
     judge: Judge
     ending: Deadline | None = None
+
+
+@lru_cache(maxsize=2)
+def _anchors(cas: tuple[TrustedCa, ...]) -> tuple[CertificateFacts, ...]:
+    """The facts of the certificates of all CAs of a generation."""
+    found = []
+    for each in load_anchors(cas):
+        with contextlib.suppress(Undecodable):
+            found.append(certificate_facts(each))
+    return tuple(found)
 
 
 class Withdrawals:
@@ -75,7 +91,7 @@ class Withdrawals:
     def _judge(self, sessions: list[str], configuration: ServerConfiguration) -> None:
         if not sessions:
             return
-        standing, now = Standing.of(configuration), self._now()
+        standing, now = Standing.of(configuration, _anchors(configuration.cas)), self._now()
         for session in sessions:
             running = self._running.get(session)
             if running is None or running.ending is not None:

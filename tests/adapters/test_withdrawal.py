@@ -14,6 +14,7 @@ from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import Deadlines
+from smartproxy.testing.pki import TestCa
 from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig
 from tests.unit.playbook import EFID_5, PARTNER_SSID, SFPA_0, STATION_SSID, data, esid, framed, sfid
@@ -68,6 +69,14 @@ class Withdrawals(SynchronousTestCase):
         self.leg.lose()
         self.assertEqual(self.rig.sessions.live, {})
         self.assertEqual(self.rig.clock.getDelayedCalls(), [])
+
+    def test_root_that_was_issued_again(self) -> None:
+        """A session goes on when its root's certificate is replaced by another one of the same name and key."""
+        key = ROOT.credential.key
+        for again, ended in ((TestCa.root("partners' root", key=key), False), (TestCa.root("partners' root"), True)):
+            (entry,) = self.rig.configuration.cas
+            self.put((), cas=(attrs.evolve(entry, certificates=again.certificate_pem.decode()),))
+            self.assertEqual([bool(self.rig.journal.of("session.withdrawn"))], [ended])
 
     def test_within_a_file(self) -> None:
         """A file that is under way is finished, its answer included; the session ends then, without another file."""

@@ -13,7 +13,20 @@ from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import CertificatePin, Outbound, RevocationMode, Verify
-from tests.unit.chains import CLIENT_AUTH, DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain, partner, revocation, server
+from tests.unit.chains import (
+    CLIENT_AUTH,
+    DAY,
+    LEAF,
+    MIDDLE,
+    NOW,
+    ROOT,
+    authority,
+    chain,
+    partner,
+    revocation,
+    server,
+    sha256,
+)
 
 
 def listed(mode: RevocationMode, *lists: RevocationSet) -> ServerConfiguration:
@@ -91,6 +104,35 @@ class StandingTests(SynchronousTestCase):
     def test_authority(self) -> None:
         """Removing the authority takes the right of all its partners away."""
         self.assertIs(cause(server(cas=())), Cause.CERTIFICATE_UNKNOWN_CA)
+
+    def test_authority_with_a_later_certificate(self) -> None:
+        """A CA certificate that was issued again goes on; one with another key, or for another name, is another CA."""
+        after = server(cas=(authority("ca", "root again"),))
+        again = attrs.evolve(ROOT, sha256=sha256("root again"), not_after=NOW + 999 * DAY)
+        for anchor, ended in (
+            (again, None),
+            (attrs.evolve(again, key_sha256="77" * 32), Cause.CERTIFICATE_UNKNOWN_CA),
+            (attrs.evolve(again, subject="CN=another"), Cause.CERTIFICATE_UNKNOWN_CA),
+        ):
+            found = Standing.of(after, (anchor,)).withdrawn(verified(), NOW + DAY)
+            self.assertIs(None if found is None else found.cause, ended)
+            called = attrs.evolve(after, partners=(partner(outbound=BY_NAME),))
+            found = Standing.of(called, (anchor,)).withdrawn_called(verified(), NOW + DAY, lambda name: True)
+            self.assertIs(None if found is None else found.cause, ended)
+
+    def test_authority_with_both_certificates(self) -> None:
+        """As long as the old one is there, it is the one that counts, with the rules of its own CA."""
+        after = server(cas=(authority("new", "root again"), authority("ca", "root")))
+        again = attrs.evolve(ROOT, sha256=sha256("root again"))
+        self.assertIsNone(Standing.of(after, (again, ROOT)).withdrawn(verified(), NOW + DAY))
+
+    def test_leaf_is_no_authority(self) -> None:
+        """A partner's own certificate counts as it was shown."""
+        alone = verified(ChainFacts(presented=(LEAF,), path=(LEAF,)), server(cas=(authority("ca", "leaf"),)))
+        again = attrs.evolve(LEAF, sha256=sha256("leaf again"))
+        found = Standing.of(server(cas=(authority("ca", "leaf again"),)), (again,)).withdrawn(alone, NOW + DAY)
+        assert found is not None
+        self.assertIs(found.cause, Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_somebody_else(self) -> None:
         """A certificate that has become another partner's ends the session of the former one."""

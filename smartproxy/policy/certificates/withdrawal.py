@@ -3,7 +3,8 @@
 Duty: judge the chain of a session that started under an earlier generation by the rules of a new one. For a session
 that the partner started, the chain has to identify the same partner; for one that the station started, it has to be
 what the partner's outbound entry requires. A session ends only if the partner lost its access: its certificate was
-revoked, or its pin, rule, CA or entry was removed, changed or disabled, or its entry does not allow calls any more.
+revoked, or its pin, rule, CA or entry was removed, changed or disabled, or its entry does not allow calls any more. A
+CA certificate that was replaced by another one of the same name and key is the same CA.
 Causes that only prevent new sessions for now (a missing or outdated list, an expired certificate, another purpose) let
 a running session finish. Trusts that the facts are those of the session's own handshake.
 
@@ -11,7 +12,7 @@ RFC 5280 section 6; threat: a stolen key whose session is kept open beyond its r
 """
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -40,23 +41,34 @@ class Standing:
     """The rules of a generation for running sessions.
 
     :ivar configuration: the generation, changed so that missing and outdated lists are ignored.
+    :ivar known: SHA-256 of each certificate of its CAs.
+    :ivar by_key: the same by their names and the SHA-256 of their keys, one each.
     """
 
     configuration: ServerConfiguration
+    known: frozenset[str] = frozenset()
+    by_key: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
 
     @classmethod
-    def of(cls, configuration: ServerConfiguration) -> "Standing":
-        """Make the rules from a generation."""
+    def of(cls, configuration: ServerConfiguration, anchors: Iterable[CertificateFacts] = ()) -> "Standing":
+        """Make the rules from a generation.
+
+        :param anchors: the certificates of its CAs.
+        """
         cas = tuple(
             attrs.evolve(ca, revocation=RevocationMode.PREFER) if ca.revocation is RevocationMode.REQUIRE else ca
             for ca in configuration.cas
         )
-        return cls(attrs.evolve(configuration, cas=cas))
+        known = frozenset[str]().union(*(ca.anchors for ca in cas))
+        by_key: dict[tuple[str, str], str] = {}
+        for each in anchors:
+            by_key.setdefault((each.subject, each.key_sha256), each.sha256)
+        return cls(attrs.evolve(configuration, cas=cas), known, by_key)
 
     def withdrawn(self, verified: VerifiedPartner, now: datetime.datetime) -> CertificateRefusal | None:
         """The reason to end a session that the partner started; ``None`` if it may go on."""
         try:
-            match = judge_chain(_unended(verified.chain, now), self.configuration, now)
+            match = judge_chain(self._renewed(_unended(verified.chain, now)), self.configuration, now)
         except CertificateRefusal as found:
             return found if found.cause in WITHDRAWALS else None
         if match.partner.name != verified.partner.name:
@@ -78,12 +90,25 @@ class Standing:
             return refusal(Cause.CERTIFICATE_PARTNER_DISABLED, certificate, partner=name)
         if entry.outbound is None:
             return refusal(Cause.CERTIFICATE_NOT_CALLED, certificate, partner=name)
-        chain, partner = _unended(verified.chain, now), attrs.evolve(entry, purpose=Purpose.ANY)
+        chain = self._renewed(_unended(verified.chain, now))
+        partner = attrs.evolve(entry, purpose=Purpose.ANY)
         try:
             judge_called(chain, partner, entry.outbound, self.configuration, now, bears)
         except CertificateRefusal as found:
             return found
         return None
+
+    def _renewed(self, chain: ChainFacts) -> ChainFacts:
+        """The chain with the CAs' certificates of the generation in the place of those that they replaced."""
+        if not chain.path:
+            return chain
+        above = tuple(
+            facts
+            if facts.sha256 in self.known
+            else attrs.evolve(facts, sha256=self.by_key.get((facts.subject, facts.key_sha256), facts.sha256))
+            for facts in chain.path[1:]
+        )
+        return attrs.evolve(chain, path=(chain.path[0], *above))
 
 
 def _unended(chain: ChainFacts, now: datetime.datetime) -> ChainFacts:
