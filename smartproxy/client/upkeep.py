@@ -26,8 +26,9 @@ from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendU
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.decoding import first_certificate_in
+from smartproxy.policy.certificates.decoding import first_certificate_in, subject_values
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
+from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.policy.limits import CLOCK_LOOK_SECONDS, RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 from smartproxy.tunnel.credential import ClientCredential
 
@@ -68,6 +69,24 @@ def renewal_seconds(certificate: str, present: datetime) -> float:
     begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     at = begins + (ends - begins) * RENEW_AT
     return max(0.0, (at - present.astimezone(UTC)).total_seconds())
+
+
+def is_withdrawn(certificate: str, licences: Mapping[str, str], present: datetime) -> bool:
+    """Whether servers refuse the first certificate in this PEM, although it is valid.
+
+    :param licences: those of the servers, by Proxy ID.
+    """
+    leaf = first_certificate_in(certificate)
+    names = [name for name in subject_values(leaf, NameOID.COMMON_NAME) if isinstance(name, str)]
+    for proxy_id, text in licences.items():
+        try:
+            licence = read(text, proxy_id, present)
+        except LicenceRefused:
+            # No server goes by it.
+            continue
+        if any(licence.withdraws(name, leaf.not_valid_before_utc) for name in names):
+            return True
+    return False
 
 
 class Availability:
@@ -149,6 +168,7 @@ class BackendWatch:
         self._tell_reached = reached
         self._tell_removed = removed
         self._removed = False
+        self._shown: str | None = None
         self._running: dict[str, Deferred[None]] = {}
         self._held = GenerationId()
         self.refused: str | None = None
@@ -210,8 +230,12 @@ class BackendWatch:
         self._back()
         if self._removed:
             self._removed = False
-            self._running["certificate"].cancel()
-            self._run("certificate", self._certificates)
+            self._renew()
+
+    def _renew(self) -> None:
+        """Get another certificate at once."""
+        self._running["certificate"].cancel()
+        self._run("certificate", self._certificates)
 
     async def _certificates(self) -> None:
         retry = RETRY_SECONDS_FIRST
@@ -228,6 +252,7 @@ class BackendWatch:
                 continue
             retry = RETRY_SECONDS_FIRST
             self._back()
+            self._shown = issued.certificate
             credential = ClientCredential(certificate=issued.certificate, key=key.key)
             self._certified(credential, frozenset(issued.proxy_ids))
             await self._pause(RETRY_SECONDS_MOST)
@@ -285,6 +310,9 @@ class BackendWatch:
             )
             return
         self._held, self.refused = configuration.id, None
+        # Disabled and enabled again while it could not ask, a client never heard that it was.
+        if self._shown is not None and is_withdrawn(self._shown, licences, now(self._clock)):
+            self._renew()
 
     def _fault_of(self) -> ConfigurationRefused:
         """The refusal of a generation that met a fault of ours, which is told of."""

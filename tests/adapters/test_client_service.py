@@ -9,6 +9,7 @@ from unittest.mock import Mock, patch
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import fail as defer_fail
@@ -26,15 +27,17 @@ from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.decoding import first_certificate_in
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
+from smartproxy.policy.licence import Licence, WithdrawnClient, sign
 from smartproxy.policy.limits import RETRY_SECONDS_MOST
 from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.packed_record import unpack
 from smartproxy.policy.session_record import SessionRecord
 from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import SessionFacts
-from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import Closing, QuestionExpired
 from smartproxy.tunnel.lane import DataLane
@@ -74,6 +77,7 @@ class AnsweringBackend:
 
     :ivar failure: what every call fails with, if anything.
     :ivar document: the configuration; a client that holds it already waits until :meth:`change`.
+    :ivar begins: when the certificates begin that it issues; ``None``: a second ago.
     """
 
     url = "https://backend.example"
@@ -89,6 +93,8 @@ class AnsweringBackend:
         self.running: list[list[Mapping[str, Any]]] = []
         self.told_loads: list[tuple[ToldLoad, list[ServerLoad]]] = []
         self.requests: list[str] = []
+        self.issued: list[str] = []
+        self.begins: datetime | None = None
         self.waiting: list[Deferred[None]] = []
         self.calls = 0
 
@@ -117,7 +123,8 @@ class AnsweringBackend:
         self.fail()
         self.requests.append(csr)
         # The clock of the tests begins in 1970; what OpenSSL judges is the real one.
-        certificate = certify(csr, datetime.now(UTC))
+        certificate = certify(csr, datetime.now(UTC) if self.begins is None else self.begins + timedelta(seconds=1))
+        self.issued.append(certificate)
         return TunnelCredentials(
             certificate=certificate,
             not_after="",
@@ -393,6 +400,49 @@ class Configuring(ClientTestCase):
         self.backend.change(generation(2))
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual([each["generation"] for each in self.brought()], [2])
+
+    def withdrawing(self, name: str, begins_until: datetime) -> str:
+        """The server's licence, with a client withdrawn."""
+        key = cast(Ed25519PrivateKey, make_key(KeyKind.ED25519))
+        present = datetime.now(UTC).replace(microsecond=0)
+        licence = Licence(
+            proxy_id=identity().proxy_id,
+            site="Muster GmbH",
+            valid_from=present - timedelta(days=1),
+            valid_until=present + timedelta(days=9),
+            authority_certificate=TestCa.root("authority", key=key).certificate_pem.decode(),
+            withdrawn=(WithdrawnClient(name=name, begins_until=begins_until),),
+        )
+        return sign(licence, key)
+
+    def test_withdrawn_unheard(self) -> None:
+        """A client that was shut out while it could not ask has another certificate with the next generation, once.
+
+        It needs none where another client is shut out, or it was shut out before it got its certificate.
+        """
+        self.start()
+        begins = first_certificate_in(self.backend.issued[0]).not_valid_before_utc
+        for number, (name, until, requests) in enumerate(
+            (("other", begins, 1), ("inner-1", begins - timedelta(seconds=1), 1), ("inner-1", begins, 2)), 2
+        ):
+            self.backend.proxy_ids = {identity().proxy_id: self.withdrawing(name, until)}
+            self.backend.begins = begins + timedelta(seconds=1)
+            self.backend.change(generation(number))
+            self.network.advance(1)
+            self.assertEqual(len(self.backend.requests), requests, (name, until))
+        shown = self.service._tunnels.credential
+        assert shown is not None
+        self.assertEqual(shown.certificate, self.backend.issued[1])
+        self.backend.change(generation(5))
+        self.network.advance(60)
+        self.assertEqual(len(self.backend.requests), 2)
+        self.server.tunnel.stop("it stops")
+        self.network.advance(1)
+        self.server = ServerSide(self.network)
+        self.endpoint.factory = self.server.tunnel.factory
+        self.network.advance(RETRY_SECONDS_MOST)
+        (control,) = self.server.tunnel.controls
+        self.assertEqual(control.client.not_before, begins + timedelta(seconds=1))
 
 
 class Undelivered(ClientTestCase):
