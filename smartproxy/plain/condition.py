@@ -17,7 +17,7 @@ from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.server import PlainServerService
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
-from smartproxy.tunnel.condition import load_facts, outside_facts, tunnel_told
+from smartproxy.tunnel.condition import licence_remedy, load_facts, outside_facts, tunnel_told
 
 
 class _PlainCondition:
@@ -91,9 +91,9 @@ class PlainServerCondition(_PlainCondition):
         if service.draining:
             yield Finding("draining", Health.DEGRADED, "the plain server stops when its sessions are over")
             return
-        if not service.licence.present.in_force(self._now()):
-            words = "the licence has ended: issue another in the backend, and put it into its file here"
-            yield Finding("unlicensed", Health.DOWN, words)
+        if (fault := service.licence.fault()) is not None:
+            remedy = licence_remedy(fault, "issue another in the backend, and put it into its file here")
+            yield Finding("unlicensed", Health.DOWN, f"no session can begin: {fault.message}: {remedy}")
         if not service.tunnel.controls:
             words = "no client is connected: start smartproxy-plain-client inside, and see tunnel.refused in the log"
             yield Finding("no-client", Health.DOWN, words)

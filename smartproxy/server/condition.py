@@ -15,7 +15,7 @@ from smartproxy.ctl.statuses import InForce, ServerStatus, fields_of, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.health import WORKERS_DOWN, Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.server.service import ServerService
-from smartproxy.tunnel.condition import load_facts, outside_facts
+from smartproxy.tunnel.condition import licence_remedy, load_facts, outside_facts
 
 BANS_SHOWN_MOST = 100
 
@@ -76,10 +76,8 @@ class ServerCondition:
         if service.crew is not None and service.crew.lacks_workers:
             yield WORKERS_DOWN
         if (fault := service.licence.fault()) is not None:
-            words = (
-                f"no session can begin: {fault.message}: extend the licence in the backend: smartproxy licence extend"
-            )
-            yield Finding("unlicensed", Health.DOWN, words)
+            remedy = licence_remedy(fault, "extend the licence in the backend: smartproxy licence extend")
+            yield Finding("unlicensed", Health.DOWN, f"no session can begin: {fault.message}: {remedy}")
         if not service.tunnel.controls:
             words = "no client is connected: start smartproxy-client, or check its log"
             yield Finding("no-client", Health.DOWN, words)

@@ -9,6 +9,8 @@ from typing import Any
 from smartproxy import __version__
 from smartproxy.ctl.statuses import TunnelOfClient, TunnelToServer
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.server_control import ServerControl
@@ -52,6 +54,14 @@ def outside_facts(
             for control in controls
         ),
     }
+
+
+def licence_remedy(fault: OwnFault, remedy: str) -> str:
+    """What to do about a licence that is not in force.
+
+    :param remedy: what is to be done where it has ended.
+    """
+    return "check this machine's clock" if fault.rule is Cause.LICENCE_NOT_YET_VALID else remedy
 
 
 def tunnel_told(tunnel: ClientTunnel) -> TunnelToServer:

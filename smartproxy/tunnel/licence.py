@@ -87,8 +87,15 @@ class LicenceInForce:
 
     def fault(self) -> OwnFault | None:
         """The reason to refuse new sessions now; ``None`` if there is none."""
-        if self.present.in_force(self._now()):
+        now = self._now()
+        if self.present.in_force(now):
             return None
+        if now < self.present.valid_from:
+            # It was valid when it was taken: the clock was put back.
+            return Unlicensed(
+                rule=Cause.LICENCE_NOT_YET_VALID,
+                message=f"the licence is not valid before {minute(self.present.valid_from)}",
+            )
         return Unlicensed(
             rule=Cause.LICENCE_EXPIRED, message=f"the licence ended on {minute(self.present.valid_until)}"
         )

@@ -6,6 +6,7 @@ import attrs
 
 from smartproxy.policy.licence import sign
 from smartproxy.policy.limits import CLOCK_LOOK_SECONDS
+from smartproxy.server.condition import ServerCondition
 from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.test_server_service import NOW, ServerTestCase, document, licence, signing_key
 
@@ -82,6 +83,22 @@ class LicenceEnds(ServerTestCase):
         self.reactor.advance(CLOCK_LOOK_SECONDS)
         self.assertEqual([name for name, _ in self.told()], ["licence.ending", "licence.expired", "licence.ending"])
         self.assertIsNone(self.service.licence.fault())
+
+    def test_clock_put_back_too_far(self) -> None:
+        """Before the begin of the licence it is the clock that is wrong, and the licence did not end."""
+        self.now = NOW - 2 * DAY
+        fault = self.service.licence.fault()
+        assert fault is not None
+        self.assertEqual(fault.rule, "licence.not_yet_valid")
+        self.assertEqual(fault.message, "the licence is not valid before 2026-11-19 10:00 UTC")
+        condition = ServerCondition(self.reactor, self.service, lambda: self.now)
+        self.assertEqual(condition._verdict().findings[0].code, "unlicensed")
+        self.assertIn(": check this machine's clock", condition._verdict().findings[0].sentence)
+        self.now = NOW + 400 * DAY
+        self.assertIn(
+            "the licence ended on 2027-11-20 10:00 UTC: extend the licence",
+            condition._verdict().findings[0].sentence,
+        )
 
     def test_stopped_server_looks_no_more(self) -> None:
         """Nothing is left on the clock, however often it looked."""

@@ -450,6 +450,15 @@ class PairTests(SynchronousTestCase):
         self.assertTrue(wire.value().startswith(b"HTTP/1.1 503 "), wire.value())
         self.assertEqual(self.destination.dialled, [])
 
+    def test_licence_that_is_not_valid(self) -> None:
+        """An operator is told whether the licence has ended or the clock was put back to before its begin."""
+        condition = PlainServerCondition(self.server(), lambda: self.now)
+        for days, words in ((2, ": issue another in the backend"), (-99, ": check this machine's clock")):
+            self.now = NOW + datetime.timedelta(days=days)
+            (finding, *_) = condition._verdict().findings
+            self.assertEqual(finding.code, "unlicensed")
+            self.assertIn(words, finding.sentence)
+
     def test_bug_ends_one_session(self) -> None:
         """The other sessions go on, and the tunnel stays up."""
         self.server()
