@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net.tls.names import subject_text
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
@@ -378,6 +379,32 @@ class Generations(ServerTestCase):
         self.assertTrue(self.service._lists._next.running)
         self.assertGreater(self.service._lists._next.left, STALE_LIST_SECONDS - 1)
         self.assertEqual(STALE_LIST_SECONDS, 3600)
+
+    def test_stale_lists_of_whom(self) -> None:
+        """A list that no CA uses is not told of; what to do depends on whether its issuer is in a CA.
+
+        An issuing CA's list is used by its root's CA, too, however its own one is set.
+        """
+        root, other = TestCa.root("root"), TestCa.root("other")
+        issuing = root.intermediate("issuing")
+
+        def ca(name: str, mode: str, authority: TestCa) -> dict[str, str]:
+            return {"name": name, "certificates": authority.certificate_pem.decode(), "revocation": mode}
+
+        cas = [ca("root", "require", root), ca("issuing", "off", issuing), ca("other", "off", other)]
+        known = {"CN=" + name: each for name, each in (("root", root), ("issuing", issuing), ("other", other))}
+        stale = {"this_update": "2026-10-01T00:00:00Z", "next_update": "2026-11-19T10:00:00Z", "serials": ["0a"]}
+        lists = [
+            {**stale, "issuer": each.credential.key_sha256, "issuer_name": subject_text(each.credential.certificate)}
+            for each in known.values()
+        ]
+        of_another_name = {**lists[2], "issuer_name": "CN=somebody else"}
+        self.bring(self.client(), document(cas=cas, revocation=[*lists, of_another_name]))
+        told = {event["issuer"].split(",")[0]: event["advice"] for event in self.named("crl.stale")}
+        self.assertEqual(set(told), {"CN=root", "CN=issuing", "CN=somebody else"})
+        for name in ("CN=root", "CN=issuing"):
+            self.assertIn("smartproxy crl load", told[name])
+        self.assertIn("smartproxy crl remove", told["CN=somebody else"])
 
     def test_list_without_next_update(self) -> None:
         """A list that promises no next one is out of date after the seven days for which it counts."""
