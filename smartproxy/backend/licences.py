@@ -110,13 +110,13 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     """
     change.session.execute(delete(WithdrawnRow).where(WithdrawnRow.forget < change.now))
     begins = (change.now - authority.BACKDATED).replace(microsecond=0)
-    row = change.session.get(WithdrawnRow, name)
-    if row is None:
-        row = WithdrawnRow(name=name, begins_until=begins, forget=change.now + life)
-        change.session.add(row)
+    gone = change.session.get(WithdrawnRow, name)
+    if gone is None:
+        gone = WithdrawnRow(name=name, begins_until=begins, forget=change.now + life)
+        change.session.add(gone)
     # What was withdrawn for longer stays so: a credential may have years to go, and a client of its name has days.
-    row.begins_until, row.forget = max(row.begins_until, begins), max(row.forget, change.now + life)
-    row.token_sha256 = token_sha256 or row.token_sha256
+    gone.begins_until, gone.forget = max(gone.begins_until, begins), max(gone.forget, change.now + life)
+    gone.token_sha256 = token_sha256 or gone.token_sha256
     change.session.flush()
     count = 0
     for proxy_id, row in newest(change.session).items():
