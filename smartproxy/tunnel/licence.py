@@ -11,6 +11,7 @@ import errno
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -123,7 +124,7 @@ class LicenceInForce:
                     cause=refused.cause,
                     message="it shuts out clients that the one in force admits, but it does not end later",
                     advice=f"extend it in the backend beyond {minute(self.present.valid_until)}: smartproxy licence "
-                    f"extend {self.present.proxy_id} --until DATE; it reaches this server by itself",
+                    f"extend {quote(self.present.proxy_id)} --until DATE; it reaches this server by itself",
                 )
             return None
 
