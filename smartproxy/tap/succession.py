@@ -26,6 +26,7 @@ from smartproxy.tap.predecessor import SERVING, WORDS_MOST, Handed, environment_
 
 _ENDING: Final = "this process is ending; start the daemon again when it has ended"
 _LATE: Final = f"the new process did not serve within {SUCCESSION_SECONDS:.0f} seconds; it was ended, this one goes on"
+_NOT_STARTED: Final = "the new process could not be started, and this one goes on"
 _STANDARD: Final = 3
 _TOLD: Final = 3
 
@@ -86,9 +87,12 @@ class Succession:
             if not heir.serves.called:
                 self._start(heir)
             number = await heir.serves
-        except BaseException:
+        except BaseException as error:
+            heir.forget()
             for port in self._shared:
                 port.unshare()
+            if isinstance(error, OSError):
+                raise Refused(f"{_NOT_STARTED}: {error.strerror}") from error
             raise
         finally:
             self._heir, self._shared = None, []
@@ -159,6 +163,10 @@ class _Heir(ProcessProtocol):
         words = self._said.decode("utf-8", "replace").strip().splitlines()
         why = words[-1] if words else f"it ended before it served: {reason.getErrorMessage()}; see its log"
         self._settle(Refused(f"the new process did not start, and this one goes on: {why}"))
+
+    def forget(self) -> None:
+        """Wait for it no longer."""
+        self._late.stop()
 
     def end(self, why: str) -> None:
         """End it, unless it serves."""

@@ -376,6 +376,28 @@ class Successions(SynchronousTestCase):
         self.assertIn("did not serve within 60 seconds; it was ended", self.refused(beginning))
         self.assertEqual(self.reactor.killed, ["KILL"])
 
+    def test_it_cannot_be_started(self) -> None:
+        """The system's reason is told, nothing is waited for, and the next one can be started."""
+
+        def refuse(*arguments: Any, **more: Any) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        patch = self.patch(self.reactor, "spawnProcess", refuse)
+        why = self.refused(self.begun())
+        self.assertEqual(why, "the new process could not be started, and this one goes on: Too many open files")
+        patch.restore()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        beginning = Deferred.fromCoroutine(self.succession.begin())
+        self.reactor.heirs[0].childDataReceived(3, b"\x0042\n")
+        self.assertEqual(self.successResultOf(beginning), 42)
+
+    def test_nobody_can_be_told(self) -> None:
+        """Nothing is waited for when what comes before the new process fails."""
+        beginning = Deferred.fromCoroutine(self.succession.begin())
+        self.announced.errback(RuntimeError("planted"))
+        self.failureResultOf(beginning, RuntimeError)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_ports_are_this_process_own_again(self) -> None:
         """After a process that did not serve, a port is closed as before it: also at the manager, if it keeps it."""
         port, given = (StreamPort(0, Factory(), 50, "127.0.0.1", MemoryReactorClock()) for _ in range(2))
