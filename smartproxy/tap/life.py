@@ -19,6 +19,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from smartproxy.ctl.daemon import Actions, Condition, DaemonProcess, Drainable
 from smartproxy.ctl.listener import ControlSocket
@@ -32,7 +33,7 @@ from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.net.transport.turns import call_directly
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
-from smartproxy.policy.limits import DESCRIPTORS_LEAST
+from smartproxy.policy.limits import DESCRIPTORS_LEAST, DRAIN, SETTLING_SECONDS
 from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
@@ -40,6 +41,7 @@ from smartproxy.tap.signals import DaemonService, Signals
 from smartproxy.tap.succession import Succeeded, Succession
 from smartproxy.workers.spawning import Zygote
 
+_MANAGER_VARIABLE = "NOTIFY_SOCKET"
 _STORE_VARIABLE = "FDSTORE"
 """How many descriptors the service manager keeps of this daemon; none, or ``0``, if it does not."""
 
@@ -177,12 +179,20 @@ class Life(MultiService):
         return stopped.addCallback(lambda result: Deferred.fromCoroutine(self._stopped(result)))
 
     async def _stopped(self, _: object) -> None:
+        await self._outlive()
         if self._watchdog is not None:
             await self._watchdog.stopService()
         if self._control is not None:
             await self._control.close(succeeded=self._launch.succeeded)
         await self._log.stop(self._reactor)
         self._launch.over()
+
+    async def _outlive(self) -> None:
+        """Let the older process end first: a service manager kills what is left when its main process has ended."""
+        older = self._launch.predecessor if self._environment.get(_MANAGER_VARIABLE) else None
+        until = self._reactor.seconds() + DRAIN.most
+        while older is not None and older.lives and self._reactor.seconds() < until:
+            await deferLater(self._reactor, SETTLING_SECONDS)
 
 
 def daemon_reactor() -> Any:
@@ -203,7 +213,7 @@ class SystemdTell(Protocol):
 
 def manager(environment: Mapping[str, str]) -> SystemdTell:
     """The sender to the service manager that the environment names; one that does nothing if there is none."""
-    name = environment.get("NOTIFY_SOCKET", "")
+    name = environment.get(_MANAGER_VARIABLE, "")
     if name[:1] not in ("/", "@"):
         return lambda word, descriptors=(): None
     address = "\0" + name[1:] if name.startswith("@") else name

@@ -4,7 +4,6 @@ Duty: take what it hands over (listening sockets, the locked PID file), and tell
 It goes on as if nothing had been until it is told that. Trusts the environment, as whoever starts a daemon is.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
 
@@ -54,6 +53,7 @@ class Predecessor:
     def __init__(self, handed: Handed) -> None:
         self.pid_file = handed.pid_file
         self._told: int | None = handed.told
+        self._process: int | None = None
         for descriptor in (handed.told, handed.pid_file):
             if descriptor is not None:
                 os.set_inheritable(descriptor, False)
@@ -75,15 +75,29 @@ class Predecessor:
 
     def serving(self) -> None:
         """Say that this process serves: the other one leaves everything to it."""
-        self._write(SERVING + f"{os.getpid()}\n".encode("ascii"))
+        # It is the parent, unless it has ended: then nobody hears this.
+        process = os.getppid()
+        heard = self._write(SERVING + f"{os.getpid()}\n".encode("ascii"))
+        if heard:
+            self._process = process
         told, self._told = self._told, None
         if told is not None:
             os.close(told)
 
-    def _write(self, octets: bytes) -> None:
-        if self._told is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._told, octets)
+    @property
+    def lives(self) -> bool:
+        """Whether it has heard that this process serves, and has not ended yet."""
+        return self._process is not None and os.getppid() == self._process
+
+    def _write(self, octets: bytes) -> bool:
+        """Write to it; whether it is there."""
+        if self._told is None:
+            return False
+        try:
+            os.write(self._told, octets)
+        except OSError:
+            return False
+        return True
 
 
 def environment_for(handed: Handed, environment: Mapping[str, str]) -> dict[str, str]:

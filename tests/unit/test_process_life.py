@@ -11,6 +11,7 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.application.service import Service
@@ -37,7 +38,7 @@ from smartproxy.net.transport.sockets import ListeningSocket, StreamPort
 from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
-from smartproxy.policy.limits import DESCRIPTORS_LEAST, SUCCESSION_SECONDS
+from smartproxy.policy.limits import DESCRIPTORS_LEAST, SETTLING_SECONDS, SUCCESSION_SECONDS
 from smartproxy.tap import launch as launches
 from smartproxy.tap import life
 from smartproxy.tap.launch import Launch, Occupied, PidFile
@@ -761,6 +762,45 @@ class Lives(SynchronousTestCase):
         self.assertEqual(len(asked), 4)
         self.successResultOf(living.stopService())
         self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_older_process_ends_first(self) -> None:
+        """A service manager would kill it with this one: its sessions come to their end, and the watchdog is fed."""
+        living, _, reactor = self.live({}, NOTIFY_SOCKET="/no/such/socket", WATCHDOG_USEC="1000000")
+        older: Any = SimpleNamespace(lives=True)
+        living.startService()
+        living._launch.predecessor = older
+        stopped = living.stopService()
+        reactor.pump([0.5] * 100)
+        self.assertNoResult(stopped)
+        self.assertTrue(living._watchdog is not None and living._watchdog.running)
+        older.lives = False
+        reactor.advance(SETTLING_SECONDS)
+        self.successResultOf(stopped)
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_older_process_is_nobodys(self) -> None:
+        """Without a service manager, it ends when it does: this one does not wait for it."""
+        living, _, _ = self.live({})
+        older: Any = SimpleNamespace(lives=True)
+        living.startService()
+        living._launch.predecessor = older
+        self.successResultOf(living.stopService())
+
+    def test_older_process_lives(self) -> None:
+        """It is the parent of this one as long as it lives; one that did not hear that this one serves has ended."""
+        read, told = os.pipe()
+        older = Predecessor(Handed(told))
+        self.assertFalse(older.lives)
+        older.serving()
+        self.assertTrue(older.lives)
+        self.patch(os, "getppid", lambda: 1)
+        self.assertFalse(older.lives)
+        os.close(read)
+        read, told = os.pipe()
+        os.close(read)
+        older = Predecessor(Handed(told))
+        older.serving()
+        self.assertFalse(older.lives)
 
     def test_watchdog_is_fed_until_the_end(self) -> None:
         """The watchdog's loop begins with the service and ends with it."""
