@@ -90,15 +90,15 @@ class SecondFactors(SiteCase):
             self.assertNotIn(each.replace("-", "").encode(), held)
 
     def test_begin(self) -> None:
-        """One that is not confirmed does not count and is told again; one that counts is not replaced."""
+        """One that is not confirmed does not count, and another takes its place; one that counts is not replaced."""
         with self.store.writing() as session:
             self.assertRaises(ChangeRefused, second_factors.begin, session, "alice")
             first = second_factors.begin(session, "bob")
-            self.assertEqual(second_factors.begin(session, "bob"), first)
+            self.assertNotEqual(second_factors.begin(session, "bob"), first)
             self.assertIsNone(second_factors.counts(session, "bob"))
             self.assertTrue(second_factors.passes(session, "bob", "", NOW))
             self.assertRaises(ChangeRefused, second_factors.confirm, session, "bob", "000000", NOW)
-            self.assertRaises(ChangeRefused, second_factors.confirm, session, "carol", "000000", NOW)
+            self.assertRaises(NotFound, second_factors.confirm, session, "carol", "000000", NOW)
             self.assertIsNone(second_factors.counts(session, "bob"))
         address = second_factors.address("bob", "Muster GmbH", first)
         self.assertIn("otpauth://totp/", address)
