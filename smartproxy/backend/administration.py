@@ -188,6 +188,8 @@ class Administration:
             if operation is crl.load and media_of(request) in LIST_MEDIA:
                 name, terms = read_file_request(request, operation)
                 wanted = await self._lists(request, name)
+                # While they were read, the token may have ended, been revoked, or lost a scope.
+                caller = await self.known(request, facts)
             else:
                 wanted, terms = read_request(request, operation, placed)
 

@@ -275,3 +275,9 @@ def _check_other(change: Change, name: str) -> None:
     """Nobody shuts itself out on the page: so there is always somebody left who can let others in."""
     if change.channel is Channel.PAGE and change.by == name:
         raise ChangeRefused("this is your own account; have another administrator do it, or use the command")
+    if change.channel is Channel.PAGE:
+        # Two who shut each other out at once: whoever comes second has lost what it had when it began.
+        mine = _ROWS.get(change.session, change.by)
+        scopes = mine.entry.role.scopes if mine is not None and mine.entry.enabled else frozenset()
+        if not all(stands_for(scopes, each) for each in change.allowed):
+            raise ChangeRefused("your account was changed meanwhile: log in again, and see what you may do")

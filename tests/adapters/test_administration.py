@@ -2,7 +2,7 @@
 
 import base64
 import http.client
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -15,10 +15,12 @@ from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
 from smartproxy.backend.operations import partner
+from smartproxy.backend.operations.list_files import ListFile, ListsRead
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.operations.shapes import Instantaneous
 from smartproxy.backend.schema import GenerationRow
+from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.policy.schema import Optional, declared, read_object
@@ -469,6 +471,20 @@ class Conditions(AdminCase):
 
 class Refused(AdminCase):
     """What is not right."""
+
+    def test_revoked_while_lists_are_read(self) -> None:
+        """A token that is revoked while a file is read loads nothing."""
+
+        def of_file(store: Store, name: str, file: object, now: datetime) -> ListsRead:
+            with self.change() as change:
+                administrators.revoke(change, "alice")
+            return ListsRead(files=(ListFile(name=name, octets=b"x"),))
+
+        self.patch(ListsRead, "of_file", of_file)
+        before = self.generation()
+        answer = self.admin("POST", "crls:load?name=x.crl", b"x", Content_Type="application/pkix-crl")
+        self.assertEqual((answer.status, answer.json["type"]), (401, "urn:smartproxy:problem:api.token"))
+        self.assertEqual(self.generation(), before)
 
     def test_permission(self) -> None:
         """A token does what its scopes say and no more; the refusal names the scope, and the log whose token it was."""

@@ -24,12 +24,15 @@ from smartproxy.backend import (
 from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.client_requests import ClientRequests
+from smartproxy.backend.operations.list_files import ListFile, ListsRead
 from smartproxy.backend.page import events
 from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.requests import LoadsTold
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS
+from smartproxy.backend.store import Store
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
+from smartproxy.policy import limits
 from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.partners import RevocationMode, SubjectRule
 from smartproxy.policy.permissions import AdminRole
@@ -410,6 +413,20 @@ class Certificates(SitePageCase):
         shown = words(german.get("/certificates"))
         self.assertIn("kein von ihr ausgestelltes Zertifikat wird angenommen", shown)
         self.assertNotIn("has expired", shown)
+
+    def test_logged_out_while_a_list_is_read(self) -> None:
+        """Whose login ends while a large file is read loads nothing, and is told so at the login."""
+
+        def of_file(store: Store, name: str, file: object, now: datetime) -> ListsRead:
+            with store.writing() as session:
+                users.end_logins(session, "alice")
+            return ListsRead(files=(ListFile(name=name, octets=b"x"),))
+
+        self.patch(ListsRead, "of_file", of_file)
+        large = b"x" * (limits.API_BODY_OCTETS_MOST + 1)
+        answer = self.alice.upload("/certificates/lists", {}, {"file": ("ca.crl", large)})
+        self.assertEqual((answer.status, answer.headers["location"]), (303, "/login?next=%2Fcertificates"))
+        self.assertIn("nothing was changed", words(self.alice.get("/login")))
 
     def test_list_removed(self) -> None:
         """Whom it refuses that a list is gone is said before it goes; a list without effect refuses nobody."""

@@ -7,6 +7,11 @@ from datetime import UTC, datetime, timedelta
 import segno
 
 from smartproxy.backend import administrators, second_factors, users
+from smartproxy.backend.change import Channel
+from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.user import UserAlteration, alter
 from smartproxy.backend.user_tables import SecondFactorRow
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.page_site import PASSWORD, Browser, PageCase, words
@@ -121,6 +126,19 @@ class UsersAndTokens(PageCase):
         """Nobody is shown how it would change its own account: that it may not is said."""
         answer = self.alice.post("/users/user/alice/change", {"role": "viewer"})
         self.assertEqual((answer.status, "your own account" in answer.body.decode()), (422, True))
+
+    def test_each_other(self) -> None:
+        """Of two administrators who disable each other at once one is left: the second one has lost its rights."""
+        self.alice.post("/users/user/olga/change", {"role": "administrator", "step": "do"})
+        callers = [Caller(name=name, scopes=frozenset("*"), channel=Channel.PAGE) for name in ("alice", "olga")]
+        for caller, other in zip(callers, ("olga", "alice"), strict=True):
+            wanted = UserAlteration(name=other, enabled=False)
+            if caller.name == "alice":
+                perform(self.store, alter, wanted, caller, NOW)
+            else:
+                refused = self.assertRaises(ChangeRefused, perform, self.store, alter, wanted, caller, NOW)
+                self.assertIn("log in again", str(refused))
+        self.assertEqual((self.roles()["alice"], self.roles()["olga"][1]), (("administrator", True), False))
 
     def test_disabled(self) -> None:
         """Who is disabled is refused like a wrong password."""

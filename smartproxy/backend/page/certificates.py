@@ -195,6 +195,10 @@ async def loaded(visit: PageVisit) -> Shown:
             given = await visit.backstage.runner.run(
                 ListsRead.of_file, visit.backstage.store, file.name, file.large, visit.now
             )
+            # While they were read, the login may have ended, or its user lost its role.
+            if not await visit.still_good():
+                told = visit.text("You were logged out; nothing was changed.")
+                return visit.redirect("/login?next=%2Fcertificates", told, "warn")
         taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:
         return await _page(visit, str(error), "list")
