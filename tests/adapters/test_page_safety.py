@@ -457,6 +457,15 @@ class Answers(PageCase):
             for wrong in (r"<script(?![^>]*\bsrc=)", r"<style", r"\sstyle=", r"\son[a-z]+=", r"https?://"):
                 self.assertIsNone(re.search(wrong, text), (path, wrong))
 
+    def test_cookies_of_strangers(self) -> None:
+        """Whatever a stranger writes into a cookie, the page is shown, and nothing is a fault of ours."""
+        for name in ("__Host-smartproxy-told", "__Host-smartproxy-look", "__Host-smartproxy"):
+            for value in ("[" * 1999, "%5B" * 600, "null", "%7B%22kind%22%3A1%7D", "%FF", "1e999"):
+                browser = self.browser()
+                browser.cookies[name] = value
+                self.assertEqual(browser.get("/login").status, 200, (name, value))
+        self.assertEqual(self.told_of("internal.error"), [])
+
     def test_look(self) -> None:
         """Theme and language are the reader's choice, before the login, too, or else the browser's."""
         browser = self.browser(Accept_Language="de-AT,de;q=0.9,en;q=0.1")

@@ -393,7 +393,7 @@ def told_of(cookie: str) -> Mapping[str, str] | None:
     try:
         found = json.loads(unquote(cookie, errors="strict"))
         kind, text, undo = found["kind"], found["text"], found["undo"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     if kind not in ("good", "warn", "bad") or not isinstance(text, str) or len(text) > _TOLD_MOST:
         return None
