@@ -25,7 +25,7 @@ from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.operations.list_files import ListFile, ListsRead
-from smartproxy.backend.page import events
+from smartproxy.backend.page import events, visit
 from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.requests import LoadsTold
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS
@@ -117,6 +117,28 @@ class Settings(SitePageCase):
         self.assertIn("700 2000 (the default)", words(self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on"})))
         self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on", "sure": "on"})
         self.assertEqual(self.value(), 2000)
+
+    def test_long(self) -> None:
+        """What is too long to be told as a whole is told by its beginning, and can be undone."""
+        for each in ("10.0.%d.0/24", "2001:db8:%x::/48"):
+            networks = [each % number for number in range(1, 121)]
+            fields = {"value": ", ".join(networks), "sure": "on"}
+            self.assertEqual(self.alice.post("/settings/server.penalties.exempt", fields).status, 303)
+            shown = self.alice.get("/settings")
+            self.assertRegex(words(shown), f"server.penalties.exempt is .*{networks[0]}.*{networks[20]}.*… Undo")
+            self.assertRegex(shown.body.decode(), 'action="/history/[0-9]+/undo"')
+
+    def test_long_in_any_letters(self) -> None:
+        """However many octets a character has in a cookie, the cookie is not too long, and is read again."""
+        for text in ("x" * 5000, "ü " * 1000, "\U0001f512" * 700, '"\\' * 900, "short", "\ud800" * 10, ""):
+            cookie = visit._left("good", text, "7")
+            self.assertLessEqual(len(cookie), visit.COOKIE_OCTETS_MOST)
+            told = visit.told_of(cookie)
+            assert told is not None
+            begins = told["text"].rstrip("…").replace("?", "\ud800")
+            self.assertTrue(text.startswith(begins))
+            self.assertIs(told["text"].endswith("…"), len(text) > 600)
+            self.assertEqual(told["undo"], "7")
 
     def seen(self, fields: dict[str, str]) -> str:
         """The state that the page has shown with a change."""

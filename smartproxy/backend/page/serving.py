@@ -37,6 +37,7 @@ from smartproxy.backend.page.static_files import ROOT
 from smartproxy.backend.page.texts import language_of
 from smartproxy.backend.page.visit import (
     COOKIE,
+    COOKIE_OCTETS_MOST,
     LOGIN_ENDED,
     LOOK_COOKIE,
     THEMES,
@@ -72,7 +73,6 @@ HEADERS = (
 )
 """What every answer says."""
 _FOR_A_YEAR = b"public, max-age=31536000, immutable"
-_COOKIE_MOST = 2000
 LIST_FORM_OCTETS_MOST = limits.DOWNLOAD_OCTETS_MOST + 64 * 1024
 """Octets of a form with a file of revocation lists."""
 _DIGITS_OF_OTHERS = 6
@@ -377,7 +377,7 @@ def _most_of(user: users.LoggedIn | None, *, is_large: bool) -> int:
 
 def _cookie(request: IRequest, name: bytes) -> str:
     found: bytes = request.getCookie(name) or b""
-    return found.decode("latin-1") if len(found) <= _COOKIE_MOST else ""
+    return found.decode("latin-1") if len(found) <= COOKIE_OCTETS_MOST else ""
 
 
 def _nothing_here(visit: PageVisit) -> PageRefused:

@@ -42,7 +42,10 @@ COOKIE = b"__Host-smartproxy"
 LOOK_COOKIE = b"__Host-smartproxy-look"
 TOLD_COOKIE = b"__Host-smartproxy-told"
 THEMES = ("system", "light", "dark")
-_TOLD_MOST = 1500
+COOKIE_OCTETS_MOST = 2000
+"""Octets of a cookie; a longer one is none of ours."""
+_ESCAPED_MOST = 12
+"""Octets that a character may have in a cookie: four, of three characters each."""
 LOGIN_ENDED = b"event: ended\ndata: \n\n"
 """Tells a page that is told of something as it goes on that its login has ended: it loads itself anew."""
 
@@ -331,8 +334,7 @@ class PageVisit:
         if self.unchanged:
             told, kind = self.text("It is so already."), "warn"
         if told:
-            left = {"kind": kind, "text": told[:_TOLD_MOST], "undo": str(self.undoable or "")}
-            self._set_cookie(TOLD_COOKIE, quote(json.dumps(left), safe=""))
+            self._set_cookie(TOLD_COOKIE, _left(kind, told, str(self.undoable or "")))
         where = local(place).encode("ascii")
         if self.partial:
             self.request.setHeader(b"hx-redirect", where)
@@ -388,6 +390,20 @@ def local(place: str) -> str:
     return place
 
 
+def _left(kind: str, text: str, undo: str) -> str:
+    """What the page after this one tells, as its cookie has it; a text that is too long for that is cut."""
+
+    def written(text: str) -> str:
+        left = json.dumps({"kind": kind, "text": text, "undo": undo}, ensure_ascii=False)
+        return quote(left, safe="", errors="replace")
+
+    cookie, text = written(text), text[:COOKIE_OCTETS_MOST]
+    while (over := len(cookie) - COOKIE_OCTETS_MOST) > 0:
+        text = text[: -max(1, over // _ESCAPED_MOST)]
+        cookie = written(text.rstrip() + "…")
+    return cookie
+
+
 def told_of(cookie: str) -> Mapping[str, str] | None:
     """What the page before left to tell; nothing for what it cannot have left."""
     try:
@@ -395,6 +411,6 @@ def told_of(cookie: str) -> Mapping[str, str] | None:
         kind, text, undo = found["kind"], found["text"], found["undo"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    if kind not in ("good", "warn", "bad") or not isinstance(text, str) or len(text) > _TOLD_MOST:
+    if kind not in ("good", "warn", "bad") or not isinstance(text, str):
         return None
     return {"kind": kind, "text": text, "undo": undo} if re.fullmatch("[0-9]{0,18}", str(undo)) else None
