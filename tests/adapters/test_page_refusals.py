@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from smartproxy.backend import settings, users
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import ignore
@@ -14,8 +15,10 @@ from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page import overview
 from smartproxy.backend.sighting_tables import CrlUrlRow
 from smartproxy.policy.partners import CertificatePin, Partner
+from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import Answer
+from tests.adapters.page_site import words
 from tests.adapters.test_page_partners import CODE, ROOT, PartnerCase
 from tests.unit.sites import NOW
 
@@ -296,6 +299,21 @@ class Repairs(RefusalCase):
         (rule,) = perform(self.store, ignore.listed, Nothing(), ROOT, NOW).answer.items
         assert rule.rule.valid_until is not None
         self.assertGreater(rule.rule.valid_until, NOW + timedelta(days=29))
+
+    def test_ignored_by_two(self) -> None:
+        """Where two administrators have to want it, the second one's press an hour later is the same call."""
+        with self.change() as change:
+            settings.put(change, "backend.four_eyes", ["ignore.add"])
+            users.alter(change, "olga", role=AdminRole.ADMINISTRATOR)
+        number = self.unknown()
+        path, fields = f"/refusals/{number}/ignore", {"days": "7", "step": "do"}
+        self.assertIn("second administrator", words(self.alice.post(path, fields)))
+        self.clock.advance(3600)
+        olga = self.browser("olga")
+        olga.get("/refusals")
+        self.assertEqual(olga.post(path, fields).status, 303)
+        (rule,) = perform(self.store, ignore.listed, Nothing(), ROOT, NOW).answer.items
+        self.assertEqual(str(rule.rule.valid_until), "2026-11-27 23:59:59+00:00")
 
     def test_only_what_is_offered(self) -> None:
         """A button that a refusal does not offer does nothing, whatever is sent; nor does a viewer's."""

@@ -33,6 +33,7 @@ from smartproxy.backend.store import Store
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
+from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.loads import ServerLoad, ToldLoad
 from smartproxy.policy.partners import RevocationMode, SubjectRule
 from smartproxy.policy.permissions import AdminRole
@@ -685,6 +686,24 @@ class Alerts(SitePageCase):
         self.assertEqual(self.alice.post("/ignore/night/remove").status, 303)
         self.assertIn("Nothing is ignored.", words(self.alice.get("/ignore")))
         self.reads_only("/ignore", "/ignore")
+
+    def test_seconds(self) -> None:
+        """A rule until a last second is until then as well when only its description is changed."""
+        for until in ("23:59:59", "06:00:00"):
+            end = datetime.fromisoformat(f"2026-12-01T{until}+00:00")
+            with self.change() as change:
+                rule = IgnoreRule(name="night", text="tunnel.down", valid_until=end)
+                ignore_rules.add(change, rule)
+            page = self.alice.get("/ignore/night").body.decode()
+            (typed,) = re.findall(r'name="valid_until" type="datetime-local" step="any" value="([^"]+)"', page)
+            self.assertEqual(typed, f"2026-12-01T{until}".removesuffix(":00"))
+            fields = {"text": "tunnel.down", "description": "other", "valid_until": typed, "step": "do"}
+            self.assertEqual(self.alice.post("/ignore/night", fields).status, 303)
+            with self.store.reading() as session:
+                (found,) = ignore_rules.listed(session)
+            self.assertEqual((found.rule.description, found.rule.valid_until), ("other", end))
+            with self.change() as change:
+                ignore_rules.remove(change, "night")
 
     def test_rule_doubted(self) -> None:
         """A text that silences nothing is accepted with a warning and the way back; an event never offers itself."""

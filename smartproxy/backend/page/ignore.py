@@ -17,7 +17,7 @@ from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.rendering import in_path
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
-from smartproxy.backend.page.typed_times import moment
+from smartproxy.backend.page.typed_times import as_typed, moment
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.states import EntryKind
 from smartproxy.policy.alerts import IgnoreRule
@@ -176,7 +176,7 @@ def _given(rule: IgnoreRule) -> Mapping[str, str]:
     return {
         "text": rule.text,
         "description": rule.description or "",
-        **{name: "" if (each := getattr(rule, name)) is None else f"{each:%Y-%m-%dT%H:%M}" for name in TIMES},
+        **{name: "" if (each := getattr(rule, name)) is None else as_typed(each) for name in TIMES},
     }
 
 

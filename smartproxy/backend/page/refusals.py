@@ -232,8 +232,10 @@ async def ignored(visit: PageVisit) -> Shown:
     days = next((each for each in IGNORED_DAYS if str(each) == visit.form.one("days")), None)
     if not sha256 or days is None:
         raise _not_here(visit)
-    name, until = f"certificate {sha256[:_PINNED_DIGITS]}", (visit.now + timedelta(days=days)).replace(microsecond=0)
-    rule = {"text": sha256, "description": f"{found.key}, by {visit.caller.name}", "valid_until": until}
+    name = f"certificate {sha256[:_PINNED_DIGITS]}"
+    # The same for everybody on this day: where two administrators have to want it, both make the same call.
+    until = (visit.now + timedelta(days=days)).replace(hour=23, minute=59, second=59, microsecond=0)
+    rule = {"text": sha256, "description": found.key, "valid_until": until}
     operation: Operation[Any, Any] = ignore.add
     wanted: object = ignore.IgnoreAddition(name=name, rule=rule)
     if any(each.rule.name == name for each in (await visit.call(ignore.listed, Nothing())).answer.items):

@@ -18,6 +18,11 @@ def moment(visit: PageVisit, text: str) -> datetime | None:
         raise Unusable(told) from None
 
 
+def as_typed(at: datetime) -> str:
+    """A time as a field for one has it, to be sent again as it is: with seconds where it has some."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds" if at.second else "minutes")
+
+
 def last_second(visit: PageVisit, text: str) -> datetime:
     """The end of a last day that was typed.
 
