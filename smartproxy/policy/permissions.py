@@ -56,10 +56,10 @@ _SCOPES = {
     AdminRole.ADMINISTRATOR: frozenset({EVERYTHING}),
 }
 _TOLD = {
-    AdminRole.VIEWER: "read",
-    AdminRole.AUDITOR: "read everything, also who did what",
-    AdminRole.OPERATOR: "read, change partners, CAs and revocation lists and undo such a change, test connections, end "
-    "sessions and set their log level",
+    AdminRole.VIEWER: "read everything but history, audit trail, users and tokens",
+    AdminRole.AUDITOR: "read everything",
+    AdminRole.OPERATOR: "read as a viewer does, change partners, CAs and revocation lists and undo such a change, test "
+    "connections, end sessions and set their log level",
     AdminRole.ADMINISTRATOR: "everything",
 }
 

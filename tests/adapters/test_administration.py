@@ -500,6 +500,23 @@ class Refused(AdminCase):
         told = self.refusals()[-1]
         self.assertEqual((told["cause"], told["detail"], told["status"]), ("api.scope", "the token of vera", 403))
 
+    def test_who_did_what(self) -> None:
+        """A viewer reads no history, audit trail, users or tokens; events and what waits name who it was, too."""
+        self.admin("POST", "partners", ACME)
+        viewer, auditor = self.new_token("vera", AdminRole.VIEWER), self.new_token("otto", AdminRole.AUDITOR)
+        for path in ("history", "audit", "users", "admin-tokens"):
+            self.problem(403, "api.scope", "GET", path, token=viewer)
+            self.assertEqual(self.admin("GET", path, token=auditor).status, 200, path)
+        told = self.admin("GET", "events?name=configuration.changed", token=viewer).json["items"]
+        (added,) = [each["fields"] for each in told if each["fields"]["command"] == "partner add ACME"]
+        self.assertEqual(added["facts"]["by"], "alice")
+        with self.change() as change:
+            settings.put(change, "backend.four_eyes", ["partner.disable"])
+        self.problem(409, "api.second", "POST", "partners/ACME/disable", {}, If_Match="*")
+        (waiting,) = self.admin("GET", "history:waiting", token=viewer).json["items"]
+        self.assertEqual(waiting["by"], "alice")
+        self.assertIn("history, audit trail, users and tokens", AdminRole.told())
+
     def test_every_operation_needs_its_scope(self) -> None:
         """No operation is carried out without a token, without its scope, or with every scope but its own."""
         scopes = {each.scope for each in OPERATIONS.values()}
