@@ -42,9 +42,13 @@ class SecondFactorRow(Base):
 
 
 class LoginRow(Base):
-    """A user who is logged in with a browser; ``cookie_sha256`` is of the cookie, which is stored nowhere."""
+    """A user who is logged in with a browser; ``cookie_sha256`` is of the cookie, which is stored nowhere.
+
+    No number comes again: whoever ends a login that it saw ends no other one.
+    """
 
     __tablename__ = "logins"
+    __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     cookie_sha256: Mapped[str] = mapped_column(String(64), unique=True)

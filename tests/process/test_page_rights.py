@@ -29,8 +29,9 @@ LINKED = frozenset({"/first/site", "/first/administrator"})
 """What only a browser that showed the one-time link of an empty store may send."""
 GUESSES = frozenset({"/login", "/setup/<token>"})
 """What is answered later the more often it fails, whoever asks; so are the forms of ``/account`` with a password."""
-TOLD = frozenset({"events", "logins", "alerts", "node_loads"})
-"""Tables that tell of calls, of refused ones, too, and when who called last; and how busy the backend is."""
+TOLD = frozenset({"events", "logins", "alerts", "node_loads", "sqlite_sequence"})
+"""Tables that tell of calls, of refused ones, too, and when who called last, with SQLite's count of logins; and how busy
+the backend is."""
 CHANGES = [route for route in ROUTES if route.method == "POST"]
 
 

@@ -169,6 +169,20 @@ class Alterations(SiteCase):
         with self.change() as change:
             users.remove(change, "alice")
 
+    def test_numbers_come_once(self) -> None:
+        """The number of a login that has ended is no other one's: to end it again ends nothing."""
+        with self.store.reading() as session:
+            old = users.logins(session, NOW)[0].id
+        users.log_out(self.store, self.cookie)
+        with self.store.writing() as session:
+            users.end_logins(session, "alice")
+            users.end_logins(session, "olga")
+        users.log_in(self.store, "alice", NOW, "192.0.2.8", "y")
+        with self.store.writing() as session:
+            (new,) = users.logins(session, NOW)
+            self.assertGreater(new.id, old)
+            self.assertRaises(NotFound, users.end_login, session, old)
+
     def test_logins(self) -> None:
         """Logins that have not ended are listed, and one of them is ended; somebody else's only by its number."""
         other = users.log_in(self.store, "alice", NOW, "192.0.2.8", "y")

@@ -385,6 +385,7 @@ def upgrade() -> None:
         sa.Column("browser", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_logins")),
         sa.UniqueConstraint("cookie_sha256", name=op.f("uq_logins_cookie_sha256")),
+        sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_logins_user"), "logins", ["user"], unique=False)
     op.create_table(
