@@ -82,6 +82,7 @@ class SessionProtocol(Protocol):
         self._clock = clock
         self._gone = gone
         self._full = False
+        self._left = False
         self._silence: IDelayedCall | None = None
         self._closing: IDelayedCall | None = None
 
@@ -136,7 +137,13 @@ class SessionProtocol(Protocol):
     def _pump(self) -> None:
         while not self._full and (octets := self.entity.take()):
             self.transport.write(octets)
-        if self._closing is None and (self.entity.ended or self.entity.broken) and not self._full:
+        if not (self.entity.ended or self.entity.broken):
+            return
+        if self._closing is None:
+            # Full or not: a peer that does not read takes nothing more, and would never let go.
             self._closing = self._clock.callLater(CLOSING_SECONDS, self.transport.abortConnection)
+        if self._closing.active() and not self._left and not self._full:
+            self._left = True
+            self._closing.reset(CLOSING_SECONDS)
             self.transport.unregisterProducer()
             self.transport.loseConnection()

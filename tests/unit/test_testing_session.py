@@ -101,6 +101,32 @@ class SessionTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(self.transport.disconnected)
 
+    def test_a_peer_that_does_not_read(self) -> None:
+        """A peer that takes nothing holds its connection no longer than any other, whoever ends the session."""
+        for ends in (
+            lambda: self.session.close(EsidReason.UNSPECIFIED_ABORT),
+            lambda: self.clock.advance(INACTIVITY_SECONDS),
+        ):
+            self.connect(self.file)
+            self.transport.producer.pauseProducing()
+            ends()
+            self.clock.advance(CLOSING_SECONDS - 1)
+            self.assertFalse(self.transport.disconnected)
+            self.clock.advance(1)
+            self.assertTrue(self.transport.disconnected)
+
+    def test_a_peer_that_reads_late(self) -> None:
+        """From the moment at which the last octet is out, it has its seconds to close."""
+        self.connect(self.file)
+        self.transport.producer.pauseProducing()
+        self.session.close(EsidReason.UNSPECIFIED_ABORT)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(CLOSING_SECONDS - 1)
+        self.transport.producer.resumeProducing()
+        self.assertTrue(self.transport.disconnecting)
+        self.clock.advance(CLOSING_SECONDS - 1)
+        self.assertFalse(self.transport.disconnected)
+
     def test_cut_as_the_file_asks(self) -> None:
         """A file that asks for it has the connection closed in its middle, and what was written before is sent."""
         self.connect(attrs.evolve(self.file, break_at=1_000_000))
