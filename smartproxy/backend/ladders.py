@@ -18,6 +18,7 @@ from smartproxy.oftp2.commands import BY_NAME, Command, declared
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import frame
+from smartproxy.policy.identity import OF_THE_STATION
 from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
 
 PROXY: Final = "proxy"
@@ -57,6 +58,8 @@ def rungs(record: SessionRecord | None, events: Sequence[StoredEvent]) -> list[R
         if each.at is not None and last is not None:
             found[index] = attrs.evolve(each, gap=each.at - last)
         last = each.at
+    if any(_is_refused_station(event) for event in events):
+        _keep_from_partner(found)
     heard = {each.to for each in found if each.command == "ESID"}
     for side in (PARTNER, STATION):
         # Where no ESID would have been understood, the side was told nothing: the connection was closed.
@@ -69,11 +72,24 @@ def rungs(record: SessionRecord | None, events: Sequence[StoredEvent]) -> list[R
     return found
 
 
+def _is_refused_station(event: StoredEvent) -> bool:
+    """Whether the server refused the station's SSID."""
+    return event.name == "identity.refused" and event.fields.get("cause") in OF_THE_STATION
+
+
+def _keep_from_partner(found: list[Rung]) -> None:
+    """The client, which keeps the record, let the station's SSID pass; the server did not."""
+    for index in reversed(range(len(found))):
+        if (found[index].command, found[index].by) == ("SSID", STATION):
+            found[index] = attrs.evolve(found[index], to=PROXY)
+            return
+
+
 def _of_events(events: Sequence[StoredEvent]) -> list[Rung]:
     """What events tell of a session that has no record: whose SSID came, and that it was greeted before."""
     for event in events:
         code, level = event.fields.get("code"), event.fields.get("release_level")
-        if isinstance(code, str):
+        if isinstance(code, str) and not _is_refused_station(event):
             fields: dict[str, str | int] = {"SSIDCODE": code}
             if isinstance(level, int):
                 fields["SSIDLEV"] = level

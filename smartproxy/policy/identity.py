@@ -8,6 +8,7 @@ RFC 5024 sections 4.2 (session start), 5.3.2 (SSID), 5.4 (identification codes),
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import attrs
 
@@ -23,6 +24,9 @@ from smartproxy.policy.faults import (
     UnknownIdentity,
 )
 from smartproxy.policy.partners import ANY_CODE, Authentication, NotACode, Partner, normalize_code
+
+OF_THE_STATION: Final = frozenset({Cause.IDENTITY_STATION_LEVEL, Cause.IDENTITY_STATION_AUTHENTICATION})
+"""The causes for which the station's SSID is refused: the partner never sees it."""
 
 
 @attrs.frozen(kw_only=True)

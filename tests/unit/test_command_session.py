@@ -87,6 +87,26 @@ class Sessions(CommandCase):
         self.assertEqual(shown["ladder"][1]["fields"]["SSIDPSWD"], "***")
         self.assertIn("smartproxy session list", self.refused("session", "show", SECOND))
 
+    def test_show_of_a_refused_station(self) -> None:
+        """An SSID of the station that the server refused ends at the proxy."""
+        document = record_document(SECOND, initiator="station")
+        packed = pack({**document, "steps": [{**document["steps"][1], "by": "station"}]})
+        told = {
+            "name": "identity.refused",
+            "source": "server",
+            "sequence": 1,
+            "time": "2026-11-20T12:00:00.000Z",
+            "session": SECOND,
+            "partner": "ACME",
+            "direction": "outbound",
+            "cause": "identity.station_level",
+        }
+        with self.open.writing() as session:
+            journal.keep(session, [read(told, Emitter.SERVER)], BEGAN, "inner")
+            session_rows.keep_record(session, unpack(packed), packed, "inner", BEGAN)
+        shown = self.do("session", "show", SECOND).out
+        self.assertRegex(shown, r"(?m)^ +5 {26}\(SmartProxy\) <-- SSID O0013000001ACME")
+
     def test_recording(self) -> None:
         """A file that judge reads."""
         path = self.folder / "session.jsonl"

@@ -5,18 +5,23 @@ import io
 import json
 import random
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import ladders
+from smartproxy.backend.journal import StoredEvent
+from smartproxy.logs.fields import Value
 from smartproxy.logs.render import escape
+from smartproxy.logs.severity import Severity
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.commands import BY_NAME, EERP, SFNA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.packed_record import pack, unpack
 from smartproxy.policy.session_record import (
     DATA,
@@ -324,6 +329,38 @@ class Packed(SynchronousTestCase):
         line = list(ladders.recording(attrs.evolve(unpack(pack(record_document())), steps=(step,))))[1]
         made = codec.decode(bytes.fromhex(json.loads(line)["hex"])[4:], Level.OFTP_2_0)
         self.assertEqual(made, signed(bytes(20), bytes(300)))
+
+    def test_refused_station(self) -> None:
+        """The station's SSID came to the proxy only where the server refused it; an answer of the partner's came on."""
+
+        def refused(cause: str) -> list[StoredEvent]:
+            fields: dict[str, Value] = {"cause": cause, "code": "O0013000002ME", "told_station": "ESID 12"}
+            return [
+                StoredEvent(
+                    number=1,
+                    time=datetime(2026, 11, 20, tzinfo=UTC),
+                    level=Severity.ERROR,
+                    name="identity.refused",
+                    source="server",
+                    fields=fields,
+                )
+            ]
+
+        document = record_document(initiator="station")
+        greeting, ssid = document["steps"]
+        steps = [{**greeting, "by": "partner"}, {**ssid, "by": "station"}]
+        record = unpack(pack({**document, "steps": steps}))
+        for cause, to in (
+            (Cause.IDENTITY_STATION_AUTHENTICATION, "proxy"),
+            (Cause.IDENTITY_STATION_LEVEL, "proxy"),
+            (Cause.IDENTITY_CODE, "partner"),
+        ):
+            found = ladders.rungs(record, refused(cause))
+            self.assertEqual([(each.by, each.to) for each in found[:2]], [("partner", "station"), ("station", to)])
+        told = [(each.by, each.to, each.command) for each in found[2:]]
+        self.assertEqual(told, [("proxy", "station", "ESID")])
+        told = [(each.by, each.to, each.command) for each in ladders.rungs(None, refused(Cause.IDENTITY_STATION_LEVEL))]
+        self.assertEqual(told, [("proxy", "station", "ESID")])
 
     def test_ladder_without_a_record(self) -> None:
         """A step that the codec does not know is a note in the recording, and is shown as it is."""

@@ -236,6 +236,7 @@ def _line(rung: "KnownRung", words: str) -> str:
         arrow = f"<-- {words} (SmartProxy)" if rung.to == "partner" else f"{'':>24}{words} (SmartProxy) -->"
         return f"{at:>9}  {arrow}".rstrip()
     if rung.to == "proxy":
-        return f"{at:>9}  {words} --> (SmartProxy)"
+        arrow = f"{words} --> (SmartProxy)" if rung.by == "partner" else f"{'':>24}(SmartProxy) <-- {words}"
+        return f"{at:>9}  {arrow}"
     dashes = "-" * max(_WIDTH - 3 - len(words), 1)
     return f"{at:>9}  " + (f"{words} {dashes}>" if rung.by == "partner" else f"<{dashes} {words}")
