@@ -223,11 +223,6 @@ def plain(value: object) -> str | int | bool | None:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _tellable(number: int | None) -> int | None:
-    """A number of a command as an event's field: 17 digits are legal, and above the bound it is not told."""
-    return None if number is None or number > NUMBER_MOST else number
-
-
 class FileLedger:
     """Follows the one Virtual File that can be under way, and the end responses.
 
@@ -260,7 +255,9 @@ class FileLedger:
                 self._offer, self._named, self._records = offer, self._names(offer, observation.sender), None
             case SFPA() as accepted if self._offer is not None:
                 offer = self._offer
-                facts = {"size": offer.fsiz, "position": _tellable(accepted.acnt), "restart": offer.rest > 0}
+                # SFPAACNT and EFIDRCNT have up to 17 digits; what no event holds is not told.
+                position = None if accepted.acnt > NUMBER_MOST else accepted.acnt
+                facts = {"size": offer.fsiz, "position": position, "restart": offer.rest > 0}
                 return (Tell("file.started", {**self._named, **facts}),)
             case EFID() as end:
                 self._records = end.rcnt
@@ -289,7 +286,10 @@ class FileLedger:
         offer = self._offer
         if offer is None:
             return ()
-        sent = {"size": offer.fsiz, "octets": self._octets, "records": _tellable(self._records)}
+        records = self._records
+        if records is not None and records > NUMBER_MOST:
+            records = None
+        sent = {"size": offer.fsiz, "octets": self._octets, "records": records}
         told = Tell("file.ended", {"outcome": outcome, **self._named, **sent, **answer})
         self._offer, self._octets = None, 0
         return (told,)
