@@ -26,7 +26,7 @@ from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendU
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.decoding import first_certificate_in, subject_values
+from smartproxy.policy.certificates.decoding import Undecodable, first_certificate_in, subject_values
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.policy.limits import CLOCK_LOOK_SECONDS, RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
@@ -76,8 +76,11 @@ def is_withdrawn(certificate: str, licences: Mapping[str, str], present: datetim
 
     :param licences: those of the servers, by Proxy ID.
     """
-    leaf = first_certificate_in(certificate)
-    names = [name for name in subject_values(leaf, NameOID.COMMON_NAME) if isinstance(name, str)]
+    try:
+        leaf = first_certificate_in(certificate)
+        names = [name for name in subject_values(leaf, NameOID.COMMON_NAME) if isinstance(name, str)]
+    except Undecodable:
+        return False
     for proxy_id, text in licences.items():
         try:
             licence = read(text, proxy_id, present)

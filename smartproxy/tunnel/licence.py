@@ -124,7 +124,7 @@ class LicenceInForce:
                     cause=refused.cause,
                     message="it shuts out clients that the one in force admits, but it does not end later",
                     advice=f"extend it in the backend beyond {minute(self.present.valid_until)}: smartproxy licence "
-                    f"extend {quote(self.present.proxy_id)} --until DATE; it reaches this server by itself",
+                    f"extend {quote(self.present.proxy_id)} --until DATE",
                 )
             return None
 

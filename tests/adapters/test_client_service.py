@@ -23,6 +23,7 @@ from smartproxy.client.house import SessionHouse
 from smartproxy.client.service import ClientService
 from smartproxy.client.station import StationSessions
 from smartproxy.client.tunnels import TRIES
+from smartproxy.client.upkeep import TunnelKey, is_withdrawn
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
@@ -414,6 +415,16 @@ class Configuring(ClientTestCase):
             withdrawn=(WithdrawnClient(name=name, begins_until=begins_until),),
         )
         return sign(licence, key)
+
+    def test_licences_that_say_nothing(self) -> None:
+        """A licence that no server goes by withdraws nothing, and nothing is of a certificate that cannot be read."""
+        begins = datetime.now(UTC)
+        licences = {identity().proxy_id: self.withdrawing("inner-1", begins)}
+        certificate = certify(TunnelKey.make().request, begins)
+        self.assertTrue(is_withdrawn(certificate, licences, begins))
+        self.assertFalse(is_withdrawn(certificate, {identity().proxy_id: "damaged"}, begins))
+        self.assertFalse(is_withdrawn(certificate, licences, begins + timedelta(days=30)))
+        self.assertFalse(is_withdrawn("damaged", licences, begins))
 
     def test_withdrawn_unheard(self) -> None:
         """A client that was shut out while it could not ask has another certificate with the next generation, once.
