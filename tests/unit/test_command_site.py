@@ -277,7 +277,10 @@ class Licences(CommandCase):
     """Licences."""
 
     def test_issue(self) -> None:
-        """The licence in a file is the one that the server reads; renewed, listed, shown again, withdrawn."""
+        """The licence in a file is the one that the server reads; renewed, listed, shown again, withdrawn.
+
+        One that ends earlier is issued only when those of before are withdrawn: the server would not take it.
+        """
         path = str(self.folder / "smartproxy.lic")
         self.do("licence", "issue", PROXY_ID, "--until", f"{LATE}-12-31", "--sessions", "20", "-o", path)
         licence = read(Path(path).read_text(), PROXY_ID, datetime.now(UTC))
@@ -285,6 +288,8 @@ class Licences(CommandCase):
         self.assertEqual(dict(licence.limits), {"sessions": 20})
         self.assertRegex(self.do("licence", "show", PROXY_ID).out, r"(?m)^sessions +20$")
         self.assertEqual(self.do("licence", "list", "--json").json[0]["sessions"], 20)
+        self.assertIn("takes none that ends earlier", self.refused("licence", "issue", PROXY_ID, "--until", "90d"))
+        self.do("licence", "withdraw", PROXY_ID)
         text = self.do("licence", "issue", PROXY_ID, "--until", "90d").out
         self.assertRegex(self.do("licence", "show", PROXY_ID).out, r"(?m)^sessions +not limited$")
         self.assertLess(read(text, PROXY_ID, datetime.now(UTC)).valid_until, licence.valid_until)
