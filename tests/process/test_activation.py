@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from smartproxy.testing.programs import Program
+from smartproxy.testing.programs import Program, ProgramFailed
 from tests.process.lines import Caller
 from tests.process.ports import held_port
 from tests.process.sites import Log, SiteCase, TestedSite, stop, until
@@ -184,7 +184,7 @@ class Activated(ManagedCase):
         self.assertEqual(callers.refused, [])
 
 
-class Stored(ManagedCase):
+class StoredCase(ManagedCase):
     """The daemons open their ports themselves, and have the service manager keep them."""
 
     manager: Store
@@ -209,6 +209,10 @@ class Stored(ManagedCase):
         await site.listening(server)
         return site
 
+
+class Stored(StoredCase):
+    """A server that is killed."""
+
     async def test_killed(self) -> None:
         """Nobody is refused while a server that was killed is away; a port that it closes later is closed."""
         tunnel, partners = self.site.tunnel_port, self.site.port
@@ -229,6 +233,30 @@ class Stored(ManagedCase):
         await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
         with socket.socket() as caller:
             self.assertEqual(caller.connect_ex(("127.0.0.1", partners)), errno.ECONNREFUSED)
+
+
+class StoredAfterRestart(StoredCase):
+    """A server whose newer process did not come to serve."""
+
+    async def test_restart_that_failed(self) -> None:
+        """A port that the server closes after it is closed, and kept no longer."""
+        assert self.site.server is not None
+        server, folder = Log(self.site.server), self.site.folder / "server"
+        tunnel, first, second = self.site.tunnel_port, held_port(), held_port()
+        await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{first}")
+        await server.event("listener.opened", port=first)
+        wrong = folder / "smartproxy-server.logrc"
+        wrong.write_text("no TOML")
+        with self.assertRaises(ProgramFailed) as raised:
+            await self.site.smartproxy("ctl", "restart", "--socket", str(folder / "smartproxy-server.sock"))
+        self.assertIn("this one goes on", str(raised.exception))
+        wrong.unlink()
+        await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{second}")
+        await server.event("listener.closed", port=first)
+        names = {f"stored-127.0.0.1-{port}" for port in (tunnel, second)}
+        await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
+        with socket.socket() as caller:
+            self.assertEqual(caller.connect_ex(("127.0.0.1", first)), errno.ECONNREFUSED)
 
 
 def elsewhere(caller: Caller) -> Caller:
