@@ -258,13 +258,13 @@ class NoRoom(PageCase):
         with self.change() as change:
             until = NOW + timedelta(days=1)
             role = AdminRole.ADMINISTRATOR
-            _, self.root = administrators.create(change, "root", role=role, scopes=(), until=until, allowed={"*"})
+            _, self.token = administrators.create(change, "root", role=role, scopes=(), until=until, allowed={"*"})
         self.clock.advance(61)
 
     def looks(self) -> None:
         """Page and API are looked at, by the user, the administrator and the client."""
         self.assertEqual(self.alice.get("/").status, 200)
-        self.assertEqual(self.call("GET", "/admin/partners", token=self.root).status, 200)
+        self.assertEqual(self.call("GET", "/admin/partners", token=self.token).status, 200)
         self.assertEqual(self.call("GET", "/configuration").status, 200)
 
     def test_looked_at(self) -> None:
