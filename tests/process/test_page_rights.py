@@ -30,7 +30,7 @@ LINKED = frozenset({"/first/site", "/first/administrator"})
 GUESSES = frozenset({"/login", "/setup/<token>"})
 """What is answered later the more often it fails, whoever asks; so are the forms of ``/account`` with a password."""
 TOLD = frozenset({"events", "logins", "alerts", "node_loads", "sqlite_sequence"})
-"""Tables that tell of calls, of refused ones, too, when who called last and how busy the backend is; SQLite's counts."""
+"""Tables that tell of calls, of refused ones, too, when who called last and how busy the backend is; SQLite's count."""
 CHANGES = [route for route in ROUTES if route.method == "POST"]
 
 
