@@ -25,7 +25,7 @@ from smartproxy.backend.alerts import ignore_rules, mail_tests
 from smartproxy.backend.alerts.mail_tests import MailTests
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.operations.list_files import ListFile, ListsRead
-from smartproxy.backend.page import events, visit
+from smartproxy.backend.page import events, left_messages
 from smartproxy.backend.page.setting_texts import text_of
 from smartproxy.backend.requests import LoadsTold
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS
@@ -132,9 +132,9 @@ class Settings(SitePageCase):
     def test_long_in_any_letters(self) -> None:
         """However many octets a character has in a cookie, the cookie is not too long, and is read again."""
         for text in ("x" * 5000, "ü " * 1000, "\U0001f512" * 700, '"\\' * 900, "short", "\ud800" * 10, ""):
-            cookie = visit._left("good", text, "7")
-            self.assertLessEqual(len(cookie), visit.COOKIE_OCTETS_MOST)
-            told = visit.told_of(cookie)
+            cookie = left_messages.left_by("good", text, "7")
+            self.assertLessEqual(len(cookie), left_messages.COOKIE_OCTETS_MOST)
+            told = left_messages.told_of(cookie)
             assert told is not None
             begins = told["text"].rstrip("…").replace("?", "\ud800")
             self.assertTrue(text.startswith(begins))

@@ -23,6 +23,7 @@ from smartproxy.backend import users
 from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, ScopeMissing, StoreUnavailable
 from smartproxy.backend.first_start import PREFIX
 from smartproxy.backend.operations import crl
+from smartproxy.backend.page.left_messages import COOKIE_OCTETS_MOST, told_of
 from smartproxy.backend.page.routes import Anyone, Route, Shown, Unrouted, scopes_of
 from smartproxy.backend.page.sent_forms import (
     MULTIPART,
@@ -37,7 +38,6 @@ from smartproxy.backend.page.static_files import ROOT
 from smartproxy.backend.page.texts import language_of
 from smartproxy.backend.page.visit import (
     COOKIE,
-    COOKIE_OCTETS_MOST,
     LOGIN_ENDED,
     LOOK_COOKIE,
     THEMES,
@@ -46,7 +46,6 @@ from smartproxy.backend.page.visit import (
     PageRefused,
     PageVisit,
     local,
-    told_of,
 )
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import RefusalRate, address_of, header_of, kept_body, lines_of

@@ -4,12 +4,10 @@ It knows who is logged in, calls operations in that user's name, reads the form 
 rendered template, or a redirect with something to tell.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -23,6 +21,7 @@ from smartproxy.backend.operations.performing import ANYHOW, Performed, Rehearse
 from smartproxy.backend.operations.shapes import EntryDifference
 from smartproxy.backend.page.differences import Row, rows_of
 from smartproxy.backend.page.door import Door
+from smartproxy.backend.page.left_messages import left_by
 from smartproxy.backend.page.navigation import NavigationSection, sections_for
 from smartproxy.backend.page.rendering import Renderer
 from smartproxy.backend.page.routes import Needs, Route, RouteMap, Unrouted, scopes_of
@@ -42,10 +41,6 @@ COOKIE = b"__Host-smartproxy"
 LOOK_COOKIE = b"__Host-smartproxy-look"
 TOLD_COOKIE = b"__Host-smartproxy-told"
 THEMES = ("system", "light", "dark")
-COOKIE_OCTETS_MOST = 2000
-"""Octets of a cookie; a longer one is none of ours."""
-_ESCAPED_MOST = 12
-"""Octets that a character may have in a cookie: four, of three characters each."""
 LOGIN_ENDED = b"event: ended\ndata: \n\n"
 """Tells a page that is told of something as it goes on that its login has ended: it loads itself anew."""
 
@@ -334,7 +329,7 @@ class PageVisit:
         if self.unchanged:
             told, kind = self.text("It is so already."), "warn"
         if told:
-            self._set_cookie(TOLD_COOKIE, _left(kind, told, str(self.undoable or "")))
+            self._set_cookie(TOLD_COOKIE, left_by(kind, told, str(self.undoable or "")))
         where = local(place).encode("ascii")
         if self.partial:
             self.request.setHeader(b"hx-redirect", where)
@@ -388,29 +383,3 @@ def local(place: str) -> str:
     if not good or parts.scheme or parts.netloc or not place.startswith("/") or place.startswith("//"):
         return "/"
     return place
-
-
-def _left(kind: str, text: str, undo: str) -> str:
-    """What the page after this one tells, as its cookie has it; a text that is too long for that is cut."""
-
-    def written(text: str) -> str:
-        left = json.dumps({"kind": kind, "text": text, "undo": undo}, ensure_ascii=False)
-        return quote(left, safe="", errors="replace")
-
-    cookie, text = written(text), text[:COOKIE_OCTETS_MOST]
-    while (over := len(cookie) - COOKIE_OCTETS_MOST) > 0:
-        text = text[: -max(1, over // _ESCAPED_MOST)]
-        cookie = written(text.rstrip() + "…")
-    return cookie
-
-
-def told_of(cookie: str) -> Mapping[str, str] | None:
-    """What the page before left to tell; nothing for what it cannot have left."""
-    try:
-        found = json.loads(unquote(cookie, errors="strict"))
-        kind, text, undo = found["kind"], found["text"], found["undo"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    if kind not in ("good", "warn", "bad") or not isinstance(text, str):
-        return None
-    return {"kind": kind, "text": text, "undo": undo} if re.fullmatch("[0-9]{0,18}", str(undo)) else None
