@@ -14,6 +14,7 @@ from sqlalchemy import text
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from smartproxy.backend import users
 from smartproxy.backend.operations import user
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
@@ -33,6 +34,12 @@ def add(store: Store) -> None:
     """Add a user with a password."""
     wanted = user.UserAddition(name=NAME, role=AdminRole.OPERATOR, password=PASSWORD)
     perform(store, user.add, wanted, Caller(name="tests", scopes=frozenset("*")), datetime.now(UTC))
+
+
+def end(store: Store) -> None:
+    """End all logins of the user."""
+    with store.writing() as session:
+        users.end_logins(session, NAME)
 
 
 class Doors(LookingCase):
@@ -117,6 +124,23 @@ class Doors(LookingCase):
             expect(window.page.get_by_role("alert")).to_contain_text("do not fit together")
 
         await carol.does(again)
+
+    async def test_open_page(self) -> None:
+        """A page of sessions that stays open when its login ends shows the login by itself, and goes back after it."""
+        carol = await self.reader(None)
+
+        def watch(window: Window) -> None:
+            _log_in(PASSWORD, window)
+            window.go("/sessions")
+
+        await carol.does(watch)
+        await self.in_store(end)
+
+        def told(window: Window) -> None:
+            expect(window.page.get_by_label("Password")).to_be_visible()
+            assert "/login?next=%2Fsessions" in window.page.url, window.page.url
+
+        await carol.does(told)
 
     async def test_errors(self) -> None:
         """A page that says no says why and leads on: what is not there, not allowed, too old, or done another way."""
