@@ -123,6 +123,8 @@ class CostlyPartnerTests(SynchronousTestCase):
                 SharedEnd(outcome=Outcome.STOPPED, cause=Cause.SESSION_COSTLY, ended_by=Participant.CLIENT),
             )
             inside.lose("closed")
+            rig.network.settle()
             rig.clock.advance(10)
+            rig.network.settle()
         self.assertEqual([each.ending.cause for each in rig.finished], [Cause.SESSION_COSTLY] * 2)
         self.assertEqual(rig.journal.the("penalty.banned")["cause"], Cause.PENALTY_EFFORT)

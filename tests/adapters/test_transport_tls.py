@@ -411,13 +411,14 @@ def play(pair: Pair, steps: list[Step], looked: Callable[[list[bool | None]], ob
 def alike(expected: Seen, found: Seen, steps: list[Step]) -> bool:
     """Whether the protocols saw the same.
 
-    Two things may differ. A peer closed in order, and then it aborted or its connection broke before our answer was
-    there. Everything that it sent was delivered, so that ours is done; Twisted's is lost. And where the connection
+    Two things may differ. A peer closed in order, or answered our close, and then it aborted or its connection broke
+    before our answer was there. Everything that it sent was delivered, so that ours is done; Twisted's is lost. And where the connection
     broke while octets were on their way, it is how many arrived: the beginning of the same.
     """
     broken = any(what == "break" for what, _, _ in steps)
     for side, (mine, other) in enumerate(zip(expected, found, strict=True)):
-        closed = ("lose", 1 - side) in {(what, who) for what, who, _ in steps}
+        closing = {who for what, who, _ in steps if what == "lose"}
+        closed = bool(closing) if broken else 1 - side in closing
         broke = broken or any(what in ("cut", "abort") for what, _, _ in steps)
         fewer, more = sorted((mine[0], other[0]), key=len)
         if fewer != more and not (broken and more.startswith(fewer)):

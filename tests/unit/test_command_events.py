@@ -67,7 +67,7 @@ class Events(CommandCase):
         facts: dict[str, Any] = {"partner": "ACME", "peer": "192.0.2.7:40001", "by": "pin", "cause": None}
         names: dict[str, Any] = {"subject": name, "issuer": name, "serial": "12" * 16}
         self.tell("certificate.accepted", certificate_sha256=sha256, session="a" * 16, **facts, **names)
-        page = (Path(__file__).parents[2] / "docs" / "day-two.rst").read_text(encoding="utf-8")
+        page = (Path(__file__).resolve().parents[2] / "docs" / "day-two.rst").read_text(encoding="utf-8")
         (command,) = re.findall(r"inside\$ smartproxy (events --name certificate\.accepted .*)", page)
         self.assertIn(f"certificate_sha256={sha256}", self.do(*shlex.split(command)).out)
 

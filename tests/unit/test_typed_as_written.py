@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.unit.commands import CommandCase
 from tests.unit.sites import PROXY_ID
 
-PAGE = Path(__file__).parents[2] / "docs" / "plain.rst"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "plain.rst"
 
 
 class PlainPair(CommandCase):
