@@ -412,8 +412,8 @@ def alike(expected: Seen, found: Seen, steps: list[Step]) -> bool:
     """Whether the protocols saw the same.
 
     Two things may differ. A peer closed in order, or answered our close, and then it aborted or its connection broke
-    before our answer was there. Everything that it sent was delivered, so that ours is done; Twisted's is lost. And where the connection
-    broke while octets were on their way, it is how many arrived: the beginning of the same.
+    before our answer was there. Everything that it sent was delivered, so that ours is done; Twisted's is lost. And
+    where the connection broke while octets were on their way, it is how many arrived: the beginning of the same.
     """
     broken = any(what == "break" for what, _, _ in steps)
     for side, (mine, other) in enumerate(zip(expected, found, strict=True)):
