@@ -35,6 +35,7 @@ from smartproxy.net.tls.error_words import (
 )
 from smartproxy.policy.limits import (
     API_ANSWER_OCTETS_MOST,
+    API_EVENTS_OCTETS_SENT,
     API_WAIT_SECONDS,
     DOCUMENT_WHOLE_OCTETS_MOST,
 )
@@ -221,9 +222,15 @@ class Backend:
         except ValueError:
             raise BackendUnavailable("the backend's answer to a request for trials lacks a part") from None
 
-    async def events(self, events: Sequence[bytes]) -> None:
-        """Hand events over to be stored, each as JSON."""
-        await self._json("POST", "/events", body=b'{"events":[%s]}' % b",".join(events))
+    async def events(self, events: Sequence[Mapping[str, Any]]) -> int:
+        """Hand the first of these events over to be stored, as many as a call may carry, one at least; how many."""
+        count = len(events)
+        body = _of_events(events)
+        while len(body) > API_EVENTS_OCTETS_SENT and count > 1:
+            count = min(count - 1, max(1, count * API_EVENTS_OCTETS_SENT // len(body)))
+            body = _of_events(events[:count])
+        await self._json("POST", "/events", body=body)
+        return count
 
     async def records(self, packed: Sequence[bytes]) -> None:
         """Hand the packed records of sessions over to be stored."""
@@ -345,6 +352,10 @@ class Backend:
                 advice = others.get("advice")
                 return BackendRefused(status, code, f"{message}; {advice}" if advice else message)
         return BackendUnavailable(f"HTTP status {status} without the API's error document; {_OURS}")
+
+
+def _of_events(events: Sequence[Mapping[str, Any]]) -> bytes:
+    return json.dumps({"events": list(events)}).encode()
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:

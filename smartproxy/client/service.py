@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend
-from smartproxy.client.carrying import CarriedEvent, carrier_to
+from smartproxy.client.carrying import carrier_to
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.deliveries import Deliveries
 from smartproxy.client.desk import SessionDesk
@@ -491,7 +491,7 @@ class ClientService(Service):
         except CatalogueError as error:
             self._distrust.refused_report(control.proxy_id, str(error), error.detail)
             return
-        self._carrier.add(CarriedEvent.of(record.document()))
+        self._carrier.add(record.document())
 
     def crl_url_seen(self, url: str, ca: str) -> None:
         """Report that a verified certificate names a revocation list that is not configured."""

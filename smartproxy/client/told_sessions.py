@@ -16,7 +16,7 @@ from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailabl
 from smartproxy.client.carrying import brought
 from smartproxy.client.house import House
 from smartproxy.ctl.daemon import killed
-from smartproxy.logs.carrier import Carrier, fitting
+from smartproxy.logs.carrier import Carrier
 from smartproxy.logs.clock import moment
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
@@ -69,9 +69,14 @@ class ToldSessions:
         self._carrier.add(packed)
 
     async def _bring(self, packed: Sequence[bytes]) -> int:
-        part = fitting(packed, lambda each: len(b64encode(each)) + 4, API_RECORDS_OCTETS_SENT)
-        await brought(self._backend.records(part))
-        return len(part)
+        octets, count = 0, 0
+        for each in packed:
+            octets += len(b64encode(each)) + 4
+            if count and octets > API_RECORDS_OCTETS_SENT:
+                break
+            count += 1
+        await brought(self._backend.records(packed[:count]))
+        return count
 
     def _dropped(self, count: int) -> None:
         message = "records of sessions were dropped: the backend was unreachable for too long"

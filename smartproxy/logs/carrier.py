@@ -36,19 +36,6 @@ def is_urgent(event: Document) -> bool:
     return event.get("level") in _URGENT
 
 
-def fitting(entries: Sequence[_T], size: Callable[[_T], int], most: int) -> Sequence[_T]:
-    """The first entries whose octets together are at most *most*; one, if there is any, however large it is.
-
-    :param size: the octets of an entry.
-    """
-    octets = 0
-    for count, entry in enumerate(entries):
-        octets += size(entry)
-        if count and octets > most:
-            return entries[:count]
-    return entries
-
-
 class BatchRefused(Exception):
     """Raised by a carrier's ``send``: the far end will never take this batch; another try would be no use."""
 
@@ -109,8 +96,6 @@ class Carrier(Generic[_T]):
     :param batch: events in one call.
     :param gather_seconds: how long the first event of a batch waits for company.
     :param urgent: whether an event is to be sent at once, with those that wait.
-    :param size: the octets of an event.
-    :param gather_octets: events of so many octets together do not wait for company.
     """
 
     def __init__(
@@ -124,8 +109,6 @@ class Carrier(Generic[_T]):
         batch: int = BATCH_MOST,
         gather_seconds: float = GATHER_SECONDS,
         urgent: Callable[[_T], bool] = lambda event: False,
-        size: Callable[[_T], int] = lambda event: 0,
-        gather_octets: int = 1,
     ) -> None:
         self._hand_over = send
         self._clock = clock
@@ -134,10 +117,6 @@ class Carrier(Generic[_T]):
         self._batch = batch
         self._gather_seconds = gather_seconds
         self._urgent = urgent
-        self._size = size
-        self._gather_octets = gather_octets
-        # Octets of the events that came since the last batch was sent.
-        self._gathered = 0
         self._waiting: Waiting[_T] = Waiting(most)
         # What the far end failed with once, and has taken others since; it is tried again before all that wait.
         self._again: Waiting[_T] = Waiting(most)
@@ -158,9 +137,9 @@ class Carrier(Generic[_T]):
         self._waiting.put(event)
         if self._away:
             return
-        self._gathered += self._size(event)
         self._hurry = self._hurry or self._urgent(event)
-        if not self._sending and (self._timer is None or self._hurry or self._full or self._doubted):
+        full = len(self._waiting) >= self._batch
+        if not self._sending and (self._timer is None or self._hurry or full or self._doubted):
             self._schedule()
 
     def resume(self) -> None:
@@ -192,14 +171,10 @@ class Carrier(Generic[_T]):
             self._timer.cancel()
             self._timer = None
 
-    @property
-    def _full(self) -> bool:
-        """Whether what waits is a batch, by its number or its octets."""
-        return len(self._waiting) >= self._batch or self._gathered >= self._gather_octets
-
     def _schedule(self) -> None:
         """Send what waits: at once if a batch is full, narrowed, urgent or a flush was asked for; else soon."""
-        at_once = self._hurry or self._full or bool(self._flushed or self._parts or self._again)
+        full = len(self._waiting) >= self._batch
+        at_once = self._hurry or full or bool(self._flushed or self._parts or self._again)
         seconds = 0.0 if at_once else self._gather_seconds
         if self._timer is None:
             self._timer = self._clock.callLater(seconds, self._send)
@@ -210,7 +185,6 @@ class Carrier(Generic[_T]):
         self._timer = None
         self._sending = True
         self._hurry = False
-        self._gathered = 0
         Deferred.fromCoroutine(self._send_batch())
 
     def _take(self) -> list[_T]:

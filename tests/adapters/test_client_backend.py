@@ -35,7 +35,7 @@ from smartproxy.client.address import (
 )
 from smartproxy.client.backend import CALL_SECONDS, Backend, BackendRefused, BackendUnavailable
 from smartproxy.client.token import AGAIN_SECONDS, TokenInForce
-from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
+from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST, API_EVENTS_OCTETS_SENT
 from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
 from tests.adapters.tls_peers import Forged, Shown, is_proven
@@ -96,6 +96,16 @@ class BackendCalls(SynchronousTestCase):
         self.assertEqual(headers["authorization"], "Bearer spc_secret")
         self.assertIn("smartproxy-version", headers)
         self.assertEqual(headers["smartproxy-protocol"], str(NEWEST))
+
+    def test_octets_of_events_in_one_call(self) -> None:
+        """A call carries the first events, 64 KiB of them at most, and one that is larger alone; it says how many."""
+        backend, server, agent = self.call(lambda request: b'{"stored": 1}')
+        for sizes, count in (([1_000] * 150, 63), ([100_000, 10], 1), ([10] * 100, 100), ([60_000, 60_000], 1)):
+            events = [{"name": "tunnel.up", "detail": "x" * size} for size in sizes]
+            self.assertEqual(self.successResultOf(self.result(backend.events(events), agent)), count)
+            sent = json.loads(server.seen[-1][3])["events"]
+            self.assertEqual(sent, events[:count])
+            self.assertTrue(count == 1 or len(server.seen[-1][3]) <= API_EVENTS_OCTETS_SENT)
 
     def test_backend_of_another_protocol(self) -> None:
         """One that is older or newer is refused with both versions and what to update; also one that says nothing."""

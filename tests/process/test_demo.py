@@ -18,7 +18,7 @@ ATTACKS = 14
 FILES = 29
 OPERATIONS = (
     r"outgoing call +the station called ACME, TLSv1.3: 2 files there, 2 back; server and client counted 1 and 1 ",
-    r"licence renewal +6 days left, then 36\d, .* 4 of 4 sessions went on, 0 of 3 daemons restarted",
+    r"licence renewal +7 days left, then 36\d, .* 4 of 4 sessions went on, 0 of 3 daemons restarted",
     r"drain +4 sessions ran; 3 of 3 new calls refused; 4 sessions ended in order, with 4 files; .* status 0 after",
 )
 """A line for each operation, with its counts."""

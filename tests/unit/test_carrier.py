@@ -13,7 +13,6 @@ from smartproxy.logs.carrier import (
     Carrier,
     Document,
     Waiting,
-    fitting,
     is_urgent,
 )
 from smartproxy.policy.limits import RETRY_SECONDS_FIRST
@@ -59,17 +58,6 @@ class Entries(SynchronousTestCase):
         waiting.put(7)
         waiting.put_back([1, 2, 3])
         self.assertEqual((waiting.take(9), waiting.lost()), ([2, 3, 7], 1))
-
-
-class Fitting(SynchronousTestCase):
-    """What goes into one call."""
-
-    def test_first_ones(self) -> None:
-        """As many as fit, in their order; a larger one alone; nothing of nothing."""
-        words = ["aa", "bbb", "c", "dddd"]
-        for most, count in ((1, 1), (2, 1), (4, 1), (5, 2), (6, 3), (9, 3), (10, 4)):
-            self.assertEqual(fitting(words, len, most), words[:count], most)
-        self.assertEqual(fitting([], len, 1), [])
 
 
 class CarriedEvents(SynchronousTestCase):
@@ -275,14 +263,6 @@ class CarriedEvents(SynchronousTestCase):
         self.assertEqual(calls, [3, 10])
         self.clock.advance(0.5)
         self.assertEqual(calls, [3, 10, 2])
-
-    def test_large_events_do_not_gather(self) -> None:
-        """Events of so many octets together are sent at once, however few they are, and the count begins anew."""
-        self.carrier = Carrier(self.far.send, self.clock, size=lambda event: len(str(event["n"])), gather_octets=10)
-        for number, arrived in ((11111, 0), (22222, 2), (33333, 2), (44444, 4)):
-            self.carrier.add({"n": number})
-            self.clock.advance(0)
-            self.assertEqual(len(self.far.numbers), arrived)
 
     def test_few_calls_under_load(self) -> None:
         """A call carries at least 50 events on average, at any rate from 150 a second on, however long it takes."""
