@@ -1,5 +1,6 @@
 """What ``make`` and the checks stand on: the environment, programs of Debian, news fragments, tests side by side."""
 
+import ast
 import io
 import os
 import re
@@ -312,9 +313,12 @@ class Mutants(SynchronousTestCase):
         self.assertIsNone(mutation.applied("a = 1; b = 2; a = 1"))
 
     def test_table(self) -> None:
-        """Each row's text stands in its file exactly once, and the tests that it names are there."""
+        """Each row's text stands in its file exactly once, Python can read the file then, and the tests are there."""
         sources = {each: (CHECKOUT / each.file).read_text(encoding="utf-8") for each in table()}
         self.assertEqual([str(each) for each, source in sources.items() if each.applied(source) is None], [])
+        for mutation, source in sources.items():
+            if mutation.file.endswith(".py"):
+                ast.parse(mutation.applied(source) or "", mutation.file)
         for mutation in sources:
             for catcher in mutation.catchers:
                 module, _, name = catcher.partition(".test_")[2].partition(".")
