@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from daemons import BenchSite
 from measures import cpu_seconds
 
-from smartproxy.policy.limits import API_EVENTS_OCTETS_SENT
+from smartproxy.policy.limits import API_EVENTS_SENT
 
 EVENT: Final[dict[str, object]] = {
     "level": "info",
@@ -48,10 +48,6 @@ EVENT: Final[dict[str, object]] = {
 }
 
 
-BATCH = API_EVENTS_OCTETS_SENT // len(json.dumps({**EVENT, "time": "2026-11-20T10:00:00.000Z", "sequence": 10_000}))
-"""Events of a call, as many as a client sends."""
-
-
 def carry(site: BenchSite, rate: int, seconds: float) -> tuple[float, float]:
     """Carry events; how many in a second there were, and the backend's CPU time for each."""
     context = ssl.create_default_context(cafile=str(site.certificates / "backend.crt"))
@@ -63,28 +59,28 @@ def carry(site: BenchSite, rate: int, seconds: float) -> tuple[float, float]:
 
     def post(number: int) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
-        first = number * BATCH
+        first = number * API_EVENTS_SENT
         batch = [
             {**EVENT, "time": now, "sequence": first + each, "dataset": f"ENGDAT.{first + each}"}
-            for each in range(BATCH)
+            for each in range(API_EVENTS_SENT)
         ]
         line.request("POST", "/api/v1/events", json.dumps({"events": batch}), headers)
         answer = line.getresponse()
         stored = json.loads(answer.read()).get("stored")
-        if answer.status != 200 or stored != BATCH:
-            raise SystemExit(f"status {answer.status}, {stored} events stored of {BATCH}")
+        if answer.status != 200 or stored != API_EVENTS_SENT:
+            raise SystemExit(f"status {answer.status}, {stored} events stored of {API_EVENTS_SENT}")
 
     post(0)
     assert site.backend is not None
     pid = site.backend.pid
     spent, begun, batches = cpu_seconds([pid]), time.monotonic(), 0
     while time.monotonic() < begun + seconds:
-        if batches * BATCH > rate * (time.monotonic() - begun):
+        if batches * API_EVENTS_SENT > rate * (time.monotonic() - begun):
             time.sleep(0.001)
             continue
         batches += 1
         post(batches)
-    events = batches * BATCH
+    events = batches * API_EVENTS_SENT
     return events / (time.monotonic() - begun), (cpu_seconds([pid]) - spent) / events
 
 
