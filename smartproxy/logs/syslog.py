@@ -144,19 +144,19 @@ class DatagramSender:
         try:
             port = self._reactor.listenUDP(0, protocol, interface="::" if ":" in self._host else "")
         except CannotListenError as error:
-            self._away(str(error))
+            self._failed(str(error), 0)
             return
         if protocol.fault is not None:
             port.stopListening()
-            self._away(protocol.fault.strerror or type(protocol.fault).__name__)
+            self._failed(_words(protocol.fault), 0)
             return
         self._protocol, self._port_open = protocol, port
         for message in self._queue.take(len(self._queue)):
             self._write(message)
 
-    def _away(self, words: str) -> None:
+    def _failed(self, words: str, lines: int) -> None:
         self._refused = self._reactor.seconds()
-        self._trouble.failed(Cause.LOG_RECEIVER, words, 0)
+        self._trouble.failed(Cause.LOG_RECEIVER, words, lines)
 
     def stop(self) -> Deferred[None]:
         """Close the socket."""
@@ -179,12 +179,14 @@ class DatagramSender:
         try:
             self._protocol.send(cut(message))
         except OSError as error:
-            self._refused = self._reactor.seconds()
-            self._trouble.failed(Cause.LOG_RECEIVER, error.strerror or type(error).__name__)
+            self._failed(_words(error), 1)
 
     def _was_refused(self) -> None:
-        self._refused = self._reactor.seconds()
-        self._trouble.failed(Cause.LOG_RECEIVER, "nothing listens there")
+        self._failed("nothing listens there", 1)
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 class _Datagrams(DatagramProtocol):

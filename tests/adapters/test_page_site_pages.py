@@ -767,9 +767,8 @@ class Alerts(SitePageCase):
         self.assertEqual(self.alice.post("/event-script/test", {"event": "x"}).status, 422)
         self.reads_only("/event-script", "/event-script/test")
 
-    def test_test_mail(self) -> None:
-        """A mail that tries the settings is asked for, sent by itself, and what came of it is shown; others read."""
-        self.assertIn("No mail server is set; the settings", words(self.alice.post("/event-script/mail")))
+    def sending(self) -> MailTests:
+        """What sends mails that try the settings, with a mail server that the test plays."""
         with self.change() as change:
             for name, value in (("host", "mail.example"), ("from", "a@b.example"), ("to", ["c@d.example"])):
                 settings.put(change, f"backend.mail.{name}", value)
@@ -778,6 +777,12 @@ class Alerts(SitePageCase):
         sending = MailTests(self.store, AtOnce(), self.events, self.clock, mails)
         sending.start()
         self.addCleanup(sending.stop)
+        return sending
+
+    def test_test_mail(self) -> None:
+        """A mail that tries the settings is asked for, sent by itself, and what came of it is shown; others read."""
+        self.assertIn("No mail server is set; the settings", words(self.alice.post("/event-script/mail")))
+        sending = self.sending()
         for good, said in ((True, "has taken the last test"), (False, "cannot be reached")):
             self.assertEqual(self.alice.post("/event-script/mail").status, 303)
             self.assertIn("within seconds", words(self.alice.get("/event-script/mail/live")))
@@ -800,14 +805,7 @@ class Alerts(SitePageCase):
 
     def test_test_mail_of_another(self) -> None:
         """What came of a test that hung is not said of the next one; a stop ends one that hangs, and loses none."""
-        with self.change() as change:
-            for name, value in (("host", "mail.example"), ("from", "a@b.example"), ("to", ["c@d.example"])):
-                settings.put(change, f"backend.mail.{name}", value)
-        mails: Any = Mails
-        self.patch(Mails, "sent", [])
-        sending = MailTests(self.store, AtOnce(), self.events, self.clock, mails)
-        sending.start()
-        self.addCleanup(sending.stop)
+        sending = self.sending()
         self.alice.post("/event-script/mail")
         self.clock.advance(STORE_LOOK_SECONDS)
         self.alice.post("/event-script/mail")

@@ -209,6 +209,15 @@ class StoredCase(ManagedCase):
         await site.listening(server)
         return site
 
+    async def moves(self, server: Log, tunnel: int, old: int, new: int) -> None:
+        """The server listens for partners at another port: the old one is closed, and kept no longer."""
+        await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{new}")
+        await server.event("listener.closed", port=old)
+        names = {f"stored-127.0.0.1-{port}" for port in (tunnel, new)}
+        await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
+        with socket.socket() as caller:
+            self.assertEqual(caller.connect_ex(("127.0.0.1", old)), errno.ECONNREFUSED)
+
 
 class Stored(StoredCase):
     """A server that is killed."""
@@ -226,13 +235,7 @@ class Stored(StoredCase):
             await server.event("listener.opened", port=partners)
             await (await self.session(elsewhere(self.acme))).end()
         self.assertEqual(callers.refused, [])
-        other = held_port()
-        await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{other}")
-        await server.event("listener.closed", port=partners)
-        names = {f"stored-127.0.0.1-{port}" for port in (tunnel, other)}
-        await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
-        with socket.socket() as caller:
-            self.assertEqual(caller.connect_ex(("127.0.0.1", partners)), errno.ECONNREFUSED)
+        await self.moves(server, tunnel, partners, held_port())
 
 
 class StoredAfterRestart(StoredCase):
@@ -251,12 +254,7 @@ class StoredAfterRestart(StoredCase):
             await self.site.smartproxy("ctl", "restart", "--socket", str(folder / "smartproxy-server.sock"))
         self.assertIn("this one goes on", str(raised.exception))
         wrong.unlink()
-        await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:{second}")
-        await server.event("listener.closed", port=first)
-        names = {f"stored-127.0.0.1-{port}" for port in (tunnel, second)}
-        await until(lambda: set(self.manager.kept) == names, "the new port is kept, and the old one is not")
-        with socket.socket() as caller:
-            self.assertEqual(caller.connect_ex(("127.0.0.1", first)), errno.ECONNREFUSED)
+        await self.moves(server, tunnel, first, second)
 
 
 def elsewhere(caller: Caller) -> Caller:
