@@ -6,9 +6,10 @@ reader sees one state; a server that restarts or goes away is told from one that
 backends of a change. Never shows a URL's password, nor the values of a statement.
 """
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ from smartproxy.backend.location import Location
 
 BUSY_MILLISECONDS = 10_000
 """How long one process waits for another's write."""
+CACHE_KIB: Final = 16_000
+"""What a connection keeps of an SQLite store in memory: the pages of the indexes that each event is entered in."""
 WRITES: Final = "smartproxy_writes"
 """Execution option of a connection whose transaction will write: it takes the write lock at once."""
 CHANNEL: Final = "smartproxy"
@@ -58,6 +61,23 @@ _ROOM_OCTETS_LEAST = 1 << 20
 _REASON_MOST = 300
 
 
+class Written(dict[str, object]):
+    """A JSON object together with its text, for whoever needs the text before the store does.
+
+    Nothing may be changed in it.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, value: Mapping[str, object]) -> None:
+        super().__init__(value)
+        self.text = json.dumps(value)
+
+
+def _json_text(value: object) -> str:
+    return value.text if value.__class__ is Written else json.dumps(value)
+
+
 def engine_of(location: Location) -> Engine:
     """The engine of a store; nothing is connected.
 
@@ -65,7 +85,7 @@ def engine_of(location: Location) -> Engine:
     """
     kind = location.kind
     try:
-        engine = create_engine(location.url, hide_parameters=True, **_arguments(location))
+        engine = create_engine(location.url, hide_parameters=True, json_serializer=_json_text, **_arguments(location))
     except NoSuchModuleError as error:
         raise StoreUnavailable(f"cannot use the database: there is no kind {kind!r}") from error
     except (ArgumentError, ValueError):
@@ -113,6 +133,7 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         "secure_delete=ON",
+        f"cache_size=-{CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

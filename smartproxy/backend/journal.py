@@ -11,15 +11,28 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 import attrs
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, delete, func, insert, or_, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import session_rows
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
+from smartproxy.backend.database import Written
 from smartproxy.backend.schema import EventRow
-from smartproxy.backend.telling import REFUSALS
+from smartproxy.backend.telling import REFUSALS, tells
 from smartproxy.logs.catalogue import EVENTS, look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
@@ -27,6 +40,7 @@ from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
 
 _Row = TypeVar("_Row")
+_EVENTS = cast(Table, EventRow.__table__)
 _TELLING_READ = 100
 _LATEST_FIRST = (EventRow.time.desc(), EventRow.id.desc())
 """By when events happened; of one moment, by their arrival."""
@@ -128,7 +142,8 @@ def keep(
             fields["client"] = client
         named = {name: fields.pop(name, None) for name in _COLUMNS}
         told = record.name, record.level, record.source, record.time
-        arrivals.append(Arrival(*told, fields=_shown(named, fields)))
+        arrivals.append(Arrival(*told, fields, named))
+        written = Written(fields)
         rows.append(
             {
                 "time": record.time,
@@ -137,12 +152,11 @@ def keep(
                 "name": record.name,
                 "level": record.level.label,
                 **named,
-                "fields": fields,
-                "key": None,
+                "telling": tells(record.name, record.source, fields),
+                "fields": written,
+                "key": _key(record, named, written.text) if again else None,
             }
         )
-        if again:
-            rows[-1]["key"] = _key(rows[-1])
     new, arrived = _not_there(session, rows, arrivals)
     if new:
         _insert(session, new, arrived, received)
@@ -165,11 +179,14 @@ def _not_there(
     return [row for row, _ in new], [arrival for _, arrival in new]
 
 
-def _key(row: Mapping[str, object]) -> str:
-    """What is the same for one event of one sender, and differs for any two."""
-    moment = cast("datetime", row["time"])
-    told = [isotime(moment), *(row[name] for name in ("source", "name", "session", "partner", "fields"))]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()[:32]
+def _key(record: Record, named: Mapping[str, Value | None], written: str) -> str:
+    """What is the same for one event of one sender, and differs for any two.
+
+    It begins with the time, so that those of one moment lie together in the index.
+    """
+    told = json.dumps([record.stamp, record.source, record.name, *named.values()])
+    mark = hashlib.blake2b(f"{told}{written}".encode(), digest_size=10).hexdigest()
+    return f"{int(record.time.timestamp() * 1000):012x}{mark}"
 
 
 def _insert(
@@ -178,7 +195,7 @@ def _insert(
     """Store rows; one statement for all of them: objects that nobody looks at again would cost twice as much."""
     treatments = intake.judge(session, arrivals, received)
     if not any(treatments):
-        session.execute(insert(EventRow), rows)
+        session.execute(insert(_EVENTS), rows)
         return
     for row, treatment in zip(rows, treatments, strict=True):
         if treatment.ignored_by is not None:
@@ -298,7 +315,7 @@ def shown(record: Record) -> StoredEvent:
         level=record.level,
         name=record.name,
         source=record.source,
-        fields=_shown(named, fields),
+        fields=intake.together(named, fields),
     )
 
 
@@ -344,10 +361,5 @@ def _stored(row: EventRow) -> StoredEvent:
         level=Severity.named(row.level),
         name=row.name,
         source=row.source,
-        fields=_shown(named, cast("dict[str, Value]", row.fields)),
+        fields=intake.together(named, cast("dict[str, Value]", row.fields)),
     )
-
-
-def _shown(named: Mapping[str, Value | None], fields: Mapping[str, Value]) -> dict[str, Value]:
-    """All fields of an event in the order in which they are shown."""
-    return {**{key: value for key, value in named.items() if value is not None}, **fields}

@@ -113,9 +113,12 @@ def read(
         ) from None
     except RecursionError:
         raise _too_deep(WHOLE) from None
-    if item_by_item:
+    whole = value
+    if item_by_item and isinstance(value, dict):
         value = _judged_alone(value)
-    if (fault := _fault(value, WHOLE, 0)) is not None:
+        # Each item of the lists has been judged.
+        whole = {key: member for key, member in value.items() if not isinstance(member, list)}
+    if (fault := _fault(whole, WHOLE, 0)) is not None:
         raise fault
     return value
 
@@ -173,16 +176,14 @@ def _too_deep(where: str) -> DocumentRefused:
     )
 
 
-def _judged_alone(value: object) -> object:
+def _judged_alone(value: dict[str, object]) -> dict[str, object]:
     """The outermost object with the refusal of each wrong item in its lists in that item's place."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: [_fault(item, f"{place(WHOLE, key)}[{index}]", 2) or item for index, item in enumerate(member)]
-        if isinstance(member, list)
-        else member
-        for key, member in value.items()
-    }
+    judged = dict(value)
+    for key, member in value.items():
+        if isinstance(member, list):
+            where = place(WHOLE, key)
+            judged[key] = [_fault(item, f"{where}[{index}]", 2) or item for index, item in enumerate(member)]
+    return judged
 
 
 def _fault(value: object, where: str, depth: int) -> DocumentRefused | None:
@@ -190,8 +191,9 @@ def _fault(value: object, where: str, depth: int) -> DocumentRefused | None:
 
     :param depth: how many lists and objects of the document hold the value.
     """
-    if not depth and value.__class__ is dict and _WORTH_A_LOOK.isdisjoint(map(type, value.values())):
-        # Most documents are events, which are flat.
+    shallow = depth < limits.DOCUMENT_DEPTH_MOST
+    if shallow and value.__class__ is dict and _WORTH_A_LOOK.isdisjoint(map(type, value.values())):
+        # Most documents are events, or lists of them, which are flat.
         return None
     level: list[tuple[str, object]] = [(where, value)]
     while level:

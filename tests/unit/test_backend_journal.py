@@ -86,6 +86,18 @@ class Journal(SiteCase):
         with self.store.reading() as session:
             self.assertEqual(journal.find(session, Filter())[-1].fields["client"], "inner")
 
+    def test_keys(self) -> None:
+        """A client's event that comes twice is stored once; the keys by which that is seen are in the order of time.
+
+        So the index of them grows at its end: a key elsewhere in it costs a page of the disk for each event.
+        """
+        told = [event("tunnel.down", NOW + each * HOUR / 3600, cause="lost") for each in range(40)]
+        for each in (*told, *reversed(told), event("tunnel.down", NOW, cause="stopped")):
+            self.keep(each, client="inner", received=NOW)
+        with self.store.reading() as session:
+            keys = session.scalars(select(EventRow.key).where(EventRow.key.is_not(None)).order_by(EventRow.id)).all()
+        self.assertEqual((len(keys), list(keys[:40])), (41, sorted(filter(None, keys[:40]))))
+
     def test_filters(self) -> None:
         """By name, by subject, by level, source, partner, session and time."""
         self.assertEqual(self.found(name="session.ended"), ["session.ended"])

@@ -63,23 +63,38 @@ def never_ignored(name: str) -> bool:
     return name in _NEVER_IGNORED or subject in OWN_SUBJECTS or subject == _AUDIT
 
 
+def together(named: Mapping[str, Value | None], others: Mapping[str, Value]) -> dict[str, Value]:
+    """All fields of an event, in the order in which they are shown.
+
+    :param named: those that have a column of their own; ``None`` for one that the event does not have.
+    """
+    return {**{key: value for key, value in named.items() if value is not None}, **others}
+
+
 @attrs.frozen
 class Arrival:
     """An event that is about to be stored; its texts are safe to show.
 
-    :ivar fields: all that it says, in the order in which it is shown.
+    :ivar others: what it says, but for *named*.
+    :ivar named: the fields that have a column of their own.
     """
 
     name: str
     level: Severity
     source: str
     time: datetime
-    fields: Mapping[str, Value]
+    others: Mapping[str, Value]
+    named: Mapping[str, Value | None] = attrs.field(factory=dict)
+
+    @property
+    def fields(self) -> Mapping[str, Value]:
+        """All that it says, in the order in which it is shown."""
+        return together(self.named, self.others)
 
     @property
     def partner(self) -> str | None:
         """The partner that it names."""
-        found = self.fields.get("partner")
+        found = self.named.get("partner") or self.others.get("partner")
         return found if isinstance(found, str) else None
 
     @property
@@ -155,11 +170,14 @@ def judge(session: Session, arrivals: Sequence[Arrival], received: datetime) -> 
         selections[AlertChannel.SCRIPT] = settings.event_script
     if settings.mail.is_on:
         selections[AlertChannel.MAIL] = settings.mail
-    wanted = [
-        tuple(channel for channel, selection in selections.items() if means(selection, each, received))
-        for each in arrivals
-    ]
-    heard = [index for index, each in enumerate(arrivals) if wanted[index] or each.level >= Severity.WARNING]
+    wanted: dict[int, tuple[AlertChannel, ...]] = {}
+    if selections:
+        for index, each in enumerate(arrivals):
+            if channels := tuple(
+                channel for channel, selection in selections.items() if means(selection, each, received)
+            ):
+                wanted[index] = channels
+    heard = [index for index, each in enumerate(arrivals) if index in wanted or each.level >= Severity.WARNING]
     treatments = [_NOTHING] * len(arrivals)
     if not heard:
         return treatments
@@ -169,7 +187,7 @@ def judge(session: Session, arrivals: Sequence[Arrival], received: datetime) -> 
         rule = _first_hit(rules, arrival)
         if rule is not None:
             treatments[index] = Treatment(ignored_by=rule.name)
-        elif wanted[index]:
+        elif index in wanted:
             treatments[index] = Treatment(channels=wanted[index])
     return treatments
 
