@@ -19,7 +19,7 @@ from hyperlink import URL
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
@@ -33,6 +33,7 @@ from smartproxy.net.tls.error_words import (
     other_backend_name,
     tls_error_words,
 )
+from smartproxy.net.transport.endpoints import cancelling
 from smartproxy.policy.limits import (
     API_ANSWER_OCTETS_MOST,
     API_EVENTS_OCTETS_SENT,
@@ -312,14 +313,13 @@ class Backend:
         else:
             sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
             sent["SmartProxy-Token"] = token
-        call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body, octets_most))
+        exchange = self._exchange(method, self.url + API_PREFIX + path, sent, body, octets_most)
+        call = cancelling(Deferred.fromCoroutine(exchange))
         try:
             return await call.addTimeout(seconds, self._clock, onTimeoutCancel=_too_late)
-        except (BackendRefused, BackendUnavailable):
+        except (BackendRefused, BackendUnavailable, CancelledError):
             raise
         except Exception as error:
-            if _canceled(error):
-                raise CancelledError from error
             raise BackendUnavailable(_reason(error, self.url)) from error
 
     async def _exchange(
@@ -360,13 +360,6 @@ def _of_events(events: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _too_late(result: object, seconds: float) -> NoReturn:
     raise BackendUnavailable(f"no answer within {seconds:.0f} s")
-
-
-def _canceled(error: BaseException) -> bool:
-    """Whether a call failed because it was canceled."""
-    if isinstance(error, CancelledError | ConnectingCancelledError):
-        return True
-    return any(_canceled(failure.value) for failure in getattr(error, "reasons", None) or ())
 
 
 def _reason(error: Exception, url: str) -> str:

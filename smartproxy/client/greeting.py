@@ -7,8 +7,7 @@ Standards: RFC 5024 section 5.3.1.
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smartproxy.client.station import dial_station, not_a_greeting
@@ -65,8 +64,6 @@ async def hear_station(
             await greeting.heard.addTimeout(station.timeout, reactor, _late)
         finally:
             leg.finish()
-    except ConnectingCancelledError as gone:
-        raise CancelledError from gone
     except StationUnreachable as fault:
         tried(station, fault.message)
         return fault

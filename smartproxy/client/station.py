@@ -27,6 +27,7 @@ from smartproxy.net.connection import LegFactory
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
+from smartproxy.net.transport.endpoints import connect
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.addresses import HostPort
@@ -56,7 +57,7 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
         :class:`~smartproxy.policy.faults.StationUnreachable`. Canceling it gives the attempt up.
     """
     endpoint = endpoint_to(dialling(reactor), station.host, station.port, timeout=station.timeout)
-    connecting: Any = endpoint.connect(LegFactory(reactor, closing))
+    connecting = connect(endpoint, LegFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)

@@ -93,6 +93,11 @@ class ConnectionLeg(Protocol):
         self._inbox.receiver = receiver
 
     @property
+    def keeps_octets(self) -> bool:
+        """Whether there are octets for a receiver that is still to come, also after the connection is gone."""
+        return self._inbox.keeps and self._inbox.octets > 0
+
+    @property
     def worked(self) -> float:
         """The seconds that working on what the far end sent has taken."""
         return float(getattr(self.transport, "worked", 0.0))

@@ -16,7 +16,6 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -30,6 +29,7 @@ from smartproxy.net.listeners import bound, listen_at
 from smartproxy.net.lookout import Lookout
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
+from smartproxy.net.transport.endpoints import Lookup, connect
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.destinations import failure_of
@@ -214,11 +214,17 @@ class PlainClientService(Service):
         """
         try:
             factory = LegFactory(self.clock, closing)
-            endpoint = self._endpoint(dialling(self.clock), self.target.host, self.target.port)
-            connecting: Any = endpoint.connect(factory)
-            target: ConnectionLeg = await connecting.addTimeout(TARGET_SECONDS, self.clock, _silent)
-        except (CancelledError, ConnectingCancelledError):
-            raise CancelledError from None
+            lookup = Lookup(dialling(self.clock))
+            endpoint = self._endpoint(lookup, self.target.host, self.target.port)
+
+            def silent(result: object, seconds: float) -> NoReturn:
+                lookup.late(self.target.host, seconds)
+                raise TimeoutError(f"it did not accept the connection within {seconds} s")
+
+            connecting = connect(endpoint, factory)
+            target: ConnectionLeg = await connecting.addTimeout(TARGET_SECONDS, self.clock, silent)
+        except CancelledError:
+            raise
         except Exception as error:
             self.target_failure = str(error) or type(error).__name__
             self._lookout.failed()
@@ -258,10 +264,6 @@ class PlainClientService(Service):
         if local.connected:
             local.accept()
         self.sessions.couple(outline, near=local, tunnel=leg, inward=False)
-
-
-def _silent(result: object, seconds: float) -> NoReturn:
-    raise TimeoutError(f"it did not accept the connection within {seconds} s")
 
 
 @attrs.define(eq=False)
@@ -318,7 +320,7 @@ class Outgoing:
         self._tell(leg, Cause.REQUEST_MALFORMED, cause)
 
     def left(self, leg: RequesterLeg, cause: str) -> None:
-        """A program disconnected before it was coupled; its leg is then not coupled."""
+        """A program disconnected before it was coupled; what it sent before still reaches its destination."""
 
     def _not_reached(self, failure: Failure, leg: RequesterLeg) -> None:
         fault = failure.value

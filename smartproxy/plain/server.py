@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectingCancelledError, TimeoutError
+from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
@@ -24,6 +24,7 @@ from smartproxy.net.connection import ConnectionLeg, LegFactory
 from smartproxy.net.leg import ILeg, address_text
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.proxying.ways import PORTS
+from smartproxy.net.transport.endpoints import Lookup, connect
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.destinations import NotPermitted, Permit, fault_of
@@ -32,7 +33,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
-from smartproxy.policy.faults import ClosedByClient, OwnFault, StationUnreachable
+from smartproxy.policy.faults import ClosedByClient, Draining, OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.settings import Listener
 from smartproxy.relay.openings import CallWish, SessionFacts
@@ -246,18 +247,25 @@ class PlainServerService(DmzService):
     ) -> Callable[[ILeg | None], None]:
         if destination.port not in PORTS or not self._permit.allows(destination):
             raise self._not_permitted(control, outline, destination)
+        if self.draining:
+            raise Draining(rule=Cause.DAEMON_STOPPING, message="the server is about to stop")
         fault = self.licence.fault()
         if fault is not None:
             raise fault
         self.sessions.expect(outline.session)
         try:
             dialled = LegFactory(self.clock, self.sessions.seconds)
-            endpoint = self._endpoint(dialling(self.clock), destination.host, destination.port)
-            connecting: Any = endpoint.connect(dialled)
-            outer = await connecting.addTimeout(limits.CALL_CONNECT_SECONDS, self.clock, _no_answer)
-        except (CancelledError, ConnectingCancelledError):
+            lookup = Lookup(dialling(self.clock))
+            endpoint = self._endpoint(lookup, destination.host, destination.port)
+
+            def no_answer(result: object, seconds: float) -> NoReturn:
+                lookup.late(destination.host, seconds)
+                raise TimeoutError
+
+            outer = await connect(endpoint, dialled).addTimeout(limits.CALL_CONNECT_SECONDS, self.clock, no_answer)
+        except CancelledError:
             self.sessions.forget(outline.session)
-            raise CancelledError from None
+            raise
         except Exception as error:
             self.sessions.forget(outline.session)
             fault = fault_of(error, destination)
@@ -292,7 +300,3 @@ class PlainServerService(DmzService):
             advice="to permit it, start the server with --permit HOST:PORT",
         )
         return fault
-
-
-def _no_answer(result: object, seconds: float) -> NoReturn:
-    raise TimeoutError

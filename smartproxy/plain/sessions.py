@@ -292,12 +292,12 @@ class PlainSessions:
         self._opening.discard(session)
 
     def couple(self, outline: Outline, *, near: ConnectionLeg, tunnel: ILeg, inward: bool) -> None:
-        """Begin a session that was expected, unless its near end has disconnected already.
+        """Begin a session that was expected, unless its near end has disconnected already and left nothing.
 
         :param inward: whether the near leg is the one outside.
         """
         self.forget(outline.session)
-        if not near.connected:
+        if not near.connected and not near.keeps_octets:
             tunnel.finish()
             return
         outside, inside = (near, tunnel) if inward else (tunnel, near)

@@ -7,12 +7,12 @@ keys. No other server gets an octet of a protocol. Trusts the context to know th
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from smartproxy.net.transport.endpoints import connect
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.contexts import ClientContext, PeerRefused, VerifiedServer
 from smartproxy.tunnel.entrance import Doorkeeper, Entrance, secured_client
@@ -37,11 +37,7 @@ async def dial(
     """
     dialled = _Dial(context, build)
     entrance = Entrance(dialled, clock)
-    try:
-        await endpoint.connect(secured_client(context, lambda: entrance, first))
-    except ConnectingCancelledError:
-        # So an endpoint says that it was cancelled while it waited for TCP.
-        raise CancelledError from None
+    await connect(endpoint, secured_client(context, lambda: entrance, first))
     try:
         protocol: Any = await dialled.made
     except Exception:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from operator import methodcaller
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -15,7 +16,7 @@ from treq import content
 from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, DNSLookupError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.failure import Failure
@@ -276,11 +277,13 @@ class Cancelled(SynchronousTestCase):
     def test_while_it_is_dialled(self) -> None:
         """It ends as a call that was cancelled, and not as one of a backend that is away."""
         gone = ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 8443))
-        for failed in (gone, ResponseNeverReceived([Failure(gone)])):
+        for failure in (gone, DNSLookupError("no results"), ResponseNeverReceived([Failure(gone)])):
             http: Any = Mock()
-            http.request.return_value = fail(failed)
+            http.request.return_value = Deferred(methodcaller("errback", failure))
             backend = Backend("https://backend.example:8443", TokenInForce("t"), http, Clock())
-            self.failureResultOf(Deferred.fromCoroutine(backend.hello()), CancelledError)
+            calling = Deferred.fromCoroutine(backend.hello())
+            calling.cancel()
+            self.failureResultOf(calling, CancelledError)
 
 
 class BackendUrls(SynchronousTestCase):

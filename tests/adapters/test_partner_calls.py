@@ -46,6 +46,7 @@ from smartproxy.testing.pki import CLIENT_AUTH
 from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, acme, configuration, with_issuing
 from tests.adapters.rig import Caller, FakeLeg, Journal, identity_entry, pin
 from tests.adapters.wires import End, Network
+from tests.resolvers import slow_names
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, ssid
 
 SESSION = "0123456789abcdef"
@@ -285,6 +286,23 @@ class Steps(CallingTestCase):
         self.assertNoResult(calling)
         self.passed(1)
         self.assertFailed(calling, "connect: the partner does not answer", "connect")
+
+    def test_name_that_is_not_resolved(self) -> None:
+        """A look-up that takes all the time is one of the name: nobody has called the partner."""
+        slow_names(self.reactor)
+        self.configure(entry(Outbound(host="oftp.acme.example", verify=Verify.PIN)))
+        calling = self.call()
+        self.passed(20)
+        self.assertFailed(calling, "name: the host name oftp.acme.example was not resolved within 20 s", "name")
+
+    def test_given_up_while_the_name_is_looked_up(self) -> None:
+        """A station that hangs up leaves no failure of the partner's name."""
+        slow_names(self.reactor)
+        self.configure(entry(Outbound(host="oftp.acme.example", verify=Verify.PIN)))
+        calling = self.call()
+        calling.cancel()
+        self.failureResultOf(calling)
+        self.assertEqual([event.get("step") for event in self.journal.of("outbound.failed")], [])
 
     def test_silent_in_tls(self) -> None:
         """The handshake has a deadline of its own."""

@@ -8,10 +8,12 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
     CannotListenError,
     ConnectingCancelledError,
     ConnectionAborted,
+    ConnectionDone,
     ConnectionRefusedError,
 )
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -40,6 +42,7 @@ from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.tunnel_kit import Network, identity
+from tests.resolvers import slow_names
 from tests.unit.answers import as_read, on_the_wire
 
 PEER = IPv4Address("TCP", "203.0.113.9", 4711)
@@ -420,6 +423,48 @@ class PairTests(SynchronousTestCase):
         self.network.advance(limits.CALL_CONNECT_SECONDS + 0.5)
         self.assertIn(b" 504 ", wire.value())
         self.assertEqual([each["cause"] for each in self.named("session.failed")], [Cause.DESTINATION_NO_ANSWER])
+
+    def test_names_that_are_not_resolved(self) -> None:
+        """A destination and a target whose names are looked up for too long are not said to be silent."""
+        slow_names(self.reactor)
+        self.server("*:*")
+        client = self.client(Outgoing(HostPort("127.0.0.1", 65433)))
+        for service in (self.service, client):
+            self.patch(service, "_endpoint", HostnameEndpoint)
+        self.patch(client, "target", HostPort("station.example", 22))
+        wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+        self.called()
+        self.network.advance(limits.CALL_CONNECT_SECONDS + 0.5)
+        self.assertIn(b" 502 ", wire.value())
+        causes = {each["cause"] for each in self.named("session.failed")}
+        self.assertEqual(causes, {Cause.DESTINATION_NAME, Cause.TARGET_CONNECT})
+        failure = "the host name station.example was not resolved within 10 s"
+        self.assertEqual(client.target_failure, f"DNS lookup failed: {failure}.")
+
+    def test_program_that_sends_and_leaves(self) -> None:
+        """What it sent reaches the destination, also where that is reached after it has gone."""
+        self.server("*:*")
+        self.client(Outgoing(HostPort("127.0.0.1", 65433), HostPort("log.example", 514)))
+        wire = self.caller(b"a line")
+        wire.protocol.connectionLost(Failure(ConnectionDone()))
+        self.network.settle()
+        far = self.destination.answer()
+        self.network.advance(0.1)
+        self.assertEqual((far.value(), far.disconnecting), (b"a line", True))
+        self.assertEqual(len(self.named("session.started")), 1)
+
+    def test_outbound_while_the_server_stops(self) -> None:
+        """No new session begins, so that those that run are waited for and no others."""
+        self.server("*:*")
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
+        self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+        self.destination.answer()
+        self.network.advance(0.1)
+        stopping = self.service.stopService()
+        wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 503 "), wire.value())
+        self.assertEqual(self.destination.dialled, [])
+        self.assertNoResult(stopping)
 
     def test_sessions_that_are_being_opened_count(self) -> None:
         """Beyond the limit nobody is taken, whether the others are open or still on their way."""

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
@@ -102,7 +102,18 @@ class DiallingTests(SynchronousTestCase):
 
     def test_stopped_while_it_dials(self) -> None:
         """A stop while TCP is not there yet ends the dial, without a word of trouble, and none follows."""
-        hanging = Hanging()
+        self.check_stop(ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 2878)))
+
+    def test_stopped_while_the_name_is_looked_up(self) -> None:
+        """The same while the resolver has not answered, though an endpoint then says that it did not find the name."""
+        self.check_stop(DNSLookupError("Couldn't find the hostname"))
+
+    def check_stop(self, answer: Exception) -> None:
+        """Stop while it dials.
+
+        :param answer: what the endpoint says when it is cancelled.
+        """
+        hanging = Hanging(answer)
         self.patch(self.client.endpoint, "connect", hanging.connect)
         self.network.advance(3)
         told = len(self.client.events.named("tunnel.failed"))
@@ -264,9 +275,13 @@ class PoolTests(SynchronousTestCase):
 
 
 class Hanging:
-    """An endpoint that dials until somebody cancels it."""
+    """An endpoint that dials until somebody cancels it.
 
-    def __init__(self) -> None:
+    :param answer: what it says then.
+    """
+
+    def __init__(self, answer: Exception | None = None) -> None:
+        self.answer = answer or ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 2878))
         self.begun = 0
         self.open = 0
 
@@ -278,7 +293,7 @@ class Hanging:
 
     def _canceled(self, dialling: Deferred[Any]) -> None:
         self.open -= 1
-        dialling.errback(ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 2878)))
+        dialling.errback(self.answer)
 
 
 class NamedWorkersTests(SynchronousTestCase):

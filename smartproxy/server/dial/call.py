@@ -7,18 +7,17 @@ is over on this side before the partner has judged our certificate. The address 
 Standards: RFC 5024 sections 2.3, 4.2.2 and 5.3.1; RFC 8446 section 4.4.4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
-    ConnectingCancelledError,
     ConnectionRefusedError,
     DNSLookupError,
     NoRouteError,
@@ -28,20 +27,18 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import (
     IAddress,
     IHandshakeListener,
-    IHostnameResolver,
-    IHostResolution,
     IOpenSSLClientConnectionCreator,
     IReactorTime,
-    IResolutionReceiver,
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface import implementer
 
 from smartproxy.net.connection import ConnectionLeg, end_of
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
+from smartproxy.net.transport.endpoints import Lookup, connect
 from smartproxy.net.transport.secured import TlsEndpoint
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.commands import SSRM
@@ -197,40 +194,6 @@ def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields, unlisted)
 
 
-@implementer(IHostnameResolver)
-class _OneFamily:
-    """Finds a host's addresses of one family alone."""
-
-    def __init__(self, resolver: IHostnameResolver, family: type[IAddress]) -> None:
-        self._resolver = resolver
-        self._family = family
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        """Part of ``IHostnameResolver``."""
-        return self._resolver.resolveHostName(
-            resolutionReceiver, hostName, portNumber, (self._family,), transportSemantics
-        )
-
-
-class _From:
-    """A reactor that dials from one address, as an endpoint sees it: the other family cannot be reached from there."""
-
-    def __init__(self, reactor: Any, source: str) -> None:
-        self._reactor = reactor
-        self.nameResolver = _OneFamily(reactor.nameResolver, IPv6Address if ":" in source else IPv4Address)
-        directlyProvides(self, providedBy(reactor))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-
 class _DialledFactory(Factory):
     noisy = False
 
@@ -283,6 +246,11 @@ class Call:
         self._monitor = monitor
         self._deadlines = deadlines
         self._source = source
+        family: type[IAddress] | None = None
+        if source is not None:
+            # The other family cannot be reached from there.
+            family = IPv6Address if ":" in source else IPv4Address
+        self._lookup = Lookup(dialling(reactor), family)
         self._leg: DialledLeg | None = None
 
     async def run(self) -> Answered:
@@ -294,13 +262,14 @@ class Call:
             message = f"this server does not have the address {self._source}"
             raise failed(Step.SOURCE, message, Cause.SOURCE_MISSING, address=self._source)
         running = Deferred.fromCoroutine(self._run())
-        try:
-            return await running.addTimeout(self._deadlines.opening, self._reactor, self._late)
-        except ConnectingCancelledError:
-            raise CancelledError from None
+        return await running.addTimeout(self._deadlines.opening, self._reactor, self._late)
 
     def _late(self, result: "Answered | Failure", seconds: float) -> "Answered | Failure":
         """The deadline of the whole call has passed."""
+        try:
+            self._lookup.late(self._outbound.host, seconds)
+        except DNSLookupError as error:
+            raise failed(Step.NAME, error.args[0]) from None
         message = f"{_NO_ANSWER} within {seconds} s" if self._leg else _NO_ANSWER
         raise failed(Step.CONNECT if self._leg is None else self._leg.step, message, Cause.CALL_NO_ANSWER)
 
@@ -310,9 +279,8 @@ class Call:
 
     async def _connect(self) -> DialledLeg:
         outbound, source = self._outbound, self._source
-        reactor = dialling(self._reactor)
         endpoint = HostnameEndpoint(
-            reactor if source is None else _From(reactor, source),
+            self._lookup,
             outbound.host,
             outbound.port,
             min(limits.CALL_CONNECT_SECONDS, self._deadlines.opening),
@@ -320,7 +288,7 @@ class Call:
         )
         factory = _DialledFactory(self._reactor, self._monitor, self._deadlines)
         try:
-            leg: Any = await TlsEndpoint(self._context, endpoint).connect(factory)
+            leg: DialledLeg = await connect(TlsEndpoint(self._context, endpoint), factory)
         except DNSLookupError:
             message = f"the host name {outbound.host} is not known"
             if source is not None:
@@ -332,5 +300,4 @@ class Call:
         except ConnectError as error:
             cause, message = _CAUSES.get(type(error), (Cause.CALL_CONNECT, "the connection failed"))
             raise failed(Step.CONNECT, message, cause) from None
-        connected: DialledLeg = leg
-        return connected
+        return leg
