@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import ILogObserver, LogEvent, LogPublisher
 from zope.interface import implementer
@@ -32,7 +32,7 @@ from smartproxy.logs.logrc import (
     StandardOutput,
     Syslog,
 )
-from smartproxy.logs.named_tls import NamedTls, trusted
+from smartproxy.logs.named_tls import NamedTls, ProvenEndpoint, trusted
 from smartproxy.logs.observers import (
     AppenderTrouble,
     Categories,
@@ -218,7 +218,7 @@ def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:
     plain = HostnameEndpoint(reactor, appender.host, appender.port)
     if not isinstance(appender, SecureSyslog):
         return plain
-    return wrapClientTLS(NamedTls(appender.host, trusted(appender.ca)), plain)
+    return ProvenEndpoint(NamedTls(appender.host, trusted(appender.ca)), plain, reactor)
 
 
 def standard_error() -> Stream:

@@ -15,7 +15,7 @@ import attrs
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IStreamClientEndpoint
 from twisted.internet.protocol import DatagramProtocol, Factory, connectionDone
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.logger import ILogObserver, LogEvent
@@ -33,6 +33,8 @@ DATAGRAM_MOST = 2048
 RETRY_SECONDS_MOST = 60.0
 REFUSED_SECONDS = 60.0
 """After so long without a word from the system a UDP receiver counts as present again."""
+STANDING_SECONDS = 5.0
+"""After so long a connection over TCP or TLS counts as made: some receivers accept it and close it at once."""
 
 FACILITIES = {
     **dict(zip(("kern", "user", "mail", "daemon", "auth", "syslog"), range(6), strict=True)),
@@ -226,10 +228,13 @@ class StreamSender:
         self._trouble = trouble
         self._queue: Waiting[bytes] = Waiting()
         self._service: ClientService | None = None
+        self._reactor: Any = None
+        self._standing: IDelayedCall | None = None
         self._connection: _Connection | None = None
 
     def start(self, reactor: Any) -> None:
         """Dial."""
+        self._reactor = reactor
         self._service = ClientService(
             self._endpoint(reactor),
             Factory.forProtocol(lambda: _Connection(self._connected, self._lost, self._pump)),
@@ -257,18 +262,25 @@ class StreamSender:
 
     def _connected(self, connection: "_Connection") -> None:
         self._connection = connection
-        self._trouble.over()
+        self._standing = self._reactor.callLater(STANDING_SECONDS, self._stands)
         self._pump()
+
+    def _stands(self) -> None:
+        self._standing = None
+        self._trouble.over()
 
     def _lost(self, reason: Failure) -> None:
         self._connection = None
+        if self._standing is not None:
+            self._standing.cancel()
+            self._standing = None
         if self._service is not None:
             self._trouble.failed(Cause.LOG_RECEIVER, reason.getErrorMessage(), 0)
 
     def _pump(self) -> None:
         while self._queue and self._connection is not None and self._connection.ready:
             self._connection.send(*self._queue.take(1))
-        if self._connection is not None and not self._queue:
+        if self._trouble.cause is Cause.LOG_OVERFLOW and self._connection is not None and not self._queue:
             self._trouble.over()
 
 

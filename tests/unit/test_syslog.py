@@ -34,7 +34,7 @@ from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.logs.observers import AppenderTrouble, words_of
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
-from smartproxy.logs.syslog import REFUSED_SECONDS, DatagramSender, StreamSender, SyslogObserver, cut
+from smartproxy.logs.syslog import REFUSED_SECONDS, STANDING_SECONDS, DatagramSender, StreamSender, SyslogObserver, cut
 from tests.adapters.tls_peers import is_proven
 from tests.unit.odd_files import block, der_of
 
@@ -165,6 +165,7 @@ class Streams(SendersTestCase):
         self.assertIn("refused", str(self.told[0][1]["message"]))
         self.reactor.advance(60)
         self.assertEqual(self.connect().value(), b"3 one")
+        self.reactor.advance(STANDING_SECONDS)
         self.assertEqual(self.told[1], ("appender.recovered", {"appender": "x", "count": 0}))
 
     def test_end_while_nobody_listens(self) -> None:
@@ -182,6 +183,19 @@ class Streams(SendersTestCase):
         self.assertEqual(self.names, ["appender.failed"])
         self.reactor.advance(60)
         self.assertEqual(self.connect().value(), b"3 one")
+
+    def test_receiver_that_closes_at_once(self) -> None:
+        """A receiver that accepts each connection and closes it is told once, until one stands."""
+        self.sender.start(self.reactor)
+        for _ in range(3):
+            self.connect()
+            self.reactor.advance(STANDING_SECONDS - 1)
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self.reactor.advance(60)
+        self.assertEqual(self.names, ["appender.failed"])
+        self.connect()
+        self.reactor.advance(STANDING_SECONDS)
+        self.assertEqual(self.names, ["appender.failed", "appender.recovered"])
 
     def test_full_connection(self) -> None:
         """Messages wait until it takes more."""
