@@ -1,7 +1,8 @@
 """The backend's own events on their way into the store.
 
-They happen in the reactor and are stored in a thread, in order, a batch at a time. A batch that finds the store busy is
-tried again. The queue is bounded: what was dropped is told as soon as there is room.
+They happen in the reactor and are stored in a thread, in order, a batch at a time. A batch that finds the store busy or
+read-only is tried again. The queue is bounded: what was dropped, or failed otherwise, is counted, and told with the
+next batch.
 """
 
 from twisted.internet.defer import Deferred, succeed
@@ -10,9 +11,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
-from smartproxy.backend.errors import StoreBusy, StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.carrier import Waiting
+from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.clock import now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read
@@ -20,7 +22,7 @@ from smartproxy.policy.causes import Cause
 
 WAITING_MOST = 1000
 BUSY_SECONDS = 1.0
-"""After that long it tries again where the store was busy."""
+"""After that long it tries again where the store was busy or read-only."""
 
 
 class Ledger:
@@ -35,6 +37,8 @@ class Ledger:
         self._waiting: Waiting[Record] = Waiting(WAITING_MOST)
         self._writing: Deferred[None] | None = None
         self._taken: list[Record] = []
+        # How many events are lost if the batch is: those that it tells of count, too.
+        self._at_stake = 0
         self._finishing = False
 
     def __call__(self, document: dict[str, Value]) -> None:
@@ -58,10 +62,11 @@ class Ledger:
 
     def _next(self, result: object) -> None:
         if isinstance(result, Failure):
-            if result.check(StoreBusy) and not self._finishing:
+            if result.check(StoreBusy, StoreReadOnly) and not self._finishing:
                 self._log.warn("events are stored later: {reason}", reason=str(result.value))
                 self._clock.callLater(BUSY_SECONDS, self._store_again)
                 return
+            self._waiting.dropped += self._at_stake
             if result.check(StoreUnavailable):
                 self._log.error("events are not stored: {reason}", reason=str(result.value))
             else:
@@ -71,12 +76,16 @@ class Ledger:
             if done is not None:
                 done.callback(None)
             return
-        self._taken = records = self._waiting.take(len(self._waiting))
-        if dropped := self._waiting.lost():
-            records.insert(
-                0, journal.record_of("events.dropped", now(self._clock), 0, count=dropped, cause=Cause.EVENTS_STORE)
-            )
+        dropped = self._waiting.lost()
+        self._taken = self._waiting.take(len(self._waiting))
+        self._at_stake = dropped + len(self._taken)
+        if dropped:
+            self._taken.insert(0, self._loss(dropped))
         self._store_again()
+
+    def _loss(self, count: int) -> Record:
+        told = look_up("events.dropped").check({"count": count, "cause": Cause.EVENTS_STORE})
+        return Record("events.dropped", now(self._clock), "backend", 0, told)
 
     def _store_again(self) -> None:
         self._runner.run(self._keep, self._taken).addBoth(self._next)

@@ -401,7 +401,7 @@ class Cause(enum.StrEnum):
         "The backend refuses the event even if it is sent alone; it is not sent again.",
     )
     AUDIT_BROKEN = "audit.broken", "A record of the audit trail was changed or removed."
-    EVENTS_STORE = "events.store", "The store accepted events too slowly."
+    EVENTS_STORE = "events.store", "The store accepted events too slowly, or failed to store them."
     STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
     STORE_OUTDATED = "store.outdated", "Another version of SmartProxy brought the backend's store up to date."
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import journal
-from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from smartproxy.backend.ledger import BUSY_SECONDS, WAITING_MOST, Ledger
 from smartproxy.backend.requests import (
     ADDRESSES_MOST,
@@ -121,6 +121,30 @@ class OwnEvents(SiteCase):
         (lost,) = [each for each in logged if each["log_format"] == "events are not stored: {reason}"]
         self.assertIn("the store is busy", lost["reason"])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_read_only_store(self) -> None:
+        """What a store that takes no changes for a while does not take is stored when it takes them again."""
+        self.tell(1)
+        with patch.object(journal, "keep", side_effect=StoreReadOnly):
+            self.later.work()
+        self.clock.advance(BUSY_SECONDS)
+        self.later.work()
+        self.assertEqual(self.messages(), ["0"])
+
+    def test_losses_are_counted(self) -> None:
+        """What a failing store lost is told before the next events, as the backend's; a second failure adds to it."""
+        for _ in range(2):
+            self.tell(1)
+            with patch.object(journal, "keep", side_effect=StoreUnavailable("no way")), capturedLogs():
+                self.later.work()
+        self.tell(1)
+        self.later.work()
+        *_, dropped, kept = self.stored()
+        self.assertEqual((dropped.name, dropped.source, dropped.fields["count"]), ("events.dropped", "backend", 2))
+        self.assertEqual(kept.name, "backend.call_refused")
+        self.tell(1)
+        self.later.work()
+        self.assertEqual(len(self.stored("events.dropped")), 1)
 
     def test_failing_store(self) -> None:
         """A store that fails once loses that batch, loudly, and takes the next one."""
