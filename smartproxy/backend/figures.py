@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import attrs
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.old_rows import delete_oldest
 from smartproxy.backend.session_tables import FigureRow
 
 MINUTE: Final = timedelta(minutes=1)
@@ -140,14 +141,14 @@ def percentile(counts: Mapping[str, int], share: float) -> int | None:
     return SETUP_CLASSES[-1]
 
 
-def forget(session: Session, before: datetime) -> None:
-    """Delete what is older than the events that are kept."""
-    session.execute(delete(FigureRow).where(FigureRow.begins < before))
+def forget(session: Session, before: datetime) -> int:
+    """Delete a piece of what is older than the events that are kept; return how many rows."""
+    return delete_oldest(session, FigureRow.begins, before)
 
 
-def forget_minutes(session: Session, now: datetime) -> None:
-    """Delete minutes that no plot shows."""
-    session.execute(delete(FigureRow).where(FigureRow.span == "minute", FigureRow.begins < now - MINUTES_KEPT))
+def forget_minutes(session: Session, now: datetime) -> int:
+    """Delete a piece of the minutes that no plot shows; return how many rows."""
+    return delete_oldest(session, FigureRow.begins, now - MINUTES_KEPT, FigureRow.span == "minute")
 
 
 def _begin(moment: datetime, step: timedelta) -> datetime:

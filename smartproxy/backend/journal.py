@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
-    delete,
     func,
     insert,
     or_,
@@ -31,6 +30,7 @@ from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
 from smartproxy.backend.database import Written
+from smartproxy.backend.old_rows import are_more, delete_oldest
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.telling import REFUSALS, tells
 from smartproxy.logs.catalogue import EVENTS, look_up
@@ -107,6 +107,18 @@ class Filter:
     def in_span(self) -> bool:
         """Whether a span of time is wanted: its events are in the order of their times."""
         return self.since is not None or self.until is not None
+
+
+@attrs.frozen(kw_only=True)
+class Forgotten:
+    """What one piece of deleting did.
+
+    :ivar events: how many events were deleted.
+    :ivar more: whether there may be more to delete, of events or of what came of them.
+    """
+
+    events: int
+    more: bool
 
 
 def record_of(name: str, now: datetime, sequence: int, **fields: object) -> Record:
@@ -290,19 +302,17 @@ def newest_number(session: Session) -> int:
     return session.scalar(select(func.max(EventRow.id))) or 0
 
 
-def forget(session: Session, before: datetime) -> int:
-    """Delete the events that arrived before a time, but for the newest; return how many.
+def forget(session: Session, before: datetime) -> Forgotten:
+    """Delete a piece of the events that arrived before a time, but for the newest, and of what came of them.
 
     When an event happened is what its sender said: one of the year 2999 would stay for ever. SQLite gives the number
     after the highest that is there: without any event the numbers would begin again, below what readers had last.
     """
     newest = select(func.max(EventRow.id)).scalar_subquery()
-    old = (EventRow.received < before) & (EventRow.id < newest)
-    found = session.scalar(select(func.count()).select_from(EventRow).where(old)) or 0
-    session.execute(delete(EventRow).where(old))
-    session.execute(delete(AlertRow).where(AlertRow.received < before))
-    session_rows.forget(session, before)
-    return found
+    events = delete_oldest(session, EventRow.received, before, EventRow.id < newest)
+    alerts = delete_oldest(session, AlertRow.received, before)
+    more = session_rows.forget(session, before)
+    return Forgotten(events=events, more=more or are_more(events, alerts))
 
 
 def shown(record: Record) -> StoredEvent:

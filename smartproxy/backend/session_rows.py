@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import figures
 from smartproxy.backend.figures import FigureTally
+from smartproxy.backend.old_rows import are_more, delete_oldest
 from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, SessionRecordRow, SessionRow
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.causes import Cause
@@ -95,12 +96,11 @@ def keep_record(session: Session, record: SessionRecord, packed: bytes, client: 
     return True
 
 
-def forget(session: Session, before: datetime) -> None:
-    """Delete what arrived before a time."""
-    for table in (SessionRow, SessionFileRow, SessionRecordRow):
-        session.execute(delete(table).where(table.received < before))
-    session.execute(delete(LiveReportRow).where(LiveReportRow.received < before))
-    figures.forget(session, before)
+def forget(session: Session, before: datetime) -> bool:
+    """Delete a piece of what arrived before a time; whether there may be more."""
+    tables = (SessionRow, SessionFileRow, SessionRecordRow, LiveReportRow)
+    deleted = [delete_oldest(session, table.received, before) for table in tables]
+    return are_more(*deleted, figures.forget(session, before))
 
 
 def _rows(session: Session, events: Sequence[Mapping[str, Any]], received: datetime) -> dict[str, SessionRow]:

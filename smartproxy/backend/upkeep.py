@@ -11,13 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, endings, figures, journal, revocation, settings, sightings
 from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
+from smartproxy.backend.old_rows import are_more
 from smartproxy.backend.rounds import StoreRounds
 from smartproxy.logs.clock import now
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import compared
 from smartproxy.policy.partners import RevocationMode
@@ -38,7 +41,7 @@ class HourlyLook(StoreRounds):
     async def look(self) -> float:
         """Tell what is out of date or ends soon, and delete what was kept long enough."""
         stale = await self._done(self._stale)
-        await self._done(self._forget)
+        await self._forget_all()
         # Last: what it gives counts as told.
         ending = await self._done(self._ending)
         for fields in stale or ():
@@ -56,6 +59,13 @@ class HourlyLook(StoreRounds):
         except Exception:
             self._events.failure(__name__, Failure())
             return None
+
+    async def _forget_all(self) -> None:
+        """Delete what was kept long enough, piece by piece: others write in between."""
+        while await self._done(self._forget):
+            await deferLater(self._clock, limits.DELETING_PAUSE_SECONDS)
+            if not self._rounds.running:
+                return
 
     def tell_away(self, fault: StoreUnavailable) -> None:
         """Tell it, for all looks."""
@@ -106,16 +116,17 @@ class HourlyLook(StoreRounds):
         with self._store.writing() as session:
             return endings.take(session, self._now())
 
-    def _forget(self) -> None:
-        """Delete the events that were kept long enough."""
+    def _forget(self) -> bool:
+        """Delete a piece of what was kept long enough; whether there may be more."""
         with self._store.writing() as session:
             days = settings.value_of(session, settings.KEEP_EVENTS_DAYS)
             assert isinstance(days, int)
-            figures.forget_minutes(session, self._now())
+            more = are_more(figures.forget_minutes(session, self._now()))
             before = self._now() - timedelta(days=days) if days else None
             sightings.forget(session, before)
             if before is not None:
-                journal.forget(session, before)
+                more = journal.forget(session, before).more or more
+        return more
 
     def _now(self) -> datetime:
         return now(self._clock)

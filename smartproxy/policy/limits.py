@@ -510,6 +510,10 @@ GUESSES_NETWORKS_MOST: Final = 1024
 EVENTS_PAGE: Final = Limit(default=100, least=1, most=5_000, unit="events")
 #: How long a call waits for the next event.
 EVENTS_WAIT: Final = Limit(default=0, least=0, most=50, unit="seconds")
+#: Rows of a table that one transaction deletes, and how long others may write before the next one: whoever waits for
+#: SQLite's lock looks again every tenth of a second.
+DELETED_AT_ONCE_MOST: Final = 5_000
+DELETING_PAUSE_SECONDS: Final = 0.2
 #: Numbered from 1 in the order of arrival.
 EVENT_NUMBER: Final = Limit(default=0, least=0, most=2**63 - 1, unit="(the number of an event)")
 #: The exit status of a program, or the negative number of the signal that ended it.

@@ -7,12 +7,13 @@ from sqlalchemy import delete, func, select, update
 from smartproxy.backend import history, journal, refusals_explained, trials
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.errors import NotFound
-from smartproxy.backend.journal import Filter
+from smartproxy.backend.journal import Filter, Forgotten
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.watch_tables import WatchCursorRow
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
 from tests.databases import Database
 from tests.unit.sites import NOW, SiteCase
 
@@ -141,7 +142,7 @@ class Journal(SiteCase):
     def test_forget(self) -> None:
         """Old events are deleted, newer ones stay, and numbers are not given twice."""
         with self.store.writing() as session:
-            self.assertEqual(journal.forget(session, NOW + 2 * HOUR), 2)
+            self.assertEqual(journal.forget(session, NOW + 2 * HOUR), Forgotten(events=2, more=False))
         self.assertEqual(self.found(), ["certificate.refused", "tunnel.down"])
         self.keep(event("tunnel.down", NOW, cause="lost"))
         with self.store.reading() as session:
@@ -154,23 +155,34 @@ class Journal(SiteCase):
         self.keep(event("tunnel.up", NOW + 9_000_000 * HOUR), received=NOW)
         self.keep(event("tunnel.down", NOW - 9_000 * HOUR, cause="lost"), received=NOW + HOUR)
         with self.store.writing() as session:
-            self.assertEqual(journal.forget(session, NOW + HOUR), 1)
+            self.assertEqual(journal.forget(session, NOW + HOUR).events, 1)
         self.assertEqual(self.found(), ["tunnel.down"])
 
     def test_newest_stays(self) -> None:
         """However old the events are, the newest stays, and the number after it is the next one's."""
         with self.store.writing() as session:
-            self.assertEqual(journal.forget(session, NOW + 9_000 * HOUR), 3)
-            self.assertEqual(journal.forget(session, NOW + 9_000 * HOUR), 0)
+            self.assertEqual(journal.forget(session, NOW + 9_000 * HOUR).events, 3)
+            self.assertEqual(journal.forget(session, NOW + 9_000 * HOUR).events, 0)
         self.assertEqual(self.found(), ["tunnel.down"])
         self.keep(event("tunnel.up", NOW + 9_000 * HOUR, "client"))
         self.assertEqual(self.found(after=4), ["tunnel.up"])
+
+    def test_forget_in_pieces(self) -> None:
+        """One transaction deletes the oldest, up to a bound, and says that there may be more."""
+        self.patch(limits, "DELETED_AT_ONCE_MOST", 2)
+        self.keep(event("tunnel.up", NOW, "client"), received=NOW + 9 * HOUR)
+        with self.store.writing() as session:
+            self.assertEqual(journal.forget(session, NOW + 9 * HOUR), Forgotten(events=2, more=True))
+        self.assertEqual(self.found(), ["certificate.refused", "tunnel.down", "tunnel.up"])
+        with self.store.writing() as session:
+            self.assertEqual(journal.forget(session, NOW + 9 * HOUR), Forgotten(events=2, more=True))
+            self.assertEqual(journal.forget(session, NOW + 9 * HOUR).events, 0)
 
     def test_empty(self) -> None:
         """An empty journal has no newest event."""
         with self.store.writing() as session:
             session.execute(delete(EventRow))
-            self.assertEqual(journal.forget(session, NOW + 9 * HOUR), 0)
+            self.assertEqual(journal.forget(session, NOW + 9 * HOUR).events, 0)
         with self.store.reading() as session:
             self.assertEqual(journal.newest_number(session), 0)
 

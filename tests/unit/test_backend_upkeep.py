@@ -13,9 +13,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, globalLogPublisher
 
-from smartproxy.backend import cas, endings, figures, journal, licences, revocation, settings
+from smartproxy.backend import audit, cas, endings, figures, journal, licences, revocation, settings
+from smartproxy.backend.audit import Deed
 from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from smartproxy.backend.location import Location
+from smartproxy.backend.operations import events as operations
+from smartproxy.backend.operations import performing
+from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import StoreThreads
@@ -24,6 +28,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
+from smartproxy.logs.record import Record
+from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import TestCa
@@ -182,6 +188,67 @@ class OldEvents(SiteCase):
         self.assertEqual((self.look(89), self.look(90)), (1, 0))
         self.put(0)
         self.assertEqual(self.look(9_999), 1)
+
+
+class OldEventsInPieces(SiteCase):
+    """Many old events are deleted in several transactions."""
+
+    def setUp(self) -> None:
+        """Six events that are old, of which two are deleted at once, and the newest."""
+        super().setUp()
+        self.patch(limits, "DELETED_AT_ONCE_MOST", 2)
+        with self.store.writing() as session:
+            session.execute(delete(EventRow))
+            journal.keep(session, [self.event(number) for number in range(7)], NOW)
+        self.clock = Clock()
+        self.clock.advance((NOW + 9_000 * DAY).timestamp())
+        self.upkeep = HourlyLook(self.store, AtOnce(), Events(Logger(), None, self.clock, source="backend"), self.clock)
+
+    def event(self, number: int) -> Record:
+        """One of them."""
+        return journal.record_of("backend.started", NOW, number, version="1")
+
+    def left(self) -> int:
+        """How many there are."""
+        return len(self.stored("backend.started"))
+
+    def test_others_write(self) -> None:
+        """Between two pieces of one look others write; the look ends when nothing old is left but the newest."""
+        self.upkeep.start()
+        self.addCleanup(self.upkeep.stop)
+        for left in (5, 3, 1):
+            self.assertEqual(self.left(), left)
+            with self.store.writing() as session:
+                session.execute(text("UPDATE events SET telling = telling"))
+            self.clock.advance(limits.DELETING_PAUSE_SECONDS)
+        (following,) = self.clock.getDelayedCalls()
+        self.assertEqual(following.getTime() - self.clock.seconds(), HOUR)
+
+    def test_stop(self) -> None:
+        """A stop waits for one piece at most."""
+        self.upkeep.start()
+        stopped = self.upkeep.stop()
+        self.clock.advance(limits.DELETING_PAUSE_SECONDS)
+        self.successResultOf(stopped)
+        self.assertEqual((self.left(), self.clock.getDelayedCalls()), (5, []))
+
+    def test_by_the_operator(self) -> None:
+        """The command deletes all of them in one call, and is in the audit trail once; others write in between."""
+        pauses: list[int] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(self.left())
+            with self.store.writing() as session:
+                session.execute(text("UPDATE events SET telling = telling"))
+
+        self.patch(performing, "sleep", pause)
+        caller = Caller(name="alice", scopes=frozenset("*"))
+        wanted = operations.EventsOlder(before=NOW + DAY)
+        done = performing.perform(self.store, operations.prune, wanted, caller, NOW + 2 * DAY)
+        self.assertEqual((done.answer.deleted, done.answer.more, pauses), (6, False, [5, 3, 1]))
+        with self.store.reading() as session:
+            deeds = [each.deed for each in audit.listed(session, 9)]
+        self.assertEqual(deeds.count(Deed.ACT), 1)
 
 
 class EndingLicences(SiteCase):

@@ -13,9 +13,10 @@ from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.session_list import SessionFilter
-from smartproxy.backend.session_tables import FigureRow, LiveReportRow, SessionRow
+from smartproxy.backend.session_tables import FigureRow, LiveReportRow, SessionFileRow, SessionRecordRow, SessionRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.record import Record
+from smartproxy.policy import limits
 from smartproxy.policy.packed_record import pack, unpack
 from tests.unit.portraits import told_session
 from tests.unit.sites import NOW, SiteCase
@@ -206,6 +207,21 @@ class Filled(ListCase):
         self.assertEqual((self.found(), self.counts()), ([], {}))
         with self.store.reading() as session:
             self.assertRaises(NotFound, session_list.whole, session, FIRST)
+
+    def test_forgotten_in_pieces(self) -> None:
+        """As long as there is more of anything, each piece says so; then nothing is left."""
+        self.patch(limits, "DELETED_AT_ONCE_MOST", 2)
+        for number in range(3):
+            self.tell("file.ended", outcome="completed", dataset=f"INVOICES{number}", link="in", octets=5)
+        self.ended()
+        self.bring()
+        pieces = 0
+        with self.store.writing() as session:
+            while journal.forget(session, NOW + timedelta(hours=2)).more:
+                pieces += 1
+            left = [session.query(each).count() for each in (SessionRow, SessionFileRow, SessionRecordRow, FigureRow)]
+        self.assertGreater(pieces, 1)
+        self.assertEqual(left, [0] * 4)
 
 
 class Found(ListCase):

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
+from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.journal import Filter, StoredEvent
@@ -12,7 +13,7 @@ from smartproxy.backend.operations.shapes import AnyJson, Instantaneous, Word
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
-from smartproxy.policy.values import Line, Whole
+from smartproxy.policy.values import Flag, Line, Whole
 
 EVENTS = Family("events", "events")
 
@@ -136,15 +137,22 @@ class EventsOlder:
         """What the audit trail says after the operation's name."""
         return f"--older-than {self.before:%Y-%m-%dT%H:%M}"
 
+    def next_piece(self, session: Session, done: "DeletedEvents") -> "DeletedEvents":
+        """Delete some more of them; what is deleted then."""
+        piece = journal.forget(session, self.before)
+        return DeletedEvents(deleted=done.deleted + piece.events, more=piece.more)
+
 
 @attrs.frozen(kw_only=True)
 class DeletedEvents:
     """Events that are not there any more.
 
     :ivar deleted: how many.
+    :ivar more: whether there may be more to delete: then another call deletes it.
     """
 
     deleted: int = attrs.field(metadata=kind(Whole(limits.EVENT_NUMBER)))
+    more: bool = attrs.field(default=False, metadata=kind(Flag()))
 
 
 @EVENTS.reading("list", "List events of all daemons: the newest, or those after a cursor.")
@@ -173,7 +181,7 @@ def listed(look: Transaction, wanted: EventsWanted) -> EventPart:
 @EVENTS.acting("prune", "Delete the events that arrived before a time, and what came of what they started.")
 def prune(work: Transaction, wanted: EventsOlder) -> DeletedEvents:
     """Delete the events."""
-    return DeletedEvents(deleted=journal.forget(work.session, wanted.before))
+    return wanted.next_piece(work.session, DeletedEvents(deleted=0))
 
 
 def known_event(event: StoredEvent) -> KnownEvent:

@@ -24,7 +24,9 @@ How an operation is added:
 #. What takes long and needs no store, such as making a key, is a ``functools.cached_property`` of the input with the
    name ``prepared``: it is looked at before the transaction begins. An input whose refusal has to be told has a method
    ``note_refusal``, which writes it in a transaction of its own. What takes long and comes after the transaction is a
-   method ``completed`` of the answer of what acts, which gives the answer that the caller is told.
+   method ``completed`` of the answer of what acts, which gives the answer that the caller is told. What would keep
+   others from writing for long is done in pieces: the answer of what acts says ``more``, and the input has a method
+   ``next_piece``, which is called in transactions of its own and gives the answer so far.
 #. A function that cannot do what is wanted raises a :class:`~smartproxy.backend.errors.BackendError`, whose text says
    what to do.
 #. A new family is a new module, named in :mod:`smartproxy.backend.operations.registry`.

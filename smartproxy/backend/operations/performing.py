@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from time import sleep
 from typing import Any, Generic
 
 import attrs
@@ -28,6 +29,7 @@ from smartproxy.backend.operations.shapes import GIVEN_FILES, Foreseen
 from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.states import EntryKind
 from smartproxy.backend.store import Store
+from smartproxy.policy import limits
 from smartproxy.policy.schema import declarations, read_object, write_object
 
 KEY_LIFE = timedelta(hours=24)
@@ -143,6 +145,7 @@ def perform(
                     done = _act(work, operation, wanted, terms)
                     channel, comment = caller.channel, terms.comment
                     audit.record(session, deed, said, by=caller.name, channel=channel, now=now, comment=comment)
+                done = _go_on(store, wanted, done)
                 complete = getattr(done.answer, "completed", None)
                 return done if complete is None else attrs.evolve(done, answer=complete())
             case _:
@@ -234,6 +237,17 @@ def _act(work: Transaction, operation: Operation[Input, Answer], wanted: Input, 
     _see_second(work, operation, wanted)
     _keep(work, operation, wanted, terms, answer)
     return Performed(answer=answer)
+
+
+def _go_on(store: Store, wanted: Input, done: Performed[Answer]) -> Performed[Answer]:
+    """Do the rest of what is done in pieces: others write between two of them."""
+    next_piece = getattr(wanted, "next_piece", None)
+    answer: Any = done.answer
+    while next_piece is not None and answer.more:
+        sleep(limits.DELETING_PAUSE_SECONDS)
+        with store.writing() as session:
+            answer = next_piece(session, answer)
+    return attrs.evolve(done, answer=answer)
 
 
 def _tag(session: Session, operation: Operation[Input, Answer], wanted: Input) -> str | None:
