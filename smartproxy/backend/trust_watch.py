@@ -51,7 +51,12 @@ class TrustListWatch(StoreRounds):
         """Download what is due, and tell what is overdue."""
         try:
             for each in await self._runner.run(self._due):
+                # A stop may have come while the store was asked.
+                if not self._rounds.running:
+                    return AGAIN_SECONDS
                 await self._download(each)
+            if not self._rounds.running:
+                return AGAIN_SECONDS
             self._events.log_stored(await self._runner.run(self._overdue))
         except CancelledError:
             # Stopped within a download.
@@ -67,10 +72,10 @@ class TrustListWatch(StoreRounds):
                 self._fetching = None
             self._events.log_stored(await self._runner.run(self._take, due, fetched))
         except NotFetched as fault:
-            self._events.log_stored(await self._runner.run(self._failed, due, fault.cause, str(fault)))
+            await self._note_failed(due, fault.cause, str(fault))
         except Unusable as refused:
             cause = getattr(refused, "cause", Cause.TRUST_LIST_XML)
-            self._events.log_stored(await self._runner.run(self._failed, due, cause, str(refused)))
+            await self._note_failed(due, cause, str(refused))
         except NotFound:
             # It was removed meanwhile.
             return
@@ -81,7 +86,14 @@ class TrustListWatch(StoreRounds):
             self._events.failure(__name__, Failure())
             message = f"a fault of the backend kept the list from being taken ({type(fault).__name__}); "
             message += "see internal.error in its log"
-            self._events.log_stored(await self._runner.run(self._failed, due, Cause.TRUST_LIST_XML, message))
+            await self._note_failed(due, Cause.TRUST_LIST_XML, message)
+
+    async def _note_failed(self, due: DueTrustList, cause: Cause, message: str) -> None:
+        """Note that a try failed, and tell it, unless the list was removed meanwhile."""
+        try:
+            self._events.log_stored(await self._runner.run(self._failed, due, cause, message))
+        except NotFound:
+            return
 
     def _due(self) -> Sequence[DueTrustList]:
         with self._store.reading() as session:

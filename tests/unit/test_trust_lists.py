@@ -2,9 +2,9 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
@@ -36,6 +36,8 @@ SIGNER, OTHER = self_signed("tsl signer"), self_signed("somebody else")
 FIRST, SECOND = TestCa.root("First"), TestCa.root("Second")
 PUBLISHED = "http://crl.example/first.crl"
 DAY = timedelta(days=1)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def listing(
@@ -308,6 +310,23 @@ class Host(ListFetcher):
         return self.answer
 
 
+class Held(AtOnce):
+    """Runs work when it is let: what was begun before waits."""
+
+    def __init__(self) -> None:
+        self._free: Deferred[None] = Deferred()
+
+    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
+        """Run it, now or then."""
+        done: Deferred[_T] = Deferred()
+        self._free.addCallback(lambda _: AtOnce.run(self, work, *args, **kwargs).chainDeferred(done))
+        return done
+
+    def release(self) -> None:
+        """Let it run."""
+        self._free.callback(None)
+
+
 class Schedule(TrustListCase):
     """The backend downloads it by itself."""
 
@@ -393,6 +412,37 @@ class Schedule(TrustListCase):
         stopped = self.looks.stop()
         self.successResultOf(stopped)
         self.assertEqual(self.bugs, [])
+
+    def test_stopped_while_the_store_is_asked(self) -> None:
+        """A stop that comes while the store is asked which lists are due has none of them downloaded."""
+        runner = Held()
+        looks = TrustListWatch(
+            self.store, runner, Events(Logger(), None, self.clock, source="backend"), self.clock, self.host
+        )
+        looks.start()
+        stopped = looks.stop()
+        self.assertNoResult(stopped)
+        runner.release()
+        self.successResultOf(stopped)
+        self.assertEqual((self.host.asked, self.clock.getDelayedCalls()), ([], []))
+
+    def test_removed_within_a_download(self) -> None:
+        """That a list was removed while its download failed is no fault, and keeps no other from being downloaded."""
+        entry = TrustListEntry(name="second", signers=SIGNER.certificate_pem.decode(), url="http://second.example/")
+        with self.change() as change:
+            trust_lists.add(change, entry)
+        asked: list[str] = []
+
+        async def fetch(wanted: Wanted) -> Fetched:
+            asked.append(wanted.url)
+            if len(asked) == 1:
+                with self.change() as change:
+                    trust_lists.remove(change, "odette")
+            raise NotFetched(Cause.CRL_TIME, "it did not arrive within 60 s")
+
+        self.patch(self.host, "fetch", fetch)
+        self.looks.start()
+        self.assertEqual((len(asked), [each["list"] for each in self.told("failed")], self.bugs), (2, ["second"], []))
 
     def test_overdue(self) -> None:
         """That no newer list came is told once."""
