@@ -42,6 +42,7 @@ from smartproxy.relay.openings import Opening, SessionFacts, client_inbound
 _CAUSES: dict[type[BaseException] | None, tuple[Cause, str]] = {
     ConnectionRefusedError: (Cause.STATION_REFUSED, "it refuses the connection"),
     DNSLookupError: (Cause.STATION_NAME, "its name is not known"),
+    ValueError: (Cause.STATION_NAME, "its name is not a host name"),
     NoRouteError: (Cause.STATION_NO_ROUTE, "there is no route to it"),
     TCPTimedOutError: (Cause.STATION_NO_ANSWER, "it does not answer"),
     TimeoutError: (Cause.STATION_NO_ANSWER, "it does not answer"),
@@ -60,7 +61,8 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     connecting = connect(endpoint, LegFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
-        failure.trap(ConnectError, DNSLookupError)
+        # What is no host name is a ValueError; an older version took such names.
+        failure.trap(ConnectError, DNSLookupError, ValueError)
         cause, words = _CAUSES.get(failure.type, (Cause.STATION_CONNECT, "the connection failed"))
         message = f"no connection to the station {HostPort(station.host, station.port)}: {words}"
         return Failure(StationUnreachable(rule=cause, message=message))

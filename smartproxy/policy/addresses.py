@@ -22,6 +22,10 @@ _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4: Final = re.compile(rf"(?:::ffff:)?({_OCTET}(?:\.{_OCTET}){{3}})")
 """An IPv4 address as an operating system writes it, also in IPv6 form: it needs no parsing, which a flood would pay."""
 
+_LABEL: Final = "[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+"""A host name (RFC 1123 section 2.1), as everything that dials a name takes it; a dot may end it."""
+
 
 class BadHostPort(ValueError):
     """A text is not a host and a port; the message says what is wrong with it and what would be right."""
@@ -89,7 +93,7 @@ def called_address(text: str, *, default_port: int | None = None) -> HostPort:
     :raises BadHostPort: if the text is neither, or nobody can call that.
     """
     found = HostPort.parse(text, default_port=default_port)
-    see_one(found.host)
+    see_called(found.host)
     return found
 
 
@@ -164,6 +168,14 @@ def see_called(host: str) -> None:
     if is_mistyped(host):
         raise BadHostPort(f"{host!r} is neither a host name nor an address: no name ends in a number")
     see_one(host)
+    if ":" in host:
+        if not _is_ipv6(host):
+            raise BadHostPort(f"{host!r} is not an IPv6 address; give the host alone: its port is a value of its own")
+    elif _NAME.fullmatch(host) is None:
+        raise BadHostPort(
+            f"{host!r} is not a host name: each of its parts between dots has 1 to 63 letters, digits and hyphens, "
+            "and neither begins nor ends with a hyphen"
+        )
 
 
 def see_one(host: str) -> None:

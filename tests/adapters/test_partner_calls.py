@@ -194,6 +194,11 @@ class Steps(CallingTestCase):
             self.dial_fails(error)
             self.assertFailed(calling, message, step, host=HOST, port=6619)
 
+    def test_no_host_name(self) -> None:
+        """A name that nothing can dial, which an older version took, fails at the step of the name."""
+        self.configure(entry(Outbound(host="a_b", verify=Verify.PIN)))
+        self.assertFailed(self.call(), "name: a_b is not a host name", "name", host="a_b", cause=Cause.CALL_NAME)
+
     def test_source(self) -> None:
         """The address to call from; one that this host does not have is CRITICAL, told at once and again."""
         self.configure(entry(), source_address="127.0.0.1")

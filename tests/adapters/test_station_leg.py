@@ -17,6 +17,7 @@ from smartproxy.client.craft import ClientCraft
 from smartproxy.client.station import dial_station
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, LegLost, StationUnreachable
 from smartproxy.policy.settings import Deadlines, Pool, Station
 from tests.adapters.chain import ClientRig
@@ -53,6 +54,15 @@ class Dialled(SynchronousTestCase):
             (DNSLookupError(), "its name is not known"),
         ):
             self.assertEqual(self.fault(failure).message, f"no connection to the station 192.0.2.99:3305: {words}")
+
+    def test_no_host_name(self) -> None:
+        """A name that nothing can dial, which an older version took, is the station's fault and no bug."""
+        dialled = dial_station(MemoryReactorClock(), Station(host="a_b", port=3305), 5)
+        fault: StationUnreachable = self.failureResultOf(dialled, StationUnreachable).value
+        self.assertEqual(
+            (fault.rule, fault.message),
+            (Cause.STATION_NAME, "no connection to the station a_b:3305: its name is not a host name"),
+        )
 
     def test_an_address_is_not_looked_up(self) -> None:
         """It is dialled at once, from the address that is given; a worker dials servers so, and makes no thread."""

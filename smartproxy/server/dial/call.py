@@ -294,6 +294,9 @@ class Call:
             if source is not None:
                 message = f"the host name {outbound.host} is not known, or has no address of the family of {source}"
             raise failed(Step.NAME, message) from None
+        except ValueError:
+            # The entry is from an older version, which took such names.
+            raise failed(Step.NAME, f"{outbound.host} is not a host name") from None
         except ConnectBindError as error:
             message = f"the partner cannot be called from the address {source}: {error.osError or 'not bound'}"
             raise failed(Step.SOURCE, message, address=source) from None
