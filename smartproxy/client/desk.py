@@ -1,8 +1,8 @@
 """What a client knows of its sessions, wherever they live.
 
 Duty: give each session a place before anything is opened for it, within the limit of sessions; count the sessions of
-each partner; and know how the station failed when it was last called. Everything here is exact, also where several
-processes carry the sessions: nothing begins without a place, and each is given back once.
+each partner at each server; and know how the station failed when it was last called. Everything here is exact, also
+where several processes carry the sessions: nothing begins without a place, and each is given back once.
 """
 
 from collections import Counter
@@ -51,8 +51,8 @@ class SessionDesk:
     ) -> None:
         self._clock = clock
         self._configuration = configuration
-        self._places: dict[str, str | None] = {}
-        self._partners: Counter[str] = Counter()
+        self._places: dict[str, tuple[str, str] | None] = {}
+        self._partners: Counter[tuple[str, str]] = Counter()
         self._failed = failed
         self._answered = answered
         self._failure: StationFailure | None = None
@@ -68,26 +68,30 @@ class SessionDesk:
         """Those, by their ids."""
         return self._places.keys()
 
-    def sessions_of(self, partner: str) -> int:
-        """How many sessions there are that this partner began."""
-        return self._partners[partner]
+    def sessions_of(self, server: str, partner: str) -> int:
+        """How many sessions there are that this partner began at this server.
+
+        :param server: its Proxy ID.
+        """
+        return self._partners[server, partner]
 
     def refusal(self) -> str | None:
         """Why there is no place for one more; nothing if there is one."""
         most = self._configuration().limits.sessions
         return f"the client's limit of {most} sessions is reached" if self.count >= most else None
 
-    def admit(self, session: str, partner: str) -> None:
+    def admit(self, session: str, server: str, partner: str) -> None:
         """Give a place to a session that a partner begins.
 
+        :param server: the Proxy ID of the server at which it begins.
         :raises StationUnreachable: if there is none, or the session has one.
         """
         if (refusal := self.refusal()) is not None:
             raise StationUnreachable(rule=Cause.QUOTA_SESSIONS, message=refusal)
         if session in self._places:
             raise StationUnreachable(rule=Cause.SESSION_OPEN, message="a session with this id is open already")
-        self._places[session] = partner
-        self._partners[partner] += 1
+        self._places[session] = place = (server, partner)
+        self._partners[place] += 1
 
     def hold(self, session: str) -> None:
         """Give a place to a session that the station begins; the caller has looked whether there is one."""
@@ -95,11 +99,11 @@ class SessionDesk:
 
     def over(self, session: str) -> None:
         """A session is over, or did not begin: take its place back, if it has one."""
-        partner = self._places.pop(session, None)
-        if partner is not None:
-            self._partners[partner] -= 1
-            if not self._partners[partner]:
-                del self._partners[partner]
+        place = self._places.pop(session, None)
+        if place is not None:
+            self._partners[place] -= 1
+            if not self._partners[place]:
+                del self._partners[place]
 
     @property
     def station_failure(self) -> StationFailure | None:

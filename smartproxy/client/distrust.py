@@ -29,10 +29,10 @@ _FACT_OCTETS = 1024
 class ServerDistrust:
     """What each server asked for lately.
 
-    :param count: how many sessions of a partner there are.
+    :param count: how many sessions there are at a server, by its Proxy ID, of a partner: each server limits its own.
     """
 
-    def __init__(self, events: Events, clock: IReactorTime, count: Callable[[str], int]) -> None:
+    def __init__(self, events: Events, clock: IReactorTime, count: Callable[[str, str], int]) -> None:
         self._events = events
         self._clock = clock
         self._count = count
@@ -52,7 +52,7 @@ class ServerDistrust:
         rate = configuration.client.limits.openings_rate
         cause, message = Cause.TUNNEL_RATE, f"the server opens more than {rate} sessions a second"
         if self._openings.take(server, rate, self._clock.seconds()):
-            wrong = self._wrong(facts, configuration)
+            wrong = self._wrong(server, facts, configuration)
             if wrong is None:
                 return
             cause, message = Cause.TUNNEL_NOT_CONFIGURED, f"{wrong}, in generation {configuration.generation}"
@@ -83,7 +83,7 @@ class ServerDistrust:
                 "events.refused", cause=cause, message=message, daemon="server", detail=detail, facts=left_out.facts
             )
 
-    def _wrong(self, facts: SessionFacts, configuration: Configuration) -> str | None:
+    def _wrong(self, server: str, facts: SessionFacts, configuration: Configuration) -> str | None:
         """What of a session is not as the configuration has it; nothing if all is."""
         if self._known is not configuration:
             self._known = configuration
@@ -100,7 +100,7 @@ class ServerDistrust:
         if facts.profile is not partner.profile:
             return "the server opens a session with another profile than the partner's"
         most = configuration.server.limits.sessions_per_partner
-        if self._count(partner.name) >= most:
+        if self._count(server, partner.name) >= most:
             return f"the server opens more than the {most} sessions that a partner may have"
         return None
 

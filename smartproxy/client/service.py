@@ -463,7 +463,7 @@ class ClientService(Service):
         :raises StationUnreachable: before anything is done for it.
         """
         self._judge_opening(control, inbound.facts)
-        self.desk.admit(inbound.session, inbound.facts.partner or "")
+        self.desk.admit(inbound.session, control.proxy_id, inbound.facts.partner or "")
         number = self._tunnels.number_of(control)
         return Deferred.fromCoroutine(self._house.open_inbound(number, inbound))
 

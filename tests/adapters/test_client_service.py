@@ -838,10 +838,13 @@ class HostileServer(ClientTestCase):
         self.assertEqual(told["proxy_id"], identity().proxy_id)
 
     def test_sessions_of_a_partner(self) -> None:
-        """A partner has no more sessions than the server was told to allow."""
-        self.service.desk._partners["ACME"] = 2
+        """A partner has no more sessions at a server than that was told to allow; those at another do not count."""
+        own, desk = self.control().proxy_id, self.service.desk
+        for session, server in (("one", own), ("two", own), ("three", "another")):
+            desk.admit(session, server, "ACME")
         self.assertIsNone(self.ask(FACTS))
-        self.service.desk._partners["ACME"] = 3
+        self.assertEqual(self.stored("tunnel.distrusted"), [])
+        desk.admit("four", own, "ACME")
         self.assertEqual(self.ask(FACTS), Cause.TUNNEL_NOT_CONFIGURED)
 
     def test_forged_openings(self) -> None:

@@ -19,31 +19,31 @@ class Places(SynchronousTestCase):
 
     def refused(self, session: str) -> Cause:
         """Why a partner's session has no place."""
-        return Cause(self.assertRaises(StationUnreachable, self.desk.admit, session, "ACME").rule)
+        return Cause(self.assertRaises(StationUnreachable, self.desk.admit, session, "dmz1", "ACME").rule)
 
     def test_one_limit(self) -> None:
         """Calls of the station count like sessions of partners, before anything is opened for them."""
         self.desk.hold("a call")
-        self.desk.admit("one", "ACME")
+        self.desk.admit("one", "dmz1", "ACME")
         self.assertEqual(self.refused("two"), Cause.QUOTA_SESSIONS)
         self.assertIn("limit of 2", self.desk.refusal() or "")
         self.desk.over("a call")
         self.assertIsNone(self.desk.refusal())
-        self.desk.admit("two", "ACME")
+        self.desk.admit("two", "dmz1", "ACME")
 
     def test_given_back_once(self) -> None:
         """A place that is given back twice frees one place, and a partner's sessions are counted the same."""
-        self.desk.admit("one", "ACME")
-        self.desk.admit("two", "ACME")
-        self.assertEqual(self.desk.sessions_of("ACME"), 2)
+        self.desk.admit("one", "dmz1", "ACME")
+        self.desk.admit("two", "dmz1", "ACME")
+        self.assertEqual(self.desk.sessions_of("dmz1", "ACME"), 2)
         self.desk.over("one")
         self.desk.over("one")
-        self.assertEqual((self.desk.count, self.desk.sessions_of("ACME")), (1, 1))
+        self.assertEqual((self.desk.count, self.desk.sessions_of("dmz1", "ACME")), (1, 1))
         self.desk.over("two")
-        self.assertEqual((self.desk.count, self.desk.sessions_of("ACME")), (0, 0))
+        self.assertEqual((self.desk.count, self.desk.sessions_of("dmz1", "ACME")), (0, 0))
 
     def test_same_id(self) -> None:
         """A session that has a place gets no second one."""
-        self.desk.admit("one", "ACME")
+        self.desk.admit("one", "dmz1", "ACME")
         self.assertEqual(self.refused("one"), Cause.SESSION_OPEN)
         self.assertEqual(self.desk.count, 1)
