@@ -9,12 +9,14 @@ once there is an identity to show.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
 
 from smartproxy.oftp2.roles import Profile
+from smartproxy.policy.addresses import address_of
 from smartproxy.policy.alerts import check_mail
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
@@ -285,14 +287,7 @@ def dump(configuration: Generation) -> bytes:
 def _check_server(server: ServerConfiguration) -> None:
     """Refuse what no single value shows: names used twice or not known, and settings that contradict each other."""
     at = "server"
-    unique(
-        (
-            (f"{at}.listeners[{i}]", (entry.address, entry.port))
-            for i, entry in enumerate(server.listeners)
-            if entry.port
-        ),
-        "this address and port",
-    )
+    _check_ports(server.listeners)
     unique(((f"{at}.identities[{i}].name", entry.name) for i, entry in enumerate(server.identities)), "this name")
     unique(((f"{at}.cas[{i}].name", entry.name) for i, entry in enumerate(server.cas)), "this name")
     unique(
@@ -312,6 +307,29 @@ def _check_server(server: ServerConfiguration) -> None:
     cas = {ca.name for ca in server.cas}
     _check_partners(server.partners, cas)
     check_outbound(server.partners, cas, {identity.name for identity in server.identities})
+
+
+def _check_ports(listeners: tuple[Listener, ...]) -> None:
+    """Refuse listeners that are one port: the second could never be opened. Port 0 is another one each time."""
+    found = [
+        (f"server.listeners[{i}]", address_of(entry.address), entry) for i, entry in enumerate(listeners) if entry.port
+    ]
+    unique(
+        ((where, (entry.port, address, entry.address.partition("%")[2])) for where, address, entry in found),
+        "this address and port",
+    )
+    for (first, one, before), (where, other, entry) in itertools.combinations(found, 2):
+        if entry.port != before.port:
+            continue
+        for wild, text, address in ((one, before.address, other), (other, entry.address, one)):
+            # As they are opened here, :: is every IPv4 address, too.
+            if wild.is_unspecified and wild.version in (6, address.version):
+                raise DocumentRefused(
+                    where=where,
+                    cause=Cause.DOCUMENT_NOT_UNIQUE,
+                    message=f"is the same port as {first}: `{text}` includes the other address; keep one",
+                    also=first,
+                )
 
 
 def _check_partners(partners: tuple[Partner, ...], cas: set[str]) -> None:

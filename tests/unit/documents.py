@@ -253,8 +253,9 @@ def without(path: str) -> dict[str, Any]:
 class RefusingTestCase(SynchronousTestCase):
     """Tests of documents that are refused."""
 
-    def assertRefused(self, document: object, where: str, cause: str) -> None:
+    def assertRefused(self, document: object, where: str, cause: str) -> ConfigurationRefused:
         """A document is refused at *where*, with *cause* in the words."""
         refusal: ConfigurationRefused = self.assertRaises(ConfigurationRefused, parse, octets(document))
         self.assertEqual(refusal.where, where)
         self.assertIn(cause, refusal.message)
+        return refusal

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, schema
 from smartproxy.policy.alerts import AlertLevel, Mail
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import (
     Configuration,
     ConfigurationRefused,
@@ -200,6 +201,33 @@ class CrossCheckTests(RefusingTestCase):
             "server.listeners[2]",
             "this address and port is already used at server.listeners[0]",
         )
+
+    def test_listeners_that_are_one_port(self) -> None:
+        """Two notations of one address, and an address that stands for all beside another one, are one port."""
+
+        def listeners(*pairs: tuple[str, int]) -> dict[str, Any]:
+            return minimal(listeners=[{"address": address, "port": port} for address, port in pairs])
+
+        for one, other, words in (
+            ("::1", "0:0:0:0:0:0:0:1", "this address and port is already used at"),
+            ("192.0.2.7", "::ffff:192.0.2.7", "this address and port is already used at"),
+            ("0.0.0.0", "192.0.2.7", "`0.0.0.0` includes the other address"),
+            ("192.0.2.7", "0.0.0.0", "`0.0.0.0` includes the other address"),
+            ("::", "0.0.0.0", "`::` includes the other address"),
+            ("192.0.2.7", "::", "`::` includes the other address"),
+            ("::", "2001:db8::7", "`::` includes the other address"),
+        ):
+            document = listeners(("192.0.2.9", 6620), (one, 6619), (other, 6619))
+            refused = self.assertRefused(document, "server.listeners[2]", words)
+            self.assertEqual((refused.cause, refused.also), (Cause.DOCUMENT_NOT_UNIQUE, "server.listeners[1]"))
+        for right in (
+            (("192.0.2.7", 6619), ("2001:db8::7", 6619)),
+            (("0.0.0.0", 6619), ("0.0.0.0", 6620)),
+            (("0.0.0.0", 6619), ("2001:db8::7", 6619)),
+            (("::", 0), ("0.0.0.0", 0)),
+            (("fe80::1%a", 6619), ("fe80::1%b", 6619)),
+        ):
+            parse(octets(listeners(*right)))
 
     def test_names(self) -> None:
         """Names of identities, authorities and partners, and issuers of revocation sets, are there once."""
