@@ -26,6 +26,9 @@ _LABEL: Final = "[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 """A host name (RFC 1123 section 2.1), as everything that dials a name takes it; a dot may end it."""
 
+_MAPPED_BITS: Final = 96
+"""The bits before an IPv4 address in IPv6 form."""
+
 
 class BadHostPort(ValueError):
     """A text is not a host and a port; the message says what is wrong with it and what would be right."""
@@ -242,6 +245,16 @@ def network_of(text: str) -> str:
         return text
 
 
+def _network_of(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The network that *text* writes; one of IPv4 in IPv6 form is the IPv4 one, as its addresses are."""
+    found = ipaddress.ip_network(text, strict=False)
+    if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= _MAPPED_BITS:
+        mapped = found.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))
+    return found
+
+
 class Networks:
     """Networks that addresses lie in or not.
 
@@ -249,7 +262,7 @@ class Networks:
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = tuple(ipaddress.ip_network(network, strict=False) for network in networks)
+        self._networks = tuple(map(_network_of, networks))
 
     def hold(self, host: str) -> bool:
         """Whether an address lies in one of them."""

@@ -117,8 +117,8 @@ def _credential(path: str) -> PlainCredential:
 
 def _target(text: str) -> HostPort:
     """``port``, ``:port`` or ``host:port``; a port alone is on this machine."""
-    text = text.removeprefix(":")
-    return called_address(f"localhost:{text}" if text.isdecimal() else text, default_port=EXTERNAL_PORT)
+    port = text.removeprefix(":")
+    return called_address(f"localhost:{port}" if port.isdecimal() else text, default_port=EXTERNAL_PORT)
 
 
 def _forwarding(text: str) -> Outgoing:

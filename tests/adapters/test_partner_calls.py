@@ -284,6 +284,18 @@ class Steps(CallingTestCase):
             self.assertEqual((asked.pop(), fault.step), (("oftp.acme.example", (family,)), Step.NAME))
             self.assertIn(f"has no address of the family of {source}", fault.message)
 
+    def test_source_in_ipv6_form(self) -> None:
+        """An IPv4 address in IPv6 form is the IPv4 address, of the site as of a partner."""
+        mapped = "::ffff:127.0.0.1"
+        for own, site in ((None, mapped), (mapped, None)):
+            self.configure(entry(Outbound(host=HOST, verify=Verify.PIN, source=own)), source_address=site)
+            self.call().addErrback(lambda failure: None)
+            self.assertEqual(self.reactor.tcpClients[-1][4], ("127.0.0.1", 0))
+        self.patch(sources, "has_address", lambda address: False)
+        self.configure(source_address=mapped, source_address_missing=SourceMissing.STOP)
+        self.assertEqual(self.sources.missing(), {"127.0.0.1": []})
+        self.assertEqual(len(self.stopped), 1)
+
     def test_no_answer(self) -> None:
         """A connection that does not come about has its time."""
         calling = self.call()

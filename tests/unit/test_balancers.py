@@ -153,3 +153,15 @@ class WhichNetworks(SynchronousTestCase):
         for host in ("192.0.2.2", "2001:db8:0:1::1", "::1"):
             self.assertFalse(networks.hold(host), host)
         self.assertFalse(Networks(()).hold("::1"))
+
+    def test_ipv4_in_ipv6_form(self) -> None:
+        """A network of IPv4 in IPv6 form is the IPv4 network; a wider one is a network of IPv6."""
+        for text in ("10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3/104", "::FFFF:A00:0/104"):
+            networks = Networks((text,))
+            for host in ("10.1.2.3", "::ffff:10.1.2.3"):
+                self.assertTrue(networks.hold(host), (text, host))
+            for host in ("11.0.0.1", "::ffff:11.0.0.1", "::1"):
+                self.assertFalse(networks.hold(host), (text, host))
+        self.assertTrue(Networks(("::ffff:0:0/96",)).hold("192.0.2.1"))
+        self.assertTrue(Networks(("::/64",)).hold("::1"))
+        self.assertFalse(Networks(("::/64",)).hold("192.0.2.1"))

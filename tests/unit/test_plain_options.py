@@ -133,6 +133,7 @@ class PlainClientSwitches(OptionsTestCase):
             (":22", HostPort("localhost", 22)),
             ("sftp.inside", HostPort("sftp.inside", 6619)),
             ("[2001:db8::1]:22", HostPort("2001:db8::1", 22)),
+            ("::1", HostPort("::1", 6619)),
         ):
             self.assertEqual(self.client("-i", words).target, expected)
 

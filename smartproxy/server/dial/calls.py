@@ -32,7 +32,7 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_outbound
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
-from smartproxy.server.dial.sources import Sources, has_address
+from smartproxy.server.dial.sources import Sources, has_address, source_of
 from smartproxy.server.dial.tls import bears
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.proof import proof_fields, verified_facts
@@ -200,7 +200,7 @@ class PartnerCalls:
             context=context,
             monitor=Monitor(partner.profile),
             deadlines=server.deadlines,
-            source=outbound.source or server.source_address,
+            source=source_of(server, outbound),
         )
         return await call.run()
 

@@ -12,10 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
+from smartproxy.policy.addresses import plain_host
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.outbound import reachable
+from smartproxy.policy.partners import Outbound
 from smartproxy.policy.settings import SourceMissing
 
 SOURCES_LOOK_SECONDS: Final = 60.0
@@ -38,6 +40,15 @@ def has_address(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def source_of(server: ServerConfiguration, outbound: Outbound | None = None) -> str | None:
+    """The address that a partner is called from, or without one the site's; ``None``: the system chooses.
+
+    An IPv4 address in IPv6 form is the IPv4 address: a call needs an address of the same family.
+    """
+    source = server.source_address if outbound is None else outbound.source or server.source_address
+    return None if source is None else plain_host(source)
 
 
 class Sources:
@@ -71,9 +82,7 @@ class Sources:
         """Report that an address is missing; stop the server if it is the site's and the configuration says so."""
         server = self._server
         stops = (
-            server is not None
-            and server.source_address == address
-            and server.source_address_missing is SourceMissing.STOP
+            server is not None and source_of(server) == address and server.source_address_missing is SourceMissing.STOP
         )
         happens = "the server stops" if stops else "calls from partners are not affected"
         self._events.emit(
@@ -92,10 +101,11 @@ class Sources:
         server = self._server
         if server is None:
             return {}
-        found: dict[str, list[str]] = {} if server.source_address is None else {server.source_address: []}
+        ours = source_of(server)
+        found: dict[str, list[str]] = {} if ours is None else {ours: []}
         for partner in reachable(server.partners):
             assert partner.outbound is not None
-            source = partner.outbound.source or server.source_address
+            source = source_of(server, partner.outbound)
             if source is not None:
                 found.setdefault(source, []).append(partner.name)
         return found
