@@ -66,10 +66,11 @@ def urls(session: Session, ca: str | None = None) -> Sequence[CrlUrlRow]:
     return session.scalars(query).all()
 
 
-def forget(session: Session, before: datetime | None) -> None:
+def forget(session: Session, before: datetime | None, now: datetime) -> None:
     """Delete what is of partners and CAs that are not there any more, and what was not seen since a time.
 
-    A certificate with which a partner proved an SSIDCODE is kept until it has ended.
+    A certificate with which a partner proved an SSIDCODE, and a server's licence, is kept until it has ended: a server
+    tells of its licence only when it starts and when it gets a new one.
 
     :param before: the time; none if events are kept for ever.
     """
@@ -80,7 +81,9 @@ def forget(session: Session, before: datetime | None) -> None:
         over = or_(SeenCertificateRow.proved.is_(None), SeenCertificateRow.not_after < before)
         session.execute(delete(SeenCertificateRow).where(SeenCertificateRow.last_seen < before, over))
         session.execute(delete(CrlUrlRow).where(CrlUrlRow.last_seen < before))
-        session.execute(delete(ServerLicenceRow).where(ServerLicenceRow.reported < before))
+        session.execute(
+            delete(ServerLicenceRow).where(ServerLicenceRow.reported < before, ServerLicenceRow.valid_until < now)
+        )
 
 
 def _is_there(session: Session, table: type[NamedRow], name: str | None) -> bool:

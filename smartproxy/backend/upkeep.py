@@ -121,9 +121,10 @@ class HourlyLook(StoreRounds):
         with self._store.writing() as session:
             days = settings.value_of(session, settings.KEEP_EVENTS_DAYS)
             assert isinstance(days, int)
-            more = are_more(figures.forget_minutes(session, self._now()))
-            before = self._now() - timedelta(days=days) if days else None
-            sightings.forget(session, before)
+            time = self._now()
+            more = are_more(figures.forget_minutes(session, time))
+            before = time - timedelta(days=days) if days else None
+            sightings.forget(session, before, time)
             if before is not None:
                 more = journal.forget(session, before).more or more
         return more

@@ -241,7 +241,7 @@ class WhatIsProposed(ProposalCase):
             session.execute(update(SeenCertificateRow).values(id=left.old))
         self.assertEqual(self.proposed(), [])
         with self.store.writing() as session:
-            sightings.forget(session, None)
+            sightings.forget(session, None, NOW)
             self.assertEqual(session.scalars(select(ProposalRow)).all(), [])
 
     def test_explained(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from smartproxy.backend import cas, forecasts, partners, revocation, sightings
 from smartproxy.backend.client_requests import ClientRequests
+from smartproxy.backend.sighting_tables import ServerLicenceRow
 from smartproxy.policy.partners import Partner, RevocationMode, SubjectRule
 from smartproxy.testing.pki import TestCa, TestCredential
 from tests.unit.sites import NOW, SiteCase
@@ -122,7 +123,7 @@ class Sightings(SightingsCase):
 
         def left(before: timedelta | None) -> tuple[set[str], int]:
             with self.store.writing() as session:
-                sightings.forget(session, None if before is None else NOW + before)
+                sightings.forget(session, None if before is None else NOW + before, NOW)
                 return {each.sha256 for each in sightings.certificates(session)}, len(sightings.urls(session))
 
         self.assertEqual(left(None), ({self.leaf.sha256, old.sha256}, 1))
@@ -135,6 +136,17 @@ class Sightings(SightingsCase):
             partners.remove(change, "ACME")
             cas.remove(change, "odette")
         self.assertEqual(left(None), (set(), 0))
+
+    def test_licence_kept_until_its_end(self) -> None:
+        """A server that has run for longer than events are kept is known until its licence has ended."""
+        ids = {name: f"{name:0<64}px" for name in ("a", "b")}
+        with self.store.writing() as session:
+            for name, until in (("a", 365 * DAY), ("b", -DAY)):
+                session.add(ServerLicenceRow(proxy_id=ids[name], valid_until=NOW + until, reported=NOW - 100 * DAY))
+            sightings.forget(session, NOW - 101 * DAY, NOW)
+            self.assertEqual(set(sightings.server_licences(session)), set(ids.values()))
+            sightings.forget(session, NOW - 90 * DAY, NOW)
+            self.assertEqual(set(sightings.server_licences(session)), {ids["a"]})
 
     def test_future(self) -> None:
         """What a server tells from the future changes nothing; a clock that is a little ahead tells of now."""
