@@ -29,7 +29,7 @@ from smartproxy.client.house import House, Lodgers, Questions, SessionHouse
 from smartproxy.client.told_loads import ToldLoads
 from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
-from smartproxy.client.tunnels import ServerTunnels
+from smartproxy.client.tunnels import UNLICENSED, ServerTunnels
 from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
 from smartproxy.ctl.statuses import ToldWorker
@@ -386,6 +386,8 @@ class ClientService(Service):
         self.held, self.copied = Held(generation=configuration.generation, since=now(self._reactor), by=by), copied
         self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
         self._follow(self._keep)
+        # First: a server whose licence was withdrawn is not brought this generation.
+        self._follow(self._tunnels.end_unlicensed)
         self._follow(self._bring_all)
 
     def _follow(self, do: Callable[..., object], *arguments: object) -> None:
@@ -445,12 +447,14 @@ class ClientService(Service):
 
     def tunnel_up(self, control: ClientControl) -> None:
         """A server is connected: deliver the configuration."""
+        # Its licence may have been withdrawn while it was dialled.
+        self._tunnels.end_unlicensed()
         self.deliveries.bring(control)
 
     def tunnel_down(self, why: Closing) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel is dialled again."""
         self.deliveries.forget_lost()
-        if not self.draining:
+        if not self.draining and why is not UNLICENSED:
             self._server_lost(why)
 
     def server_moved(self, control: ClientControl) -> None:

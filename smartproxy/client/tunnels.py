@@ -9,7 +9,7 @@ servers that may be spoken to.
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -27,6 +27,8 @@ from smartproxy.tunnel.lane import Lane
 
 TRIES = 2
 """How often a server is dialled before it counts as one that cannot be reached: the first dial may come too soon."""
+UNLICENSED: Final = Closing(Cause.TUNNEL_WRONG_SERVER_KEY, "the server's licence was withdrawn in the backend")
+"""Why a tunnel ends whose server is not to be spoken to any more."""
 
 
 class ServerTunnels:
@@ -113,6 +115,12 @@ class ServerTunnels:
         if credential is not None:
             for tunnel in self._tunnels.values():
                 tunnel.renew(credential, proxy_ids)
+
+    def end_unlicensed(self) -> None:
+        """End the tunnels to servers that are not to be spoken to any more; when dialled, they are refused."""
+        for control in self.controls.values():
+            if control.proxy_id not in self._proxy_ids:
+                control.close(UNLICENSED)
 
     def dial(self) -> None:
         """Have a tunnel to each server, unless they are dialled already, or there is nothing to show to them."""

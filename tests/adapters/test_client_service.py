@@ -402,6 +402,40 @@ class Configuring(ClientTestCase):
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual([each["generation"] for each in self.brought()], [2])
 
+    def test_server_whose_licence_was_withdrawn(self) -> None:
+        """Its tunnel ends before it is brought the generation that says so; it is dialled again, and refused."""
+        lost: list[Closing] = []
+        self.service._server_lost = lost.append
+        self.start()
+        self.backend.proxy_ids = {"0" * 64 + "px": "other"}
+        self.backend.change(generation(2))
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual(self.service._tunnels.controls, {})
+        self.assertEqual([each["generation"] for each in self.brought()], [1])
+        (down,) = self.stored("tunnel.down")
+        self.assertEqual((down["cause"], lost), (Cause.TUNNEL_WRONG_SERVER_KEY, []))
+        self.assertEqual(self.stored("tunnel.refused")[0]["cause"], Cause.TUNNEL_WRONG_SERVER_KEY)
+        self.backend.proxy_ids = {identity().proxy_id: "licence text"}
+        self.backend.change(generation(3))
+        self.network.advance(limits.RECONNECT_SECONDS_MOST)
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 3])
+
+    def test_licence_withdrawn_while_the_server_is_dialled(self) -> None:
+        """A server that was dialled before its licence was withdrawn, and answers after that, is brought nothing."""
+        welcome, held = ServerControl._welcome, Deferred[None]()
+
+        async def late(control: ServerControl, oldest: int, newest: int) -> dict[str, Any]:
+            await held
+            return await welcome(control, oldest, newest)
+
+        self.patch(ServerControl, "_welcome", late)
+        self.start()
+        self.backend.proxy_ids = {"0" * 64 + "px": "other"}
+        self.backend.change(generation(2))
+        held.callback(None)
+        self.network.settle()
+        self.assertEqual((self.service._tunnels.controls, self.brought()), ({}, []))
+
     def withdrawing(self, name: str, begins_until: datetime) -> str:
         """The server's licence, with a client withdrawn."""
         key = cast(Ed25519PrivateKey, make_key(KeyKind.ED25519))
