@@ -199,7 +199,8 @@ class BoundedAMP(BoundedBoxes):
             return self.gone()
         if command not in self.allowed[self._side, self.asking]:
             return NotNow(f"{command.__name__} may not be asked by the {self._side.value} while {self.asking.value}")
-        if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
+        # A ping waits for no place: whether the peer is there is no matter of how much it is asked.
+        if command is not Ping and len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
             return QuestionFailed(f"{len(self._waiting)} questions are waiting already")
         return None
 

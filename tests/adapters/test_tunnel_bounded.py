@@ -493,10 +493,17 @@ class AskingTests(BoundedCase):
         self.assertUp()
 
     def test_too_many_wait(self) -> None:
-        """The queue of questions has an end."""
+        """The queue of questions has an end; whether the peer is there is asked all the same."""
         for _ in range(limits.QUESTIONS_MOST - 1 + limits.QUESTIONS_WAITING_MOST):
             self.ask().addErrback(lambda _: None)
         self.failureResultOf(self.ask(), QuestionFailed)
+        self.boxes()
+        ping = self.end.ping()
+        sent = self.boxes()
+        self.assertEqual([box[b"_command"] for box in sent], [b"Ping"])
+        self.assertNoResult(ping)
+        self.receive(_answer=sent[0][b"_ask"])
+        self.assertTrue(self.successResultOf(ping))
 
     def test_loss_fails_everything(self) -> None:
         """When the connection is gone, every question fails with the cause, sent or waiting, and every later one."""
