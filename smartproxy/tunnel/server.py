@@ -94,6 +94,7 @@ class ServerTunnel:
             up=self._control_up,
             down=self._control_down,
             recognize=self._recognize,
+            renewed=self._bind,
             shared=self._shared,
             load=lambda: self.load(),
         )
@@ -202,9 +203,13 @@ class ServerTunnel:
         else:
             if control.lost is None:
                 self._named[control.client_name] = control
+        self._bind(control)
+        return self._part
+
+    def _bind(self, control: ServerControl) -> None:
+        """Take data connections by a client's bond, as those of its newest certificate."""
         if control.bond is not None and control.lost is None:
             self.context.bind(control.bond.name, control.bond.key(), control.client)
-        return self._part
 
     def _control_up(self, control: ServerControl) -> None:
         """A client is ready."""

@@ -119,6 +119,7 @@ class Registry:
     :ivar down: told of a client that is gone, whether it was ready or not.
     :ivar recognize: the client that a certificate in DER is for, by a challenge and its proof; raises
         :class:`Violation` if it is not one of ours.
+    :ivar renewed: told of a client that has a newer certificate by now.
     :ivar shared: whether another process of the client, which is connected, has the same data connections.
     :ivar load: what the server tells of its load.
     :ivar call: calls a partner for a client; the ticket for the leg towards it. Raises :class:`OpeningFailed`.
@@ -128,6 +129,7 @@ class Registry:
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
     recognize: Callable[[bytes, bytes, bytes], VerifiedClient]
+    renewed: Callable[["ServerControl"], None]
     shared: Callable[["ServerControl"], bool]
     load: Callable[[], ToldLoad]
     call: "Call"
@@ -346,8 +348,9 @@ class ServerControl(BoundedAMP):
         client = self._registry.recognize(certificate, self.challenge, proof)
         if client.name != self.client_name:
             raise Violation(Cause.TUNNEL_UNPROVED, "the newer certificate is for another client")
-        if client.not_after > self.client.not_after:
+        if (client.not_after, client.not_before) > (self.client.not_after, self.client.not_before):
             self.client = client
+            self._registry.renewed(self)
             self._watch_certificate()
 
     def tunnel_lost(self, why: Closing) -> None:

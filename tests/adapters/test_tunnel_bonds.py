@@ -1,6 +1,7 @@
 """Data connections that prove by the bond of their control connection between whom they are."""
 
 import ctypes
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
@@ -14,6 +15,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.bond import Bond
 from smartproxy.tunnel.contexts import ClientContext, PeerRefused, ServerContext
+from smartproxy.tunnel.credential import ClientCredential
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 from tests.adapters.test_transport_tls import MallInfo
 from tests.adapters.tunnel_kit import (
@@ -179,6 +181,36 @@ class Bonds(SynchronousTestCase):
         self.client.pool._top_up()
         self.network.settle()
         self.assertEqual([False, True, True, True], sorted(map(proved_by_secret, self.handles())))
+
+    def test_older_certificate_withdrawn(self) -> None:
+        """A client that came with an older certificate has data connections by what the newer one is worth.
+
+        That the older one is withdrawn makes no difference then, also where both end at the same time.
+        """
+        present = datetime.now(UTC).replace(microsecond=0)
+
+        def shown(days_ago: int, until: datetime) -> ClientCredential:
+            begins = present - timedelta(days=days_ago)
+            return credential(
+                authority().issue("inner-1", purposes=[CLIENT_AUTH], valid_from=begins, valid_until=until)
+            )
+
+        for days in (4, 5):
+            self.network = Network()
+            self.server = ServerSide(self.network)
+            older = shown(5, present + timedelta(days=4))
+            self.client = ClientSide(self.network, self.server.tunnel.factory, older, ready=1)
+            self.client.tunnel.startService()
+            self.network.settle()
+            self.client.tunnel.renew(shown(0, present + timedelta(days=days)), PINS)
+            self.network.settle()
+            self.server.tunnel._withdrawn = lambda client: client.not_before < present
+            self.server.tunnel.shut_out()
+            self.client.pool._ready = 2
+            self.client.pool._top_up()
+            self.network.settle()
+            self.assertEqual([True, True], list(map(proved_by_secret, self.handles())))
+            self.assertEqual((2, []), (self.client.pool.idle, self.server.events.named("tunnel.refused")))
 
     def test_other_servers(self) -> None:
         """A server whose Proxy ID counts no more is not gone on with by its bond."""
