@@ -42,7 +42,7 @@ from smartproxy.policy.addresses import HostPort, called_address
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
-from smartproxy.tap.daemon import ONE_EACH_SWITCH, WORKERS_SWITCH, DaemonOptions, workers_wanted
+from smartproxy.tap.daemon import DRAIN_SWITCH, ONE_EACH_SWITCH, WORKERS_SWITCH, DaemonOptions, workers_wanted
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.tap.signals import Signals
@@ -80,6 +80,7 @@ class ClientSwitches(DaemonOptions):
         ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],
         ["source", "o", None, "IP address of this machine from which servers are dialled"],
         WORKERS_SWITCH,
+        DRAIN_SWITCH,
         SWITCH,
     ]
 

@@ -49,6 +49,8 @@ WORKERS_SWITCH = [
 ]
 """The switch of the daemons that can have workers."""
 
+DRAIN_SWITCH = ["drain", None, None, "seconds that sessions may go on when the daemon stops [as configured: 300]"]
+"""Of daemons that have sessions."""
 ONE_EACH_SWITCH = [
     "process-per-session",
     "",
@@ -90,7 +92,6 @@ class DaemonOptions(usage.Options):
             None,
             "what is logged and where to, in TOML [PROGRAM.logrc in the state folder, or beside the program]",
         ],
-        ["drain", None, None, "seconds that sessions may go on when the daemon stops [as configured: 300]"],
         ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]"],
     ]
     optFlags = [
@@ -169,7 +170,8 @@ class DaemonOptions(usage.Options):
         self.launch = Launch(self.program, self.pid_file, background=not foreground, predecessor=self.predecessor)
         if self.parent is not None:
             self.launch.take_over(self.parent)
-        self.drain = None if self["drain"] is None else self.judged("--drain", _seconds, self["drain"])
+        given = self.get("drain")
+        self.drain = None if given is None else self.judged("--drain", _seconds, given)
         if self.parent is not None and not self.parent.get("syslog"):
             # twistd takes the name of a factory and nothing else, and calls it when logging begins.
             _chosen.append(self)

@@ -7,7 +7,7 @@ from typing import NoReturn
 from smartproxy.policy.licence import Licence, LicenceRefused
 from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
 from smartproxy.policy.values import minute
-from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.daemon import DRAIN_SWITCH, DaemonOptions
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tunnel import licence as licence_file
 from smartproxy.tunnel.identity import Identity, IdentityUnusable, load_or_make
@@ -18,6 +18,7 @@ class LicensedOptions(DaemonOptions):
 
     optParameters = [
         ["licence", "l", LICENCE_FILE, "licence file"],
+        DRAIN_SWITCH,
     ]
     optFlags = [
         ["proxy-id", "L", "print this machine's Proxy ID, which a licence is issued for, and exit"],

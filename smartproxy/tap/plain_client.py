@@ -22,7 +22,7 @@ from smartproxy.plain.condition import PlainClientCondition
 from smartproxy.policy.addresses import HostPort, called_address, listening_address
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN, STATION_RETRY
-from smartproxy.tap.daemon import DaemonOptions, within
+from smartproxy.tap.daemon import DRAIN_SWITCH, DaemonOptions, within
 from smartproxy.tap.life import SWITCH, daemon_reactor, life_of
 from smartproxy.tap.plain_server import (
     EXTERNAL_PORT,
@@ -49,6 +49,7 @@ class PlainClientSwitches(DaemonOptions):
     )
 
     optParameters = [
+        DRAIN_SWITCH,
         ["credential", "c", None, "file made with: smartproxy authority issue-client NAME -o FILE"],
         ["server", "e", None, f"host[:port] of the smartproxy-plain-server [port {INTERNAL_PORT}]"],
         ["target", "i", f"localhost:{EXTERNAL_PORT}", "[host:]port that connections from outside go to"],

@@ -140,7 +140,10 @@ class Given(SynchronousTestCase):
             self.assertRaises(NotListening, Inherited().keep, [os.dup(file.fileno())])
 
     def test_handed_over(self) -> None:
-        """A socket of the daemon before is closed with the port that used it, or when it turns out that none does."""
+        """A socket of the daemon before is closed with the port that used it, or when it turns out that none does.
+
+        Then the service manager closes its own, too: it would take callers whom nobody answers.
+        """
         used, unused = self.listening("127.0.0.1"), self.listening("127.0.0.1")
         inherited = Inherited()
         inherited.keep([os.dup(each.fileno()) for each in (used, unused)], handed_over=True)
@@ -149,7 +152,10 @@ class Given(SynchronousTestCase):
             each.close()
         self.assertEqual((inherited.managed, inherited.waiting), ([], True))
         self.assertEqual(self.lent(inherited, [("127.0.0.1", ports[0])]), [True])
+        told: list[str] = []
+        inherited.store = lambda text, descriptors: told.append(text)
         self.assertEqual(inherited.idle(), [])
+        self.assertEqual(told, [f"FDSTOREREMOVE=1\nFDNAME=stored-127.0.0.1-{ports[1]}"])
         for port in ports:
             with self.assertRaises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port)).close()

@@ -176,6 +176,17 @@ class Documents(TestCase):
         named = re.findall(r"smartproxy (?:backup|restore) (/\S+)", page)
         self.assertEqual([str(Path(each).parent) for each in named], [made, made])
 
+    def test_every_daemon_is_upgraded_and_removed(self) -> None:
+        """Upgrade and uninstall name each daemon that has a unit; what reads a file that is removed is told."""
+        page = (ROOT / "docs" / "day-two.rst").read_text(encoding="utf-8")
+        parts = dict(zip(*[iter(re.split(r"^(.+)\n-+\n", page, flags=re.MULTILINE)[1:])] * 2, strict=True))
+        upgrade, uninstall = parts["Upgrade"], parts["Uninstall"]
+        for unit in (ROOT / "packaging" / "systemd").glob("*.service"):
+            self.assertIn(unit.stem, uninstall)
+            by_ctl = rf"ctl restart --{unit.stem.removeprefix('smartproxy-')}\b"
+            self.assertRegex(upgrade, rf"systemctl (?:re)?start (?:\S+ )*{unit.stem}\b|{by_ctl}")
+        self.assertIn("fail2ban-client reload", uninstall.partition("fail2ban/jail.d/smartproxy.conf")[2])
+
     def test_events_exist(self) -> None:
         """Every event that a document names stands in the catalogue."""
         subjects = {name.partition(".")[0] for name in EVENTS} - {"server", "client"}  # settings begin with those, too

@@ -241,6 +241,16 @@ class Examples(SiteCase):
             {record["name"] for record in self.records if record["level"] != "info"} - kept, {"session.anomaly"}
         )
 
+    async def test_names_of_files(self) -> None:
+        """No sender of a message chooses where rsyslog writes: what it says of itself holds no folder in a path."""
+        rules = (PACKAGING / "rsyslog" / "smartproxy.conf").read_text()
+        for name in re.findall(r'dynaFile="([^"]+)"', rules):
+            template = re.search(rf'template\(name="{name}"[^)]*string="([^"]+)"', rules)
+            assert template is not None, name
+            chosen = [each for each in re.findall("%([^%]+)%", template[1]) if not each.startswith("$")]
+            self.assertTrue(chosen)
+            self.assertEqual([each for each in chosen if not each.endswith(":::secpath-replace")], [])
+
     async def test_jail(self) -> None:
         """The jail reads the file that the example writes, with the filter beside it."""
         jail = fail2ban("jail.d/smartproxy.conf")

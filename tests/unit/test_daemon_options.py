@@ -411,6 +411,12 @@ class ClientSwitches(OptionsTestCase):
         options = self.parse(client.Options(), *self.words("-o", "[::1]", "--drain", "7", "--exit-with-server"))
         self.assertEqual((options.source, options.drain, options["exit-with-server"]), ("::1", 7, 1))
 
+    def test_drain(self) -> None:
+        """Daemons that have sessions take how long these may go on; the backend has none."""
+        with_sessions = (client.Options, server.Options, plain_client.Options, plain_server.Options)
+        for options in (*with_sessions, backend.Options):
+            self.assertEqual("drain=" in options().longOpt, options in with_sessions, options)
+
     def test_what_is_missing_is_named(self) -> None:
         """Without backend, server or token the program ends with 2 and one line."""
         words = self.words()

@@ -1,8 +1,10 @@
 """Ctrl-C while a program starts: it ends with 130, and without a word."""
 
+import signal
 import subprocess
 import sys
 from importlib.metadata import distribution
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,6 +32,23 @@ from smartproxy.tap import console, programs
 with patch.object(console, "server_main", side_effect=KeyboardInterrupt):
     sys.exit(programs.server())
 """
+ENDED_WORK = """\
+import os, signal, sys
+from pathlib import Path
+from smartproxy.net import files
+from smartproxy.tap import command, programs
+
+def work():
+    files.replace(Path(sys.argv[1]), half)
+
+def half(file):
+    file.write(b"half of it")
+    os.kill(os.getpid(), int(sys.argv[2]))
+
+command.main = work
+sys.exit(programs.command())
+"""
+"""A command that is ended while it writes a file."""
 IGNORING = """\
 import os, signal, sys
 from smartproxy.tap import console, programs
@@ -70,6 +89,14 @@ class InterruptedStart(SynchronousTestCase):
     def test_while_it_works(self) -> None:
         """An interrupt that the program does not take itself is no traceback."""
         self.assertEqual(self.end_of(INTERRUPTED_WORK), (130, ""))
+
+    def test_commands_that_are_ended(self) -> None:
+        """A timeout and a terminal that is gone end a command in order: no half of a file stays, hidden or not."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self.assertEqual(self.end_of(ENDED_WORK, str(folder / "x.backup"), str(int(number))), (128 + number, ""))
+            self.assertEqual(list(folder.iterdir()), [])
 
     def test_ignored(self) -> None:
         """A program whose caller ignores the signal goes on."""

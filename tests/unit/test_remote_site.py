@@ -3,7 +3,9 @@
 import http.client
 import json
 import ssl
+from argparse import Namespace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from unittest.mock import Mock, patch
 
@@ -14,7 +16,8 @@ from smartproxy.backend.operations.partner import listed
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.shapes import Page
 from smartproxy.policy.versions import NEWEST, OLDEST
-from smartproxy.tap.commands.remote import RemoteSite, SiteFailed
+from smartproxy.tap.commands.console import Console
+from smartproxy.tap.commands.remote import RemoteSite, SiteFailed, SiteMisnamed
 from smartproxy.testing.pki import TestCa, TestCredential
 
 HOST = "backend.example"
@@ -136,6 +139,23 @@ class Versions(RemoteCase):
         self.assertIn(
             f"update the older of smartproxy {__version__} (protocol {NEWEST}) and smartproxy-backend 0.9", said
         )
+
+    def test_no_host(self) -> None:
+        """A host that nothing can resolve is told before a call is made."""
+        for host in ("back..end", "a" * 64 + ".example", "back end"):
+            with self.assertRaises(SiteMisnamed, msg=host) as caught:
+                RemoteSite.of(f"https://{host}:8443", b"token", None)
+            self.assertIn("--url", str(caught.exception))
+
+    def test_token_that_is_read_once(self) -> None:
+        """A command of many calls reads its token once: it may come from a pipe."""
+        arguments = Namespace(api_url=f"https://{HOST}", api_token_file="-", api_ca=None, json=False)
+        console = Console(arguments=arguments, stdin=BytesIO(b"token\n"))
+        tokens = []
+        with patch.object(RemoteSite, "perform", lambda site, *what: tokens.append(site.token)):
+            for _ in range(2):
+                console.call(listed, Page())
+        self.assertEqual(tokens, ["token", "token"])
 
     def test_malformed(self) -> None:
         """What no backend says of itself is not repeated."""

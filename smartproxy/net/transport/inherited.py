@@ -82,6 +82,8 @@ class Inherited:
         told = []
         for found in self._idle:
             if found in self._handed_over:
+                # The service manager may keep it, too, for a process that follows a killed one.
+                self.closed(found)
                 self._drop(found)
             else:
                 told.append(HostPort(*found.getsockname()[:2]))

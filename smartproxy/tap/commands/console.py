@@ -112,6 +112,7 @@ class Console:
     now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], None] = time.sleep
     ask: Callable[[str], str] = getpass.getpass
+    _remotes: list[RemoteSite] = attrs.field(factory=list, init=False)
 
     def answer(self, document: object, text: str) -> None:
         """Give the answer: the document with ``--json``, else the text."""
@@ -234,7 +235,12 @@ class Console:
             raise DryRun(rehearsed.foreseen, beside) from rehearsed
 
     def _remote(self) -> RemoteSite:
-        """The site that the command line names by its URL."""
+        """The site that the command line names by its URL; its token is read once, since it may come from a pipe."""
+        if not self._remotes:
+            self._remotes.append(self._remote_site())
+        return self._remotes[0]
+
+    def _remote_site(self) -> RemoteSite:
         if self.arguments.api_token_file is None:
             raise WrongUse("--url needs --token-file: the file with the token of 'smartproxy admin-token create'")
         token = self.read(self.arguments.api_token_file)

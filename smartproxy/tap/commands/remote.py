@@ -75,6 +75,12 @@ class RemoteSite:
             host, port = None, None
         if host is None or parts.scheme != "https" or parts.path not in ("", "/") or parts.query or "@" in parts.netloc:
             raise SiteMisnamed("--url: give the backend's address, such as https://backend.example:8443")
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise SiteMisnamed(f"--url: {host!a} is no host name: each part between dots has 1 to 63 octets") from None
+        if not host.isprintable() or " " in host:
+            raise SiteMisnamed(f"--url: {host!a} is no host name: it holds a blank")
         text = token.removeprefix(codecs.BOM_UTF8).strip().decode("ascii", "replace")
         if not text.isascii() or not text.isprintable() or " " in text or not text:
             raise SiteMisnamed(
