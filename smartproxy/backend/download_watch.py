@@ -4,7 +4,7 @@ Every few seconds it looks which lists are due, and what certificates have named
 one after the other, and those of few CAs at a time: a host that answers slowly holds up its own CA only. What comes is
 read in a process of its own (:mod:`smartproxy.backend.lists_apart`), is taken only if a certificate of that CA signed
 it, and becomes a generation only if it says something else than the list in force. The store's work runs in its
-threads.
+threads; what waits for a process that reads has threads of its own, so that no answer keeps others from the store.
 """
 
 import enum
@@ -19,13 +19,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from smartproxy.backend import downloads, lists_apart, revocation
+from smartproxy.backend import downloads, revocation
 from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.downloads import DownloadStatus, Due, Proposal
 from smartproxy.backend.errors import BackendError, NotFound, StoreUnavailable
 from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched
 from smartproxy.backend.generations import changing
 from smartproxy.backend.list_contents import ParsedList
+from smartproxy.backend.lists_apart import ListsApart
 from smartproxy.backend.rounds import StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
@@ -50,7 +51,8 @@ class _Work(enum.Enum):
 class DownloadWatch(StoreRounds):
     """The downloads, between :meth:`start` and :meth:`stop`.
 
-    :param parse: reads what was downloaded, in a thread.
+    :param readers: runs what reads the answers.
+    :param parse: reads what was downloaded; by default in a process of its own, which a stop ends.
     :param chance: gives numbers from 0 to 1, at random.
     """
 
@@ -64,13 +66,16 @@ class DownloadWatch(StoreRounds):
         events: Events,
         clock: IReactorTime,
         fetcher: ListFetcher,
+        readers: Runner,
         *,
-        parse: Callable[[bytes, str, Sequence[x509.Certificate]], ParsedList] = lists_apart.parse,
+        parse: Callable[[bytes, str, Sequence[x509.Certificate]], ParsedList] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(store, runner, events, clock)
         self._fetcher = fetcher
-        self._parse = parse
+        self._readers = readers
+        self._apart = ListsApart()
+        self._parse = parse or self._apart.parse
         self._chance = chance
         self._calling: dict[str, Deferred[None]] = {}
         self._quiet_until: dict[tuple[_Work, str], float] = {}
@@ -80,6 +85,7 @@ class DownloadWatch(StoreRounds):
         stopped = super().stop()
         for call in list(self._calling.values()):
             call.cancel()
+        self._apart.stop()
         return stopped
 
     async def look(self) -> float:
@@ -143,7 +149,12 @@ class DownloadWatch(StoreRounds):
     async def _download(self, due: Due) -> None:
         try:
             fetched = await self._fetcher.fetch(due.wanted)
-            await self._runner.run(self._take, due, fetched)
+            if fetched.octets is None:
+                await self._runner.run(self._keep, due, fetched)
+                return
+            issuers = await self._runner.run(self._issuers, due.ca)
+            parsed = await self._readers.run(self._parse, fetched.octets, f"the answer of {due.wanted.url}", issuers)
+            await self._runner.run(self._take, due, fetched, parsed)
         except StoreUnavailable:
             raise
         except NotFetched as fault:
@@ -203,18 +214,21 @@ class DownloadWatch(StoreRounds):
         with self._store.reading() as session:
             return downloads.due(session, self._now())
 
-    def _take(self, due: Due, fetched: Fetched) -> None:
-        """Put a list in force, unless it is in force already."""
-        if fetched.octets is None:
-            with self._store.writing() as session:
-                found = downloads.same(session, due.ca, due.wanted.url)
-                if found is None:
-                    raise NotFetched(Cause.CRL_ANSWER, "it has not changed, but the list is not in force any more")
-                downloads.succeeded(session, due, fetched, found, self._now(), self._chance)
-            return
+    def _keep(self, due: Due, fetched: Fetched) -> None:
+        """Note that the list has not changed."""
+        with self._store.writing() as session:
+            found = downloads.same(session, due.ca, due.wanted.url)
+            if found is None:
+                raise NotFetched(Cause.CRL_ANSWER, "it has not changed, but the list is not in force any more")
+            downloads.succeeded(session, due, fetched, found, self._now(), self._chance)
+
+    def _issuers(self, ca: str) -> list[x509.Certificate]:
+        """The certificates that may have signed a list of a CA."""
         with self._store.reading() as session:
-            issuers = [certificate for _, certificate in revocation.issuers_of(session, due.ca)]
-        parsed = self._parse(fetched.octets, f"the answer of {due.wanted.url}", issuers)
+            return [certificate for _, certificate in revocation.issuers_of(session, ca)]
+
+    def _take(self, due: Due, fetched: Fetched, parsed: ParsedList) -> None:
+        """Put a list in force, unless it is in force already."""
         with self._store.writing() as session:
             found = revocation.in_force(session, parsed, due.ca)
             if found is not None:

@@ -13,10 +13,12 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn
+from typing import IO, Final, NoReturn
 
 import attrs
 from cryptography import x509
@@ -62,49 +64,88 @@ class _Told:
     signers: tuple[str, ...] = attrs.field(metadata=kind(ListOf(item=SHA256)))
 
 
-def parse(octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> ParsedList:
-    """The one revocation list in these octets, read in a process of its own; blocks until that has ended.
+class ListsApart:
+    """Reads revocation lists, each file in a process of its own, until :meth:`stop`."""
 
-    :param source: what to call them in an error.
-    :param issuers: the certificates that may have signed it.
-    :raises Unusable: when there is none, or several, or it cannot be read within the limits.
-    """
-    pem = certificates_to_pem(issuers).encode("ascii")
-    found = _answered(_run(source, len(octets), input=octets + pem), source)
-    if len(found) != 1:
-        raise Unusable(f"{source} holds {len(found)} revocation lists; one is expected")
-    return found[0]
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
 
+    def parse(self, octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> ParsedList:
+        """The one revocation list in these octets; blocks until the process has ended.
 
-def parse_file(file: IO[bytes], source: str, issuers: Sequence[x509.Certificate]) -> list[ParsedList]:
-    """All revocation lists in a file, PEM or DER, as :func:`parse` reads one; the file is written behind its end.
+        :param source: what to call them in an error.
+        :param issuers: the certificates that may have signed it.
+        :raises Unusable: when there is none, or several, or it cannot be read within the limits.
+        """
+        pem = certificates_to_pem(issuers).encode("ascii")
+        found = _answered(self._run(source, len(octets), octets + pem), source)
+        if len(found) != 1:
+            raise Unusable(f"{source} holds {len(found)} revocation lists; one is expected")
+        return found[0]
 
-    :param file: on the disk: it does not pass through the memory of this process.
-    :raises Unusable: as :func:`parse` does.
-    """
-    length = file.seek(0, os.SEEK_END)
-    file.write(certificates_to_pem(issuers).encode("ascii"))
-    file.flush()
-    file.seek(0)
-    return _answered(_run(source, length, stdin=file), source)
+    def parse_file(self, file: IO[bytes], source: str, issuers: Sequence[x509.Certificate]) -> list[ParsedList]:
+        """All revocation lists in a file, PEM or DER, as :meth:`parse` reads one; the file is written behind its end.
 
+        :param file: on the disk: it does not pass through the memory of this process.
+        :raises Unusable: as :meth:`parse` does.
+        """
+        length = file.seek(0, os.SEEK_END)
+        file.write(certificates_to_pem(issuers).encode("ascii"))
+        file.flush()
+        file.seek(0)
+        return _answered(self._run(source, length, file), source)
 
-def _run(source: str, length: int, **given: Any) -> "subprocess.CompletedProcess[bytes]":
-    """The process, when it has ended.
+    def stop(self) -> None:
+        """Read nothing more, and end what is being read in other threads."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.kill()
 
-    :param length: of what is to be read; the certificates follow.
-    :raises Unusable: when it does not end in time.
-    """
-    try:
-        return subprocess.run(  # noqa: S603  Our own program; what comes from outside is its input.
-            [sys.executable, "-I", "-c", _PROGRAM, str(_FOLDER), str(length), source],
-            capture_output=True,
-            timeout=limits.PARSING_SECONDS_MOST,
-            check=False,
-            **given,
-        )
-    except (subprocess.TimeoutExpired, OSError) as error:
-        raise Unusable(f"{source} cannot be read: {type(error).__name__}") from error
+    def _run(self, source: str, length: int, given: bytes | IO[bytes]) -> "subprocess.CompletedProcess[bytes]":
+        """The process, when it has ended.
+
+        :param length: of what is to be read; the certificates follow.
+        :raises Unusable: when it does not end in time, or is not to be waited for any more.
+        """
+        words = [sys.executable, "-I", "-c", _PROGRAM, str(_FOLDER), str(length), source]
+        pipe = subprocess.PIPE
+        octets, file = (given, pipe) if isinstance(given, bytes) else (None, given)
+        self._check_running(source)
+        try:
+            process = subprocess.Popen(  # noqa: S603  Our own program; what comes from outside is its input.
+                words, stdin=file, stdout=pipe, stderr=pipe
+            )
+            with process, self._known(process):
+                told, _ = process.communicate(octets, timeout=limits.PARSING_SECONDS_MOST)
+        except (subprocess.TimeoutExpired, OSError) as error:
+            raise Unusable(f"{source} cannot be read: {type(error).__name__}") from error
+        self._check_running(source)
+        return subprocess.CompletedProcess(words, process.returncode, told)
+
+    def _check_running(self, source: str) -> None:
+        """See that nobody wanted this to stop.
+
+        :raises Unusable: when somebody did.
+        """
+        if self._stopped:
+            raise Unusable(f"{source} was not read: the backend stops")
+
+    @contextmanager
+    def _known(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """Have a stop end the process, too; it does not outlive this."""
+        with self._lock:
+            self._running.add(process)
+            if self._stopped:
+                process.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+            process.kill()
 
 
 def _answered(done: "subprocess.CompletedProcess[bytes]", source: str) -> list[ParsedList]:

@@ -99,6 +99,7 @@ class BackendService(Service):
         self._ledger: Ledger | None = None
         self._api: Api | None = None
         self._script_threads = StoreThreads(reactor, limits.SCRIPTS.most, "smartproxy-script")
+        self._list_threads = StoreThreads(reactor, limits.PARSED_AT_ONCE_MOST, "smartproxy-lists")
         self._password_threads = StoreThreads(reactor, limits.PASSWORDS_AT_ONCE, "smartproxy-password")
         self.condition: Callable[[], Awaitable[BackendStatus]] | None = None
         self._hearing: Hearing | None = None
@@ -194,6 +195,7 @@ class BackendService(Service):
         self._load = OwnLoad(store, self.threads, self.events, self._reactor, self._place)
         self._load.start()
         self._script_threads.start()
+        self._list_threads.start()
         self.duty = Duty(store, self.threads, self.events, self._reactor, lambda: self._jobs(store))
         self.duty.start()
 
@@ -222,7 +224,7 @@ class BackendService(Service):
         return (
             HourlyLook(*about),
             ChangeOvers(*about),
-            DownloadWatch(*about, ListFetcher(self._reactor)),
+            DownloadWatch(*about, ListFetcher(self._reactor), self._list_threads),
             Anchoring(*about),
             BusinessWatch(*about),
             TrustListWatch(*about, ListFetcher(self._reactor)),
@@ -256,6 +258,7 @@ class BackendService(Service):
         if self.duty is not None:
             await self.duty.stop()
             self._script_threads.stop()
+            self._list_threads.stop()
         self.events.tell_counted()
         self.events.emit(
             "backend.stopped",

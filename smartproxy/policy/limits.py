@@ -444,6 +444,8 @@ DOWNLOAD_FAILURES_TOLD: Final = 3
 #: What the process that reads a list may use: memory, and computing time.
 PARSING_OCTETS_MOST: Final = 2 * 1024 * 1024 * 1024
 PARSING_SECONDS_MOST: Final = 120
+#: Downloaded lists that are read at the same time.
+PARSED_AT_ONCE_MOST: Final = 2
 #: Networks from which lists may be downloaded although they are not public.
 DOWNLOAD_NETWORKS_MOST: Final = 100
 

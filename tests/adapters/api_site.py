@@ -35,6 +35,23 @@ class AtOnce:
         return maybeDeferred(work, *args, **kwargs)
 
 
+class Later(AtOnce):
+    """Runs work when it is let: what was begun before waits."""
+
+    def __init__(self) -> None:
+        self._free: Deferred[None] = Deferred()
+
+    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
+        """Run it, now or then."""
+        done: Deferred[_T] = Deferred()
+        self._free.addCallback(lambda _: AtOnce.run(self, work, *args, **kwargs).chainDeferred(done))
+        return done
+
+    def release(self) -> None:
+        """Let it run."""
+        self._free.callback(None)
+
+
 @attrs.frozen
 class Answer:
     """What came back."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from io import BytesIO, TextIOWrapper
 from tempfile import TemporaryFile
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,6 +22,7 @@ from smartproxy.backend.downloads import DownloadStatus
 from smartproxy.backend.errors import ChangeRefused, NotFound, StoreBusy, StoreOutdated, Unusable
 from smartproxy.backend.fetching import Fetched, ListFetcher, NotFetched, Wanted
 from smartproxy.backend.list_contents import ParsedList
+from smartproxy.backend.lists_apart import ListsApart
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy import limits
@@ -28,7 +30,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import TestCa
-from tests.adapters.api_site import AtOnce
+from tests.adapters.api_site import AtOnce, Later
 from tests.unit.sites import NOW
 from tests.unit.test_backend_sightings import SightingsCase
 
@@ -173,7 +175,7 @@ class Watching(DownloadsCase):
         self.host = Host()
         events = Events(Logger(), self.told.append, self.clock, source="backend")
         self.watch = DownloadWatch(
-            self.store, AtOnce(), events, self.clock, self.host, parse=at_once, chance=lambda: 0.0
+            self.store, AtOnce(), events, self.clock, self.host, AtOnce(), parse=at_once, chance=lambda: 0.0
         )
         self.addCleanup(self.watch.stop)
 
@@ -484,6 +486,35 @@ class Crowds(Watching):
         self.watch.stop()
         self.assertEqual((len(given_up), self.clock.getDelayedCalls(), self.told), (1, [], []))
 
+    def reading(self) -> tuple[DownloadWatch, Later]:
+        """A watch for which a list was downloaded, and what will read it."""
+        self.approve()
+        self.host.answers[URL] = self.crl("BAD")
+        readers = Later()
+        events = Events(Logger(), self.told.append, self.clock, source="backend")
+        watch = DownloadWatch(self.store, AtOnce(), events, self.clock, self.host, readers)
+        self.addCleanup(watch.stop)
+        watch.start()
+        return watch, readers
+
+    def test_readers(self) -> None:
+        """Lists are read apart from the work of the store, which goes on meanwhile."""
+        _, readers = self.reading()
+        self.tell("crl.url_seen", url=OTHER, ca="odette")
+        self.wait(HOUR)
+        self.assertEqual((self.names(), self.lists()), (["crl.proposed"], []))
+        readers.release()
+        self.assertEqual((self.names(), self.lists()), (["crl.proposed"], [(None, 1)]))
+
+    def test_stop_before_reading(self) -> None:
+        """What waits for its turn to be read is not read after a stop, and not taken."""
+        watch, readers = self.reading()
+        watch.stop()
+        begun: list[object] = []
+        self.patch(subprocess, "Popen", lambda *arguments, **more: begun.append(arguments))
+        readers.release()
+        self.assertEqual((begun, self.lists(), self.status().fault, self.told), ([], [], None, []))
+
 
 class Troubles(Watching):
     """What goes wrong in the store, and here."""
@@ -594,7 +625,7 @@ class Apart(DownloadsCase):
         octets = self.ca.crl([bad], this_update=NOW, next_update=NOW + DAY, point=URL, number=7)
         stranger = TestCa.root("Odette").credential.certificate
         issuers = [stranger, self.ca.credential.certificate]
-        found = lists_apart.parse(octets, "the answer", issuers)
+        found = ListsApart().parse(octets, "the answer", issuers)
         (expected,) = revocation.parse(octets, "the answer")
         for name in ("what", "issuer", "scope", "this_update", "next_update", "number", "serials"):
             self.assertEqual(getattr(found, name), getattr(expected, name))
@@ -605,14 +636,14 @@ class Apart(DownloadsCase):
         lists = [self.ca.crl([self.ca.issue("bad")]), TestCa.root("Odette").crl()]
         with TemporaryFile() as file:
             file.write(b"".join(lists))
-            found = lists_apart.parse_file(file, "both.pem", [self.ca.credential.certificate])
+            found = ListsApart().parse_file(file, "both.pem", [self.ca.credential.certificate])
         expected = revocation.parse(b"".join(lists), "both.pem")
         self.assertEqual([each.serials for each in found], [each.serials for each in expected])
         self.assertEqual([each.issuer for each in found], [each.issuer for each in expected])
         self.assertEqual([each.signed_by(self.ca.credential.certificate) for each in found], [True, False])
         with TemporaryFile() as file:
             file.write(b"<html>")
-            self.assertRaises(Unusable, lists_apart.parse_file, file, "both.pem", [])
+            self.assertRaises(Unusable, ListsApart().parse_file, file, "both.pem", [])
 
     def test_refused(self) -> None:
         """What is none, or two, is refused in the same words."""
@@ -622,15 +653,31 @@ class Apart(DownloadsCase):
             (self.ca.crl() * 2, "the answer holds 2 revocation lists; one is expected"),
             (delta(self.ca), "is a delta list"),
         ):
-            refused = self.assertRaises(Unusable, lists_apart.parse, octets, "the answer", issuers)
+            refused = self.assertRaises(Unusable, ListsApart().parse, octets, "the answer", issuers)
             self.assertIn(words, str(refused))
 
     def test_limits(self) -> None:
         """What takes more memory or time than it may is refused, and holds nobody up."""
         issuers = [self.ca.credential.certificate]
         self.patch(limits, "PARSING_SECONDS_MOST", 0.001)
-        refused = self.assertRaises(Unusable, lists_apart.parse, self.ca.crl(), "the answer", issuers)
+        refused = self.assertRaises(Unusable, ListsApart().parse, self.ca.crl(), "the answer", issuers)
         self.assertIn("the answer cannot be read", str(refused))
+
+    def test_stop(self) -> None:
+        """A stop ends a process that reads; what it was to read is called neither too large nor too slow."""
+        self.patch(lists_apart, "_PROGRAM", "import signal; signal.pause()")
+        self.patch(limits, "PARSING_SECONDS_MOST", 30)
+        apart = ListsApart()
+        communicate = subprocess.Popen.communicate
+
+        def stop_first(process: "subprocess.Popen[bytes]", *arguments: Any, **more: Any) -> object:
+            apart.stop()
+            return communicate(process, *arguments, **more)
+
+        self.patch(subprocess.Popen, "communicate", stop_first)
+        refused = self.assertRaises(Unusable, apart.parse, self.ca.crl(), "the answer", [])
+        self.assertEqual(str(refused), "the answer was not read: the backend stops")
+        self.assertIs(self.assertRaises(Unusable, apart.parse, b"", "the answer", []).__cause__, None)
 
     def test_bug(self) -> None:
         """What nobody expected while it reads is a refusal in words, and not called a matter of memory and time."""
@@ -650,9 +697,8 @@ class Apart(DownloadsCase):
 
     def test_told_wrongly(self) -> None:
         """What the process tells, and no list may say, is refused with the list."""
-        done = subprocess.CompletedProcess([], 0, b'{"issuer": ""}\n', b"")
-        self.patch(subprocess, "run", lambda *arguments, **more: done)
-        refused = self.assertRaises(Unusable, lists_apart.parse, self.ca.crl(), "the answer", [])
+        self.patch(lists_apart, "_PROGRAM", """print('{"issuer": ""}')""")
+        refused = self.assertRaises(Unusable, ListsApart().parse, self.ca.crl(), "the answer", [])
         self.assertIn("the answer cannot be used: issuer", str(refused))
 
 

@@ -329,7 +329,7 @@ class Service(SiteCase):
             self.assertEqual((started.fields["site"], started.source), ("Muster GmbH", "backend"))
             reactor.advance(5)
             self.successResultOf(service.stopService())
-        self.assertEqual(stopped.call_count, 3)
+        self.assertEqual(stopped.call_count, 4)
         (ended,) = self.stored("backend.stopped")
         self.assertEqual(ended.fields["duration"], 5)
         self.assertEqual(reactor.getDelayedCalls(), [])

@@ -2,9 +2,9 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
@@ -26,7 +26,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
-from tests.adapters.api_site import AtOnce
+from tests.adapters.api_site import AtOnce, Later
 from tests.unit.commands import CommandCase
 from tests.unit.odd_files import der_of, named_in_bits, of_no_version, of_no_year
 from tests.unit.sites import SiteCase
@@ -36,8 +36,6 @@ SIGNER, OTHER = self_signed("tsl signer"), self_signed("somebody else")
 FIRST, SECOND = TestCa.root("First"), TestCa.root("Second")
 PUBLISHED = "http://crl.example/first.crl"
 DAY = timedelta(days=1)
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 def listing(
@@ -310,23 +308,6 @@ class Host(ListFetcher):
         return self.answer
 
 
-class Held(AtOnce):
-    """Runs work when it is let: what was begun before waits."""
-
-    def __init__(self) -> None:
-        self._free: Deferred[None] = Deferred()
-
-    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        """Run it, now or then."""
-        done: Deferred[_T] = Deferred()
-        self._free.addCallback(lambda _: AtOnce.run(self, work, *args, **kwargs).chainDeferred(done))
-        return done
-
-    def release(self) -> None:
-        """Let it run."""
-        self._free.callback(None)
-
-
 class Schedule(TrustListCase):
     """The backend downloads it by itself."""
 
@@ -415,7 +396,7 @@ class Schedule(TrustListCase):
 
     def test_stopped_while_the_store_is_asked(self) -> None:
         """A stop that comes while the store is asked which lists are due has none of them downloaded."""
-        runner = Held()
+        runner = Later()
         looks = TrustListWatch(
             self.store, runner, Events(Logger(), None, self.clock, source="backend"), self.clock, self.host
         )

@@ -9,9 +9,10 @@ from typing import IO
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import list_contents, lists_apart, revocation
+from smartproxy.backend import list_contents, revocation
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.list_contents import ParsedList
+from smartproxy.backend.lists_apart import ListsApart
 from smartproxy.backend.operations.shapes import FILES_MOST, InBase64
 from smartproxy.backend.store import Store
 from smartproxy.policy import limits
@@ -87,7 +88,7 @@ class ListsRead(ListsGiven):
         with store.reading() as session:
             issuers = [each for _, each in revocation.issuers_of(session)]
         try:
-            lists = lists_apart.parse_file(file, name, issuers)
+            lists = ListsApart().parse_file(file, name, issuers)
         except Unusable as unusable:
             with store.writing() as session:
                 revocation.refused(session, name, str(unusable), now)
