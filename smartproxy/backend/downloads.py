@@ -5,7 +5,7 @@ downloaded only once it stands in the CA's entry: an operator puts it there, or 
 entry says so. Nothing here calls anybody: :mod:`smartproxy.backend.download_watch` does, and brings the results back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -98,14 +98,15 @@ def proposals(session: Session, ca: str | None = None) -> list[Proposal]:
     :raises NotFound: when there is no CA of this name.
     """
     found = [cas.find(session, ca)] if ca is not None else cas.listed(session)
-    decided = {(row.ca, row.url): row.rejected for row in session.scalars(select(ListDownloadRow))}
+    rejected = select(ListDownloadRow).where(ListDownloadRow.rejected.is_not(None))
+    decided = {(row.ca, _spelled(row.url)): row.rejected for row in session.scalars(rejected)}
     return [
         Proposal(
             ca=row.name,
             url=seen.url,
             first_seen=seen.first_seen,
             last_seen=seen.last_seen,
-            rejected=decided.get((row.name, seen.url)),
+            rejected=decided.get((row.name, _spelled(seen.url))),
         )
         for row in found
         for seen in sightings.urls(session, row.name)
@@ -120,9 +121,8 @@ def approve(change: Change, ca: str, urls: Sequence[str] = (), *, by_itself: boo
     :raises ChangeRefused: when there is nothing to approve.
     """
     row = cas.find(change.session, ca)
-    seen = [each.url for each in sightings.urls(change.session, ca)]
-    open_ones = _open(change.session, ca)
-    wanted = [each for each in dict.fromkeys(urls or open_ones) if not _approved(row, each)]
+    seen = {_spelled(each.url) for each in sightings.urls(change.session, ca)}
+    wanted = [each for each in _once(urls or _open(change.session, ca)) if not _approved(row, each)]
     for url in wanted:
         try:
             ListUrl.parse(url)
@@ -140,12 +140,14 @@ def approve(change: Change, ca: str, urls: Sequence[str] = (), *, by_itself: boo
         lists=(*row.entry.lists, *wanted),
         approve_lists=by_itself or row.entry.approve_lists,
     )
-    for url in wanted:
-        _row(change.session, ca, url).rejected = None
+    spelled = set(map(_spelled, wanted))
+    for known in change.session.scalars(select(ListDownloadRow).where(ListDownloadRow.ca == ca)):
+        if _spelled(known.url) in spelled:
+            known.rejected = None
     return Decided(
         ca=ca,
         urls=wanted,
-        unseen=[each for each in wanted if each not in seen],
+        unseen=[each for each in wanted if _spelled(each) not in seen],
         by_itself=row.entry.approve_lists,
     )
 
@@ -158,7 +160,7 @@ def approve_what_fits(change: Change, ca: str) -> None:
 
 def _open(session: Session, ca: str) -> list[str]:
     """The addresses that are proposed, and that nobody rejected."""
-    return [each.url for each in proposals(session, ca) if each.rejected is None]
+    return _once(each.url for each in proposals(session, ca) if each.rejected is None)
 
 
 def reject(change: Change, ca: str, urls: Sequence[str] = ()) -> Decided:
@@ -231,10 +233,11 @@ def statuses(session: Session) -> list[DownloadStatus]:
 
 
 def untold(session: Session) -> list[Proposal]:
-    """The proposals that were not told yet, of CAs that do not approve by themselves."""
+    """The proposals that were neither told nor rejected yet, of CAs that do not approve by themselves."""
     asking = {row.name for row in cas.listed(session) if not row.entry.approve_lists}
     told = {(row.ca, row.url) for row in session.scalars(select(ListDownloadRow)) if row.proposed is not None}
-    return [each for each in proposals(session) if each.ca in asking and (each.ca, each.url) not in told]
+    waiting = [each for each in proposals(session) if each.ca in asking and each.rejected is None]
+    return [each for each in waiting if (each.ca, each.url) not in told]
 
 
 def told(session: Session, proposals: Sequence[Proposal], now: datetime) -> None:
@@ -318,6 +321,14 @@ def _spelled(url: str) -> str:
         return str(ListUrl.parse(url))
     except BadListUrl:
         return url
+
+
+def _once(urls: Iterable[str]) -> list[str]:
+    """Addresses without those that differ from an earlier one in how they are written only."""
+    found: dict[str, str] = {}
+    for url in urls:
+        found.setdefault(_spelled(url), url)
+    return list(found.values())
 
 
 def _row(session: Session, ca: str, url: str) -> ListDownloadRow:

@@ -110,6 +110,34 @@ class Decisions(DownloadsCase):
         self.assertEqual(self.approved(), ())
         self.assertEqual(self.proposals(), [("http://CRL.example/odette.crl", True), (URL, True)])
 
+    def test_seen_written_otherwise(self) -> None:
+        """What was rejected stays so, and is not told, when certificates write it otherwise; nobody approves it."""
+        self.tell("crl.url_seen", url=OTHER, ca="odette")
+        self.approve(OTHER, by_itself=True)
+        with self.change() as change:
+            downloads.reject(change, "odette", [URL])
+        self.tell("crl.url_seen", url="http://CRL.example:80/odette.crl", ca="odette")
+        self.assertEqual(self.proposals(), [("http://CRL.example:80/odette.crl", True), (URL, True)])
+        with self.store.reading() as session:
+            self.assertEqual(downloads.by_themselves(session), [])
+        with self.change() as change:
+            cas.alter(change, "odette", approve_lists=False)
+        with self.store.reading() as session:
+            self.assertEqual(downloads.untold(session), [])
+
+    def test_approve_written_otherwise(self) -> None:
+        """An address is approved once, however often and in whatever way it is written; then it is not rejected."""
+        with self.change() as change:
+            downloads.reject(change, "odette", [URL])
+        self.tell("crl.url_seen", url="http://CRL.example:80/odette.crl", ca="odette")
+        decided = self.approve("http://crl.example:80/odette.crl", URL)
+        self.assertEqual((decided.urls, decided.unseen), (["http://crl.example:80/odette.crl"], []))
+        self.assertEqual((self.approved(), self.proposals()), (("http://crl.example:80/odette.crl",), []))
+        with self.change() as change:
+            cas.alter(change, "odette", lists=())
+        self.assertEqual(self.proposals(), [("http://CRL.example:80/odette.crl", False), (URL, False)])
+        self.assertEqual(self.approve().urls, ["http://CRL.example:80/odette.crl"])
+
     def test_removed(self) -> None:
         """With a CA everything about its downloads is gone."""
         self.approve()
