@@ -28,6 +28,7 @@ _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 
 _MAPPED_BITS: Final = 96
 """The bits before an IPv4 address in IPv6 form."""
+_LABEL_MOST: Final = 63
 
 
 class BadHostPort(ValueError):
@@ -179,6 +180,15 @@ def see_called(host: str) -> None:
             f"{host!r} is not a host name: each of its parts between dots has 1 to 63 letters, digits and hyphens, "
             "and neither begins nor ends with a hyphen"
         )
+
+
+def see_labels(host: str) -> None:
+    """See that a host is no name that cannot be looked up: a part of it has 1 to 63 characters (RFC 1035, 2.3.4).
+
+    :raises BadHostPort: saying what would be right.
+    """
+    if ":" not in host and not all(0 < len(each) <= _LABEL_MOST for each in host.removesuffix(".").split(".")):
+        raise BadHostPort(f"{host!r} is no host name: each part of one has 1 to {_LABEL_MOST} characters")
 
 
 def see_one(host: str) -> None:

@@ -50,12 +50,17 @@ class Urls(SynchronousTestCase):
         )
         self.assertEqual(str(ListUrl.parse("https://[2001:DB8::1]:8443/a?b=c")), "https://[2001:db8::1]:8443/a?b=c")
 
+    def test_longest_name(self) -> None:
+        """A part of a host's name has up to 63 characters."""
+        self.assertEqual(ListUrl.parse(f"http://{'a' * 63}.{'b' * 63}/").host, f"{'a' * 63}.{'b' * 63}")
+
     def test_refused(self) -> None:
         """What is no plain address of http or https is refused."""
         for text in (
             *("", "ldap://crl.example/cn=x", "file:///etc/passwd", "ftp://crl.example/", "crl.example/a.crl"),
             *("http://user@crl.example/", "http://u:p@crl.example/", "http://crl.example/#x", "http:///a"),
             *("http://crl.example/a b", "http://crl.example/\r\nHost: x", "http://crl.example:0/"),
+            *("http://crl..example/a.crl", "http://" + "a" * 64 + ".example/a.crl", "http://a." + "b" * 64),
             *("http://crl.example:65536/", "http://-crl.example/", "http://crl.example/" + "a" * 512),
         ):
             self.assertRaises(BadListUrl, ListUrl.parse, text)

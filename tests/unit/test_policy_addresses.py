@@ -14,6 +14,7 @@ from smartproxy.policy.addresses import (
     prefix_of,
     same_host,
     see_called,
+    see_labels,
     see_one,
 )
 from smartproxy.policy.values import whole_of
@@ -74,6 +75,13 @@ class Called(SynchronousTestCase):
             see_called(host)
         for text in ("my_dmz:2878", "a..b", "127.1"):
             self.assertRaises(BadHostPort, called_address, text, default_port=2878)
+
+    def test_names_that_nobody_can_look_up(self) -> None:
+        """A part of a name is neither empty nor longer than 63 characters; a full stop may stand at the end."""
+        for host in ("crl..example", ".example", "h.example..", "a" * 64, f"h.{'a' * 64}.example", "."):
+            self.assertIn("1 to 63", str(self.assertRaises(BadHostPort, see_labels, host)))
+        for host in ("a" * 63, f"h.{'a' * 63}.example", "h.example.", "my_host.example", "::1"):
+            see_labels(host)
 
 
 class Mistyped(SynchronousTestCase):

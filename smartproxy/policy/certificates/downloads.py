@@ -18,7 +18,7 @@ from typing import Final, Self
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import Address, HostPort, Networks, address_of
+from smartproxy.policy.addresses import Address, BadHostPort, HostPort, Networks, address_of, see_labels
 from smartproxy.policy.values import shifted
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -53,7 +53,7 @@ class ListUrl:
     def parse(cls, text: str) -> Self:
         """Read the text of an address.
 
-        :raises BadListUrl: if it has another form, a user's name or a fragment.
+        :raises BadListUrl: if it has another form, a user's name or a fragment, or nobody can look its host up.
         """
         match = _URL.fullmatch(text) if len(text) <= limits.CRL_URL_OCTETS else None
         if match is None:
@@ -62,7 +62,12 @@ class ListUrl:
         port = _PORTS[scheme] if match[4] is None else int(match[4])
         if not 0 < port < 65_536:
             raise BadListUrl("its port is not between 1 and 65535")
-        return cls(scheme=scheme, host=(match[2] or match[3]).lower(), port=port, path=match[5] or "/")
+        host = (match[2] or match[3]).lower()
+        try:
+            see_labels(host)
+        except BadHostPort as bad:
+            raise BadListUrl("a part of its host's name is empty or has more than 63 characters") from bad
+        return cls(scheme=scheme, host=host, port=port, path=match[5] or "/")
 
     def __str__(self) -> str:
         place = str(HostPort(self.host, self.port))
