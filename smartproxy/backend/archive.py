@@ -143,6 +143,7 @@ def take(change: Change, parsed: ParsedFile) -> Imported:
         _clear(change, TrustListRow)
         for entry in archive.trust_lists:
             trust_lists.add(change, entry)
+        trust_lists.forget_others(change.session)
     if archive.rejected_lists is not None:
         downloads.take_rejected(change, {(each.ca, each.url): each.rejected for each in archive.rejected_lists})
     return Imported(

@@ -123,7 +123,13 @@ def add(change: Change, entry: TrustListEntry) -> TrustListRow:
 def remove(change: Change, name: str) -> None:
     """Remove a trust list; CAs that were accepted stay."""
     change.session.delete(find(change.session, name))
-    change.session.execute(delete(ListedCaRow).where(ListedCaRow.trust_list == name))
+    forget_others(change.session)
+
+
+def forget_others(session: Session) -> None:
+    """Forget what lists named that are not there any more."""
+    session.flush()
+    session.execute(delete(ListedCaRow).where(ListedCaRow.trust_list.not_in(select(TrustListRow.name))))
 
 
 def listed(session: Session) -> Iterator[KnownTrustList]:

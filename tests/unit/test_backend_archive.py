@@ -32,6 +32,7 @@ from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.store import Store
+from smartproxy.backend.trust_tables import ListedCaRow
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule, SubjectRule
@@ -192,6 +193,43 @@ class EveryTable(ArchiveCase):
         after = self.contents()
         for name in exported:
             self.assertEqual(after[name], before[name], name)
+
+
+class TrustLists(ArchiveCase):
+    """What trust lists named, in a store that takes a file."""
+
+    def setUp(self) -> None:
+        """Two lists, of which each has named a CA."""
+        super().setUp()
+        signer = self_signed("tsl").certificate_pem.decode()
+        with self.change() as change:
+            trust_lists.add(change, TrustListEntry(name="second", signers=signer))
+        with self.store.writing() as session:
+            for name in ("odette", "second"):
+                named = self_signed(f"CA of {name}")
+                row = ListedCaRow(trust_list=name, sha256=named.sha256, certificate=named.certificate_pem.decode())
+                row.subject, row.provider, row.service, row.status = f"CN=CA of {name}", "P", "S", "granted"
+                row.good, row.addresses, row.not_after, row.first_seen = True, [], NOW + timedelta(days=9), NOW
+                session.add(row)
+
+    def named(self) -> list[str]:
+        """The lists that have named a CA."""
+        with self.store.reading() as session:
+            return [each.trust_list for each in trust_lists.listed_cas(session)]
+
+    def test_imported(self) -> None:
+        """What a list named that the file does not have is forgotten; what others named is kept, with what is decided.
+
+        A file of an earlier version, without trust lists, changes nothing.
+        """
+        document = json.loads(self.export(with_secrets=False))
+        lists = document.pop("trust_lists")
+        self.take(json.dumps(document))
+        self.assertEqual(self.named(), ["odette", "second"])
+        self.take(json.dumps(document | {"trust_lists": [each for each in lists if each["name"] == "odette"]}))
+        self.assertEqual(self.named(), ["odette"])
+        self.take(json.dumps(document | {"trust_lists": []}))
+        self.assertEqual(self.named(), [])
 
 
 class WithSecrets(ArchiveCase):
