@@ -99,6 +99,12 @@ class Settings(SitePageCase):
         """Of every setting the page says what it is."""
         self.assertEqual([name for name in settings.defaults() if not text_of(name)], [])
 
+    def test_in_force(self) -> None:
+        """When a change counts is told beside it: events are deleted hourly, and not at once."""
+        page = words(self.alice.get("/settings?q=keep_events_days"))
+        self.assertIn("Counts from the next look, within an hour.", page)
+        self.assertNotIn("at once", page)
+
     def test_changed(self) -> None:
         """A change is shown first, with its difference, and made when its reader is sure; the default comes back."""
         shown = words(self.alice.post(f"/settings/{self.NAME}", {"value": "700"}))

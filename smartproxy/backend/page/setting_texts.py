@@ -52,8 +52,14 @@ BLOCKS: Final = (
     SettingBlock(
         "logging",
         later("Logging"),
-        ("backend.log.", "backend.keep_events_days"),
+        ("backend.log.",),
         later("In force in the backend at once, without a restart."),
+    ),
+    SettingBlock(
+        "keeping",
+        later("Keeping events"),
+        ("backend.keep_events_days",),
+        later("Counts from the next look, within an hour."),
     ),
     SettingBlock(
         "events",
@@ -71,7 +77,11 @@ BLOCKS: Final = (
         "deadlines",
         later("Deadlines"),
         ("server.deadlines.", "client.deadlines."),
-        later("Counts for connections that begin from then on; those that run keep theirs."),
+        later(
+            "Counts for connections that begin from then on; those that run keep theirs. Three count for running "
+            "sessions, too: drain and closing as they are when a daemon is stopped, and withdrawal as it is when a "
+            "partner loses its access."
+        ),
     ),
     SettingBlock(
         "limits",
@@ -152,7 +162,9 @@ _TEXTS: Final = {
         "wants it; it does so once at its start, too. 0: never."
     ),
     "client.station.profile": later("How strictly the station's own octets are judged."),
-    "client.outbound.enabled": later("Whether clients take calls from the station for partners."),
+    "client.outbound.enabled": later(
+        "Whether clients take calls that name the partner (HTTP CONNECT, SOCKS5). Ports of single partners stay open."
+    ),
     "client.outbound.address": later("Where clients listen for such calls, unless a client has an address of its own."),
     "client.outbound.port": later("The port for such calls, unless a client has a port of its own."),
     "client.pool.ready": later("Connections that a client keeps ready in the tunnel, so that sessions begin at once."),
@@ -211,7 +223,7 @@ _TEXTS: Final = {
     "backend.sheet.restart": later("Whether they are told that the station restarts files."),
     "backend.sheet.contact": later("Whom they are told to ask."),
     "server.limits.sessions": later("Sessions of verified partners, all together."),
-    "server.limits.sessions_per_partner": later("Sessions of one partner, unless it has its own number."),
+    "server.limits.sessions_per_partner": later("Sessions of one partner."),
     "server.limits.connections": later("Accepted connections, verified or not, all together."),
     "server.limits.connections_per_address": later("Accepted connections of one address."),
     "server.limits.unauthenticated_per_address": later("Connections of one address that are not verified."),
