@@ -40,6 +40,7 @@ from smartproxy.logs.event_types import Emitter
 from smartproxy.logs.record import read as read_record
 from smartproxy.net.load import LoadMeter
 from smartproxy.net.lookout import Lookout
+from smartproxy.net.process import DescriptorWatch
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
@@ -106,6 +107,7 @@ class ClientService(Service):
         self.licences: Mapping[str, str] = {}
         self.copied: datetime | None = None
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
+        self._descriptors = DescriptorWatch(self.events)
         self._copy = None if copy is None else copy(self.events)
         self._backend = backend
         self._carrier = carrier_to(backend, reactor, self.events)
@@ -386,6 +388,7 @@ class ClientService(Service):
         self.held, self.copied = Held(generation=configuration.generation, since=now(self._reactor), by=by), copied
         self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
         self._follow(self._keep)
+        self._follow(self._descriptors.adopt, configuration.client.limits.descriptors)
         # First: a server whose licence was withdrawn is not brought this generation.
         self._follow(self._tunnels.end_unlicensed)
         self._follow(self._bring_all)

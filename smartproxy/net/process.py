@@ -13,7 +13,9 @@ import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from smartproxy.logs.emit import Events
 from smartproxy.net.transport.memory import c_library
+from smartproxy.policy.limits import DESCRIPTORS_LEAST
 
 COLLECTED_FROM = 10_000
 """Objects that are made before garbage among them is looked for; they take one or two megabytes."""
@@ -31,11 +33,47 @@ def harden() -> dict[str, str]:
 
 def take_descriptors() -> int:
     """Raise the limit of open files and connections as far as the system allows; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return descriptors()
+
+
+def descriptors() -> int:
+    """The limit of open files and connections."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return ENDLESS if soft == resource.RLIM_INFINITY else soft
+
+
+def tell_few_descriptors(events: Events, allowed: int, most: int) -> None:
+    """Emit ``daemon.few_descriptors`` if the system allows fewer open files than the limits need.
+
+    :param most: how many those need.
+    """
+    if allowed < most:
+        events.emit(
+            "daemon.few_descriptors",
+            value=allowed,
+            most=most,
+            advice="raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)",
+        )
+
+
+class DescriptorWatch:
+    """Tells, once for each number, that the configured limits need more open files than the system allows.
+
+    What a daemon needs without a configuration is looked at when it starts.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._most = DESCRIPTORS_LEAST
+
+    def adopt(self, most: int) -> None:
+        """Judge what the limits of a generation need."""
+        before, self._most = self._most, most
+        if most != before and most > DESCRIPTORS_LEAST:
+            tell_few_descriptors(self._events, descriptors(), most)
 
 
 def collect_seldom() -> None:

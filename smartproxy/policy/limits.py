@@ -93,8 +93,10 @@ SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
 SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")
 #: Accepted connections, verified or not, all together; beyond, a newcomer takes the place of one that proved nothing.
 CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
-#: File descriptors that these limits need: every connection, one in the tunnel for every session, some to spare.
-DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
+#: File descriptors of a daemon beside those of its connections and sessions: listeners, logs, some to spare.
+DESCRIPTORS_SPARE: Final = 200
+#: File descriptors that these limits need: every connection, one in the tunnel for every session, and those to spare.
+DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + DESCRIPTORS_SPARE
 #: Share of the connections that is kept for addresses from which a partner was verified lately.
 KEPT_PLACES_PERCENT: Final = 20
 #: Share of the connections that may be in the handshake, of other addresses, while newcomers need places.

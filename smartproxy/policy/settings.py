@@ -69,6 +69,11 @@ class ServerLimits:
         default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
     )
 
+    @property
+    def descriptors(self) -> int:
+        """The file descriptors that they need: every connection, and one in the tunnel for every session."""
+        return self.connections + self.sessions + limits.DESCRIPTORS_SPARE
+
 
 @attrs.frozen(kw_only=True)
 class ClientLimits:
@@ -80,6 +85,11 @@ class ClientLimits:
     command_octets: int = attrs.field(
         default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
     )
+
+    @property
+    def descriptors(self) -> int:
+        """The file descriptors that they need: one in the tunnel and one to the station for every session."""
+        return 2 * self.sessions + limits.DESCRIPTORS_SPARE
 
 
 class SourceMissing(enum.StrEnum):

@@ -22,6 +22,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.load import LoadMeter
+from smartproxy.net.process import DescriptorWatch
 from smartproxy.net.transport.sockets import HeldStream
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy.addresses import HostPort
@@ -121,6 +122,7 @@ class ServerService(DmzService):
         self.events.forward = self.tunnel.report
         self._set_level = set_level
         self._lists = StaleLists(reactor, self.events, now)
+        self._descriptors = DescriptorWatch(self.events)
         self._now = now
         self.drain_seconds = drain
         self.held: Held | None = None
@@ -330,6 +332,7 @@ class ServerService(DmzService):
             client=control.client_name,
         )
         self._follow(self._lists.watch, part.server)
+        self._follow(self._descriptors.adopt, part.server.limits.descriptors)
         if part.server.licence is not None:
             self._follow(partial(self.licence.keep, renewed=renewed), part.server.licence)
         if renewed:

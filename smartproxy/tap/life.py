@@ -26,7 +26,7 @@ from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
-from smartproxy.net.process import collect_seldom, harden, take_descriptors
+from smartproxy.net.process import collect_seldom, harden, take_descriptors, tell_few_descriptors
 from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.net.transport.memory import keep_memory
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
@@ -133,13 +133,7 @@ class Life(MultiService):
             )
         else:
             self.daemon.events.emit("daemon.hardened")
-        if descriptors < DESCRIPTORS_LEAST:
-            self.daemon.events.emit(
-                "daemon.few_descriptors",
-                value=descriptors,
-                most=DESCRIPTORS_LEAST,
-                advice="raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)",
-            )
+        tell_few_descriptors(self.daemon.events, descriptors, DESCRIPTORS_LEAST)
         if self._stale is not None:
             self.daemon.events.emit("pid_file.removed", path=str(self._launch.pid_file), pid=self._stale)
         for name, fields in self._notices:

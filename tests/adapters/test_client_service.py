@@ -23,6 +23,7 @@ from smartproxy.client.service import ClientService
 from smartproxy.client.station import StationSessions
 from smartproxy.client.tunnels import TRIES
 from smartproxy.client.upkeep import TunnelKey, is_withdrawn
+from smartproxy.net import process
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
@@ -323,6 +324,15 @@ class Configuring(ClientTestCase):
         self.backend.proxy_ids = dict(licences)
         self.backend.change(generation(3))
         self.assertEqual([each["generation"] for each in self.brought()], [1, 3])
+
+    def test_more_sessions_than_open_files(self) -> None:
+        """A limit of sessions that needs more open files than the system allows is told once."""
+        self.patch(process, "descriptors", lambda: 65_536)
+        self.start()
+        for number in (2, 3):
+            self.backend.change(generation(number, limits={"sessions": 40_000}))
+        (told,) = self.stored("daemon.few_descriptors")
+        self.assertEqual((told["source"], told["value"], told["most"]), ("client", 65_536, 80_200))
 
     def test_nothing_before_it(self) -> None:
         """Where the first generation cannot be put in force, or the one before not again, there is none."""

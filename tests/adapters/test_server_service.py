@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net import process
 from smartproxy.net.tls.names import subject_text
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
@@ -273,6 +274,21 @@ class Generations(ServerTestCase):
             self.assertIs(self.service.sessions.generation, held)
             self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
         self.assertEqual(client.control.held, GenerationId(1))
+
+    def test_more_connections_than_open_files(self) -> None:
+        """Limits that need more open files than the system allows are told, once for each number."""
+        self.patch(process, "descriptors", lambda: 65_536)
+        client = self.client()
+        for number, connections in enumerate((200_000, 200_000, 60_000, 63_336, 63_337), 1):
+            self.bring(client, document(number, limits={"connections": connections}), number)
+        told = [(each["value"], each["most"]) for each in self.named("daemon.few_descriptors")]
+        self.assertEqual(told, [(65_536, 202_200), (65_536, 65_537)])
+
+    def test_as_many_as_without_a_configuration(self) -> None:
+        """What the default limits need was looked at when the daemon started, and is not told again."""
+        self.patch(process, "descriptors", lambda: 100)
+        self.bring(self.client(), document())
+        self.assertEqual(self.named("daemon.few_descriptors"), [])
 
     def test_generation_whose_adoption_raises(self) -> None:
         """Whatever is raised in a step: the generation before serves on, and event, client and status say so."""
