@@ -41,7 +41,9 @@ from smartproxy.policy.watching import PartnerWatching, Watching
 LOOKED_BACK: Final = timedelta(days=14)
 """How old the oldest events are that are taken in when something is watched for the first time."""
 AWAITED_FOR: Final = timedelta(days=60)
-"""How long an end response is awaited."""
+"""How long an end response is awaited at least."""
+AWAITED_LONGER: Final = timedelta(days=1)
+"""How much longer than any partner's hours for it."""
 AWAITED_MOST: Final = 100_000
 """Files that await one; of further files nothing is told."""
 NAMED_MOST: Final = 20
@@ -122,7 +124,9 @@ def _rows(session: Session, watched: Mapping[str, _Watched], now: datetime) -> d
     for name in watched.keys() - rows.keys():
         rows[name] = WatchedPartnerRow(name=name, since=now)
         session.add(rows[name])
-    session.execute(delete(AwaitedResponseRow).where(AwaitedResponseRow.ended < now - AWAITED_FOR))
+    hours = max((each.limits.eerp_hours for each in watched.values()), default=0)
+    awaited = max(AWAITED_FOR, timedelta(hours=hours) + AWAITED_LONGER)
+    session.execute(delete(AwaitedResponseRow).where(AwaitedResponseRow.ended < now - awaited))
     return rows
 
 

@@ -18,6 +18,7 @@ from smartproxy.backend.rounds import AGAIN_SECONDS, STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import read
+from smartproxy.policy import limits
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.watching import Downtime, PartnerWatching
 from tests.adapters.api_site import AtOnce
@@ -333,6 +334,20 @@ class Overdue(BusinessCase):
         self.answered(1)
         self.look()
         self.assertEqual(self.told(), [("watch.recovered", "watch.eerp_overdue")])
+
+    def test_most_hours(self) -> None:
+        """A response is awaited for longer than any hours that can be set, the most of them included."""
+        hours = limits.WATCH_HOURS.most
+        self.watch(eerp_hours=hours)
+        self.sent(1)
+        self.look(61 * DAY)
+        self.look(hours * HOUR - 61 * DAY + timedelta(minutes=1))
+        self.assertEqual(self.told(), [("watch.eerp_overdue", self.stamp(1)["stamp"])])
+        self.watch(eerp_hours=1_440)
+        self.sent(2)
+        self.look()
+        self.look(60 * DAY + timedelta(minutes=1))
+        self.assertEqual(self.told(), [("watch.eerp_overdue", self.stamp(2)["stamp"])])
 
     def test_stations_answer(self) -> None:
         """A file of the partner that our station does not answer is told, too."""
