@@ -26,7 +26,7 @@ class Deliveries:
 
     :param configuration: the generation in force, if there is one.
     :param licence: the licence of a server, by its Proxy ID.
-    :param backend_fault: what the last call of the backend failed with.
+    :param confirmed: whether the backend has said that this is the generation in force, since calls of it failed.
     :ivar declined: the generation that a connected server could not put in force.
     """
 
@@ -37,13 +37,13 @@ class Deliveries:
         *,
         configuration: Callable[[], Configuration | None],
         licence: Callable[[str], str | None],
-        backend_fault: Callable[[], Exception | None],
+        confirmed: Callable[[], bool],
     ) -> None:
         self._reactor = reactor
         self._events = events
         self._configuration = configuration
         self._licence = licence
-        self._backend_fault = backend_fault
+        self._confirmed = confirmed
         self._bringing: dict[ClientControl, Deferred[None]] = {}
         self.declined: dict[ClientControl, int] = {}
 
@@ -67,10 +67,10 @@ class Deliveries:
         """Deliver to a server its part of the generation in force, with its own licence, until the server holds it.
 
         Gives up when the server declines it, which the server reports, and when the tunnel is down: it is delivered
-        again when the tunnel is up again. While the backend cannot say whether it is still the one, it is not brought
-        to a server that has one: that may be a later one, of another store.
+        again when the tunnel is up again. Until the backend has said whether it is still the one, it is not brought to
+        a server that has one: that may be a later one, of another store.
         """
-        if self._backend_fault() is not None and control.held.number:
+        if control.held.number and not self._confirmed():
             return
         seconds = RETRY_SECONDS_FIRST
         while (configuration := self._configuration()) is not None and configuration.id.replaces(control.held):

@@ -118,7 +118,8 @@ class ClientService(Service):
             certified=self._certified,
             configured=self._configured,
             alone=self._from_copy,
-            reached=self._reached,
+            reached=lambda: self._carrier.resume(),
+            confirmed=lambda: self._bring_all(),
             removed=self._removed,
         )
         self.deliveries = Deliveries(
@@ -126,7 +127,7 @@ class ClientService(Service):
             self.events,
             configuration=lambda: self._configuration,
             licence=lambda proxy_id: self.licences.get(proxy_id),
-            backend_fault=lambda: self.backend_fault,
+            confirmed=lambda: not self._upkeep.unconfirmed,
         )
         self._looked_after: Station | None = None
         self._lookout = Lookout(
@@ -346,11 +347,6 @@ class ClientService(Service):
         if kept is not None:
             self._configured(kept.configuration, kept.licences, kept.saved)
             self._certified(kept.credential, frozenset(kept.licences))
-
-    def _reached(self) -> None:
-        """The backend is there again: send it what waited, and deliver what could not be asked for."""
-        self._carrier.resume()
-        self._bring_all()
 
     def _keep(self) -> None:
         """Keep a copy of what the backend said last."""

@@ -29,7 +29,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.decoding import Undecodable, first_certificate_in, subject_values
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
 from smartproxy.policy.licence import LicenceRefused, read
-from smartproxy.policy.limits import CLOCK_LOOK_SECONDS, RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
+from smartproxy.policy.limits import API_WAIT_SECONDS, CLOCK_LOOK_SECONDS, RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST
 from smartproxy.tunnel.credential import ClientCredential
 
 POLL_SECONDS_LEAST = 1.0
@@ -142,11 +142,13 @@ class BackendWatch:
         the start and after each renewal.
     :param alone: called when the backend cannot be reached before it gave a configuration, once.
     :param reached: called when the backend answers again, with or without news.
+    :param confirmed: called when the backend says, after calls failed, that the generation in force is the newest.
     :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
         it gets another certificate, since the one before is withdrawn.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
         ID. Whatever it raises, the generation is refused: then it has left the one before in force.
     :ivar refused: why the newest document is refused; ``None`` if it is in force.
+    :ivar unconfirmed: whether calls failed since the backend said last which generation is the newest.
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class BackendWatch:
         configured: Callable[[Configuration, Mapping[str, str]], None],
         alone: Callable[[], None] = lambda: None,
         reached: Callable[[], None] = lambda: None,
+        confirmed: Callable[[], None] = lambda: None,
         removed: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend = backend
@@ -169,12 +172,14 @@ class BackendWatch:
         self._availability = Availability(events, backend.url, clock)
         self._tell_alone: Callable[[], None] | None = alone
         self._tell_reached = reached
+        self._tell_confirmed = confirmed
         self._tell_removed = removed
         self._removed = False
         self._shown: str | None = None
         self._running: dict[str, Deferred[None]] = {}
         self._held = GenerationId()
         self.refused: str | None = None
+        self.unconfirmed = False
 
     @property
     def fault(self) -> Exception | None:
@@ -211,6 +216,7 @@ class BackendWatch:
     def _away(self, error: Exception) -> None:
         """A call failed."""
         self._availability.away(error)
+        self.unconfirmed = True
         unreachable = isinstance(error, BackendUnavailable) or (
             isinstance(error, BackendRefused) and error.status >= 500
         )
@@ -270,10 +276,12 @@ class BackendWatch:
             asked = self._clock.seconds()
             try:
                 if etag is None or retry > RETRY_SECONDS_FIRST:
-                    # Another backend may be there, and one without news holds the next request for a minute.
+                    # Another backend may be there, of another version.
                     await self._backend.hello()
                     self._back_with_configuration()
-                document = await self._backend.configuration(etag)
+                # One without news would hold the request for a minute, and servers wait for its word.
+                wait = 0 if self.unconfirmed else API_WAIT_SECONDS
+                document = await self._backend.configuration(etag, wait)
                 licences = await self._backend.licences() if document is not None else {}
             except (BackendRefused, BackendUnavailable) as error:
                 self._away(error)
@@ -282,9 +290,12 @@ class BackendWatch:
                 continue
             retry = RETRY_SECONDS_FIRST
             self._back_with_configuration()
+            unconfirmed, self.unconfirmed = self.unconfirmed, False
             if document is not None:
                 etag, self._tell_alone = document.etag, None
                 self._judge(document.octets, licences)
+            elif unconfirmed:
+                self._tell_confirmed()
             await self._pause(
                 max(0.0, POLL_SECONDS_LEAST - (self._clock.seconds() - asked)) if document is None else 0.0
             )

@@ -142,6 +142,8 @@ class AnsweringBackend:
         """Part of the API."""
         self.fail()
         if etag == str(self.number):
+            if not wait:
+                return None
             changed: Deferred[None] = Deferred()
             self.waiting.append(changed)
             await changed
@@ -673,6 +675,37 @@ class WithoutBackend(ClientTestCase):
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual([each["generation"] for each in self.brought()], [7, 7])
+
+    def test_confirmed_without_news(self) -> None:
+        """A backend that is there again and has no news confirms the generation, which every server is brought then."""
+        self.backend.document = generation(7, "1" * 16)
+        self.start()
+        self.backend.failure = BackendUnavailable("connection refused")
+        waiting, self.backend.waiting = self.backend.waiting, []
+        for each in waiting:
+            each.callback(None)
+        self.server.user.in_force = GenerationId(3, "2" * 16)
+        self.server.control.abort(WHY)
+        self.network.advance(5)
+        self.assertEqual([each["generation"] for each in self.brought()], [7])
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual([each["generation"] for each in self.brought()], [7, 7])
+
+    def test_not_over_a_newer_store_s(self) -> None:
+        """A backend that is there again is asked first: a server that holds what it says now is left as it is."""
+        self.backend.document = generation(7, "1" * 16)
+        self.start()
+        self.backend.failure = BackendUnavailable("connection refused")
+        self.backend.change(generation(4, "2" * 16))
+        self.server.user.in_force = GenerationId(4, "2" * 16)
+        self.server.control.abort(WHY)
+        self.network.advance(5)
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual(self.server.user.in_force, GenerationId(4, "2" * 16))
+        self.assertEqual([each["generation"] for each in self.brought()], [7])
+        self.assertIsNotNone(self.service.held)
 
     def test_backend_is_not_hammered(self) -> None:
         """In ten minutes of absence each loop makes a few dozen calls, not thousands."""
