@@ -51,10 +51,12 @@ class Kept:
 
     :ivar saved: when, aware, in UTC.
     :ivar url: the backend that it is from.
+    :ivar etag: what the backend knows the generation by; ``None`` in a copy of a version that did not keep it.
     """
 
     saved: datetime
     url: str
+    etag: str | None
     credential: ClientCredential
     configuration: Configuration
     licences: Mapping[str, str]
@@ -106,14 +108,25 @@ class CopyFile:
         token.follow(self._seal)
 
     def keep(
-        self, saved: datetime, credential: ClientCredential, configuration: Configuration, licences: Mapping[str, str]
+        self,
+        saved: datetime,
+        credential: ClientCredential,
+        configuration: Configuration,
+        licences: Mapping[str, str],
+        etag: str | None,
     ) -> None:
         """Replace the copy soon; remove it if the configuration wants none."""
         if not configuration.client.copy_hours:
             self.forget()
             return
-        kept = Kept(saved=saved, url=self._url, credential=credential, configuration=configuration, licences=licences)
-        self._kept = kept
+        self._kept = Kept(
+            saved=saved,
+            url=self._url,
+            etag=etag,
+            credential=credential,
+            configuration=configuration,
+            licences=licences,
+        )
         self._seal()
 
     def _seal(self) -> None:
@@ -206,13 +219,15 @@ class CopyFile:
 
     def _sealed(self, kept: Kept) -> bytes:
         salt, nonce = secrets.token_bytes(_SALT_OCTETS), secrets.token_bytes(_NONCE_OCTETS)
-        head = {
+        head: dict[str, Any] = {
             "saved": Instant().write(kept.saved),
             "url": kept.url,
             "certificate": kept.credential.certificate,
             "key": kept.credential.key,
             "licences": [[proxy_id, text] for proxy_id, text in kept.licences.items()],
         }
+        if kept.etag is not None:
+            head["etag"] = kept.etag
         plain = json.dumps(head).encode("ascii") + b"\n" + dump(kept.configuration)
         return _MAGIC + salt + nonce + AESGCM(_key(self._token.text, salt)).encrypt(nonce, plain, _MAGIC)
 
@@ -238,6 +253,7 @@ def _opened(token: str, octets: bytes) -> Kept:
     return Kept(
         saved=Instant().read(head["saved"], "saved"),
         url=head["url"],
+        etag=head.get("etag"),
         credential=ClientCredential(certificate=head["certificate"], key=head["key"]),
         configuration=parse(document),
         licences=dict(head["licences"]),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
@@ -44,7 +45,7 @@ from smartproxy.net.process import DescriptorWatch
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ClientConfiguration, Configuration
+from smartproxy.policy.configuration import ClientConfiguration, Configuration, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
 from smartproxy.policy.loads import ToldLoad
 from smartproxy.policy.settings import Station
@@ -106,6 +107,7 @@ class ClientService(Service):
         self._configuration: Configuration | None = None
         self.licences: Mapping[str, str] = {}
         self.copied: datetime | None = None
+        self._etag: str | None = None
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._descriptors = DescriptorWatch(self.events)
         self._copy = None if copy is None else copy(self.events)
@@ -119,7 +121,7 @@ class ClientService(Service):
             configured=self._configured,
             alone=self._from_copy,
             reached=lambda: self._carrier.resume(),
-            confirmed=lambda: self._bring_all(),
+            confirmed=self._still_in_force,
             removed=self._removed,
         )
         self.deliveries = Deliveries(
@@ -341,18 +343,27 @@ class ClientService(Service):
 
     # From the backend.
 
-    def _from_copy(self) -> None:
-        """The backend cannot be reached: go on with what it said last, if there is a copy."""
+    def _from_copy(self) -> tuple[str, GenerationId] | None:
+        """The backend cannot be reached: go on with what it said last, if there is a copy; what it knows that by."""
         kept = None if self._copy is None else self._copy.use(now(self._reactor))
-        if kept is not None:
-            self._configured(kept.configuration, kept.licences, kept.saved)
-            self._certified(kept.credential, frozenset(kept.licences))
+        if kept is None:
+            return None
+        self._configured(kept.configuration, kept.licences, kept.etag, kept.saved)
+        self._certified(kept.credential, frozenset(kept.licences))
+        return None if kept.etag is None else (kept.etag, kept.configuration.id)
+
+    def _still_in_force(self) -> None:
+        """The backend says that the generation in force is the newest, be it from a copy: deliver it."""
+        if self.copied is not None and self.held is not None:
+            self.held, self.copied = attrs.evolve(self.held, by=self._backend.url), None
+            self._follow(self._keep)
+        self._follow(self._bring_all)
 
     def _keep(self) -> None:
         """Keep a copy of what the backend said last."""
         configuration, credential = self._configuration, self._tunnels.credential
         if self._copy is not None and self.copied is None and configuration is not None and credential is not None:
-            self._copy.keep(now(self._reactor), credential, configuration, self.licences)
+            self._copy.keep(now(self._reactor), credential, configuration, self.licences, self._etag)
 
     def _certified(self, credential: ClientCredential, proxy_ids: frozenset[str]) -> None:
         self._tunnels.show(credential, proxy_ids | frozenset(self.licences))
@@ -368,10 +379,15 @@ class ClientService(Service):
         self._tunnels.end(why)
 
     def _configured(
-        self, configuration: Configuration, licences: Mapping[str, str], copied: datetime | None = None
+        self,
+        configuration: Configuration,
+        licences: Mapping[str, str],
+        etag: str | None,
+        copied: datetime | None = None,
     ) -> None:
         """Put a generation in force as a whole; where that raises, the one before is put back.
 
+        :param etag: what the backend knows it by.
         :param copied: when the copy was made that it is from.
         """
         before, licences_before = self._configuration, self.licences
@@ -382,6 +398,7 @@ class ClientService(Service):
             raise
         by = self._backend.url if copied is None else "a copy"
         self.held, self.copied = Held(generation=configuration.generation, since=now(self._reactor), by=by), copied
+        self._etag = etag
         self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
         self._follow(self._keep)
         self._follow(self._descriptors.adopt, configuration.client.limits.descriptors)

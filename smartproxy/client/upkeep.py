@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendUnavailable, Document
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -140,13 +140,14 @@ class BackendWatch:
 
     :param certified: called with the new credential and the Proxy IDs of the servers that the client may speak to, at
         the start and after each renewal.
-    :param alone: called when the backend cannot be reached before it gave a configuration, once.
+    :param alone: called when the backend cannot be reached before it gave a configuration, once; returns the ETag and
+        the generation of what is in force by that, if there is something.
     :param reached: called when the backend answers again, with or without news.
     :param confirmed: called when the backend says, after calls failed, that the generation in force is the newest.
     :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
         it gets another certificate, since the one before is withdrawn.
-    :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
-        ID. Whatever it raises, the generation is refused: then it has left the one before in force.
+    :param configured: called with each new valid generation, with the licences that are in force with it, by Proxy ID,
+        and with its ETag. Whatever it raises, the generation is refused: then it has left the one before in force.
     :ivar refused: why the newest document is refused; ``None`` if it is in force.
     :ivar unconfirmed: whether calls failed since the backend said last which generation is the newest.
     """
@@ -158,8 +159,8 @@ class BackendWatch:
         events: Events,
         *,
         certified: Callable[[ClientCredential, frozenset[str]], None],
-        configured: Callable[[Configuration, Mapping[str, str]], None],
-        alone: Callable[[], None] = lambda: None,
+        configured: Callable[[Configuration, Mapping[str, str], str], None],
+        alone: Callable[[], tuple[str, GenerationId] | None] = lambda: None,
         reached: Callable[[], None] = lambda: None,
         confirmed: Callable[[], None] = lambda: None,
         removed: Callable[[], None] = lambda: None,
@@ -170,7 +171,7 @@ class BackendWatch:
         self._certified = certified
         self._configured = configured
         self._availability = Availability(events, backend.url, clock)
-        self._tell_alone: Callable[[], None] | None = alone
+        self._tell_alone: Callable[[], tuple[str, GenerationId] | None] | None = alone
         self._tell_reached = reached
         self._tell_confirmed = confirmed
         self._tell_removed = removed
@@ -178,6 +179,7 @@ class BackendWatch:
         self._shown: str | None = None
         self._running: dict[str, Deferred[None]] = {}
         self._held = GenerationId()
+        self._etag: str | None = None
         self.refused: str | None = None
         self.unconfirmed = False
 
@@ -222,7 +224,9 @@ class BackendWatch:
         )
         if unreachable and self._tell_alone is not None:
             tell, self._tell_alone = self._tell_alone, None
-            tell()
+            known = tell()
+            if known is not None:
+                self._etag, self._held = known
         if isinstance(error, BackendRefused) and error.code == REMOVED and not self._removed:
             self._removed = True
             self._tell_removed()
@@ -270,9 +274,9 @@ class BackendWatch:
                 await self._pause(min(seconds, CLOCK_LOOK_SECONDS))
 
     async def _configurations(self) -> None:
-        etag: str | None = None
         retry = RETRY_SECONDS_FIRST
         while True:
+            etag = self._etag
             asked = self._clock.seconds()
             try:
                 if etag is None or retry > RETRY_SECONDS_FIRST:
@@ -290,26 +294,29 @@ class BackendWatch:
                 continue
             retry = RETRY_SECONDS_FIRST
             self._back_with_configuration()
+            if etag != self._etag:
+                # A copy was put in force meanwhile: a backend that was set back learns of that by its ETag alone.
+                continue
             unconfirmed, self.unconfirmed = self.unconfirmed, False
             if document is not None:
-                etag, self._tell_alone = document.etag, None
-                self._judge(document.octets, licences)
+                self._etag, self._tell_alone = document.etag, None
+                self._judge(document, licences)
             elif unconfirmed:
                 self._tell_confirmed()
             await self._pause(
                 max(0.0, POLL_SECONDS_LEAST - (self._clock.seconds() - asked)) if document is None else 0.0
             )
 
-    def _judge(self, octets: bytes, licences: Mapping[str, str]) -> None:
+    def _judge(self, document: Document, licences: Mapping[str, str]) -> None:
         try:
-            configuration = parse(octets)
+            configuration = parse(document.octets)
             if configuration.id != self._held and not configuration.id.replaces(self._held):
                 raise ConfigurationRefused(
                     where="generation",
                     cause=Cause.DOCUMENT_OLDER,
                     message=f"the number is {configuration.generation}; {self._held} of the same store is in force",
                 )
-            self._configured(configuration, licences)
+            self._configured(configuration, licences, document.etag)
         except Exception as error:
             # Whatever is raised, a generation is in force as a whole or not at all, and the next one is asked for.
             refused = error if isinstance(error, ConfigurationRefused) else self._fault_of()

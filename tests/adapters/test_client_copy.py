@@ -1,7 +1,7 @@
 """The client's copy: a start while the backend cannot be reached, and what the file is worth to others."""
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.copy import CopyFile, CopyRefused, Kept
 from smartproxy.client.service import FLUSH_SECONDS, ClientService
@@ -23,7 +23,7 @@ from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.limits import CLOCK_TOLERANCE_SECONDS, RETRY_SECONDS_MOST
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.credential import ClientCredential
-from tests.adapters.test_client_service import ClientTestCase, generation
+from tests.adapters.test_client_service import AnsweringBackend, ClientTestCase, generation
 from tests.adapters.tunnel_kit import Events as SeenEvents
 from tests.adapters.tunnel_kit import authority, credential
 from tests.unit.odd_files import block, of_no_version
@@ -106,13 +106,106 @@ class Starting(CopyCase):
         self.restart()
         requests = len(self.backend.requests)
         self.backend.failure = None
-        self.backend.document = generation(3, "2" * 16)
+        self.backend.change(generation(3, "2" * 16))
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual([each["generation"] for each in self.brought()], [7, 7, 3])
         self.assertIsNone(self.service.copied)
         self.assertEqual(len(self.backend.requests), requests + 1, "it gets a certificate of its own")
         self.restart()
         self.assertEqual(self.named("copy.used")[0]["generation"], 3)
+
+    def set_back(self) -> list[str | None]:
+        """Have the backend be one that was set back from 10 to 8, and learns so from a client; what it is asked by."""
+        known, asked = str(self.backend.number), list[str | None]()
+
+        async def configuration(etag: str | None, wait: int = 50) -> Document | None:
+            self.backend.fail()
+            asked.append(etag)
+            if etag == known:
+                self.backend.change(generation(9, "2" * 16))
+            return await AnsweringBackend.configuration(self.backend, etag, wait)
+
+        self.backend.number += 1
+        self.backend.document = generation(8, "1" * 16)
+        self.patch(self.backend, "configuration", configuration)
+        return asked
+
+    def test_backend_that_was_set_back(self) -> None:
+        """The backend is told which generation the copy is: by that it learns that it was set back itself."""
+        self.backend.document = generation(10, "1" * 16)
+        self.start()
+        self.restart()
+        known = str(self.backend.number)
+        asked = self.set_back()
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual(asked[0], known)
+        self.assertEqual([each["generation"] for each in self.brought()], [10, 10, 9])
+        self.assertEqual(self.named("configuration.refused"), [])
+
+    def test_copy_put_in_force_while_the_backend_is_asked(self) -> None:
+        """An answer to a question without the copy's generation does not count when the copy is in force by then."""
+        self.backend.document = generation(10, "1" * 16)
+        self.start()
+        asked = self.set_back()
+        answered, hello = self.backend.configuration, self.backend.hello
+        failed, late = Deferred[None](), Deferred[None]()
+        calls: list[Deferred[None]] = [failed]
+
+        async def configuration(etag: str | None, wait: int = 50) -> Document | None:
+            document = await answered(etag, wait)
+            await late
+            return document
+
+        async def first_fails() -> Mapping[str, Any]:
+            if calls:
+                await calls.pop()
+            return await hello()
+
+        self.patch(self.backend, "configuration", configuration)
+        self.patch(self.backend, "hello", first_fails)
+        self.restart(failure=None)
+        failed.errback(DOWN)
+        self.assertEqual((asked, len(self.named("copy.used"))), ([None], 1))
+        late.callback(None)
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual([each["generation"] for each in self.brought()], [10, 10, 9])
+        self.assertEqual(self.named("configuration.refused"), [])
+
+    def test_backend_without_news(self) -> None:
+        """A backend that has the copy's generation as its newest confirms it: then it is no copy, and is kept anew."""
+        self.start()
+        self.restart()
+        saved = self.kept().saved
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertIsNone(self.service.copied)
+        assert self.service.held is not None
+        self.assertEqual((self.service.held.generation, self.service.held.by), (1, URL))
+        self.assertGreater(self.kept().saved, saved)
+        self.assertEqual(self.kept().etag, "1")
+        self.assertEqual(len(self.named("configuration.accepted")), 1)
+
+    def test_copy_of_an_older_version(self) -> None:
+        """A copy that does not say what the backend knows its generation by is used; what the backend says counts."""
+        self.backend.document = generation(10, "1" * 16)
+        self.start()
+        copy = self.service._copy
+        assert copy is not None
+        self.path.write_bytes(copy._sealed(attrs.evolve(self.kept(), etag=None)))
+        self.restart()
+        self.backend.failure = None
+        self.backend.change(generation(8, "1" * 16))
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual(len(self.named("copy.used")), 1)
+        assert self.service.held is not None
+        self.assertEqual((self.service.held.generation, self.service.copied), (8, None))
+
+    def kept(self) -> Kept:
+        """What the file holds."""
+        kept = CopyFile(self.path, TokenInForce(TOKEN), URL, self.service.events).load(datetime.now(UTC))
+        assert kept is not None
+        return kept
 
     def test_backend_that_is_there(self) -> None:
         """The copy is not looked at while the backend answers, and not when it is lost later."""
@@ -169,9 +262,7 @@ class Starting(CopyCase):
         self.service._upkeep._back()
         self.service._certified(self.other(), frozenset())
         self.assertNotEqual(self.path.read_bytes(), before)
-        kept = CopyFile(self.path, TokenInForce(TOKEN), URL, self.service.events).load(datetime.now(UTC))
-        assert kept is not None
-        self.assertEqual(kept.credential, self.other())
+        self.assertEqual(self.kept().credential, self.other())
 
     def test_token_changed(self) -> None:
         """With a new token the copy is written anew: it is what the client starts with next."""
