@@ -318,7 +318,7 @@ class ClientService(Service):
 
     @property
     def backend_fault(self) -> Exception | None:
-        """What the last call of the backend failed with; ``None`` if it succeeded."""
+        """What calls of the backend fail with, which it has not answered since; ``None`` if there are none."""
         return self._upkeep.fault
 
     @property

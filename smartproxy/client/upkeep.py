@@ -1,9 +1,10 @@
 """What the client keeps asking the backend for: its tunnel certificate, and the configuration.
 
 Duty: run two loops that go on while the backend is unreachable, however long. They report once that the backend is
-unreachable and once that it is back, not at every try. A document that is not valid is refused with its place, and the
-previous generation stays in force. The key for the tunnel is made in memory, certified by the backend, and never
-written anywhere. Trusts the backend for the certificate, and for the Proxy IDs that the client may speak to.
+unreachable and once that it is back, not at every try; one that says hello and gives nothing else is not back. A
+document that is not valid is refused with its place, and the previous generation stays in force. The key for the tunnel
+is made in memory, certified by the backend, and never written anywhere. Trusts the backend for the certificate, and for
+the Proxy IDs that the client may speak to.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -36,6 +37,8 @@ POLL_SECONDS_LEAST = 1.0
 """The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
+CERTIFICATE, CONFIGURATION = "certificate", "configuration"
+"""The loops, by what they ask for."""
 REMOVED = "removed"
 """The API's code for a client that was removed or disabled."""
 
@@ -93,27 +96,32 @@ def is_withdrawn(certificate: str, licences: Mapping[str, str], present: datetim
 
 
 class Availability:
-    """Reports once that the backend is unreachable, and once that it is back.
-
-    :ivar fault: what the last call failed with; ``None`` if it succeeded.
-    """
+    """Reports once that the backend is unreachable, and once that it is back: when it answers all loops that ask it."""
 
     def __init__(self, events: Events, url: str, clock: IReactorTime) -> None:
         self._events = events
         self._url = url
         self._clock = clock
-        self._away_since: float | None = None
-        self._told: str | None = None
-        self.fault: Exception | None = None
+        self._away_since = 0.0
+        self._faults: dict[str, Exception] = {}
+        self._told: dict[str, str] = {}
 
-    def away(self, error: Exception) -> None:
-        """A call failed; report it unless that was the last report."""
-        message, self.fault = str(error), error
-        if self._away_since is None:
+    @property
+    def fault(self) -> Exception | None:
+        """The newest of what the loops' last calls failed with; ``None`` if all succeeded."""
+        return next(reversed(self._faults.values()), None)
+
+    def away(self, loop: str, error: Exception) -> None:
+        """A call of a loop failed; report it unless that was the last report of a loop."""
+        if not self._faults:
             self._away_since = self._clock.seconds()
-        if message == self._told:
+        self._faults.pop(loop, None)
+        self._faults[loop] = error
+        message = str(error)
+        is_told = message in self._told.values()
+        self._told[loop] = message
+        if is_told:
             return
-        self._told = message
         if isinstance(error, BackendRefused) and error.code == VERSION:
             self._events.emit(
                 "backend.version_refused",
@@ -127,12 +135,13 @@ class Availability:
             cause = Cause.BACKEND_REFUSED if isinstance(error, BackendRefused) else Cause.BACKEND_UNAVAILABLE
             self._events.emit("backend.unreachable", cause=cause, message=message, url=self._url)
 
-    def back(self) -> None:
-        """A call succeeded; report it if calls failed before."""
-        if self._away_since is not None:
-            duration = self._clock.seconds() - self._away_since
-            self._events.emit("backend.reached", url=self._url, duration=duration)
-        self._away_since = self._told = self.fault = None
+    def back(self, loop: str) -> bool:
+        """All that a loop asks for was answered; report it, and return true, if it was the last that was not."""
+        if self._faults.pop(loop, None) is None or self._faults:
+            return False
+        self._told.clear()
+        self._events.emit("backend.reached", url=self._url, duration=self._clock.seconds() - self._away_since)
+        return True
 
 
 class BackendWatch:
@@ -185,13 +194,13 @@ class BackendWatch:
 
     @property
     def fault(self) -> Exception | None:
-        """What the last call of the backend failed with; ``None`` if it succeeded."""
+        """What calls of the backend fail with, which it has not answered since; ``None`` if there are none."""
         return self._availability.fault
 
     def start(self) -> None:
         """Run both loops until :meth:`stop`."""
-        self._run("certificate", self._certificates)
-        self._run("configuration", self._configurations)
+        self._run(CERTIFICATE, self._certificates)
+        self._run(CONFIGURATION, self._configurations)
 
     def _run(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         running = Deferred.fromCoroutine(self._always(f"client.upkeep.{name}", loop))
@@ -215,9 +224,9 @@ class BackendWatch:
             running.cancel()
         self._running.clear()
 
-    def _away(self, error: Exception) -> None:
-        """A call failed."""
-        self._availability.away(error)
+    def _away(self, loop: str, error: Exception) -> None:
+        """A call of a loop failed."""
+        self._availability.away(loop, error)
         self.unconfirmed = True
         unreachable = isinstance(error, BackendUnavailable) or (
             isinstance(error, BackendRefused) and error.status >= 500
@@ -231,24 +240,22 @@ class BackendWatch:
             self._removed = True
             self._tell_removed()
 
-    def _back(self) -> None:
-        """The backend answered one of the loops; tell it if calls failed before."""
-        was_away = self.fault is not None
-        self._availability.back()
-        if was_away:
+    def _back(self, loop: str) -> None:
+        """The backend gave a loop what it asks for; tell it if calls failed before, and none does now."""
+        if self._availability.back(loop):
             self._tell_reached()
 
     def _back_with_configuration(self) -> None:
         """The backend answered the loop for the configuration; a client that was removed gets a new certificate."""
-        self._back()
+        self._back(CONFIGURATION)
         if self._removed:
             self._removed = False
             self._renew()
 
     def _renew(self) -> None:
         """Get another certificate at once."""
-        self._running["certificate"].cancel()
-        self._run("certificate", self._certificates)
+        self._running[CERTIFICATE].cancel()
+        self._run(CERTIFICATE, self._certificates)
 
     async def _certificates(self) -> None:
         retry = RETRY_SECONDS_FIRST
@@ -259,12 +266,12 @@ class BackendWatch:
                 issued = await self._backend.tunnel_certificate(key.request)
                 renewal_seconds(issued.certificate, now(self._clock))
             except (BackendRefused, BackendUnavailable, ValueError) as error:
-                self._away(error)
+                self._away(CERTIFICATE, error)
                 await self._pause(retry)
                 retry = min(retry * 2, RETRY_SECONDS_MOST)
                 continue
             retry = RETRY_SECONDS_FIRST
-            self._back()
+            self._back(CERTIFICATE)
             self._shown = issued.certificate
             credential = ClientCredential(certificate=issued.certificate, key=key.key)
             self._certified(credential, frozenset(issued.proxy_ids))
@@ -282,13 +289,12 @@ class BackendWatch:
                 if etag is None or retry > RETRY_SECONDS_FIRST:
                     # Another backend may be there, of another version.
                     await self._backend.hello()
-                    self._back_with_configuration()
                 # One without news would hold the request for a minute, and servers wait for its word.
                 wait = 0 if self.unconfirmed else API_WAIT_SECONDS
                 document = await self._backend.configuration(etag, wait)
                 licences = await self._backend.licences() if document is not None else {}
             except (BackendRefused, BackendUnavailable) as error:
-                self._away(error)
+                self._away(CONFIGURATION, error)
                 await self._pause(retry)
                 retry = min(retry * 2, RETRY_SECONDS_MOST)
                 continue

@@ -259,7 +259,6 @@ class Starting(CopyCase):
         """A certificate that was renewed is in the copy, too."""
         self.start()
         before = self.path.read_bytes()
-        self.service._upkeep._back()
         self.service._certified(self.other(), frozenset())
         self.assertNotEqual(self.path.read_bytes(), before)
         self.assertEqual(self.kept().credential, self.other())

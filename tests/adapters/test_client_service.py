@@ -676,6 +676,28 @@ class WithoutBackend(ClientTestCase):
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual([each["generation"] for each in self.brought()], [7, 7])
 
+    def test_backend_that_says_hello_alone(self) -> None:
+        """A backend that says hello, and gives no configuration or no certificate, is told of once, and is not back."""
+        for call in ("configuration", "tunnel_certificate"):
+            self.setUp()
+            broken = self.patch(self.backend, call, Mock(side_effect=BackendUnavailable("the store is broken")))
+            self.start()
+            self.network.advance(300)
+            self.assertEqual((len(self.stored("backend.unreachable")), self.stored("backend.reached")), (1, []), call)
+            self.assertIsNotNone(self.service.backend_fault)
+            broken.restore()
+            self.network.advance(RETRY_SECONDS_MOST + 1)
+            self.assertEqual((len(self.stored("backend.reached")), self.service.backend_fault), (1, None), call)
+
+    def test_two_reasons(self) -> None:
+        """A backend that has one reason for the certificate and another for the configuration tells each once."""
+        for call in ("configuration", "tunnel_certificate"):
+            self.patch(self.backend, call, Mock(side_effect=BackendUnavailable(f"no {call}")))
+        self.start()
+        self.network.advance(300)
+        told = sorted(str(each["message"]) for each in self.stored("backend.unreachable"))
+        self.assertEqual((told, self.stored("backend.reached")), (["no configuration", "no tunnel_certificate"], []))
+
     def test_confirmed_without_news(self) -> None:
         """A backend that is there again and has no news confirms the generation, which every server is brought then."""
         self.backend.document = generation(7, "1" * 16)
