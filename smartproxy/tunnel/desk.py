@@ -99,6 +99,8 @@ class Desk:
             raise not_opened(seconds) from fault
         except BaseException:
             self._give_up(session)
+            # When the client is gone, it fails, too, and nobody has waited for it yet.
+            arrival.addErrback(lambda failure: None)
             raise
 
     async def open_outbound(

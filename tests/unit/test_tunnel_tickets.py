@@ -1,11 +1,19 @@
-"""Tickets are good once, briefly, and cannot be guessed."""
+"""Tickets are good once, briefly, and cannot be guessed; what waits for one ends with its client."""
 
+import gc
 import secrets
+from typing import cast
 
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
-from smartproxy.tunnel.desk import TicketOffice
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import TunnelLost
+from smartproxy.tunnel.desk import Desk, TicketOffice
+from smartproxy.tunnel.faults import Closing
 
 
 class TicketTests(SynchronousTestCase):
@@ -62,3 +70,21 @@ class TicketTests(SynchronousTestCase):
         for second in range(1_000):
             self.office.issue("one", float(second))
         self.assertLessEqual(len(self.office), limits.TICKET_SECONDS + 1)
+
+
+class ClientGone(SynchronousTestCase):
+    """A client that is lost while it is asked to open a session."""
+
+    def test_while_it_is_asked(self) -> None:
+        """The session fails by the loss of the tunnel, and nothing else is said of it: it is no fault of ours."""
+        desk = Desk("inner-1", Clock(), cast(Events, None), worker=1)
+        asked: Deferred[None] = Deferred()
+        opening = Deferred.fromCoroutine(desk.open_inbound("one", 20, lambda ticket: asked))
+        fault = TunnelLost(rule=Cause.TUNNEL_LOST, message="the tunnel is down")
+        desk.stop(Closing(Cause.TUNNEL_LOST, "test"), fault)
+        self.assertNoResult(opening)
+        asked.errback(TunnelLost(rule=Cause.TUNNEL_LOST, message="the client is gone"))
+        self.failureResultOf(opening, TunnelLost)
+        del opening, desk
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
