@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -45,9 +44,9 @@ from smartproxy.logs.observers import (
     words_of,
 )
 from smartproxy.logs.severity import Severity
+from smartproxy.logs.standard_output import Output, takes
 from smartproxy.logs.syslog import DatagramSender, Sender, StreamSender, SyslogObserver
 from smartproxy.policy.addresses import HostPort
-from smartproxy.policy.causes import Cause
 
 STOP_SECONDS = 2.0
 """How long the end of a daemon waits for its last messages to leave."""
@@ -83,7 +82,7 @@ class Log:
         self._folder = folder
         self._now = now
         self._output = self._errors = standard_error()
-        self._senders: list[Sender] = []
+        self._parts: list[Sender | Output] = []
         self._publisher = LogPublisher()
         self._observer: ILogObserver = self._publisher
         self._also: tuple[Path, LogFile, ILogObserver] | None = None
@@ -128,12 +127,12 @@ class Log:
         """Use the network, and tell trouble as events; the daemon runs."""
         self.events = events
         events.levels = self.levels
-        for sender in self._senders:
-            sender.start(reactor)
+        for part in self._parts:
+            part.start(reactor)
 
     def stop(self, reactor: Any) -> Deferred[None]:
-        """Send what can still be sent, for a moment."""
-        ended = DeferredList([sender.stop() for sender in self._senders], consumeErrors=True)
+        """Send and write what still can be, for a moment."""
+        ended = DeferredList([part.stop() for part in self._parts], consumeErrors=True)
         return ended.addTimeout(STOP_SECONDS, reactor).addBoth(lambda result: None)
 
     def _built(self, appender: Appender) -> ILogObserver:
@@ -154,7 +153,9 @@ class Log:
                 return _layout(appender, self._file(SameFile(appender.path), appender.path))
         assert isinstance(appender, StandardOutput)
         trouble = self._trouble(STANDARD_OUTPUT, "see where standard output goes")
-        return _layout(appender, Output(self._output, trouble))
+        output = Output(self._output, trouble)
+        self._parts.append(output)
+        return _layout(appender, output)
 
     def _file(self, place: Place, name: Path) -> LogFile:
         file = LogFile(place, self._trouble(str(name), _DISK), self._now)
@@ -168,7 +169,7 @@ class Log:
             sender = DatagramSender(appender.host, appender.port, trouble)
         else:
             sender = StreamSender(lambda reactor: endpoint(reactor, appender), trouble)
-        self._senders.append(sender)
+        self._parts.append(sender)
         words = json_of if appender.layout is LogLayout.JSON else words_of
         return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
 
@@ -178,35 +179,13 @@ class Log:
         return AppenderTrouble(appender, advice, self._tell)
 
     def _tell(self, name: str, fields: Mapping[str, object]) -> None:
-        if name == "appender.failed":
-            # It may lead to the same full disk, or to nobody.
+        # It may lead to the same full disk or unread pipe, or to nobody.
+        if name == "appender.failed" and takes(self._errors):
             with contextlib.suppress(OSError, ValueError):
                 self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['message']}\n")
                 self._errors.flush()
         if self.events is not None:
             self.events.emit(name, **fields)
-
-
-@attrs.frozen
-class Output:
-    """Standard output as a stream that never raises."""
-
-    stream: Stream
-    trouble: AppenderTrouble
-
-    def write(self, text: str, /) -> None:
-        """Write a line at once."""
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except (OSError, ValueError) as error:
-            self.trouble.failed(Cause.LOG_FILE, str(error) or type(error).__name__)
-        else:
-            if self.trouble.cause is not None:
-                self.trouble.over()
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 def _layout(appender: Appender, stream: Stream) -> ILogObserver:
