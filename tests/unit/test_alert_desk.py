@@ -292,6 +292,31 @@ class Failing(Desk):
         self.assertEqual(self.states(), ["done"])
         self.assertEqual(self.told, [])
 
+    def test_clock_jumps(self) -> None:
+        """What runs is not begun again when the clock jumps beyond its time limit, and lets others begin."""
+        self.arrive(self.event())
+        self.clock.advance(HOUR.total_seconds())
+        self.assertEqual(len(self.programs.runs), 1)
+        with patch.object(self.store.__class__, "writing", side_effect=AssertionError("there is nothing to write")):
+            self.clock.advance(STORE_LOOK_SECONDS)
+        self.arrive(self.event())
+        self.assertEqual([told["attempt"] for told, _ in self.programs.runs], [1, 1])
+        self.programs.end()
+        self.programs.end()
+        self.assertEqual((self.states(), self.told), (["done"] * 2, []))
+
+    def test_store_is_away(self) -> None:
+        """What has ended while the store was away for long is not begun again before that is noted."""
+        self.arrive(self.event())
+        with patch.object(self.store.__class__, "writing", side_effect=StoreBusy):
+            self.programs.end()
+        # It is noted at the next try, which comes after the desk has looked.
+        self.clock.rightNow += HOUR.total_seconds()
+        Deferred.fromCoroutine(self.desk.look())
+        self.assertEqual(self.programs.runs, [])
+        self.clock.advance(STORE_LOOK_SECONDS)
+        self.assertEqual((self.states(), self.told), (["done"], []))
+
     def test_bug(self) -> None:
         """A bug is told once a minute, and does not end the work."""
         self.arrive(self.event(), look=False)

@@ -2,17 +2,18 @@
 
 The store is the queue, so that nothing is forgotten when the backend ends. An alert is claimed before its program is
 started: ``due`` is put beyond the program's time limit. If its end was never noted, because the backend was killed, it
-is begun once more after that; if the backend is told to stop, the program is ended and the alert is due at once. So an
-event starts its script at least once, and at most twice. Several backends on one store claim each alert once. Events
-that became too old meanwhile start nothing. What fails is an event, and events of this package start nothing.
+is begun once more after that; if the backend is told to stop, the program is ended and the alert is due at once. What
+still runs in this process is not begun again, whatever the clock says. So an event starts its script at least once, and
+at most twice. Several backends on one store claim each alert once. Events that became too old meanwhile start nothing.
+What fails is an event, and events of this package start nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred, DeferredList
@@ -40,6 +41,7 @@ from smartproxy.policy.settings import BackendSettings
 _SPARE: Final = timedelta(seconds=30)
 """How long after its time limit a run counts as lost, whose end was not noted."""
 _PLACE: Final = "smartproxy.backend.alerts.desk"
+_SCRIPT: Final = AlertRow.channel == AlertChannel.SCRIPT.value
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +120,7 @@ class AlertDesk(StoreRounds):
 
     async def look(self) -> float:
         """Do what is to be done."""
-        agenda = await self._runner.run(self._agenda, len(self._running))
+        agenda = await self._runner.run(self._agenda, frozenset(self._running))
         self._tell(agenda)
         for each in agenda.starts:
             self._running[each.alert] = Deferred()
@@ -204,10 +206,10 @@ class AlertDesk(StoreRounds):
             row.cause = None if run.cause is None else run.cause.value
             row.exit_status, row.output = run.exit_status, run.output
 
-    def _agenda(self, running: int) -> Agenda:
+    def _agenda(self, running: Collection[int]) -> Agenda:
         """What is to be done now; what is started is claimed."""
         with self._store.reading() as session:
-            if not self._anything(session):
+            if not self._anything(session, running):
                 return Agenda()
         agenda = Agenda()
         with self._store.writing() as session:
@@ -218,24 +220,22 @@ class AlertDesk(StoreRounds):
             self._claim(session, settings, running, agenda)
         return agenda
 
-    def _anything(self, session: Session) -> bool:
+    def _anything(self, session: Session, running: Collection[int]) -> bool:
         """Whether there is anything to do, which is asked once a second and is seldom so."""
-        due = select(AlertRow.id).where(AlertRow.channel == AlertChannel.SCRIPT.value)
-        due = due.where(
-            (AlertRow.state == AlertState.DROPPED.value)
-            | ((AlertRow.state == AlertState.WAITING.value) & (AlertRow.due <= self._now()))
-        )
+        dropped = AlertRow.state == AlertState.DROPPED.value
+        due = select(AlertRow.id).where(_SCRIPT, dropped | _due(self._now(), running))
         if session.scalar(due.limit(1)) is not None:
             return True
         rules = session.scalars(select(IgnoreRow))
         return any(row.hits != row.told or row.entry.is_over(self._now()) for row in rules)
 
-    def _claim(self, session: Session, settings: BackendSettings, running: int, agenda: Agenda) -> None:
+    def _claim(self, session: Session, settings: BackendSettings, running: Collection[int], agenda: Agenda) -> None:
         script, present = settings.event_script, self._now()
-        if running >= script.at_once:
+        if len(running) >= script.at_once:
             return
         oldest = present - timedelta(hours=script.hours)
-        rows = _due(session, AlertChannel.SCRIPT, present)
+        query = select(AlertRow).where(_SCRIPT, _due(present, running)).order_by(AlertRow.id)
+        rows = session.scalars(query.limit(limits.ALERTS_AT_ONCE)).all()
         events = journal.of_numbers(session, [row.event for row in rows])
         for row in rows:
             event = events.get(row.event)
@@ -246,7 +246,7 @@ class AlertDesk(StoreRounds):
                 row.state, row.cause = AlertState.FAILED.value, Cause.SCRIPT_INTERRUPTED.value
                 row.ended = present
                 agenda.given_up.append(event)
-            elif running + len(agenda.starts) < script.at_once and _claimed(session, row, present, script.seconds):
+            elif len(running) + len(agenda.starts) < script.at_once and _claimed(session, row, present, script.seconds):
                 agenda.starts.append(
                     ScriptStart(
                         alert=row.id,
@@ -261,11 +261,9 @@ class AlertDesk(StoreRounds):
         return now(self._clock)
 
 
-def _due(session: Session, channel: AlertChannel, present: datetime) -> Sequence[AlertRow]:
-    """The alerts that wait and are due, oldest first; not more than are looked at in one go."""
-    waiting = (AlertRow.channel == channel.value) & (AlertRow.state == AlertState.WAITING.value)
-    query = select(AlertRow).where(waiting & (AlertRow.due <= present)).order_by(AlertRow.id)
-    return session.scalars(query.limit(limits.ALERTS_AT_ONCE)).all()
+def _due(present: datetime, running: Collection[int]) -> ColumnElement[bool]:
+    """Which alerts wait and are due: none that runs here, which the clock may have overtaken."""
+    return (AlertRow.state == AlertState.WAITING.value) & (AlertRow.due <= present) & AlertRow.id.not_in(running)
 
 
 def _claimed(session: Session, row: AlertRow, present: datetime, seconds: int) -> bool:
