@@ -42,6 +42,12 @@ _TABLES = frozenset(
 KEEP_EVENTS_DAYS = "backend.keep_events_days"
 DOWNLOAD_NETWORKS = "backend.download_networks"
 FOUR_EYES = "backend.four_eyes"
+UNUSED = frozenset({"client.deadlines.handshake", "client.deadlines.withdrawal"})
+"""What the document has because both daemons' deadlines have one form there: no client reads it.
+
+It is neither set nor shown. What an older version set has no effect; it is shown until it is reset.
+"""
+
 LISTENERS = "server.listeners"
 FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]  # noqa: S104  A server for partners anywhere.
 """Where a new site listens for its partners."""
@@ -70,7 +76,7 @@ def defaults() -> Mapping[str, object]:
 
 
 def listed(session: Session, prefix: str = "") -> list[Setting]:
-    """All settings whose names begin with a prefix, in the document's order.
+    """All settings with an effect whose names begin with a prefix, in the document's order; and all that were set.
 
     :raises NotFound: when there is none.
     """
@@ -86,7 +92,8 @@ def listed(session: Session, prefix: str = "") -> list[Setting]:
             unit=_unit(kinds.get(name)),
         )
         for name, default in defaults().items()
-        if name == prefix or not prefix or name.startswith(prefix.rstrip(".") + ".")
+        if (name == prefix or not prefix or name.startswith(prefix.rstrip(".") + "."))
+        and (name in rows or name not in UNUSED)
     ]
     if not found:
         raise _unknown(prefix)
@@ -219,6 +226,15 @@ def default_of(name: str) -> object:
     return known[name]
 
 
+def see_used(name: str) -> None:
+    """See that a setting has an effect.
+
+    :raises NotFound: when it has none; the message says which one may have been meant.
+    """
+    if name in UNUSED:
+        raise _unknown(name)
+
+
 def value_of(session: Session, name: str) -> object:
     """What a setting is now.
 
@@ -234,7 +250,10 @@ def of_document(document: Mapping[str, object]) -> dict[str, object]:
 
 
 def _unknown(name: str) -> NotFound:
-    near = difflib.get_close_matches(name, defaults(), n=1)
+    if name in UNUSED:
+        near = [name.replace("client", "server", 1)]
+    else:
+        near = difflib.get_close_matches(name, [each for each in defaults() if each not in UNUSED], n=1)
     meant = f"; was {near[0]} meant?" if near else "; 'smartproxy settings show' lists all"
     return NotFound(f"there is no setting {name!r}{meant}")
 

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from smartproxy import __version__
 from smartproxy.backend import sightings
+from smartproxy.backend.schema import SettingRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record
@@ -490,6 +491,21 @@ class Settings(CommandCase):
         for wrong in ("٣٠", "3_0", " 30", "+30", "1" * 5000):
             self.assertIn("is a whole number", self.refused("settings", "set", "server.deadlines.ssid", wrong))
         self.do("settings", "set", "server.deadlines.ssid", "30")
+
+    def test_without_effect(self) -> None:
+        """A deadline that no client reads is neither shown nor set; one that was set is shown until it is reset."""
+        for name in ("handshake", "withdrawal"):
+            told = self.refused("settings", "set", f"client.deadlines.{name}", "30")
+            self.assertIn(f"was server.deadlines.{name} meant?", told)
+            self.refused("settings", "show", f"client.deadlines.{name}")
+            self.assertNotIn(name, self.do("settings", "show", "client.deadlines").out)
+        store = Store.open(self.location)
+        self.addCleanup(store.close)
+        with store.writing() as session:
+            session.add(SettingRow(name="client.deadlines.handshake", value=30))
+        self.assertIn("client.deadlines.handshake", self.do("settings", "show", "client.deadlines").out)
+        self.do("settings", "reset", "client.deadlines.handshake")
+        self.assertNotIn("handshake", self.do("settings", "show", "client.deadlines").out)
 
     def test_mistyped_host(self) -> None:
         """An address with a slip is no host name."""

@@ -122,9 +122,11 @@ def put(change: Change, wanted: SettingValues) -> SettingValues:
     """Set them; what a value may be is judged with the whole configuration.
 
     :raises ChangeRefused: where one is named twice, or operations are named that there are not.
+    :raises NotFound: where there is none of this name, or it would have no effect.
     """
     _see_once(each.name for each in wanted.items)
     for each in wanted.items:
+        settings.see_used(each.name)
         if each.name == settings.FOUR_EYES:
             _see_operations(each.value)
     for each in wanted.items:
