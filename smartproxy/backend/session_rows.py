@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import figures
@@ -39,6 +39,8 @@ _REFUSALS: Final = frozenset(
 )
 _WANTED: Final = frozenset({*_ENDS, *_BEGINS, _OF_FILES, *_REFUSALS, "strangers.counted"})
 _SERVER: Final = "server"
+_FILES: Final = cast(Table, SessionFileRow.__table__)
+"""Many rows at once cost half as much without the objects of the ORM."""
 _OUTCOMES: Final = frozenset(each.value for each in Outcome)
 _CAUSES: Final = frozenset({*(each.value for each in Cause), *EXPLANATIONS})
 """What counts are made of: whoever tells of an end does not choose their names."""
@@ -162,7 +164,7 @@ def _files(session: Session, events: Sequence[Mapping[str, Any]], received: date
         if each["session"] and "dataset" in each["fields"]
     ]
     if rows:
-        session.execute(insert(SessionFileRow), rows)
+        session.execute(insert(_FILES), rows)
 
 
 def _refusal(event: Mapping[str, Any], tally: FigureTally) -> None:
