@@ -39,7 +39,8 @@ class SecureStreams(SendersTestCase):
         """The next connection is made."""
         self.reactor.advance(1)
         self.transport = StringTransport()
-        self.protocol: Any = self.reactor.tcpClients.pop()[2].buildProtocol(None)
+        factory: Any = self.reactor.tcpClients.pop()[2]
+        self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         return self.transport
 
@@ -53,7 +54,8 @@ class SecureStreams(SendersTestCase):
 
         :returns: what the receiver has read.
         """
-        reads = Factory.forProtocol(AccumulatingProtocol)
+        accumulating: Any = AccumulatingProtocol
+        reads: Any = Factory.forProtocol(accumulating)
         reads.protocolConnectionMade = None
         tls: Any = TLSMemoryBIOFactory(context, False, reads, self.reactor).buildProtocol(None)
         there = StringTransport()
