@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls import verdict
 from smartproxy.net.tls.context import anchors_above, path_with_anchors_above
+from smartproxy.net.tls.facts import path_facts
+from smartproxy.net.tls.verdict import Anchors
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule, SubjectRule
@@ -17,8 +19,10 @@ from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCa, TestCredential,
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import (
     ALONE,
+    DAY,
     LEAF,
     MIDDLE,
+    NOW,
     ODETTE_ID,
     ROOT,
     acme,
@@ -30,6 +34,24 @@ from tests.adapters.acme import (
 from tests.adapters.tls_peers import call
 
 BY_OTHER = SubjectRule(ca="other", serial_number=ODETTE_ID)
+
+
+def limited(ca: TestCa, length: int | None, constraints: x509.NameConstraints | None = None) -> x509.Certificate:
+    """Another certificate of a CA, with limits on what may stand below it."""
+    old = ca.credential
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.certificate.subject)
+        .issuer_name(old.certificate.subject)
+        .public_key(old.key.public_key())
+        .serial_number(7)
+        .not_valid_before(old.certificate.not_valid_before_utc)
+        .not_valid_after(old.certificate.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+    )
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
+    return builder.sign(old.key, hashes.SHA256())
 
 
 class AcceptedTests(SynchronousTestCase):
@@ -96,6 +118,39 @@ class AcceptedTests(SynchronousTestCase):
         good = with_issuing(configuration(mode=RevocationMode.REQUIRE, lists=[revoked(ROOT), revoked(MIDDLE)]))
         self.check(LEAF, good, "subject", "ca")
 
+    def test_two_certificates_of_one_authority(self) -> None:
+        """By the rule of either, though OpenSSL ends the path at one of them: the CA renewed it with its key."""
+        again = TestCa.root("partners' root", key=ROOT.credential.key)
+        both = with_issuing(configuration(), again)
+        for cas in (both.cas, both.cas[::-1]):
+            server = attrs.evolve(both, cas=cas)
+            self.check(LEAF, server, "subject", "ca")
+            self.check(LEAF, attrs.evolve(server, partners=(acme(BY_OTHER),)), "subject", "other")
+
+    def test_other_certificate_of_one_authority_has_ended(self) -> None:
+        """A certificate of a CA that has ended vouches for nobody, though the same key is good by another one."""
+        begin, end = NOW - 2 * DAY, NOW - DAY
+        ended = TestCa.root("partners' root", key=ROOT.credential.key, valid_from=begin, valid_until=end)
+        both = with_issuing(configuration(acme(BY_OTHER)), ended)
+        for cas in (both.cas, both.cas[::-1]):
+            server = attrs.evolve(both, cas=cas)
+            event = call(server, LEAF, TlsVersion.TLS_1_3).rig.journal.the("certificate.refused")
+            self.assertEqual((event["cause"], event["depth"]), ("certificate.expired", 2))
+            self.check(LEAF, attrs.evolve(server, partners=(acme(),)), "subject", "ca")
+
+    def test_other_certificate_of_one_authority_has_limits(self) -> None:
+        """One that forbids so long a path does not end it."""
+        plain = TestCa.root("limited")
+        short = limited(plain, 0)
+        issuing = plain.intermediate("issuing")
+        path = [issuing.issue("leaf").certificate, issuing.credential.certificate]
+        known = Anchors.of([plain.credential.certificate, short])
+        facts = path_facts([*path, plain.credential.certificate])
+        self.assertEqual(known.twins_in([*path, plain.credential.certificate], facts), {facts[2].sha256: ()})
+        direct = [path[0], plain.credential.certificate]
+        found = known.twins_in(direct, (facts[0], facts[2]))
+        self.assertEqual([each.sha256 for each in found[facts[2].sha256]], [path_facts([short])[0].sha256])
+
     def test_anchors_above(self) -> None:
         """All of them, as far as a path goes; none that limits what may stand below it, and no circle."""
         top = TestCa.root("top")
@@ -119,20 +174,7 @@ class AcceptedTests(SynchronousTestCase):
         names = x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=[x509.DNSName("acme.example")])
         for length, constraints in ((0, None), (None, names)):
             plain = TestCa.root("limited")
-            old = plain.credential
-            builder = (
-                x509.CertificateBuilder()
-                .subject_name(old.certificate.subject)
-                .issuer_name(old.certificate.subject)
-                .public_key(old.key.public_key())
-                .serial_number(7)
-                .not_valid_before(old.certificate.not_valid_before_utc)
-                .not_valid_after(old.certificate.not_valid_after_utc)
-                .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
-            )
-            if constraints is not None:
-                builder = builder.add_extension(constraints, critical=True)
-            root, issuing = builder.sign(old.key, hashes.SHA256()), plain.intermediate("issuing")
+            root, issuing = limited(plain, length, constraints), plain.intermediate("issuing")
             path = [issuing.issue("leaf").certificate, issuing.credential.certificate]
             known = [issuing.credential.certificate, root]
             self.assertEqual(anchors_above(known), {path[1]: (root,)})

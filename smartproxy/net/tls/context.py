@@ -11,6 +11,7 @@ of the cache which is not there; pyOpenSSL cannot keep it from that. They resume
 8446, RFC 7301 (ALPN).
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -25,6 +26,7 @@ from smartproxy.policy.certificates.decoding import (
     certificates_in,
     extension,
     is_issued_by,
+    key_octets,
     private_key_in,
 )
 from smartproxy.policy.limits import PATH_DEPTH_MOST
@@ -187,15 +189,43 @@ def path_with_anchors_above(path: Sequence[x509.Certificate], above: AnchorsAbov
     """
     found = list(path)
     for each in above.get(path[-1], ()) if path else ():
-        try:
-            constraints = extension(each, x509.BasicConstraints)
-            length = None if constraints is None else constraints.path_length
-            if extension(each, x509.NameConstraints) is not None or (length is not None and len(found) - 1 > length):
-                break
-        except Undecodable:
+        if not may_stand_above(each, len(found)):
             break
         found.append(each)
     return found
+
+
+def may_stand_above(anchor: x509.Certificate, certificates: int) -> bool:
+    """Whether an anchor may end a path at which OpenSSL did not look for it.
+
+    It may not if it limits the names or the length of paths so that this one may not lead to it.
+
+    :param certificates: how many of the path are below it.
+    """
+    try:
+        constraints = extension(anchor, x509.BasicConstraints)
+        length = None if constraints is None else constraints.path_length
+        return extension(anchor, x509.NameConstraints) is None and (length is None or certificates - 1 <= length)
+    except Undecodable:
+        return False
+
+
+Twins: TypeAlias = Mapping[x509.Certificate, tuple[x509.Certificate, ...]]
+"""The other anchors with the name and the key of an anchor."""
+
+
+def twins_of(anchors: Iterable[x509.Certificate]) -> Twins:
+    """The anchors that are certificates of one CA with one key, as after a CA renewed its own with other dates."""
+    same: dict[tuple[str, bytes], list[x509.Certificate]] = {}
+    for anchor in dict.fromkeys(anchors):
+        with contextlib.suppress(Undecodable):
+            same.setdefault((subject_text(anchor), key_octets(anchor)), []).append(anchor)
+    return {
+        anchor: tuple(each for each in found if each is not anchor)
+        for found in same.values()
+        if len(found) > 1
+        for anchor in found
+    }
 
 
 def show_identity(context: SSL.Context, certificate: str, key: str, where: str) -> x509.Certificate:

@@ -11,7 +11,8 @@ Trusts OpenSSL to call back for every certificate of the path and for every erro
 RFC 5246 section 7.4.8 and RFC 8446 section 4.4.3 (CertificateVerify); RFC 5024 section 11.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -28,7 +29,9 @@ from smartproxy.net.tls.context import (
     anchors_above,
     judge_peers,
     load_anchors,
+    may_stand_above,
     path_with_anchors_above,
+    twins_of,
 )
 from smartproxy.net.tls.facts import certificate_of, check_cost, check_costs, path_facts
 from smartproxy.net.tls.openssl import GetPath, error_text, watch_alerts
@@ -123,14 +126,14 @@ class Verification:
         assert self._shown is not None
         return self._shown
 
-    def chain(self, above: AnchorsAbove | None = None) -> ChainFacts:
+    def chain(self, anchors: "Anchors | None" = None) -> ChainFacts:
         """The facts so far.
 
-        :param above: the anchors above the one at which OpenSSL ended the path.
+        :param anchors: what stands above the anchor at which OpenSSL ended the path, or beside it.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
         walk = self._walk
-        return self._chain(walk, [walk.path[depth] for depth in sorted(walk.path)], _is_anchored(walk), above)
+        return self._chain(walk, [walk.path[depth] for depth in sorted(walk.path)], _is_anchored(walk), anchors)
 
     def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
         """Take note of one call of OpenSSL: a certificate of the path, and what is wrong with it if not 0.
@@ -150,22 +153,27 @@ class Verification:
         """The peer's own certificate, once the path is complete."""
         return self._walk.path[0]
 
-    def chain_of(self, certificates: list[x509.Certificate], above: AnchorsAbove | None = None) -> ChainFacts:
+    def chain_of(self, certificates: list[x509.Certificate], anchors: "Anchors | None" = None) -> ChainFacts:
         """The facts so far of a path that is not finished.
 
         :param certificates: what OpenSSL has built of it; of a path without an anchor the first one is enough.
-        :param above: the anchors above the one at which OpenSSL ended the path.
+        :param anchors: what stands above the anchor at which OpenSSL ended the path, or beside it.
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
         walk, anchored = self._walk, _is_anchored(self._walk)
-        return self._chain(walk, certificates if anchored else certificates[:1], anchored, above)
+        return self._chain(walk, certificates if anchored else certificates[:1], anchored, anchors)
 
     def _chain(
-        self, walk: _Walk, shown: list[x509.Certificate], anchored: bool, above: AnchorsAbove | None
+        self, walk: _Walk, shown: list[x509.Certificate], anchored: bool, anchors: "Anchors | None"
     ) -> ChainFacts:
-        path = path_with_anchors_above(shown, above or {}) if anchored else shown
+        known = anchors or Anchors()
+        path = path_with_anchors_above(shown, known.above) if anchored else shown
         facts = self._facts(walk, path)
-        return ChainFacts(presented=facts[: len(shown)], path=facts if anchored else (), path_errors=tuple(walk.errors))
+        errors = tuple(walk.errors)
+        if not anchored:
+            return ChainFacts(presented=facts[: len(shown)], path_errors=errors)
+        twins = known.twins_in(path, facts)
+        return ChainFacts(presented=facts[: len(shown)], path=facts, path_errors=errors, twins=twins)
 
     @staticmethod
     def _facts(walk: _Walk, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
@@ -221,10 +229,47 @@ def note_alert(connection: SSL.Connection, where: int, value: int) -> None:
         connection.verification.alert_sent = alert
 
 
+@attrs.frozen
+class Anchors:
+    """What the anchors of a generation are to each other.
+
+    :ivar above: the anchors above an anchor.
+    :ivar twins: the other certificates of the CA that an anchor is of, with the same key, and their facts.
+    """
+
+    above: AnchorsAbove = attrs.field(factory=dict)
+    twins: Mapping[x509.Certificate, tuple[tuple[x509.Certificate, CertificateFacts], ...]] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, anchors: Iterable[x509.Certificate]) -> "Anchors":
+        """Find out; an anchor that cannot be read stands for none."""
+        known = tuple(anchors)
+        twins: dict[x509.Certificate, tuple[tuple[x509.Certificate, CertificateFacts], ...]] = {}
+        for anchor, others in twins_of(known).items():
+            read: list[tuple[x509.Certificate, CertificateFacts]] = []
+            for each in others:
+                with contextlib.suppress(CertificateRefusal):
+                    read.append((each, path_facts([each])[0]))
+            twins[anchor] = tuple(read)
+        return cls(anchors_above(known), twins)
+
+    def twins_in(
+        self, path: list[x509.Certificate], facts: tuple[CertificateFacts, ...]
+    ) -> Mapping[str, tuple[CertificateFacts, ...]]:
+        """The twins of the anchors in a path, by their SHA-256; those that may stand there."""
+        if not self.twins:
+            return {}
+        return {
+            facts[depth].sha256: tuple(each for twin, each in found if may_stand_above(twin, depth))
+            for depth, certificate in enumerate(path)
+            if depth and (found := self.twins.get(certificate))
+        }
+
+
 @lru_cache(maxsize=2)
-def _above(cas: tuple[TrustedCa, ...]) -> AnchorsAbove:
+def _anchors(cas: tuple[TrustedCa, ...]) -> Anchors:
     """Found once for a generation: each partner that is called has a verifier of its own."""
-    return anchors_above(load_anchors(cas))
+    return Anchors.of(load_anchors(cas))
 
 
 class Verifier:
@@ -237,7 +282,7 @@ class Verifier:
 
     def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
         self._configuration = configuration
-        self._above = _above(configuration.cas)
+        self._anchors = _anchors(configuration.cas)
         self._now = now
         self._error = VerifyError.NO_EXPLICIT_POLICY
         self._get_path: GetPath = list
@@ -261,7 +306,7 @@ class Verifier:
             # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
-                verification.facts = verification.chain(self._above)
+                verification.facts = verification.chain(self._anchors)
                 verification.match = verification.judged_before(verification.facts) or self.judge(
                     verification.facts, verification.leaf
                 )
@@ -292,7 +337,7 @@ class Verifier:
             return
         path = [certificate_of(each, depth) for depth, each in enumerate(self._get_path())]
         if hopeless and path:
-            verification.pinned = self.judge(verification.chain_of(path, self._above), path[0])
+            verification.pinned = self.judge(verification.chain_of(path, self._anchors), path[0])
             check_costs(path)
         if not verification.bounded:
             for depth, each in enumerate(path):

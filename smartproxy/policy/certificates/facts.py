@@ -6,6 +6,7 @@ RFC 5280 section 4; RFC 4514 (names as text).
 """
 
 import datetime
+from collections.abc import Mapping
 
 import attrs
 
@@ -78,18 +79,36 @@ class ChainFacts:
     :ivar presented: the certificates of the handshake, the peer's own first.
     :ivar path: the path from the peer's certificate to an anchor, if OpenSSL found one.
     :ivar path_errors: all findings of OpenSSL.
+    :ivar twins: for certificates of the path, by their SHA-256, other trusted ones with the same name and key. OpenSSL
+        ends the path at one of them, and each of them would do.
     """
 
     presented: tuple[CertificateFacts, ...]
     path: tuple[CertificateFacts, ...] = ()
     path_errors: tuple[PathError, ...] = ()
+    twins: Mapping[str, tuple[CertificateFacts, ...]] = attrs.field(factory=dict, eq=False)
+
+    def reaching(self, ca: TrustedCa) -> "tuple[ChainFacts, int] | None":
+        """The chain with the path that reaches a CA, and the depth of the CA's certificate in it.
+
+        Where the CA's certificate is a twin of the one at which OpenSSL ended the path, it takes the place of that one,
+        and what OpenSSL found there counts no more: its own dates and key do.
+
+        :return: ``None`` if the path does not reach the CA.
+        """
+        for depth, facts in enumerate(self.path):
+            if facts.sha256 in ca.anchors:
+                return self, depth
+            for twin in self.twins.get(facts.sha256, ()):
+                if twin.sha256 in ca.anchors:
+                    errors = tuple(error for error in self.path_errors if error.depth < depth)
+                    return attrs.evolve(self, path=(*self.path[:depth], twin), path_errors=errors), depth
+        return None
 
     def below(self, ca: TrustedCa) -> tuple[CertificateFacts, ...] | None:
         """The part of the path below a CA: up to the first certificate of the CA, that one excluded.
 
         :return: ``None`` if the path does not reach the CA.
         """
-        for depth, facts in enumerate(self.path):
-            if facts.sha256 in ca.anchors:
-                return self.path[:depth]
-        return None
+        found = self.reaching(ca)
+        return None if found is None else self.path[: found[1]]

@@ -156,11 +156,11 @@ def _judge_path(
     refused: dict[str, CertificateRefusal] = {}
     reached: list[str] = []
     for ca in configuration.cas:
-        below = chain.below(ca)
-        if below is None:
+        reaching = chain.reaching(ca)
+        if reaching is None:
             continue
         try:
-            judge_below(chain, len(below), ca, configuration, now)
+            judge_below(*reaching, ca, configuration, now)
         except CertificateRefusal as found:
             refused[ca.name] = found
         else:
@@ -411,11 +411,11 @@ def _judge_called_path(
     refused: list[CertificateRefusal] = []
     reached: list[str] = []
     for ca in configuration.cas:
-        below = chain.below(ca) if ca.name in wanted else None
-        if below is None:
+        reaching = chain.reaching(ca) if ca.name in wanted else None
+        if reaching is None:
             continue
         try:
-            judge_below(chain, len(below), ca, configuration, now)
+            judge_below(*reaching, ca, configuration, now)
         except CertificateRefusal as found:
             refused.append(found)
         else:

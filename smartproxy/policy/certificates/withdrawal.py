@@ -42,12 +42,12 @@ class Standing:
 
     :ivar configuration: the generation, changed so that missing and outdated lists are ignored.
     :ivar known: SHA-256 of each certificate of its CAs.
-    :ivar by_key: the same by their names and the SHA-256 of their keys, one each.
+    :ivar by_key: the same by their names and the SHA-256 of their keys.
     """
 
     configuration: ServerConfiguration
     known: frozenset[str] = frozenset()
-    by_key: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
+    by_key: Mapping[tuple[str, str], tuple[str, ...]] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, configuration: ServerConfiguration, anchors: Iterable[CertificateFacts] = ()) -> "Standing":
@@ -60,9 +60,10 @@ class Standing:
             for ca in configuration.cas
         )
         known = frozenset[str]().union(*(ca.anchors for ca in cas))
-        by_key: dict[tuple[str, str], str] = {}
+        by_key: dict[tuple[str, str], tuple[str, ...]] = {}
         for each in anchors:
-            by_key.setdefault((each.subject, each.key_sha256), each.sha256)
+            key = each.subject, each.key_sha256
+            by_key[key] = (*by_key.get(key, ()), each.sha256)
         return cls(attrs.evolve(configuration, cas=cas), known, by_key)
 
     def withdrawn(self, verified: VerifiedPartner, now: datetime.datetime) -> CertificateRefusal | None:
@@ -99,16 +100,17 @@ class Standing:
         return None
 
     def _renewed(self, chain: ChainFacts) -> ChainFacts:
-        """The chain with the CAs' certificates of the generation in the place of those that they replaced."""
+        """The chain with the CAs' certificates of this generation in the place of their predecessors, and beside."""
         if not chain.path:
             return chain
-        above = tuple(
-            facts
-            if facts.sha256 in self.known
-            else attrs.evolve(facts, sha256=self.by_key.get((facts.subject, facts.key_sha256), facts.sha256))
-            for facts in chain.path[1:]
-        )
-        return attrs.evolve(chain, path=(chain.path[0], *above))
+        above: list[CertificateFacts] = []
+        twins: dict[str, tuple[CertificateFacts, ...]] = {}
+        for facts in chain.path[1:]:
+            others = self.by_key.get((facts.subject, facts.key_sha256), ())
+            now = facts if facts.sha256 in self.known or not others else attrs.evolve(facts, sha256=others[0])
+            above.append(now)
+            twins[now.sha256] = tuple(attrs.evolve(facts, sha256=each) for each in others if each != now.sha256)
+        return attrs.evolve(chain, path=(chain.path[0], *above), twins=twins)
 
 
 def _unended(chain: ChainFacts, now: datetime.datetime) -> ChainFacts:
