@@ -728,6 +728,29 @@ class Memory(SynchronousTestCase):
         self.assertEqual(["ConnectionDone"] * 2, [each.end for each in pair.witnesses])
         self.assertEqual(set(), self.thrift.grown)
 
+    def test_given_back_to_the_system(self) -> None:
+        """What connections gave back, or many that ended, goes back to the system, and only then is that asked for."""
+        asked: list[int] = []
+        self.patch(thrift, "trim", lambda: asked.append(1))
+        (pair,) = self.used(1)
+        self.thrift.give_back()
+        self.assertEqual(asked, [])
+        self.thrift.give_back()
+        self.assertEqual(asked, [1])
+        for _ in range(thrift.ENDED_MANY - 1):
+            self.thrift.forget(pair.witnesses[0].line.getHandle())
+        self.thrift.give_back()
+        self.assertEqual(asked, [1])
+        self.thrift.forget(pair.witnesses[0].line.getHandle())
+        self.thrift.give_back()
+        self.assertEqual(asked, [1, 1])
+
+    def test_buffers_of_openssl(self) -> None:
+        """OpenSSL keeps no buffers for connections that have nothing to read or to write."""
+        for server in (False, True):
+            mode = new_context(server=server).set_mode(0)
+            self.assertEqual(mode & SSL.MODE_RELEASE_BUFFERS, SSL.MODE_RELEASE_BUFFERS)
+
     def test_octets_under_way_are_kept(self) -> None:
         """A connection that OpenSSL has octets for, in either direction, keeps what it has."""
         (pair,) = self.used(1)
