@@ -151,38 +151,48 @@ def is_user(store: Store, name: str) -> bool:
         return _ROWS.get(session, name) is not None
 
 
-def check_password(store: Store, name: str, password: str) -> bool:
-    """Whether a user has this password; it takes the same time whether there is such a user or not."""
+def check_password(store: Store, name: str, password: str) -> str:
+    """The hash of a user's password if it is this one, or nothing; the time does not tell whether there is the user."""
     with store.reading() as session:
         row = _ROWS.get(session, name)
         stored = None if row is None or not row.entry.enabled else row.password
-    good = passwords.fits(stored, password)
-    if good and stored is not None and passwords.outdated(stored):
+    if not passwords.fits(stored, password) or stored is None:
+        return ""
+    if passwords.outdated(stored):
         renewed = passwords.hashed(password)
         with store.writing() as session:
             find(session, name).password = renewed
-    return good
+        return renewed
+    return stored
 
 
-def proves(store: Store, name: str, password: str, code: str, now: datetime) -> bool:
-    """Whether somebody is a user: by its password, and by a code where it has a second factor; that is used up."""
-    if not check_password(store, name, password):
-        return False
+def proves(store: Store, name: str, password: str, code: str, now: datetime) -> str:
+    """What proves that somebody is a user, as :func:`log_in` takes it; empty for nothing.
+
+    It is proved by the password, and by a code where the user has a second factor; the code is used up.
+    """
+    proved = check_password(store, name, password)
+    if not proved:
+        return ""
     with store.reading() as session:
         if second_factors.counts(session, name) is None:
-            return True
+            return proved
     with store.writing() as session:
-        return second_factors.passes(session, name, code, now)
+        return proved if second_factors.passes(session, name, code, now) else ""
 
 
-def log_in(store: Store, name: str, now: datetime, address: str, browser: str) -> str:
-    """Begin a login of a user whose password was checked; its cookie. What is over, or too many, goes.
+def log_in(store: Store, name: str, proved: str, now: datetime, address: str, browser: str) -> str:
+    """Begin a login of a user; its cookie. What is over, or too many, goes.
 
+    :param proved: the hash that the user's password fitted. To compare takes a while, in which it may be changed.
     :raises NotFound: when the user is gone.
+    :raises ChangeRefused: when the user has another password by now, or may not log in.
     """
     cookie = secrets.token_urlsafe(32)
     with store.writing() as session:
         row = find(session, name)
+        if row.password != proved or not row.entry.enabled:
+            raise _changed_meanwhile()
         row.last_login, row.last_address = now, address
         session.execute(delete(LoginRow).where(or_(LoginRow.ends <= now, LoginRow.seen <= now - IDLE)))
         mine = select(LoginRow).where(LoginRow.user == name).order_by(LoginRow.id.desc())
@@ -280,4 +290,8 @@ def _check_other(change: Change, name: str) -> None:
         mine = _ROWS.get(change.session, change.by)
         scopes = mine.entry.role.scopes if mine is not None and mine.entry.enabled else frozenset()
         if not all(stands_for(scopes, each) for each in change.allowed):
-            raise ChangeRefused("your account was changed meanwhile: log in again, and see what you may do")
+            raise _changed_meanwhile()
+
+
+def _changed_meanwhile() -> ChangeRefused:
+    return ChangeRefused("your account was changed meanwhile: log in again, and see what you may do")

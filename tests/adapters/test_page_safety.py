@@ -98,6 +98,20 @@ class Logins(PageCase):
         self.browser().log_in("nobody")
         self.assertEqual(compared, [None])
 
+    def test_reset_while_compared(self) -> None:
+        """A password that is reset while it is compared lets nobody in, and is answered as a wrong one."""
+        proves = users.proves
+
+        def overtaken(*given: Any) -> str:
+            proved = proves(*given)
+            with self.change() as change:
+                users.set_password(change, "alice", "another good one")
+            return proved
+
+        self.patch(users, "proves", overtaken)
+        self.assertEqual(self.browser().log_in("alice").status, 403)
+        self.assertEqual([each.get("cause") for each in self.told_of("page.login_refused")], ["page.password"])
+
     def test_fixation(self) -> None:
         """A cookie that somebody else chose is worth nothing after the login."""
         browser = self.browser()

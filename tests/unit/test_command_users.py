@@ -185,8 +185,24 @@ class Accounts(SiteCase):
             self.assertIn("may not decide", str(refused))
         perform(self.store, alter, UserAlteration(name="vera", enabled=False), caller, NOW)
 
+    def test_changed_before_the_login(self) -> None:
+        """Who showed a password that was changed before the login begins, or was disabled, is not logged in."""
+        proved = users.proves(self.store, "alice", GOOD, "", NOW)
+        with self.change() as change:
+            users.set_password(change, "alice", "another good one")
+        self.assertRaises(ChangeRefused, users.log_in, self.store, "alice", proved, NOW, "::1", "x")
+        proved = users.proves(self.store, "alice", "another good one", "", NOW)
+        with self.change() as change:
+            users.alter(change, "alice", enabled=False)
+        self.assertRaises(ChangeRefused, users.log_in, self.store, "alice", proved, NOW, "::1", "x")
+        with self.store.reading() as session:
+            self.assertEqual(users.logins(session, NOW), [])
+
     def test_logins_are_bounded(self) -> None:
         """A user has so many logins at most; the oldest goes first."""
-        cookies = [users.log_in(self.store, "alice", NOW, "::1", "x") for _ in range(limits.LOGINS_PER_USER_MOST + 1)]
+        proved = users.check_password(self.store, "alice", GOOD)
+        cookies = [
+            users.log_in(self.store, "alice", proved, NOW, "::1", "x") for _ in range(limits.LOGINS_PER_USER_MOST + 1)
+        ]
         known = [users.logged_in(self.store, each, NOW) is not None for each in cookies]
         self.assertEqual(known, [False] + [True] * limits.LOGINS_PER_USER_MOST)

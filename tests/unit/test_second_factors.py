@@ -42,7 +42,7 @@ class SecondFactors(SiteCase):
 
     def proves(self, code: str, when: datetime = NOW, password: str = PASSWORD) -> bool:
         """Whether a login passes."""
-        return users.proves(self.store, "alice", password, code, when)
+        return bool(users.proves(self.store, "alice", password, code, when))
 
     def test_rfc(self) -> None:
         """The codes are those of RFC 6238, appendix B, in six digits."""
@@ -132,7 +132,7 @@ class Alterations(SiteCase):
         with self.change() as change:
             users.add(change, "alice", AdminRole.ADMINISTRATOR, PASSWORD)
             users.add(change, "olga", AdminRole.OPERATOR, PASSWORD)
-        self.cookie = users.log_in(self.store, "olga", NOW, "192.0.2.9", "x")
+        self.cookie = users.log_in(self.store, "olga", f"hash of {PASSWORD}", NOW, "192.0.2.9", "x")
 
     def test_disabled(self) -> None:
         """Whoever is disabled is logged out, and does not get in again until it is enabled."""
@@ -177,7 +177,7 @@ class Alterations(SiteCase):
         with self.store.writing() as session:
             users.end_logins(session, "alice")
             users.end_logins(session, "olga")
-        users.log_in(self.store, "alice", NOW, "192.0.2.8", "y")
+        users.log_in(self.store, "alice", f"hash of {PASSWORD}", NOW, "192.0.2.8", "y")
         with self.store.writing() as session:
             (new,) = users.logins(session, NOW)
             self.assertGreater(new.id, old)
@@ -185,7 +185,7 @@ class Alterations(SiteCase):
 
     def test_logins(self) -> None:
         """Logins that have not ended are listed, and one of them is ended; somebody else's only by its number."""
-        other = users.log_in(self.store, "alice", NOW, "192.0.2.8", "y")
+        other = users.log_in(self.store, "alice", f"hash of {PASSWORD}", NOW, "192.0.2.8", "y")
         with self.store.reading() as session:
             found = users.logins(session, NOW)
             self.assertEqual([row.user for row in found], ["alice", "olga"])

@@ -11,10 +11,10 @@ from smartproxy.backend.operations import account
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.operations.user import LoginWanted
+from smartproxy.backend.page.login import begun
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.users import number_of
 from smartproxy.backend.page.visit import PageVisit
-from smartproxy.backend.requests import header_of
 from smartproxy.policy import limits
 
 
@@ -35,8 +35,12 @@ async def password_changed(visit: PageVisit) -> Shown:
         await _call(visit, account.password, account.OwnPassword(password=form.secret("password")))
     except BackendError as error:
         return await _page(visit, password_fault=str(error))
-    name, browser = visit.caller.name, header_of(visit.request, b"user-agent")
-    visit.keep_cookie(await parts.runner.run(users.log_in, parts.store, name, visit.now, visit.address, browser))
+    name = visit.caller.name
+    proved = await parts.runner.run(users.check_password, parts.store, name, form.secret("password"))
+    cookie = await begun(visit, name, proved)
+    if cookie is None:
+        return visit.redirect("/login")
+    visit.keep_cookie(cookie)
     return visit.redirect("/account", visit.text("Your password is changed; your other logins are ended."))
 
 

@@ -7,6 +7,7 @@ for that, and they keep nobody else out.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -17,6 +18,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import network_of
 
 _NAME_MOST = 64
+_Proof = TypeVar("_Proof")
 
 
 class Door:
@@ -32,8 +34,8 @@ class Door:
         self._guesses = Guesses()
         self._waiting = 0
 
-    async def opens(self, address: str, name: str, check: Callable[[], bool]) -> bool | None:
-        """Whether a password is right; ``None`` when too many tries wait already."""
+    async def opens(self, address: str, name: str, check: Callable[[], _Proof]) -> _Proof | None:
+        """What a check of a password says, false if it is wrong; ``None`` when too many tries wait already."""
         network, account = network_of(address), f"user {name.lower()[:_NAME_MOST]}"
         seconds = max(self._guesses.count(each, self._clock.seconds()) for each in (network, account))
         if not self._guesses.hold(network):
@@ -49,7 +51,7 @@ class Door:
                 self._guesses.forgive(each)
         return good
 
-    async def _compare(self, check: Callable[[], bool]) -> bool | None:
+    async def _compare(self, check: Callable[[], _Proof]) -> _Proof | None:
         if self._waiting >= limits.LOGINS_WAITING_MOST:
             return None
         self._waiting += 1

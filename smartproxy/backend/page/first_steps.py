@@ -12,6 +12,7 @@ from smartproxy.backend.errors import AlreadyThere, BackendError
 from smartproxy.backend.operations import authority, setup
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.login import begun
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.requests import header_of
@@ -75,8 +76,10 @@ async def administrator_added(visit: PageVisit) -> Shown:
         return await _step(visit, fault=str(error))
     parts = visit.backstage
     parts.link.close()
-    browser = header_of(visit.request, b"user-agent")
-    visit.keep_cookie(await parts.runner.run(users.log_in, parts.store, name, visit.now, visit.address, browser))
+    cookie = await begun(visit, name, await parts.runner.run(users.check_password, parts.store, name, password))
+    if cookie is None:
+        return visit.redirect("/login")
+    visit.keep_cookie(cookie)
     parts.events.emit("page.login", names=[name], peer=visit.address)
     return visit.redirect("/setup")
 

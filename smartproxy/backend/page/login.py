@@ -7,6 +7,7 @@ that it was wrong.
 import secrets
 
 from smartproxy.backend import users
+from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import THEMES, PageRefused, PageVisit, local
@@ -35,19 +36,28 @@ async def logged_in(visit: PageVisit) -> Shown:
     place = local(visit.form.one("next") or "/")
     parts, address = visit.backstage, visit.address
     typed, code = password[: limits.PASSWORD.most + 1], visit.form.one("code")
-    good = await parts.door.opens(address, name, lambda: users.proves(parts.store, name, typed, code, visit.now))
-    if not good:
-        cause = Cause.PAGE_CROWDED if good is None else Cause.PAGE_PASSWORD
+    proved = await parts.door.opens(address, name, lambda: users.proves(parts.store, name, typed, code, visit.now))
+    cookie = await begun(visit, name, proved) if proved else None
+    if cookie is None:
+        cause = Cause.PAGE_CROWDED if proved is None else Cause.PAGE_PASSWORD
         # Only a user's name is written down: people type their password into the wrong field.
         names = [name] if await parts.runner.run(users.is_user, parts.store, name) else None
         parts.events.emit("page.login_refused", cause=cause, message=cause.meaning, peer=address, names=names)
-        fault = _CROWDED if good is None else _WRONG
-        status = 429 if good is None else 403
+        fault = _CROWDED if proved is None else _WRONG
+        status = 429 if proved is None else 403
         return visit.render("login.html", status, next=place, name=name[:_NAME_MOST], fault=visit.text(fault))
-    browser = header_of(visit.request, b"user-agent")
-    visit.keep_cookie(await parts.runner.run(users.log_in, parts.store, name, visit.now, address, browser))
+    visit.keep_cookie(cookie)
     parts.events.emit("page.login", names=[name], peer=address)
     return visit.redirect(place)
+
+
+async def begun(visit: PageVisit, name: str, proved: str) -> str | None:
+    """Begin a login; its cookie, or nothing where the account was changed since the password was compared."""
+    parts, browser = visit.backstage, header_of(visit.request, b"user-agent")
+    try:
+        return await parts.runner.run(users.log_in, parts.store, name, proved, visit.now, visit.address, browser)
+    except (ChangeRefused, NotFound):
+        return None
 
 
 async def logged_out(visit: PageVisit) -> Shown:
