@@ -149,6 +149,22 @@ class Accounts(SiteCase):
         with self.store.reading() as session:
             self.assertIn("t=2", users.find(session, "alice").password)
 
+    def test_set_while_renewed(self) -> None:
+        """A password that is set while an old hash is compared stays: the hash of the former one is not renewed."""
+        self.patch(passwords, "HASHER", PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+        fits = passwords.fits
+
+        def overtaken(stored: str | None, typed: str) -> bool:
+            good = fits(stored, typed)
+            with self.change() as change:
+                users.set_password(change, "alice", "another good one")
+            return good
+
+        with patch.object(passwords, "fits", overtaken):
+            users.check_password(self.store, "alice", GOOD)
+        self.assertTrue(users.check_password(self.store, "alice", "another good one"))
+        self.assertFalse(users.check_password(self.store, "alice", GOOD))
+
     def test_real_parameters(self) -> None:
         """A hash costs as much as RFC 9106 recommends: argon2id, 64 MiB, 3 passes."""
         self.assertEqual((REAL.memory_cost, REAL.time_cost, REAL.parallelism, REAL.type.name), (65536, 3, 4, "ID"))
