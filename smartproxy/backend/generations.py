@@ -247,6 +247,9 @@ def set_back(store: Store, known: Tag, client: str, now: datetime) -> None:
         if site.store == known.store:
             site.store = new_store_id()
             change.note("store.set_back", previous=known.number, client=client, store=site.store)
+        else:
+            # Another client that asked at once was faster.
+            change.differs = False
 
 
 def _made(session: Session, known: Tag) -> bool:

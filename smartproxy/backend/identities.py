@@ -125,6 +125,8 @@ def change_over(change: Change, name: str) -> None:
     """Use what was planned, if it is due still."""
     row = find(change.session, name)
     if row.planned is None or row.planned_since is None or row.planned_since > change.now:
+        # Undone, put off, or carried out by another backend meanwhile.
+        change.differs = False
         return
     entry = row.planned
     row.entry, row.planned, row.planned_since = entry, None, None

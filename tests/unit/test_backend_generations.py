@@ -233,6 +233,14 @@ class SetBack(SiteCase):
         self.assertEqual((told.fields["previous"], told.fields["client"]), (99, "inner"))
         self.assertEqual(self.known(attrs.evolve(before, number=99)), after)
 
+    def test_two_at_once(self) -> None:
+        """Two clients that ask at once, both before either is answered, make it take one id, in one generation."""
+        known = attrs.evolve(self.tag(), number=99)
+        self.patch(generations, "_made", lambda session, tag: False)
+        after = self.known(known)
+        self.assertEqual(self.known(known), after)
+        self.assertEqual(len(self.stored("store.set_back")), 1)
+
     def test_grown_past_it_again(self) -> None:
         """That the copy has a generation of this number by now hides nothing: its document is another."""
         before = self.tag()

@@ -417,6 +417,19 @@ class ChangeOver(IdentityCase):
         with self.assertRaises(NotFound), self.change() as change:
             identities.undo_plan(change, "main")
 
+    def test_undone_as_it_is_due(self) -> None:
+        """Undone between the look for what is due and the change-over, it makes no generation."""
+        self.planned()
+        with self.change() as change:
+            identities.undo_plan(change, "main")
+        with self.store.reading() as session:
+            before = generations.newest_number(session)
+        self.patch(identities, "due", lambda session, now: ["main"])
+        self.clock.advance((10 * DAY).total_seconds())
+        with self.store.reading() as session:
+            self.assertEqual(generations.newest_number(session), before)
+        self.assertEqual((self.in_use(), self.told), (self.before, []))
+
     def test_request(self) -> None:
         """The answer to a request can be planned; the request stays out until then, and after an undone plan."""
         request = self.ask()
