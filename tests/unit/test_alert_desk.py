@@ -15,7 +15,7 @@ from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.alerts.results import AlertResult
 from smartproxy.backend.alerts.script import ScriptRun
-from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.errors import StoreBusy, StoreReadOnly
 from smartproxy.backend.rounds import AGAIN_SECONDS, STORE_LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
@@ -316,6 +316,16 @@ class Failing(Desk):
         self.assertEqual(self.programs.runs, [])
         self.clock.advance(STORE_LOOK_SECONDS)
         self.assertEqual((self.states(), self.told), (["done"], []))
+
+    def test_store_takes_no_changes(self) -> None:
+        """What has ended while the store took no changes is noted when it does, and is not begun again."""
+        self.arrive(self.event())
+        with patch.object(self.store.__class__, "writing", side_effect=StoreReadOnly):
+            self.programs.end()
+        self.clock.advance(STORE_LOOK_SECONDS)
+        self.assertEqual((self.states(), self.told), (["done"], []))
+        self.clock.advance(HOUR.total_seconds())
+        self.assertEqual(self.programs.runs, [])
 
     def test_bug(self) -> None:
         """A bug is told once a minute, and does not end the work."""

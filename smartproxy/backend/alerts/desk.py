@@ -27,7 +27,7 @@ from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings, take_dropped
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
-from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.errors import StoreBusy, StoreReadOnly
 from smartproxy.backend.journal import StoredEvent
 from smartproxy.backend.rounds import STORE_LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
@@ -184,7 +184,7 @@ class AlertDesk(StoreRounds):
         while True:
             try:
                 await self._runner.run(self._note, start, run)
-            except StoreBusy:
+            except (StoreBusy, StoreReadOnly):
                 if self._stopped:
                     # It counts as lost, and is begun again after the restart.
                     return
