@@ -254,6 +254,7 @@ def _overdue(session: Session, partner: str, watched: _Watched, now: datetime) -
 
 def _late(row: AwaitedResponseRow, now: datetime, count: int | None) -> Record:
     whose = "the partner" if row.link == "out" else "the station"
+    day = f"{row.ended:%Y-%m-%d}"
     return _record(
         "watch.eerp_overdue",
         row.partner,
@@ -264,8 +265,8 @@ def _late(row: AwaitedResponseRow, now: datetime, count: int | None) -> Record:
         originator=row.originator or None,
         age=(now - row.ended).total_seconds(),
         count=count,
-        advice=f"ask {whose} whether it has the file; all that await their response: smartproxy transfers "
-        f"--partner {quote(row.partner)}",
+        advice=f"ask {whose} whether it has received the file; list the partner's files (EERP is - where none has "
+        f"come): smartproxy transfers --partner {quote(row.partner)} --since {quote(day)}",
     )
 
 

@@ -143,7 +143,10 @@ class BackendCondition:
             yield Finding("unconfigured", Health.DOWN, words)
         able = [row for row in stored.clients if row.entry.enabled]
         if not able:
-            yield Finding("no-client", Health.DOWN, "no client may call: smartproxy client add NAME")
+            words = "no client is registered: smartproxy client add NAME"
+            if stored.clients:
+                words = "all clients are disabled: smartproxy client enable NAME"
+            yield Finding("no-client", Health.DOWN, words)
         for row in able:
             if row.last_seen is None or self._now() - row.last_seen > SILENT:
                 words = f"the client {row.name} has never called: it learns of no change; see its log"

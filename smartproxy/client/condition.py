@@ -74,11 +74,17 @@ class ClientCondition:
             words = f"the configuration is a copy of {instant(service.copied)}, {minutes} minutes old"
             yield Finding("copy", Health.DEGRADED, f"{words}: the backend was not reached since the client started")
         if service.configuration_refused is not None:
-            words = f"a generation is refused, the one before stays in force: {service.configuration_refused}"
+            rest = "no other is in force" if configuration is None else "the previous one stays in force"
+            words = f"the newest generation is refused; {rest}: {service.configuration_refused}"
             yield Finding("generation-refused", Health.DEGRADED, words)
         if configuration is None or not service.tunnels:
             if away is None:
-                words = "the backend has not answered yet: check backend.unreachable in the log"
+                words = (
+                    "no configuration and certificate for the tunnel have arrived from the backend yet: wait some "
+                    "seconds; if it stays so, see the log of this client"
+                )
+                if configuration is None and service.configuration_refused is not None:
+                    words = "no configuration is in force: correct the refused generation in the backend"
                 yield Finding("unconfigured", Health.DOWN, words)
             return
         if not any(until > self._now() for until in self._licences().values()):

@@ -64,7 +64,7 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "daemon.few_descriptors",
             _WARNING,
             _EVERY,
-            "The limit of open files allows few connections.",
+            "The system allows fewer open files (value) than the configured limits need (most).",
             "value",
             "most advice",
         ),

@@ -402,7 +402,10 @@ class Cause(enum.StrEnum):
     )
     AUDIT_BROKEN = "audit.broken", "A record of the audit trail was changed or removed."
     EVENTS_STORE = "events.store", "The store accepted events too slowly, or failed to store them."
-    STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
+    STORE_BUSY = (
+        "store.busy",
+        "The backend's store, or the backend, is busy or does not answer at the moment; the same may be tried again.",
+    )
     STORE_OUTDATED = "store.outdated", "Another version of SmartProxy brought the backend's store up to date."
 
     # alerts

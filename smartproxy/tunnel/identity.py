@@ -95,7 +95,10 @@ def _load(path: Path) -> Identity:
         opened = open_plain(path)
     except NotPlain as error:
         raise IdentityUnusable(
-            path=path, cause="it is not a regular file", advice="move it away; a new key is then made"
+            path=path,
+            cause="the identity key is not a regular file",
+            advice="restore the key file; or move this away: the server then makes a new key, has a new Proxy ID, and "
+            "needs a new licence",
         ) from error
     with opened as file:
         mode = os.fstat(file.fileno()).st_mode

@@ -287,6 +287,16 @@ class ClientConditions(StationTestCase):
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
 
+    def test_unconfigured(self) -> None:
+        """What to do without a configuration depends on whether the backend has sent one that is refused."""
+        self.assertIn("wait some seconds", told(on_the_wire(AskStatus(), self.condition.status()))[-1])
+        self.backend.change(generation(1, station={"port": 0}))
+        self.start()
+        status: Any = on_the_wire(AskStatus(), self.condition.status())
+        advice = {each["verdict"]: each["advice"] for each in status["findings"]}
+        self.assertIn("no other is in force: ", advice["generation-refused"])
+        self.assertIn("correct the refused generation in the backend", advice["unconfigured"])
+
     def test_backend_before_the_first_generation(self) -> None:
         """Without a configuration, a backend that does not help means that no session can begin."""
         for failure, code, words in (
@@ -352,7 +362,7 @@ class ClientConditions(StationTestCase):
             (
                 lambda: self.backend.change(generation(2, station={"port": 0})),
                 ("degraded", "generation-refused", 1),
-                "client.station.port",
+                "the newest generation is refused; the previous one stays in force: client.station.port",
             ),
             (declined, ("degraded", "generation-refused", 1), "dmz.example:2878 could not put generation 2 in force"),
             (accepted, ("ok", "ok", 0), ""),

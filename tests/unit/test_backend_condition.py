@@ -108,7 +108,7 @@ class Conditions(SiteCase):
         shown = TestCa.root("odette").issue("proxy", valid_until=NOW + timedelta(days=30))
         with self.change() as change:
             identities.keep(change, "main", fitting(shown.key, [shown.certificate], "x"))
-        self.assertEqual(self.told()[2], ["no-client"])
+        self.assertEqual(self.told()[2:], (["no-client"], "no client is registered: smartproxy client add NAME"))
         with self.change() as change:
             clients.add(change, "inner")
         code, exit_status, _, sentence = self.told()
@@ -126,6 +126,7 @@ class Conditions(SiteCase):
         with self.change() as change:
             clients.enable(change, "inner", False)
         self.assertEqual(self.told()[:2], ("no-client", 2))
+        self.assertIn("smartproxy client enable NAME", self.told()[3])
         self.now = NOW + timedelta(days=31)
         self.assertEqual(self.told()[2], ["no-client", "ran-out"])
         self.now = NOW + timedelta(days=61)

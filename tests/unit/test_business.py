@@ -354,7 +354,9 @@ class Overdue(BusinessCase):
         self.watch(eerp_hours=12)
         self.sent(link="in")
         self.look(13 * HOUR)
-        self.assertIn("ask the station", str(self.stored("watch.eerp_overdue")[0].fields["advice"]))
+        advice = str(self.stored("watch.eerp_overdue")[0].fields["advice"])
+        self.assertIn("ask the station", advice)
+        self.assertTrue(advice.endswith(f" --since {NOW:%Y-%m-%d}"), advice)
 
     def test_answer_came_first(self) -> None:
         """A response that another client carried before the file's end is found."""

@@ -286,7 +286,7 @@ class Others(SynchronousTestCase):
             [line.split() for line in text.splitlines()], [["everything", "info"], ["partner", "ACME", "trace"]]
         )
         self.assertIn("3 sessions", display.draining(DrainBegun(sessions=3)))
-        self.assertIn("ESID 05", display.killed(KilledSession(killed="x")))
+        self.assertIn("session x is ended", display.killed(KilledSession(killed="x")))
         shown = display.generation(InForce())
         self.assertEqual(shown.split(), ["generation", "none"])
 

@@ -140,7 +140,8 @@ class AlertDesk(StoreRounds):
                 count=agenda.dropped,
                 cause=Cause.SCRIPT_QUEUE,
                 message="more events wait for the event script than backend.event_script.waiting allows",
-                advice="let fewer events start it, or silence what is known: smartproxy ignore add",
+                advice="raise backend.event_script.level, allow more at once (backend.event_script.at_once), or "
+                "silence known events: smartproxy ignore add",
             )
         for event in agenda.given_up:
             self._events.emit(

@@ -104,7 +104,8 @@ class MailDesk(MailRounds):
                 count=dropped,
                 cause=Cause.MAIL_QUEUE,
                 message=f"more than {limits.MAIL_WAITING_MOST} events wait for a mail",
-                advice="let fewer events start one, or silence what is known: smartproxy ignore add",
+                advice="see mail.failed for why mails wait; if mail works, raise backend.mail.level, or silence known "
+                "events: smartproxy ignore add",
             )
         found = await self._runner.run(self._next_mail)
         return STORE_LOOK_SECONDS if found is None else await self._send(found)
@@ -131,7 +132,7 @@ class MailDesk(MailRounds):
                 host=mail.host,
                 port=mail.port,
                 names=refused,
-                advice="correct them: smartproxy settings show backend.mail.to",
+                advice="correct the addresses: smartproxy settings set backend.mail.to ADDRESS,ADDRESS",
             )
         self._events.emit("mail.sent", count=count, host=mail.host, port=mail.port)
         await self._note(found, sent=True)

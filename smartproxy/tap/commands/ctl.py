@@ -85,7 +85,8 @@ def register(subparsers: Subparsers) -> None:
     drain = _declare(
         actions,
         "drain",
-        "Stop the daemon: it takes no new sessions; running sessions may finish, the rest get ESID 05.",
+        "Stop the daemon: it accepts no new sessions; running sessions may finish; those that are left are ended "
+        "(OFTP2: ESID 05).",
         _drain,
         "  smartproxy ctl drain --seconds 60\n  smartproxy ctl drain --seconds 0     now; also while it drains",
     )
@@ -102,7 +103,13 @@ def register(subparsers: Subparsers) -> None:
         _restart,
         "  smartproxy ctl restart     after an upgrade, or when the command line's files have changed",
     )
-    kill = _declare(actions, "kill", "End one session with ESID 05.", _kill, "  smartproxy ctl kill 231696ddd5473c29")
+    kill = _declare(
+        actions,
+        "kill",
+        "End one session (OFTP2: with ESID 05; plain pair: the connections are closed).",
+        _kill,
+        "  smartproxy ctl kill 231696ddd5473c29",
+    )
     kill.add_argument("session", metavar="SESSION", help="its id, as `smartproxy ctl sessions` shows it")
 
 

@@ -200,7 +200,7 @@ def handed_over(answer: HandedOver) -> str:
 
 def killed(answer: KilledSession) -> str:
     """That a session was ended."""
-    return f"{answer.killed} was told ESID 05"
+    return f"session {answer.killed} is ended (OFTP2: both sides get ESID 05)"
 
 
 class SessionsTable:
