@@ -174,7 +174,9 @@ def see_called(host: str) -> None:
     see_one(host)
     if ":" in host:
         if not _is_ipv6(host):
-            raise BadHostPort(f"{host!r} is neither a host name nor an IPv6 address; give the host alone, without a port")
+            raise BadHostPort(
+                f"{host!r} is neither a host name nor an IPv6 address; give the host alone, without a port"
+            )
     elif _NAME.fullmatch(host) is None:
         raise BadHostPort(
             f"{host!r} is not a host name: each of its parts between dots has 1 to 63 letters, digits and hyphens, "
