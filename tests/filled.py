@@ -23,6 +23,7 @@ from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.backend.store import Store
+from smartproxy.backend.telling import tells
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import FieldKind, isotime
 from smartproxy.policy.causes import Cause
@@ -111,7 +112,8 @@ def _write(store: Store, rows: list[dict[str, Any]]) -> int:
     count = len(rows)
     if rows:
         with store.writing() as session:
-            session.execute(insert(EventRow), rows)
+            told = [{**row, "telling": tells(row["name"], row["source"], row["fields"])} for row in rows]
+            session.execute(insert(EventRow), told)
             session_rows.note(session, rows, max(row["received"] for row in rows))
             records = [_record(row) for row in rows if row["name"] == "session.ended" and row["source"] == "client"]
             if records:

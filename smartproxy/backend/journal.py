@@ -41,6 +41,7 @@ from smartproxy.logs.severity import Severity
 
 _Row = TypeVar("_Row")
 _EVENTS = cast(Table, EventRow.__table__)
+"""Many rows at once cost less without the objects of the ORM."""
 _TELLING_READ = 100
 _LATEST_FIRST = (EventRow.time.desc(), EventRow.id.desc())
 """By when events happened; of one moment, by their arrival."""

@@ -10,7 +10,6 @@ beside this one, ``*_tables.py``; :mod:`smartproxy.backend.tables` has all of th
 
 import secrets
 from datetime import datetime
-from typing import Any
 
 import attrs
 import sqlalchemy
@@ -18,7 +17,6 @@ from sqlalchemy import JSON, Index, LargeBinary, MetaData, String, UniqueConstra
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from smartproxy.backend.columns import WHOLE, Declared, DeclaredKey, UtcTime, sealed_entry, sealed_octets, sealed_text
-from smartproxy.backend.telling import tells
 from smartproxy.policy.certificates.revocation import ListScope, fresh_until
 from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
@@ -247,12 +245,6 @@ INSIDE = "source = 'backend' OR source = 'command'"
 """Of the index of events by source: those that are rare."""
 
 
-def _is_telling(context: Any) -> bool:
-    """Of an event that is being stored."""
-    said = context.get_current_parameters()
-    return tells(said["name"], said["source"], said["fields"])
-
-
 class EventRow(Base):
     """An event of any daemon, as it was told. ``fields`` holds what is not a column of its own.
 
@@ -281,7 +273,7 @@ class EventRow(Base):
     level: Mapped[str] = mapped_column(String(16))
     session: Mapped[str | None] = mapped_column(index=True)
     partner: Mapped[str | None]
-    telling: Mapped[bool] = mapped_column(default=_is_telling)
+    telling: Mapped[bool]
     fields: Mapped[dict[str, object]] = mapped_column(JSON)
     key: Mapped[str | None] = mapped_column(String(32), unique=True)
 

@@ -553,6 +553,7 @@ class Around(PartnerCase):
                     level="warning",
                     session=session_id,
                     partner="ACME",
+                    telling=True,
                     fields={"step": "connect", "message": "connection refused", "session": session_id},
                 )
             )

@@ -304,19 +304,21 @@ class Steps(CallingTestCase):
         self.passed(1)
         self.assertFailed(calling, "connect: the partner does not answer", "connect")
 
-    def test_name_that_is_not_resolved(self) -> None:
-        """A look-up that takes all the time is one of the name: nobody has called the partner."""
+    def call_by_name(self) -> Deferred[Any]:
+        """Call a partner whose name the resolver has not found yet."""
         slow_names(self.reactor)
         self.configure(entry(Outbound(host="oftp.acme.example", verify=Verify.PIN)))
-        calling = self.call()
+        return self.call()
+
+    def test_name_that_is_not_resolved(self) -> None:
+        """A look-up that takes all the time is one of the name: nobody has called the partner."""
+        calling = self.call_by_name()
         self.passed(20)
         self.assertFailed(calling, "name: the host name oftp.acme.example was not resolved within 20 s", "name")
 
     def test_given_up_while_the_name_is_looked_up(self) -> None:
         """A station that hangs up leaves no failure of the partner's name."""
-        slow_names(self.reactor)
-        self.configure(entry(Outbound(host="oftp.acme.example", verify=Verify.PIN)))
-        calling = self.call()
+        calling = self.call_by_name()
         calling.cancel()
         self.failureResultOf(calling)
         self.assertEqual([event.get("step") for event in self.journal.of("outbound.failed")], [])

@@ -162,6 +162,7 @@ class Trials(OutboundCase):
                         received=now,
                         source="server",
                         name=event,
+                        telling=False,
                         level="info",
                         session=trial.session,
                         partner=trial.partner,
@@ -243,7 +244,14 @@ class Trials(OutboundCase):
             for name in ("outbound.refused", "outbound.failed"):
                 session.add(
                     EventRow(
-                        time=NOW, received=NOW, source="x", name=name, level="info", session=first.session, fields={}
+                        time=NOW,
+                        received=NOW,
+                        source="x",
+                        name=name,
+                        level="info",
+                        session=first.session,
+                        telling=False,
+                        fields={},
                     )
                 )
             session.flush()

@@ -170,14 +170,11 @@ def judge(session: Session, arrivals: Sequence[Arrival], received: datetime) -> 
         selections[AlertChannel.SCRIPT] = settings.event_script
     if settings.mail.is_on:
         selections[AlertChannel.MAIL] = settings.mail
-    wanted: dict[int, tuple[AlertChannel, ...]] = {}
-    if selections:
-        for index, each in enumerate(arrivals):
-            if channels := tuple(
-                channel for channel, selection in selections.items() if means(selection, each, received)
-            ):
-                wanted[index] = channels
-    heard = [index for index, each in enumerate(arrivals) if index in wanted or each.level >= Severity.WARNING]
+    wanted = {
+        index: tuple(channel for channel, selection in selections.items() if means(selection, each, received))
+        for index, each in enumerate(arrivals if selections else ())
+    }
+    heard = [index for index, each in enumerate(arrivals) if wanted.get(index) or each.level >= Severity.WARNING]
     treatments = [_NOTHING] * len(arrivals)
     if not heard:
         return treatments
@@ -187,8 +184,8 @@ def judge(session: Session, arrivals: Sequence[Arrival], received: datetime) -> 
         rule = _first_hit(rules, arrival)
         if rule is not None:
             treatments[index] = Treatment(ignored_by=rule.name)
-        elif index in wanted:
-            treatments[index] = Treatment(channels=wanted[index])
+        elif channels := wanted.get(index):
+            treatments[index] = Treatment(channels=channels)
     return treatments
 
 

@@ -11,7 +11,7 @@ from smartproxy.backend.operations import account
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.operations.user import LoginWanted
-from smartproxy.backend.page.login import begun
+from smartproxy.backend.page.login import begun_by_password
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.users import number_of
 from smartproxy.backend.page.visit import PageVisit
@@ -25,7 +25,7 @@ async def shown(visit: PageVisit) -> Shown:
 
 async def password_changed(visit: PageVisit) -> Shown:
     """Set another password, if the old one was right; other logins end, and this one goes on with another cookie."""
-    form, parts = visit.form, visit.backstage
+    form = visit.form
     fault = await _unproved(visit, form.secret("old"))
     if not fault and form.secret("password") != form.secret("again"):
         fault = visit.text("The two passwords are not the same.")
@@ -35,12 +35,8 @@ async def password_changed(visit: PageVisit) -> Shown:
         await _call(visit, account.password, account.OwnPassword(password=form.secret("password")))
     except BackendError as error:
         return await _page(visit, password_fault=str(error))
-    name = visit.caller.name
-    proved = await parts.runner.run(users.check_password, parts.store, name, form.secret("password"))
-    cookie = await begun(visit, name, proved)
-    if cookie is None:
+    if not await begun_by_password(visit, visit.caller.name, form.secret("password")):
         return visit.redirect("/login")
-    visit.keep_cookie(cookie)
     return visit.redirect("/account", visit.text("Your password is changed; your other logins are ended."))
 
 

@@ -6,13 +6,12 @@ log; slow down whoever guesses one. The link is worth nothing once there is an a
 
 import secrets
 
-from smartproxy.backend import users
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import AlreadyThere, BackendError
 from smartproxy.backend.operations import authority, setup
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.shapes import Nothing
-from smartproxy.backend.page.login import begun
+from smartproxy.backend.page.login import begun_by_password
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.requests import header_of
@@ -76,10 +75,8 @@ async def administrator_added(visit: PageVisit) -> Shown:
         return await _step(visit, fault=str(error))
     parts = visit.backstage
     parts.link.close()
-    cookie = await begun(visit, name, await parts.runner.run(users.check_password, parts.store, name, password))
-    if cookie is None:
+    if not await begun_by_password(visit, name, password):
         return visit.redirect("/login")
-    visit.keep_cookie(cookie)
     parts.events.emit("page.login", names=[name], peer=visit.address)
     return visit.redirect("/setup")
 

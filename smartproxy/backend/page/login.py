@@ -60,6 +60,15 @@ async def begun(visit: PageVisit, name: str, proved: str) -> str | None:
         return None
 
 
+async def begun_by_password(visit: PageVisit, name: str, password: str) -> bool:
+    """Begin a login of somebody whose password was just set, and keep its cookie; false where another was set since."""
+    parts = visit.backstage
+    cookie = await begun(visit, name, await parts.runner.run(users.check_password, parts.store, name, password))
+    if cookie is not None:
+        visit.keep_cookie(cookie)
+    return cookie is not None
+
+
 async def logged_out(visit: PageVisit) -> Shown:
     """End the login."""
     parts = visit.backstage

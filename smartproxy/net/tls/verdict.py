@@ -169,11 +169,12 @@ class Verification:
         known = anchors or Anchors()
         path = path_with_anchors_above(shown, known.above) if anchored else shown
         facts = self._facts(walk, path)
-        errors = tuple(walk.errors)
-        if not anchored:
-            return ChainFacts(presented=facts[: len(shown)], path_errors=errors)
-        twins = known.twins_in(path, facts)
-        return ChainFacts(presented=facts[: len(shown)], path=facts, path_errors=errors, twins=twins)
+        return ChainFacts(
+            presented=facts[: len(shown)],
+            path=facts if anchored else (),
+            path_errors=tuple(walk.errors),
+            twins=known.twins_in(path, facts) if anchored else {},
+        )
 
     @staticmethod
     def _facts(walk: _Walk, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:

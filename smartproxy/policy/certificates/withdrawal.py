@@ -107,9 +107,9 @@ class Standing:
         twins: dict[str, tuple[CertificateFacts, ...]] = {}
         for facts in chain.path[1:]:
             others = self.by_key.get((facts.subject, facts.key_sha256), ())
-            now = facts if facts.sha256 in self.known or not others else attrs.evolve(facts, sha256=others[0])
-            above.append(now)
-            twins[now.sha256] = tuple(attrs.evolve(facts, sha256=each) for each in others if each != now.sha256)
+            present = facts if facts.sha256 in self.known or not others else attrs.evolve(facts, sha256=others[0])
+            above.append(present)
+            twins[present.sha256] = tuple(attrs.evolve(facts, sha256=each) for each in others if each != present.sha256)
         return attrs.evolve(chain, path=(chain.path[0], *above), twins=twins)
 
 
