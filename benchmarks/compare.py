@@ -35,12 +35,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import figures
 import growth
 from bench import Bench
-from daemons import ONE_PROCESS, BenchSite, free_port
+from daemons import ONE_PROCESS, BenchSite
 from measures import Load, LoadFailed, Proxy
 from rivals import RIVALS, VERSION, Hops, found, resolved
 
 from smartproxy import __version__
 from smartproxy.testing.pki import CredentialFiles, TestCa
+from smartproxy.testing.ports import held_port
 
 ARRANGEMENTS: Final = {
     figures.OURS: ONE_PROCESS,
@@ -58,9 +59,9 @@ def rival(name: str, folder: Path, certificates: dict[str, Path], station: int) 
     folder.mkdir()
     hops = Hops(
         folder=folder,
-        port=free_port(),
-        tunnel=free_port(),
-        between=free_port(),
+        port=held_port(),
+        tunnel=held_port(),
+        between=held_port(),
         station=station,
         **certificates,
     )
@@ -120,7 +121,7 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
         certificates[name] = folder / f"{name}.pem"
         certificates[name].write_bytes(made.chain_pem + made.key_pem)
     partner: CredentialFiles = authority.issue("partner.example").write(folder, "partner")
-    load = Load(program=arguments.program.absolute(), partner=partner, station_port=free_port())
+    load = Load(program=arguments.program.absolute(), partner=partner, station_port=held_port())
     facts = machine()
     arrangements = ARRANGEMENTS if arguments.arrangements else {figures.OURS: ONE_PROCESS}
     sites = []

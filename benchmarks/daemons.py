@@ -12,10 +12,11 @@ from typing import Any, Final
 from twisted.internet.task import deferLater
 
 from smartproxy.testing.pki import CredentialFiles, self_signed
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Program, ProgramFailed
 from smartproxy.testing.site import STATION_CODE, TWISTD, Site
 
-__all__ = ["PARTNER", "STATION_CODE", "BenchSite", "free_port"]
+__all__ = ["PARTNER", "STATION_CODE", "BenchSite"]
 
 PARTNER: Final = "O0013000001ACME"
 PATIENCE_SECONDS: Final = 60.0
@@ -27,14 +28,6 @@ ROOM: Final = (
     *("client.limits.openings_rate", "10000", "client.limits.reports_rate", "100000"),
 )
 """Room for all sessions of a benchmark, which come from one address and one partner, and quickly."""
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 ONE_PROCESS: Final = ("--workers", "0")
@@ -76,7 +69,7 @@ class BenchSite(Site):
         await self.create()
         self.files = files or self_signed("oftp.acme.example").write(self.certificates, "acme")
         await self.smartproxy("partner", "add", "ACME", "--code", PARTNER, "--certificate", str(self.files.certificate))
-        self.port, self.backend_port, self.tunnel_port = free_port(), free_port(), free_port()
+        self.port, self.backend_port, self.tunnel_port = held_port(), held_port(), held_port()
         await self.smartproxy(
             *("settings", "set", "client.station.host", "127.0.0.1", "client.station.retry", "0"),
             *("client.station.port", str(self.station_port), "server.listeners", f"{self._address}:{self.port}", *ROOM),

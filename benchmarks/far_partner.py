@@ -26,9 +26,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import figures
 from bench import ENDLESS
 from compare import machine
-from daemons import BenchSite, free_port
+from daemons import BenchSite
 from long_line import FAR
 from measures import Load, Proxy
+
+from smartproxy.testing.ports import held_port
 
 EVERYWHERE: Final = "0.0.0.0"
 LOSSES: Final = (0.0, 1.0)
@@ -86,7 +88,7 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     folder = Path(tempfile.mkdtemp(prefix="far-"))
     facts = machine()
-    site = BenchSite(reactor, folder, free_port(), address=EVERYWHERE)
+    site = BenchSite(reactor, folder, held_port(), address=EVERYWHERE)
     try:
         await site.open()
         assert site.server is not None and site.client is not None

@@ -19,10 +19,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Program, environment, finish, script
 from smartproxy.testing.site import SMARTPROXY, TWISTD
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
-from tests.process.ports import held_port
 from tests.process.sites import Log, stop
 
 reactor: Any = installed_reactor

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Program
 from smartproxy.testing.site import TWISTD, Site
-from tests.process.ports import held_port
 
 
 class SeveralSite(Site):

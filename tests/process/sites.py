@@ -28,11 +28,11 @@ from twisted.trial.unittest import TestCase
 from smartproxy.ctl.asking import Connection
 from smartproxy.ctl.protocol import AskSessions, Request
 from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
 from smartproxy.testing.site import TWISTD, Site
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.lines import Caller, ScriptedStation, Session
-from tests.process.ports import held_port
 
 reactor: Any = installed_reactor
 

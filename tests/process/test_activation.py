@@ -11,9 +11,9 @@ from pathlib import Path
 
 import attrs
 
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Program, ProgramFailed
 from tests.process.lines import Caller
-from tests.process.ports import held_port
 from tests.process.sites import Log, SiteCase, TestedSite, stop, until
 from tests.process.steady_callers import SteadyCallers
 

@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Program
-from tests.process.ports import held_port
 from tests.process.sites import Log, SiteCase, reactor, until
 from tests.programs import program
 

@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import environment, finish
 from smartproxy.testing.proxied import Ask, connect, socks
 from smartproxy.testing.site import SMARTPROXY
 from tests.process.lines import Session
 from tests.process.memory import holds
-from tests.process.ports import held_port
 from tests.process.sites import ACME, Log, SiteCase, reactor, until
 from tests.process.test_outbound import OutboundCase
 

@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from smartproxy.testing.pki import TestCa
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import environment, finish
 from smartproxy.testing.site import SMARTPROXY
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.memory import PAGE
-from tests.process.ports import held_port
 from tests.process.sites import SiteCase, reactor, until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (TRACE|DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S.*")

@@ -16,6 +16,7 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.testing.events import FileReceived, FileSent
 from smartproxy.testing.partner import PartnerCall, TestPartner
 from smartproxy.testing.pki import CredentialFiles, self_signed
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.proxied import Ask, ProxiedEndpoint, ProxyRefused, connect, socks
 from smartproxy.testing.settings import Settings
@@ -25,7 +26,6 @@ from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
-from tests.process.ports import held_port
 from tests.process.sites import ACME, BOLT, Log, SiteCase, reactor, until
 from tests.process.test_crossings import has_ipv6
 

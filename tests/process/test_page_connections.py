@@ -11,11 +11,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import CredentialFiles, self_signed
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.tls import TestContext
 from tests.process.browsers import Window
 from tests.process.page_sites import PageSiteCase
-from tests.process.ports import held_port
 from tests.process.sites import ACME, reactor
 from tests.process.test_outbound import OutboundCase
 

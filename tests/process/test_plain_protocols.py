@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThread
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing.partner import TestPartner
 from smartproxy.testing.pki import CredentialFiles, TestCa
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Finished, Program, environment, finish
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.station import TestStation
@@ -27,7 +28,6 @@ from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 from tests.process.plain_site import PlainCase, reactor
-from tests.process.ports import held_port
 from tests.process.sites import until
 from tests.programs import program
 

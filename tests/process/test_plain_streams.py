@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
+from smartproxy.testing.ports import held_port
 from tests.process.plain_site import PlainCase, kill, port_of, resident
-from tests.process.ports import held_port
 from tests.process.sites import Log, until
 
 MEGABYTE = 1 << 20

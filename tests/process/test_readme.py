@@ -11,10 +11,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import environment
 from tests.packaging.wheel import ROOT
 from tests.process.clock import PATIENCE_SECONDS
-from tests.process.ports import held_port
 
 README = ROOT / "README.md"
 PORTS = ("6619", "3305", "8443", "2878")

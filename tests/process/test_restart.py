@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.policy.causes import Cause
 from smartproxy.testing.events import FileSent
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.proxied import ProxiedEndpoint, connect
 from smartproxy.testing.site import CLIENT_NAME, STATION_CODE
-from tests.process.ports import held_port
 from tests.process.sites import BOLT, Log, SiteCase, TestedSite, reactor, until
 from tests.process.steady_callers import SteadyCallers
 from tests.process.test_outbound import OutboundCase, file

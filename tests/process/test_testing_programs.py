@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from smartproxy.testing import programs
+from smartproxy.testing.ports import held_port
 from smartproxy.testing.programs import Program, ProgramFailed, environment, finish, module
 from tests.process.clock import PATIENCE_SECONDS
-from tests.process.ports import held_port
 
 reactor: Any = installed_reactor
 
