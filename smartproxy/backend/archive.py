@@ -203,9 +203,6 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
     site.name = configuration.site
     for name, value in attrs.asdict(secrets.site).items():
         setattr(site, name, value)
-    for table in (ClientRow, LicenceRow, IdentityRow, WithdrawnRow):
-        _clear(change, table)
-    change.session.add_all(ClientRow(name=each.name, entry=each) for each in secrets.clients)
     if secrets.administrators is not None:
         _clear(change, AdministratorRow)
         change.session.add_all(AdministratorRow(name=each.name, entry=each) for each in secrets.administrators)
@@ -220,10 +217,6 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
         change.session.add_all(
             SecondFactorRow(**attrs.asdict(each) | {"recovery": list(each.recovery)}) for each in secrets.second_factors
         )
-    change.session.add_all(WithdrawnRow(**attrs.asdict(each)) for each in secrets.withdrawn)
-    for licence in secrets.licences:
-        change.session.add(LicenceRow(**attrs.asdict(licence)))
-        change.session.flush()
     entries = {each.name: each for each in configuration.server.identities}
     requests = {each.name: each for each in secrets.requests}
     rows = {
@@ -233,9 +226,35 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
     for each in secrets.planned:
         if (row := rows.get(each.planned.name)) is not None:
             row.planned, row.planned_since = each.planned, each.planned_since
+    _clear(change, IdentityRow)
     change.session.add_all(rows.values())
     change.session.flush()
     authority.load(change.session)
+    _take_clients(change, secrets)
+
+
+def _take_clients(change: Change, secrets: Secrets) -> None:
+    """Put the file's clients and licences in the place of the store's.
+
+    The servers of this store may have certificates of clients before them that the file does not let in, and licences
+    that last longer than those of the file: they are told anew who is shut out, and until when their licence lasts.
+    """
+    called = {row.name: row.entry.token_sha256 for row in clients.listed(change.session) if row.entry.enabled}
+    issued = [_copy(ArchivedLicence, row) for row in licences.listed(change.session)]
+    for table in (ClientRow, LicenceRow):
+        _clear(change, table)
+    change.session.add_all(ClientRow(name=each.name, entry=each) for each in secrets.clients)
+    servers = {each.proxy_id for each in secrets.licences}
+    for licence in dict.fromkeys([*(each for each in issued if each.proxy_id in servers), *secrets.licences]):
+        change.session.add(LicenceRow(**attrs.asdict(licence)))
+        change.session.flush()
+    for withdrawal in secrets.withdrawn:
+        licences.mark_withdrawn(change, **attrs.asdict(withdrawal))
+    stay = {each.name: each for each in secrets.clients}
+    for name in sorted(called.keys() - {each.name for each in secrets.clients if each.enabled}):
+        licences.mark_shut_out(change, name, authority.TUNNEL_LIFE, None if name in stay else called[name])
+    if issued:
+        licences.sign_anew(change)
 
 
 def _take_revocation(change: Change, archive: Archive, configuration: Configuration) -> None:

@@ -54,30 +54,51 @@ def _sign(
         )
     if valid_until <= max(valid_from, change.now):
         raise Unusable(f"the licence would end on {valid_until:%Y-%m-%d}, before it begins; give a later --until")
-    site = authority.load(change.session)
+    licence, text = _signed(change.session, proxy_id, valid_from, valid_until, limits)
+    row = LicenceRow(
+        proxy_id=proxy_id,
+        text=text,
+        valid_from=licence.valid_from,
+        valid_until=licence.valid_until,
+        issued=change.now,
+    )
+    change.session.add(row)
+    change.session.flush()
+    change.note(
+        "licence.issued",
+        proxy_id=proxy_id,
+        valid_until=licence.valid_until,
+        valid_from=licence.valid_from,
+        site=licence.site,
+    )
+    return row
+
+
+def _signed(
+    session: Session, proxy_id: str, valid_from: datetime, valid_until: datetime, limits: dict[str, int]
+) -> tuple[Licence, str]:
+    """A licence that says who is shut out by now, and its text; the same facts make the same text.
+
+    :raises Unusable: when no server would take it.
+    """
+    site = authority.load(session)
     # A licence has whole seconds, and so has what its server reports: the end that is stored is the one that is signed.
-    valid_from, valid_until = valid_from.replace(microsecond=0), valid_until.replace(microsecond=0)
     licence = Licence(
         proxy_id=proxy_id,
         site=site.site,
-        valid_from=valid_from,
-        valid_until=valid_until,
+        valid_from=valid_from.replace(microsecond=0),
+        valid_until=valid_until.replace(microsecond=0),
         limits=limits,
         authority_certificate=site.certificate_pem,
         withdrawn=tuple(
             WithdrawnClient(name=row.name, begins_until=row.begins_until)
-            for row in change.session.scalars(select(WithdrawnRow).order_by(WithdrawnRow.name))
+            for row in session.scalars(select(WithdrawnRow).order_by(WithdrawnRow.name))
         ),
     )
     try:
-        text = sign(licence, site.key)
+        return licence, sign(licence, site.key)
     except ValueError as error:
         raise Unusable(f"no server would take this licence: {error}") from error
-    row = LicenceRow(proxy_id=proxy_id, text=text, valid_from=valid_from, valid_until=valid_until, issued=change.now)
-    change.session.add(row)
-    change.session.flush()
-    change.note("licence.issued", proxy_id=proxy_id, valid_until=valid_until, valid_from=valid_from, site=site.site)
-    return row
 
 
 def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> LicenceRow:
@@ -108,16 +129,41 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
     :param token_sha256: of the client's token, if it is removed: who shows it again is told so.
     :raises Unusable: when more clients are shut out than a licence takes.
     """
-    change.session.execute(delete(WithdrawnRow).where(WithdrawnRow.forget < change.now))
+    mark_shut_out(change, name, life, token_sha256)
+    return sign_anew(change)
+
+
+def mark_shut_out(change: Change, name: str, life: timedelta, token_sha256: str | None = None) -> None:
+    """Have the licences that are signed from now on say what :func:`shut_out` says."""
     begins = (change.now - authority.BACKDATED).replace(microsecond=0)
+    mark_withdrawn(change, name, begins_until=begins, forget=change.now + life, token_sha256=token_sha256)
+
+
+def mark_withdrawn(
+    change: Change, name: str, *, begins_until: datetime, forget: datetime, token_sha256: str | None
+) -> None:
+    """Have the licences that are signed from now on say that a client's certificates are withdrawn.
+
+    :param begins_until: certificates that begin to be valid until then.
+    :param forget: when the last of them has expired.
+    :param token_sha256: of the client's token, if it is removed.
+    """
+    change.session.execute(delete(WithdrawnRow).where(WithdrawnRow.forget < change.now))
     gone = change.session.get(WithdrawnRow, name)
     if gone is None:
-        gone = WithdrawnRow(name=name, begins_until=begins, forget=change.now + life)
+        gone = WithdrawnRow(name=name, begins_until=begins_until, forget=forget)
         change.session.add(gone)
     # What was withdrawn for longer stays so: a credential may have years to go, and a client of its name has days.
-    gone.begins_until, gone.forget = max(gone.begins_until, begins), max(gone.forget, change.now + life)
+    gone.begins_until, gone.forget = max(gone.begins_until, begins_until), max(gone.forget, forget)
     gone.token_sha256 = token_sha256 or gone.token_sha256
     change.session.flush()
+
+
+def sign_anew(change: Change) -> int:
+    """Have all licences that last say who is shut out by now; return how many do.
+
+    :raises Unusable: when more clients are shut out than a licence takes.
+    """
     count = 0
     for proxy_id, row in newest(change.session).items():
         # The server may have any that was issued, and takes none that ends earlier or is not valid yet. One that lasts
@@ -126,7 +172,8 @@ def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | Non
         valid_from = change.session.scalar(every) or row.valid_from
         valid_until = latest_end(change.session, proxy_id) or row.valid_until
         if valid_until > change.now:
-            _sign(change, proxy_id, valid_from, valid_until, limits_of(row))
+            if _signed(change.session, proxy_id, valid_from, valid_until, limits_of(row))[1] != row.text:
+                _sign(change, proxy_id, valid_from, valid_until, limits_of(row))
             count += 1
     return count
 

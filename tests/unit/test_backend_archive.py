@@ -35,6 +35,7 @@ from smartproxy.backend.store import Store
 from smartproxy.backend.trust_tables import ListedCaRow
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.alerts import IgnoreRule
+from smartproxy.policy.licence import read
 from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule, SubjectRule
 from smartproxy.policy.permissions import EVERYTHING, AdminRole
 from smartproxy.policy.trust_lists import TrustListEntry
@@ -304,6 +305,32 @@ class WithSecrets(ArchiveCase):
             identities.remove(change, "main")
         self.take(text)
         self.assertEqual(self.document(), before)
+
+    def test_clients_that_the_file_lacks(self) -> None:
+        """Servers shut out who may call no more, and who was shut out since stays so; the longest licence counts.
+
+        The file lacks one client, has another one disabled, and knows neither the withdrawal nor the longer licence.
+        """
+        with self.change() as change:
+            clients.add(change, "paused")
+            clients.alter(change, "paused", enabled=False)
+        text = self.export(with_secrets=True)
+        until = NOW + timedelta(days=700)
+        with self.change() as change:
+            clients.enable(change, "paused", True)
+            later = clients.add(change, "later")
+            clients.add(change, "stolen")
+            clients.remove(change, "stolen")
+            licences.extend(change, PROXY_ID, valid_until=until)
+        self.take(text)
+        with self.change() as change:
+            licence = read(licences.find(change.session, PROXY_ID).text, PROXY_ID, NOW)
+            self.assertEqual([each.name for each in licence.withdrawn], ["later", "paused", "stolen"])
+            self.assertEqual(licence.valid_until, until)
+            self.assertEqual(clients.was_removed(change.session, later), "later")
+        count = len(self.stored("licence.issued"))
+        self.take(text)
+        self.assertEqual(len(self.stored("licence.issued")), count, "nothing new has to be said")
 
     def test_settings_of_partners(self) -> None:
         """Settings that name partners are taken with them: over their own site, and in an empty store."""
