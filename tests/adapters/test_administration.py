@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred
 from smartproxy._version import __version__
 from smartproxy.backend import administrators, audit, generations, journal, settings
 from smartproxy.backend.administration import WAITING_ADMINISTRATORS_MOST, WAITING_PER_ADMINISTRATOR_MOST
+from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
-from smartproxy.backend.operations import partner
+from smartproxy.backend.operations import event_script, partner
 from smartproxy.backend.operations.list_files import ListFile, ListsRead
 from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.registry import OPERATIONS
@@ -467,6 +468,34 @@ class Conditions(AdminCase):
         self.assertIn(
             "secret", self.problem(409, "api.key", "POST", "admin-tokens", body, Idempotency_Key="k1")["detail"]
         )
+
+    def test_answer_that_comes_later(self) -> None:
+        """What goes on behind its transaction is answered again with what came of it, and with nothing before that."""
+        with self.change() as change:
+            settings.put(change, "backend.event_script.program", "/bin/true")
+        meanwhile = []
+
+        def run(*arguments: object) -> ScriptRun:
+            detail = self.problem(409, "api.key", "POST", "event-script:test", {}, Idempotency_Key="k1")["detail"]
+            meanwhile.append(detail)
+            return ScriptRun(exit_status=3, output="the output", seconds=1.0)
+
+        self.patch(EventScripts, "run", run)
+        first = self.admin("POST", "event-script:test", {}, Idempotency_Key="k1")
+        again = self.admin("POST", "event-script:test", {}, Idempotency_Key="k1")
+        self.assertEqual((first.json["output"], first.json["exit_status"]), ("the output", 3))
+        self.assertEqual((again.json, again.headers["idempotency-replayed"]), (first.json, "true"))
+        self.assertEqual(len(meanwhile), 1, "it ran once")
+        self.assertIn("still being carried out", meanwhile[0])
+
+    def test_failed_later(self) -> None:
+        """What cannot go on was not done: the same key does it when it can."""
+        with self.change() as change:
+            settings.put(change, "backend.event_script.program", "/bin/true")
+        self.patch(EventScripts, "run", lambda *arguments: ScriptRun(exit_status=0, seconds=1.0))
+        with event_script._TESTING:
+            self.problem(422, "api.refused", "POST", "event-script:test", {}, Idempotency_Key="k1")
+        self.assertEqual(self.admin("POST", "event-script:test", {}, Idempotency_Key="k1").status, 200)
 
 
 class Refused(AdminCase):

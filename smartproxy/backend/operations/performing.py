@@ -13,7 +13,7 @@ from time import sleep
 from typing import Any, Generic
 
 import attrs
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import audit, consequences, history, rollback, states
@@ -21,7 +21,7 @@ from smartproxy.backend.access_tables import AnsweredRequestRow
 from smartproxy.backend.alerts.intake import backend_settings
 from smartproxy.backend.audit import Deed
 from smartproxy.backend.change import Change
-from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing, SecondAwaited, Unusable
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile, KeyUnusable, ScopeMissing, SecondAwaited, Unusable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.operations import second
 from smartproxy.backend.operations.operation import Answer, Caller, Effect, Family, Input, Operation, Transaction
@@ -145,9 +145,7 @@ def perform(
                     done = _act(work, operation, wanted, terms)
                     channel, comment = caller.channel, terms.comment
                     audit.record(session, deed, said, by=caller.name, channel=channel, now=now, comment=comment)
-                done = _go_on(store, wanted, done)
-                complete = getattr(done.answer, "completed", None)
-                return done if complete is None else attrs.evolve(done, answer=complete())
+                return _completed(store, operation, wanted, caller, terms, done)
             case _:
                 with store.reading() as session:
                     answer = operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
@@ -239,15 +237,47 @@ def _act(work: Transaction, operation: Operation[Input, Answer], wanted: Input, 
     return Performed(answer=answer)
 
 
-def _go_on(store: Store, wanted: Input, done: Performed[Answer]) -> Performed[Answer]:
+def _goes_on(wanted: object, answer: object) -> bool:
+    """Whether the rest of a call is done behind its transaction."""
+    return hasattr(wanted, "next_piece") or hasattr(answer, "completed")
+
+
+def _completed(
+    store: Store,
+    operation: Operation[Input, Answer],
+    wanted: Input,
+    caller: Caller,
+    terms: Terms,
+    done: Performed[Answer],
+) -> Performed[Answer]:
+    """Do what is done behind the transaction; a repetition is answered with what came of it."""
+    if not _goes_on(wanted, done.answer):
+        return done
+    try:
+        answer = _go_on(store, wanted, done.answer)
+        complete = getattr(answer, "completed", None)
+        answer = answer if complete is None else complete()
+    except BackendError:
+        if terms.key is not None:
+            with store.writing() as session:
+                session.execute(delete(AnsweredRequestRow).where(*_known_by(caller.name, terms.key)))
+        raise
+    if terms.key is not None and not _has_secret(operation):
+        with store.writing() as session:
+            row = session.scalars(select(AnsweredRequestRow).where(*_known_by(caller.name, terms.key))).one_or_none()
+            if row is not None:
+                row.answer = write_object(answer)
+    return attrs.evolve(done, answer=answer)
+
+
+def _go_on(store: Store, wanted: Input, answer: Any) -> Any:
     """Do the rest of what is done in pieces: others write between two of them."""
     next_piece = getattr(wanted, "next_piece", None)
-    answer: Any = done.answer
     while next_piece is not None and answer.more:
         sleep(limits.DELETING_PAUSE_SECONDS)
         with store.writing() as session:
             answer = next_piece(session, answer)
-    return attrs.evolve(done, answer=answer)
+    return answer
 
 
 def _tag(session: Session, operation: Operation[Input, Answer], wanted: Input) -> str | None:
@@ -269,17 +299,31 @@ def _answered(work: Change | Transaction, operation: Operation[Input, Answer], w
     if terms.key is None:
         return
     work.session.execute(delete(AnsweredRequestRow).where(AnsweredRequestRow.answered < work.now - KEY_LIFE))
-    mine = select(AnsweredRequestRow).where(AnsweredRequestRow.caller == work.by, AnsweredRequestRow.key == terms.key)
-    row = work.session.scalars(mine).one_or_none()
+    row = work.session.scalars(select(AnsweredRequestRow).where(*_known_by(work.by, terms.key))).one_or_none()
     if row is None:
         return
     if row.request != _request(operation, wanted):  # no secret: what was called
         raise KeyUnusable("the idempotency key was used for another call; use a new key for each call")
-    if row.answer is None:
+    if row.answer is not None:
+        raise _Repeated(row.answer)
+    if _has_secret(operation):
         raise KeyUnusable(
             "the call was answered before, and its answer held a secret that is not kept; make a new one in its place"
         )
-    raise _Repeated(row.answer)
+    raise KeyUnusable(
+        "the call with this idempotency key is still being carried out, or was interrupted; send it again a little later, or "
+        "use a new key to have it done again"
+    )
+
+
+def _known_by(caller: str, key: str) -> tuple[ColumnElement[bool], ...]:
+    """What finds the call of a key among those that were answered."""
+    return AnsweredRequestRow.caller == caller, AnsweredRequestRow.key == key
+
+
+def _has_secret(operation: Operation[Any, Any]) -> bool:
+    """Whether an answer is not kept for a repetition."""
+    return any(each.masked for each in declarations(operation.gives))
 
 
 def _see_second(work: Change | Transaction, operation: Operation[Input, Answer], wanted: Input) -> None:
@@ -293,11 +337,13 @@ def _see_second(work: Change | Transaction, operation: Operation[Input, Answer],
 def _keep(
     work: Change | Transaction, operation: Operation[Input, Answer], wanted: Input, terms: Terms, answer: Answer
 ) -> None:
-    """Keep the answer for a repetition; one with a secret is not kept, but that the call was answered is."""
+    """Keep the answer for a repetition.
+
+    Where the answer holds a secret or is not whole yet, only that there was the call is kept.
+    """
     if terms.key is not None:
-        secret = any(each.masked for each in declarations(operation.gives))
         row = AnsweredRequestRow(caller=work.by, key=terms.key, request=_request(operation, wanted), answered=work.now)
-        row.answer = None if secret else write_object(answer)
+        row.answer = None if _has_secret(operation) or _goes_on(wanted, answer) else write_object(answer)
         work.session.add(row)
 
 
