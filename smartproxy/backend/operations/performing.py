@@ -311,7 +311,7 @@ def _answered(work: Change | Transaction, operation: Operation[Input, Answer], w
             "the call was answered before, and its answer held a secret that is not kept; make a new one in its place"
         )
     raise KeyUnusable(
-        "the call with this idempotency key is still being carried out, or was interrupted; send it again a little later, or "
+        "the call with this idempotency key is still being carried out, or was interrupted; send it again later, or "
         "use a new key to have it done again"
     )
 

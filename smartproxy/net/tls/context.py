@@ -19,6 +19,7 @@ import attrs
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
+from smartproxy.net.tls.bounded import read_flights
 from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import GetPath, choose_errors
 from smartproxy.policy.certificates.decoding import (
@@ -105,6 +106,7 @@ def judge_peers(
     """
     mode = _ASK if server else SSL.VERIFY_PEER
     context.set_verify(mode, verify)
+    read_flights(context, server=server)
     if error is not None:
         choose_errors(context, mode, error, look)
 
