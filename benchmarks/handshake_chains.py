@@ -1,4 +1,4 @@
-"""How much CPU time of the server one handshake costs, for twenty kinds of chain that a stranger may show, and more.
+"""How much CPU time of the server one handshake costs, for all kinds of chain that a stranger may show.
 
 Run by ``make bench-parts``. Server and client talk in memory; only what the server computes is
 counted. Goal: no stranger costs more than 3 ms. Each figure is the median of several handshakes.
@@ -21,7 +21,17 @@ from smartproxy.net.tls.verdict import VerifiedConnection
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, Partner, RevocationMode, ServerIdentity, SubjectRule, TrustedCa
 from smartproxy.server.generation import PartnerContexts
-from smartproxy.testing.forging import below, certificate, monstrous, name, on, rsa_signer
+from smartproxy.testing.forging import (
+    below,
+    certificate,
+    compressed,
+    explicit_curve,
+    monstrous,
+    name,
+    of_key,
+    on,
+    rsa_signer,
+)
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from smartproxy.tunnel.contexts import ServerContext
 from smartproxy.tunnel.identity import Identity
@@ -48,6 +58,7 @@ def kinds() -> dict[str, tuple[TestCredential | None, bool]]:
     dsa_key = dsa.generate_private_key(3072)
     ec_512 = ec.generate_private_key(ec.BrainpoolP512R1())
     ec_521 = ec.generate_private_key(ec.SECP521R1())
+    own_curve, p224, p521 = explicit_curve(640), compressed(ec.SECP224R1()), compressed(ec.SECP521R1())
     made: dict[str, tuple[TestCredential | None, bool]] = {
         "none": (None, False),
         "known partner": (KNOWN, False),
@@ -67,6 +78,10 @@ def kinds() -> dict[str, tuple[TestCredential | None, bool]]:
             TestCredential(stranger.key, certificate(name("s"), name("same"), stranger.key.public_key()), tuple(alike)),
             False,
         ),
+        "a key on a curve of its own": (beside(stranger, own_curve, 1), False),
+        "40 keys on curves of their own": (beside(stranger, own_curve, 40), False),
+        "180 compressed keys, P-224": (beside(stranger, p224, 180), False),
+        "7 compressed keys, P-521": (beside(stranger, p521, 7), False),
         "a certificate with 600 names": (TestCredential(stranger.key, wide), False),
         "pinned, five authorities, exponents of 3072 bits": (below(huge, signer=rsa_signer(3072)), True),
         "pinned, five authorities, RSA 4096, exponents of 32 bits": (
@@ -81,6 +96,11 @@ def kinds() -> dict[str, tuple[TestCredential | None, bool]]:
         "pinned, five authorities, P-521": (below(on(ec.SECP521R1()), signer=ec_521), True),
     }
     return made
+
+
+def beside(shown: TestCredential, key: bytes, count: int) -> TestCredential:
+    """A certificate, with so many others beside it that have a key."""
+    return attrs.evolve(shown, intermediates=tuple(of_key(key, number) for number in range(count)))
 
 
 def contexts(pinned: Sequence[TestCredential]) -> PartnerContexts:
@@ -105,6 +125,10 @@ def at_the_tunnel() -> dict[str, tuple[Callable[[Any], SSL.Connection], Callable
     offers.set_alpn_protos([b"a"] * 3_000)
     return {
         "the tunnel's port, 200 certificates": (port.serverConnectionForTLS, partial(client_of, many)),
+        "the tunnel's port, 40 keys on curves of their own": (
+            port.serverConnectionForTLS,
+            partial(client_of, beside(PINNED, explicit_curve(640), 40)),
+        ),
         "the tunnel's port, 3,000 protocols": (port.serverConnectionForTLS, partial(SSL.Connection, offers, None)),
     }
 

@@ -2,17 +2,22 @@
 
 import contextlib
 from functools import cache
+from unittest.mock import Mock
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.address import _PinnedCreator
-from smartproxy.net.tls.bounded import HANDSHAKE_OCTETS_MOST, HELLO_OCTETS_MOST, BoundedConnection
+from smartproxy.net.tls.bounded import EXPENSIVE_KEY, HANDSHAKE_OCTETS_MOST, HELLO_OCTETS_MOST, BoundedConnection
 from smartproxy.net.tls.context import judge_peers, new_context, show_identity
+from smartproxy.net.tls.flight import RECORDS_MOST
+from smartproxy.testing.forging import compressed, explicit_curve, of_key
 from smartproxy.testing.pki import TestCredential, self_signed
 
+_SPKI = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
 VERSIONS = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
 
 
@@ -53,6 +58,15 @@ def shake(server: SSL.Connection, client: SSL.Connection) -> None:
         server.bio_write(octets)
         if octets := says(server):
             client.bio_write(octets)
+
+
+def showing(key: bytes, newest: int, *, server: bool, count: int = 1) -> SSL.Context:
+    """A context of a peer that shows, beside its own certificate, some with this key."""
+    made = context(server=server, newest=newest)
+    made.set_cipher_list(b"ALL:@SECLEVEL=0")
+    for number in range(count):
+        made.add_extra_chain_cert(of_key(key, number))
+    return made
 
 
 class BoundedHandshakes(SynchronousTestCase):
@@ -135,3 +149,75 @@ class BoundedHandshakes(SynchronousTestCase):
             SSL.Connection(shows, None), pinned.clientConnectionForTLS(TLSMemoryBIOProtocol(None, None))
         )
         self.assertTooLong(self.assertRaises(SSL.Error, shake, server, client))
+
+    def test_expensive_keys(self) -> None:
+        """A key that takes long to decode is refused at both ends and in both versions, before OpenSSL decodes it."""
+        for newest in VERSIONS:
+            for key, count in (
+                (explicit_curve(256), 1),
+                (compressed(ec.SECP224R1()), 1),
+                (compressed(ec.SECP256R1()), 9),
+            ):
+                server, client = pair(
+                    BoundedConnection(context(server=True)),
+                    SSL.Connection(showing(key, newest, server=False, count=count), None),
+                )
+                refused = self.assertRaises(SSL.Error, shake, server, client)
+                self.assertIn(EXPENSIVE_KEY, str(refused))
+                self.assertIn(EXPENSIVE_KEY, str(self.assertRaises(SSL.Error, server.do_handshake)))
+                self.assertEqual(server.get_peer_cert_chain(), None)
+                server, client = pair(
+                    SSL.Connection(showing(key, newest, server=True, count=count), None),
+                    BoundedConnection(context(server=False)),
+                )
+                self.assertIn(EXPENSIVE_KEY, str(self.assertRaises(SSL.Error, shake, server, client)))
+                self.assertEqual(client.get_peer_cert_chain(), None)
+
+    def test_suites(self) -> None:
+        """What a peer encrypts is read whichever suite of TLS 1.3 it is encrypted with."""
+        for suite in (b"TLS_AES_128_GCM_SHA256", b"TLS_AES_256_GCM_SHA384", b"TLS_CHACHA20_POLY1305_SHA256"):
+            shows = showing(explicit_curve(256), SSL.TLS1_3_VERSION, server=False)
+            shows.set_tls13_ciphersuites(suite)
+            server, client = pair(BoundedConnection(context(server=True)), SSL.Connection(shows, None))
+            self.assertIn(EXPENSIVE_KEY, str(self.assertRaises(SSL.Error, shake, server, client)), suite)
+            self.assertEqual(server.get_cipher_name(), suite.decode("ascii"))
+
+    def test_ordinary_keys(self) -> None:
+        """Some certificates with keys in compressed form, and others on curves with a name, do no harm."""
+        for newest in VERSIONS:
+            for key in (compressed(ec.SECP384R1()), self_signed("x").certificate.public_key().public_bytes(*_SPKI)):
+                server, client = pair(
+                    BoundedConnection(context(server=True)),
+                    SSL.Connection(showing(key, newest, server=False, count=8), None),
+                )
+                shake(server, client)
+                self.assertEqual(len(server.get_peer_cert_chain() or ()), 8)
+
+    def test_hello_of_ssl_2(self) -> None:
+        """A hello of SSL 2 is refused as no TLS, also by an OpenSSL that would go on with it."""
+        hello = bytes.fromhex("010303000300000010") + b"\0\xc0\x2f" + bytes(range(16))
+        for goes_on in (False, True):
+            server = BoundedConnection(context(server=True))
+            server.set_accept_state()
+            if goes_on:
+                self.patch(SSL.Connection, "do_handshake", Mock(side_effect=SSL.WantReadError))
+            server.bio_write(bytes((0x80, len(hello))) + hello)
+            self.assertIn("wrong version number", str(self.assertRaises(SSL.Error, server.do_handshake)))
+
+    def test_what_is_no_tls(self) -> None:
+        """OpenSSL says what it is, as it does for itself."""
+        for octets, words in ((b"GET / HTTP/1.1\r\n\r\n", "http request"), (bytes(16), "wrong version number")):
+            server = BoundedConnection(context(server=True))
+            server.set_accept_state()
+            server.bio_write(octets)
+            self.assertIn(words, str(self.assertRaises(SSL.Error, server.do_handshake)))
+
+    def test_records_of_one_octet(self) -> None:
+        """A hello that is cut into a record for each octet is refused after some of them."""
+        server, client = pair(BoundedConnection(context(server=True)), SSL.Connection(context(server=False), None))
+        hello = says(client)[5:]
+        for octet in hello[:RECORDS_MOST]:
+            server.bio_write(bytes.fromhex("1603010001") + bytes((octet,)))
+            self.assertEqual(says(server), b"")
+        server.bio_write(bytes.fromhex("1603010001") + hello[RECORDS_MOST : RECORDS_MOST + 1])
+        self.assertTooLong(self.assertRaises(SSL.Error, server.do_handshake))

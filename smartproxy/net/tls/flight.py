@@ -111,11 +111,11 @@ class PeerFlight:
 
         :param cipher: the suite, as OpenSSL names it.
         """
-        digest = "sha384" if len(secret) == 48 else "sha256"
-        of_chacha = cipher is not None and "CHACHA20" in cipher
-        octets = 16 if digest == "sha256" and not of_chacha else 32
-        key = _expand(secret, b"key", octets, digest)
-        self._keys = (ChaCha20Poly1305(key) if of_chacha else AESGCM(key)), _expand(secret, b"iv", 12, digest)
+        hashed, octets = ("sha384", 32) if len(secret) == 48 else ("sha256", 16)
+        opener: type[Opener] = AESGCM
+        if cipher is not None and "CHACHA20" in cipher:
+            opener, octets = ChaCha20Poly1305, 32
+        self._keys = opener(_expand(secret, b"key", octets, hashed)), _expand(secret, b"iv", 12, hashed)
         self._sequence = 0
 
     def _whole(self, start: int) -> int:
@@ -181,8 +181,11 @@ def _is_compressed(octets: bytes) -> bool:
     raise ExpensiveKey
 
 
-def _expand(secret: bytes, label: bytes, octets: int, digest: str) -> bytes:
-    """HKDF-Expand-Label without a context, for no more octets than the digest has (RFC 8446 section 7.1)."""
+def _expand(secret: bytes, label: bytes, octets: int, hashed: str) -> bytes:
+    """HKDF-Expand-Label without a context, for no more octets than the hash has (RFC 8446 section 7.1).
+
+    :param hashed: the name of the hash.
+    """
     label = b"tls13 " + label
     info = octets.to_bytes(2, "big") + bytes((len(label),)) + label + b"\0"
-    return hmac.digest(secret, info + b"\x01", digest)[:octets]
+    return hmac.digest(secret, info + b"\x01", hashed)[:octets]
