@@ -4,8 +4,9 @@ Each is made of types that every database has, so that SQLite and PostgreSQL hol
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Text, TypeDecorator
 
@@ -14,6 +15,9 @@ from smartproxy.policy.values import ValueKind
 
 WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 """A whole number of 63 bits. SQLite's INTEGER has as many, and only a key of this type is the row's own number."""
+
+
+_WITHOUT_ZONE: Final = len("2026-11-20 12:00:00.000000")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -29,6 +33,17 @@ class UtcTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("a time without a zone cannot be stored")
         return value.astimezone(UTC)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], object] | None:
+        """What writes a value; for SQLite the text that SQLAlchemy keeps there, made in a third of its time."""
+        if dialect.name != "sqlite":
+            return super().bind_processor(dialect)
+
+        def write(value: datetime | None) -> str | None:
+            moment = self.process_bind_param(value, dialect)
+            return None if moment is None else moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+
+        return write
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give the zone back that SQLite does not keep."""

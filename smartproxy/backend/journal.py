@@ -5,7 +5,6 @@ partner and session.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -197,7 +196,7 @@ def _key(record: Record, named: Mapping[str, Value | None], written: str) -> str
 
     It begins with the time, so that those of one moment lie together in the index.
     """
-    told = json.dumps([record.stamp, record.source, record.name, *named.values()])
+    told = record.stamp, record.source, record.name, *named.values()
     mark = hashlib.blake2b(f"{told}{written}".encode(), digest_size=10).hexdigest()
     return f"{int(record.time.timestamp() * 1000):012x}{mark}"
 

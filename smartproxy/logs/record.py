@@ -20,6 +20,7 @@ from smartproxy.policy.limits import NUMBER_MOST
 
 _OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
 _SOURCE_MOST = 64
+_STAMP = len("2026-11-20T12:00:00.000Z")
 
 
 @attrs.frozen(init=False)
@@ -43,13 +44,19 @@ class Record:
     shown: Mapping[str, Value] = attrs.field(repr=False, eq=False)
 
     def __init__(
-        self, name: str, time: datetime, source: str, sequence: int | None, fields: Mapping[str, Value]
+        self,
+        name: str,
+        time: datetime,
+        source: str,
+        sequence: int | None,
+        fields: Mapping[str, Value],
+        stamp: str | None = None,
     ) -> None:
         level = EVENTS[name].level
         if name == LEVEL_CHANGED:
             with contextlib.suppress(ValueError):
                 level = Severity.named(str(fields.get("mode")))
-        self.__attrs_init__(name, time, source, sequence, fields, level, isotime(time), clean(fields))
+        self.__attrs_init__(name, time, source, sequence, fields, level, stamp or isotime(time), clean(fields))
 
     def document(self) -> dict[str, Value]:
         """The record as a flat JSON object, with everything that came from outside escaped and cut short."""
@@ -95,4 +102,6 @@ def read(document: Mapping[str, object], sources: Emitter | None = None) -> Reco
     fields = dict(document)
     for key in _OWN_KEYS:
         fields.pop(key, None)
-    return Record(name, moment, source, sequence, event.check(fields))
+    # Our daemons write times as they are kept: such a text need not be written again.
+    stamp = time if len(time) == _STAMP and time[-1] == "Z" else None
+    return Record(name, moment, source, sequence, event.check(fields), stamp)

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.errors import ConnectionTimeout
-from sqlalchemy import Dialect, func, inspect, select, text
+from sqlalchemy import DateTime, Dialect, func, inspect, select, text
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from twisted.trial.unittest import SynchronousTestCase
@@ -449,3 +449,14 @@ class Times(SynchronousTestCase):
         """A time without a zone is a mistake."""
         naive = datetime.now(UTC).replace(tzinfo=None)
         self.assertRaises(ValueError, UtcTime().process_bind_param, naive, self.dialect)
+
+    def test_as_sqlalchemy_writes_them(self) -> None:
+        """What is written for SQLite is what SQLAlchemy writes and reads there, for any moment."""
+        ours, theirs = UtcTime().bind_processor(self.dialect), self.dialect.type_descriptor(DateTime())
+        written = theirs.bind_processor(self.dialect)
+        assert ours is not None and written is not None
+        east = timezone(timedelta(hours=5, minutes=30))
+        for moment in (NOW, datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, 7, tzinfo=east)):
+            self.assertEqual(ours(moment), written(moment.astimezone(UTC)))
+        self.assertEqual(ours(datetime(2026, 11, 20, 12, tzinfo=east)), "2026-11-20 06:30:00.000000")
+        self.assertIsNone(ours(None))
