@@ -32,7 +32,7 @@ def plain(curve: ec.EllipticCurve) -> bytes:
 def takes(*records: bytes) -> bytes:
     """What OpenSSL gets of some records."""
     flight = PeerFlight()
-    flight.held = b"".join(records)
+    flight.held += b"".join(records)
     found = b""
     while piece := flight.next(NOWHERE):
         found += piece
@@ -98,7 +98,7 @@ class Records(SynchronousTestCase):
             given.append(flight.next(NOWHERE))
         self.assertEqual([each for each in given if each], [record(b"hello"), record(b"x", 20)])
         self.assertEqual(given.index(record(b"hello")), len(record(b"hello")) - 1)
-        flight.held = octets
+        flight.held += octets
         self.assertEqual([flight.next(NOWHERE), flight.next(NOWHERE)], [record(b"hello"), record(b"x", 20)])
 
     def test_not_tls(self) -> None:
@@ -109,7 +109,7 @@ class Records(SynchronousTestCase):
             self.assertEqual(told.exception.octets, (octets + bytes(20))[:11])
         for length, kept in ((16384 + 256, True), (16384 + 257, False)):
             flight = PeerFlight()
-            flight.held = b"\x16\x03\x03" + length.to_bytes(2, "big") + b"x"
+            flight.held += b"\x16\x03\x03" + length.to_bytes(2, "big") + b"x"
             if kept:
                 self.assertEqual(flight.next(NOWHERE), b"")
             else:

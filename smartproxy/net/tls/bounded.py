@@ -74,7 +74,7 @@ class BoundedConnection(SSL.Connection):
                 raise
             self._flight = None
             if flight.held:
-                super().bio_write(flight.held)
+                super().bio_write(bytes(flight.held))
             return
 
     def open_flight(self, secret: bytes) -> None:

@@ -81,7 +81,7 @@ class PeerFlight:
     """
 
     def __init__(self) -> None:
-        self.held = b""
+        self.held = bytearray()
         self._records = 0
         self._keys: tuple[Opener, bytes] | None = None
         self._sequence = 0
@@ -101,9 +101,10 @@ class PeerFlight:
             self._records += 1
             if self._records > RECORDS_MOST:
                 raise TooManyRecords
-            self._look(self.held[end : end + size])
+            self._look(bytes(self.held[end : end + size]))
             end += size
-        octets, self.held = self.held[:end], self.held[end:]
+        octets = bytes(self.held[:end])
+        del self.held[:end]
         return octets
 
     def open_with(self, secret: bytes, cipher: str | None) -> None:
@@ -127,7 +128,7 @@ class PeerFlight:
         if header[0] not in _TYPES or header[1] != 3 or length > _FRAGMENT_MOST:
             if start:
                 return 0
-            raise NotTls(self.held[:_NOT_TLS])
+            raise NotTls(bytes(self.held[:_NOT_TLS]))
         return _HEADER + length if len(self.held) >= start + _HEADER + length else 0
 
     def _look(self, record: bytes) -> None:
