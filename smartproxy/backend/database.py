@@ -347,20 +347,23 @@ class Lone:
     Each statement stands by itself. Its calls wait for the server, except :meth:`notified`.
 
     :ivar socket: a descriptor of its socket, which stays open until :meth:`close`.
-    :raises StoreUnavailable: when there is no connection.
+    :raises StoreUnreachable: when there is no connection.
     """
 
     def __init__(self, engine: Engine, location: Location) -> None:
         self._location = location
-        with in_words(location):
+        try:
+            # What is raised here is psycopg's own: SQLAlchemy puts only what its connections raise into its words.
             pooled = engine.raw_connection()
-        connection: Any = pooled.driver_connection
-        pooled.detach()
-        connection.rollback()
-        connection.autocommit = True
+            connection: Any = pooled.driver_connection
+            pooled.detach()
+            connection.rollback()
+            connection.autocommit = True
+            # libpq closes its own descriptor when the connection is lost; a reactor has to take it out before that.
+            self.socket = os.dup(connection.fileno())
+        except Exception as error:
+            raise self._gone(error) from error
         self._connection = connection
-        # libpq closes its own descriptor when the connection is lost; a reactor has to take it out before that.
-        self.socket = os.dup(connection.fileno())
 
     def execute(self, statement: str) -> object:
         """Execute one statement; the first value that it gives.

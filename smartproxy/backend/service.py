@@ -7,6 +7,7 @@ Who may have a connection is judged by :mod:`smartproxy.backend.port`.
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from socket import gethostname
 from typing import Any
 
@@ -154,7 +155,14 @@ class BackendService(Service):
             path=str(self.location.directory),
             pid=os.getpid(),
         )
-        self._hearing = Hearing(store, self.threads, self._reactor, self._api.told, self._api.hears)
+        self._hearing = Hearing(
+            store,
+            self.threads,
+            self._reactor,
+            self._api.told,
+            self._api.hears,
+            partial(self.events.failure, "smartproxy.backend.several"),
+        )
         self._hearing.start()
         if site is None:
             self._invite(HostPort(name, port.getHost().port), identity)

@@ -62,7 +62,8 @@ class _Line:
             self._told()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stopped reading it."""
+        """The reactor stopped reading it: it met an end, or what was raised was none."""
+        self._lost()
 
     def logPrefix(self) -> str:
         """Its name in the reactor's log."""
@@ -74,6 +75,7 @@ class Hearing:
 
     :param told: called after a change, and when it begins to hear again: something may have changed meanwhile.
     :param hears: called with whether changes are heard, whenever that becomes another.
+    :param failed: told what nobody expected; it begins anew all the same.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Hearing:
         reactor: Any,
         told: Callable[[], None],
         hears: Callable[[bool], None],
+        failed: Callable[[Failure], object],
     ) -> None:
         self._store = store
         self._runner = runner
@@ -90,6 +93,7 @@ class Hearing:
         self._clock: IReactorTime = reactor
         self._told = told
         self._hears = hears
+        self._bug = failed
         self._line: _Line | None = None
         self._again = Deadline(reactor, self._connect)
         self._retry = RETRY_SECONDS_FIRST
@@ -130,15 +134,17 @@ class Hearing:
 
     def _lost(self) -> None:
         line, self._line = self._line, None
-        if line is not None:
-            self._fds.removeReader(line)
-            line.lone.close()
+        if line is None:
+            return
+        self._fds.removeReader(line)
+        line.lone.close()
         self._hears(False)
         self._later()
 
     def _failed(self, failure: Failure) -> None:
         # That the store is away is told by whoever needs it; this only asks again.
-        failure.trap(StoreUnavailable)
+        if failure.check(StoreUnavailable) is None:
+            self._bug(failure)
         if self._running:
             self._later()
 
