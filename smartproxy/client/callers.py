@@ -215,7 +215,7 @@ class Callers:
             leg,
             deadlines=client.deadlines,
             command_octets=client.limits.command_octets,
-            open_leg=lambda session, facts: succeed(data),
+            open_leg=lambda session, facts, why: succeed(data),
         ).begin()
 
     def _done(self, session: str, leg: RequesterLeg) -> None:

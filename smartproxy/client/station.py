@@ -142,7 +142,7 @@ class StationSessions(LiveSessions):
             data,
             deadlines=attrs.evolve(deadlines, opening=min(deadlines.opening, station.timeout)),
             command_octets=configuration.limits.command_octets,
-            open_leg=lambda session, facts: dial_station(self._reactor, station, deadlines.closing),
+            open_leg=lambda session, facts, why: dial_station(self._reactor, station, deadlines.closing),
             ready=ready,
             over=lambda leg, summary: self._ended(station, summary),
         ).begin()

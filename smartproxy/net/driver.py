@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd, Why
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.causes import Cause
@@ -35,8 +35,8 @@ from smartproxy.relay.stages import Stage
 _PLACE = "smartproxy.net.driver"
 _NEVER: Final = math.inf
 
-OpenLeg = Callable[[str, SessionFacts], Deferred[ILeg]]
-"""Opens the Responder's leg of a session, given its id and facts."""
+OpenLeg = Callable[[str, SessionFacts, Why], Deferred[ILeg]]
+"""Opens the Responder's leg of a session, given its id and facts, and what says why it is canceled."""
 
 
 @implementer(ILegReceiver)
@@ -48,7 +48,8 @@ class SessionDriver:
     :param clock: runs the deadlines.
     :param events: where the session's events go.
     :param open_leg: opens the Responder's leg, given the id and the facts of the session; fails with a
-        :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not needed any more.
+        :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not needed any more:
+        then the third argument, when called, says how the session ended.
     :param finished: called once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
     """
@@ -97,7 +98,7 @@ class SessionDriver:
         self._finished = finished
         self._ready = ready
         self._opening: Deferred[None] | None = None
-        self._unwanted = False
+        self._unwanted: intents.Abort | None = None
         self._due: dict[Timer, float] = {}
         self._alarm: IDelayedCall | None = None
         self._alarm_due = self._soonest = _NEVER
@@ -240,8 +241,12 @@ class SessionDriver:
         if leg is not None:
             leg.abort()
         elif self._opening is not None:
-            self._unwanted = True
+            self._unwanted = intent
             self._opening.cancel()
+
+    def _why(self) -> SharedEnd | None:
+        """How the session ended, once the Responder's leg is not needed any more."""
+        return None if self._unwanted is None else self._unwanted.end
 
     def _pause(self, intent: intents.Pause) -> None:
         if self._session.recorder is not None:
@@ -311,13 +316,13 @@ class SessionDriver:
     # The Responder's leg.
 
     def _open(self, intent: intents.Open) -> None:
-        opening = self._open_leg(self._session.session, intent.facts)
+        opening = self._open_leg(self._session.session, intent.facts, self._why)
         self._opening = opening.addCallbacks(
             self._opened, self._open_failed, callbackArgs=(intent.leg,), errbackArgs=(intent.leg,)
         )
 
     def _opened(self, leg: ILeg, role: Role) -> None:
-        if self._unwanted:
+        if self._unwanted is not None:
             leg.abort()
             return
         self._responder = leg
@@ -326,7 +331,7 @@ class SessionDriver:
 
     def _open_failed(self, failure: Failure, role: Role) -> None:
         fault = failure.value
-        if self._unwanted:
+        if self._unwanted is not None:
             return
         if isinstance(fault, SessionFault) and not isinstance(fault, OwnFault):
             # The other daemon refused the session by its policy: for this one, the other side is unreachable.

@@ -34,6 +34,9 @@ from smartproxy.policy.addresses import HostPort, plain_host
 from smartproxy.policy.callbacks import nothing
 from smartproxy.relay.events import SharedEnd
 
+Why = Callable[[], SharedEnd | None]
+"""How a session ended whose leg is not needed any more; it is known before the opening of the leg is canceled."""
+
 
 @attrs.frozen
 class LegEnd:

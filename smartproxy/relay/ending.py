@@ -15,7 +15,7 @@ from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import Agreed
-from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.faults import OwnFault, PartnerUnreachable
 from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.policy.portraits import Portrait, ToldAgreement, ToldFile
 from smartproxy.policy.schema import read_object, write_object
@@ -94,6 +94,21 @@ _TEXTS: Final[Mapping[Outcome, str]] = {
 def cause_of(fault: SessionFault) -> str:
     """The code of a fault, as exactly as it is known."""
     return fault.cause if isinstance(fault, PartnerUnreachable) else fault.rule
+
+
+def not_begun(fault: OwnFault, daemon: Participant) -> SharedEnd:
+    """What the other daemon is told where one side is not there, and this daemon has no session yet.
+
+    :param daemon: which one this is.
+    """
+    ended_by = fault.ended_by or daemon
+    return SharedEnd(
+        outcome=Outcome.UNREACHABLE,
+        cause=cause_of(fault),
+        ended_by=ended_by,
+        reason=fault.reason,
+        message=fault.message,
+    )
 
 
 @attrs.frozen(kw_only=True)

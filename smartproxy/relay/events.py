@@ -74,7 +74,7 @@ class Lost:
 class Ended:
     """The far daemon ended its direction of a data connection with the tunnel's end mark.
 
-    :ivar end: how the session ended, as the far daemon says; ``None`` where it gave up the opening of the session.
+    :ivar end: how the session ended, as the far daemon says; ``None`` where it does not say it.
     """
 
     leg: Role

@@ -38,9 +38,13 @@ class Finish:
 
 @attrs.frozen
 class Abort:
-    """End a leg now, or stop trying to open it."""
+    """End a leg now, or stop trying to open it.
+
+    :ivar end: what the other daemon is told, where the leg through the tunnel is not there yet.
+    """
 
     leg: Role
+    end: SharedEnd | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -90,7 +90,7 @@ class Legs:
                 yield Finish(role)
             elif state is LegState.ASKED_FOR:
                 self.become(role, LegState.GONE)
-                yield Abort(role)
+                yield Abort(role, ending.shared(self._opening) if role is self._opening.tunnel else None)
 
     def abort(self) -> Iterator[Intent]:
         """Close what is open, without another word."""

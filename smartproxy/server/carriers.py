@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred, fail
 
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, Why
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, Step, TunnelLost
 from smartproxy.relay.openings import SessionFacts
@@ -60,13 +60,13 @@ class Carriers:
         self._carry(session, control)
         return control
 
-    def open_inside(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
+    def open_inside(self, session: str, facts: SessionFacts, why: Why) -> Deferred[ILeg]:
         """Assign a session to a client, and have that open it; see :meth:`ServerControl.open_inbound`."""
         try:
             control = self.assign(session)
         except OwnFault as fault:
             return fail(fault)
-        return control.open_inbound(session, facts, seconds=self.seconds())
+        return control.open_inbound(session, facts, seconds=self.seconds(), why=why)
 
     def begin_call(self, control: ServerControl, session: str) -> None:
         """A client wants a partner called, for a session that it carries.

@@ -26,9 +26,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.driver import OpenLeg
 from smartproxy.net.handshakes import Handshakes
 from smartproxy.net.hello import HelloFirst, Spoken
-from smartproxy.net.leg import ILeg, peer_of
+from smartproxy.net.leg import peer_of
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.transport.secured import connections
 from smartproxy.net.transport.tls import TlsTransport
@@ -55,10 +56,6 @@ from smartproxy.server.partner import AdmittedVisit, PartnerLeg
 from smartproxy.server.proof import verified_facts
 from smartproxy.server.withdrawal import Withdrawals
 
-OpenInside = Callable[[str, SessionFacts], Deferred[ILeg]]
-"""Opens the leg through the tunnel for a session, given its id and facts; fails with an ``OwnFault``. Canceling its
-deferred has to end a leg that is on its way."""
-
 
 class PartnerSessions(LiveSessions):
     """All sessions that partners opened.
@@ -66,7 +63,7 @@ class PartnerSessions(LiveSessions):
     :param clock: runs every deadline.
     :param events: where everything is told.
     :param gate: lets connections in.
-    :param open_inside: opens the leg through the tunnel.
+    :param open_inside: opens the leg through the tunnel; canceling has to end a leg that is on its way.
     :param finished: told of every session that is over, also if it never reached the station.
     :param crl_url_seen: told the address of each revocation list that a verified certificate names, with the CA's
         name.
@@ -82,7 +79,7 @@ class PartnerSessions(LiveSessions):
         clock: IReactorTime,
         events: Events,
         gate: Gate,
-        open_inside: OpenInside,
+        open_inside: OpenLeg,
         finished: Callable[[Summary], None] = lambda summary: None,
         crl_url_seen: Callable[[str, str], None] = lambda url, ca: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
 from smartproxy.net.driver import SessionDriver
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, Why
 from smartproxy.net.transport.sockets import adopt
 from smartproxy.policy.addresses import HostPort, prefix_of
 from smartproxy.policy.admission import Admission
@@ -321,10 +321,10 @@ class ServerCraft:
         connection: IProtocol = desk.admit(client, entrance, SMART)
         return connection
 
-    def _open_inside(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
-        return Deferred.fromCoroutine(self._open(session, facts))
+    def _open_inside(self, session: str, facts: SessionFacts, why: Why) -> Deferred[ILeg]:
+        return Deferred.fromCoroutine(self._open(session, facts, why))
 
-    async def _open(self, session: str, facts: SessionFacts) -> ILeg:
+    async def _open(self, session: str, facts: SessionFacts, why: Why) -> ILeg:
         try:
             assigned = await self._link.ask(Assign, session=session)
             desk = self._desks.get(assigned["client"])
@@ -336,7 +336,7 @@ class ServerCraft:
                 told = attrs.asdict(facts, recurse=False)
                 return self._link.ask(OpenInside, seconds=seconds + 1.0, session=session, ticket=ticket, **told)
 
-            return await desk.open_inbound(session, seconds, ask)
+            return await desk.open_inbound(session, seconds, ask, why)
         except OpeningFailed as failed:
             raise failed.fault from failed
 

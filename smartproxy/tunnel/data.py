@@ -218,10 +218,10 @@ class DataConnection(Protocol):
             self.transport.loseConnection()
             self._timer.start(self._closing)
 
-    def finish(self) -> None:
-        """End the session that it carries, if it carries one."""
+    def finish(self, end: SharedEnd | None = None) -> None:
+        """End the session that it carries, if it carries one, and say how it ended."""
         if self._leg is not None:
-            self._leg.finish()
+            self._leg.finish(end)
 
     def abort(self, why: Closing) -> None:
         """End the connection now."""

@@ -15,11 +15,15 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, Why
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
+from smartproxy.policy.outcomes import Participant
+from smartproxy.relay.ending import not_begun
+from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.contexts import PeerRefused, VerifiedClient
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.entrance import Entrance
@@ -81,24 +85,29 @@ class Desk:
 
     # Sessions.
 
-    async def open_inbound(self, session: str, seconds: float, ask: Callable[[bytes], Awaitable[object]]) -> ILeg:
+    async def open_inbound(
+        self, session: str, seconds: float, ask: Callable[[bytes], Awaitable[object]], why: Why = nothing
+    ) -> ILeg:
         """Open a session inside for a verified partner; the leg towards the station when the station is ready.
 
         :param ask: asks the client, given the ticket; raises a ``SessionFault``.
+        :param why: how the session ended, once this is canceled; the client is told it.
         :raises SessionFault: that says why it cannot be opened. Canceling ends what was begun.
         """
         if self.carries(session):
             raise StationUnreachable(rule=Cause.SESSION_OPEN, message=f"session {session} is open already")
         arrival = self._expect(session)
-        ticket = self._issue(session)
+        ticket = self.office.issue(session, self._clock.seconds())
         try:
-            await ask(ticket)
+            await ask(placed(self._worker, ticket))
             return await (arrival if arrival.called else arrival.addTimeout(limits.TICKET_SECONDS, self._clock))
         except TimeoutError as fault:
-            self._give_up(session)
+            self._give_up(session, ticket)
             raise not_opened(seconds) from fault
-        except BaseException:
-            self._give_up(session)
+        except BaseException as error:
+            # Without an answer in time, there is no wish to cancel: this is the end that the session will have.
+            late = isinstance(error, OwnFault) and error.rule == Cause.DEADLINE_OPENING and error
+            self._give_up(session, ticket, not_begun(late, Participant.SERVER) if late else why())
             # When the client is gone, it fails, too, and nobody has waited for it yet.
             arrival.addErrback(lambda failure: None)
             raise
@@ -122,24 +131,23 @@ class Desk:
             message = f"the partner was not ready within {seconds} s"
             raise OpeningFailed(PartnerUnreachable.at(Step.CONNECT, message, Cause.DEADLINE_OPENING)) from fault
         arrival = self._expect(session).addTimeout(limits.TICKET_SECONDS, self._clock)
-        arrival.addErrback(lambda failure: self._give_up(session)).addCallback(take)
+        ticket = self.office.issue(session, self._clock.seconds())
+        arrival.addErrback(lambda failure: self._give_up(session, ticket)).addCallback(take)
         arrival.addErrback(lambda failure: self._events.failure("smartproxy.tunnel.desk", failure))
-        return self._issue(session)
-
-    def _issue(self, session: str) -> bytes:
-        return placed(self._worker, self.office.issue(session, self._clock.seconds()))
+        return placed(self._worker, ticket)
 
     def _expect(self, session: str) -> Deferred[DataLeg]:
         arrival: Deferred[DataLeg] = Deferred()
         self._arrivals[session] = arrival
         return arrival
 
-    def _give_up(self, session: str) -> None:
+    def _give_up(self, session: str, ticket: bytes, end: SharedEnd | None = None) -> None:
         """Give up opening this session; its ticket stays valid, so that the session can be ended when it arrives."""
         self._arrivals.pop(session, None)
+        self.office.give_up(ticket, end)
         for connection, carried in self._sessions.items():
             if carried == session:
-                connection.finish()
+                connection.finish(end)
                 return
 
     # Data connections.
@@ -162,15 +170,15 @@ class Desk:
 
     def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """A client's data connection shows a ticket."""
-        session = self.office.redeem(ticket, self._clock.seconds())
-        if session is None:
+        issued = self.office.redeem(ticket, self._clock.seconds())
+        if issued is None:
             raise Violation(Cause.TICKET_UNKNOWN, "the ticket is not valid: never issued, used before, or expired")
-        arrival = self._arrivals.pop(session, None)
+        arrival = self._arrivals.pop(issued.session, None)
         if arrival is None:
             # The opening was given up, which the client could not know when it sent the ticket.
-            connection.begin().finish()
+            connection.begin().finish(issued.end)
             return
-        self._sessions[connection] = session
+        self._sessions[connection] = issued.session
         arrival.callback(connection.begin())
 
     def data_idle(self, connection: DataConnection) -> None:
@@ -210,9 +218,17 @@ def is_withdrawn(client: VerifiedClient) -> PeerRefused:
 
 
 @attrs.frozen
-class _Issued:
+class Issued:
+    """A ticket that was issued.
+
+    :ivar session: which session it is for.
+    :ivar until: by when it has to be shown.
+    :ivar end: how the session ended, if its opening was given up.
+    """
+
     session: str
     until: float
+    end: SharedEnd | None = None
 
 
 class TicketOffice:
@@ -224,7 +240,7 @@ class TicketOffice:
     """
 
     def __init__(self) -> None:
-        self._issued: dict[bytes, _Issued] = {}
+        self._issued: dict[bytes, Issued] = {}
 
     def __len__(self) -> int:
         """The number of tickets that are issued and not redeemed."""
@@ -234,15 +250,21 @@ class TicketOffice:
         """A new ticket for *session*."""
         self._forget_late(now)
         ticket = secrets.token_bytes(TICKET_OCTETS)
-        self._issued[_digest(ticket)] = _Issued(session, now + limits.TICKET_SECONDS)
+        self._issued[_digest(ticket)] = Issued(session, now + limits.TICKET_SECONDS)
         return ticket
 
-    def redeem(self, ticket: bytes, now: float) -> str | None:
-        """The session that *ticket* was issued for, once; nothing for any other."""
+    def give_up(self, ticket: bytes, end: SharedEnd | None) -> None:
+        """Nobody waits for this ticket any more; who shows it is to be told how its session ended."""
+        digest = _digest(ticket)
+        if digest in self._issued:
+            self._issued[digest] = attrs.evolve(self._issued[digest], end=end)
+
+    def redeem(self, ticket: bytes, now: float) -> Issued | None:
+        """What *ticket* was issued for, once; nothing for any other."""
         issued = self._issued.pop(_digest(ticket), None)
         if issued is None or now > issued.until:
             return None
-        return issued.session
+        return issued
 
     def _forget_late(self, now: float) -> None:
         # Issued in the order of their ends, so that the late ones are the first.

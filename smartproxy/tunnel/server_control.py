@@ -20,8 +20,9 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, Why
 from smartproxy.policy import limits
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
@@ -197,17 +198,18 @@ class ServerControl(BoundedAMP):
     # For the daemon.
 
     def open_inbound(
-        self, session: str, facts: SessionFacts, *, seconds: float = limits.OPENING.default
+        self, session: str, facts: SessionFacts, *, seconds: float = limits.OPENING.default, why: Why = nothing
     ) -> Deferred[ILeg]:
         """Open a session inside for a verified partner.
 
         Fires with the leg towards the station when the station is ready. Fails with the
         :class:`~smartproxy.oftp2.errors.SessionFault` that the client raised, with
         :class:`~smartproxy.policy.faults.TunnelLost`, or with :class:`~smartproxy.policy.faults.StationUnreachable`
-        where the client says nothing of use in time. Cancelling it ends what was begun.
+        where the client says nothing of use in time. Cancelling it ends what was begun, and the client is told
+        what *why* says.
         """
         opening = self.desk.open_inbound(
-            session, seconds, lambda ticket: self.ask_inside(session, ticket, facts, seconds)
+            session, seconds, lambda ticket: self.ask_inside(session, ticket, facts, seconds), why
         )
         return Deferred.fromCoroutine(opening)
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.client.desk import SessionDesk
 from smartproxy.client.station import StationSessions
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, Why
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.settings import Station
@@ -101,14 +101,19 @@ class Chain(ServerRig):
         """The station's end of the last connection."""
         return self.stations[-1]
 
-    def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
+    def _open(self, session: str, facts: SessionFacts, why: Why) -> Deferred[ILeg]:
         owner = Owner()
         server = DataConnection(owner, Side.SERVER, self.clock, self.journal.events, "198.51.100.7")
         client = DataConnection(owner, Side.CLIENT, self.clock, self.client.journal.events, "tunnel")
         self.data_ends.append(self.network.connect(client, server, "198.51.100.7"))
-        opening: Deferred[ILeg] = Deferred()
+        opening: Deferred[ILeg] = Deferred(lambda opening: owner.legs[0].finish(why()))
         ready = self.client.sessions.open(session, facts, client.attach(bytes(TICKET_OCTETS)))
-        ready.addCallbacks(lambda _: opening.callback(owner.legs[0]), opening.errback)
+
+        def failed(failure: Failure) -> None:
+            if not opening.called:
+                opening.errback(failure)
+
+        ready.addCallbacks(lambda _: opening.callback(owner.legs[0]), failed)
         _, _, factory = self.client.dialled()
         protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.99", 3305))
         station = Caller()

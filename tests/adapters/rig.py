@@ -20,7 +20,7 @@ from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.severity import Severity
-from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd, Why
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.partners import CertificatePin, Partner, Rule, ServerIdentity
@@ -225,7 +225,7 @@ class ServerRig:
         self.partner_socket: End
         self.server_socket: End
         self.finished: list[Summary] = []
-        self.canceled: list[str] = []
+        self.canceled: list[tuple[str, SharedEnd | None]] = []
         self.configuration = ServerConfiguration(
             **{
                 "identities": (identity_entry(self.identity),),
@@ -262,8 +262,8 @@ class ServerRig:
         """A generation, with its contexts."""
         return ServerGeneration.build(self.part(configuration, number), lambda: datetime.now(UTC) + self.later)
 
-    def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
-        opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(session))
+    def _open(self, session: str, facts: SessionFacts, why: Why) -> Deferred[ILeg]:
+        opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append((session, why())))
         self.opened.append((session, facts, opening))
         return opening
 

@@ -168,6 +168,17 @@ class Connected(SynchronousTestCase):
                 chain.say(chain.station, said[1])
             self.assertEqual(caller.received == SSRM_BUFFER + said[1], passes)
 
+    def test_partner_ends_while_the_session_opens(self) -> None:
+        """The client is told what the partner sent before the station has greeted, and says the same of the session."""
+        chain = Chain()
+        caller, _ = chain.call()
+        chain.say(caller, PARTNER_SSID)
+        chain.say(caller, esid(EsidReason.RESOURCES_NOT_AVAILABLE))
+        for journal in (chain.journal, chain.client.journal):
+            abandoned = journal.the("session.abandoned")
+            self.assertEqual((abandoned["outcome"], abandoned["ended_by"]), ("aborted", "partner"))
+            self.assertEqual(abandoned["message"], "the partner ended the session with ESID 08")
+
     def test_partner_violates(self) -> None:
         """The server stops it; the station is told 99 and nothing else."""
         chain, caller = self.begin()

@@ -7,9 +7,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.driver import SessionDriver
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, Why
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.faults import Draining, OwnFault, QuotaExceeded, StationUnreachable
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.events import Arrived, Event
@@ -30,6 +31,7 @@ class Stand:
         self.responder = FakeLeg()
         self.facts: list[SessionFacts] = []
         self.opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(True))
+        self.why: Why = nothing
         self.canceled: list[bool] = []
         self.done: list[Summary] = []
         self.ready: Deferred[None] = Deferred()
@@ -45,8 +47,9 @@ class Stand:
             ready=waiting,
         )
 
-    def open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
+    def open(self, session: str, facts: SessionFacts, why: Why) -> Deferred[ILeg]:
         """Open the Responder's leg."""
+        self.why = why
         self.facts.append(facts)
         return self.opening
 
@@ -252,6 +255,21 @@ class Opening(SynchronousTestCase):
             self.assertEqual(stand.journal.of("internal.error"), [])
 
 
+class GivenUp(SynchronousTestCase):
+    """The Responder's leg is not needed any more before it is there."""
+
+    def test_whoever_opens_it_learns_why(self) -> None:
+        """The cause of the end is known when the opening is canceled, and not before."""
+        stand = Stand()
+        stand.driver.begin()
+        stand.initiator.receive(PARTNER_SSID)
+        self.assertIsNone(stand.why())
+        stand.initiator.receive(esid(EsidReason.RESOURCES_NOT_AVAILABLE))
+        end = stand.why()
+        assert end is not None
+        self.assertEqual((stand.canceled, end.outcome, end.ended_by, end.reason), ([True], "aborted", "partner", 8))
+
+
 class Wall(SynchronousTestCase):
     """Whatever is raised ends this one session, is told once, and quotes nobody."""
 
@@ -348,7 +366,7 @@ class Wall(SynchronousTestCase):
         """Opening the leg raises at once."""
         stand = Stand()
 
-        def raising(session: str, facts: SessionFacts) -> Deferred[ILeg]:
+        def raising(session: str, facts: SessionFacts, why: Why) -> Deferred[ILeg]:
             raise RuntimeError("CANARY")
 
         self.patch(stand.driver, "_open_leg", raising)

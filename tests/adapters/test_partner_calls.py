@@ -589,6 +589,10 @@ class Answered(CallingTestCase):
         take(leg)
         self.assertEqual(leg.calls, ["finish"])
         self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: the partner ended the connection")
+        assert leg.end is not None
+        self.assertEqual(
+            (leg.end.outcome, leg.end.cause, leg.end.ended_by), ("unreachable", Cause.CALL_CLOSED, "partner")
+        )
 
     def test_trial(self) -> None:
         """A trial ends with the partner's greeting; no session begins, and nothing failed."""

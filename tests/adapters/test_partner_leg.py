@@ -605,7 +605,9 @@ class InsideNotThere(SynchronousTestCase):
         assert caller.transport is not None
         caller.transport.loseConnection()
         rig.network.settle()
-        self.assertEqual(rig.canceled, [rig.opened[0][0]])
+        ((session, end),) = rig.canceled
+        assert end is not None
+        self.assertEqual((session, end.outcome, end.ended_by), (rig.opened[0][0], "lost", "partner"))
         self.assertEqual(rig.sessions.live, {})
         self.assertEqual(rig.clock.getDelayedCalls(), [])
         self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "session.abandoned"])

@@ -18,6 +18,7 @@ from smartproxy.net import process
 from smartproxy.net.tls.names import subject_text
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import Draining, OwnFault, PartnerUnreachable, Step, TunnelLost, Unlicensed
@@ -610,7 +611,7 @@ class Sessions(ServerTestCase):
 
     def open(self) -> Deferred[Any]:
         """Ask for the leg towards the station."""
-        opening = self.service.carriers.open_inside("0123456789abcdef", FACTS)
+        opening = self.service.carriers.open_inside("0123456789abcdef", FACTS, nothing)
         self.network.settle()
         return opening
 
@@ -726,5 +727,5 @@ class Stopping(ServerTestCase):
         self.bring(self.client(), document())
         self.service.sessions.live["s"] = LiveSession(self.service)
         self.stop()
-        self.failureResultOf(self.service.carriers.open_inside("0123456789abcdef", FACTS), Draining)
+        self.failureResultOf(self.service.carriers.open_inside("0123456789abcdef", FACTS, nothing), Draining)
         self.network.advance(301)

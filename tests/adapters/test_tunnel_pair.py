@@ -23,8 +23,10 @@ from smartproxy.policy.faults import (
     TunnelLost,
 )
 from smartproxy.policy.loads import ToldLoad
+from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.versions import NEWEST
+from smartproxy.relay.events import SharedEnd
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
@@ -49,6 +51,15 @@ from tests.adapters.tunnel_kit import (
     pair,
 )
 from tests.unit.odd_files import named_in_bits, of_no_version, of_no_year
+
+ABORTED = SharedEnd(
+    outcome=Outcome.ABORTED,
+    cause=Cause.SESSION_ABORTED,
+    ended_by=Participant.PARTNER,
+    reason=8,
+    message="the partner ended the session with ESID 08",
+    side=Participant.PARTNER,
+)
 
 STORE, ANOTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -385,14 +396,18 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual((fault.rule, fault.message), (Cause.TUNNEL_POOL, message))
 
     def test_station_that_is_slow(self) -> None:
-        """An opening has a deadline; afterwards nothing of it is left at either end."""
+        """An opening has a deadline; the client learns of it, and afterwards nothing of it is left at either end."""
         given_up: list[Deferred[None]] = []
         self.client.user.opening = lambda: Deferred(given_up.append)
         opening = self.ask(seconds=4)
         self.network.advance(5)
         self.assertEqual(self.failureResultOf(opening, StationUnreachable).value.rule, Cause.DEADLINE_OPENING)
         self.assertEqual(len(given_up), 1)
+        there = Receiver(self.client.user.legs[0])
         self.network.advance(limits.CLOSING.default)
+        self.assertEqual(
+            [end and (end.outcome, end.cause) for end in there.ends], [("unreachable", "deadline.opening")]
+        )
         self.assertEqual(self.server.control.load, 0)
 
     def test_bug_in_the_client_ends_one_session(self) -> None:
@@ -409,27 +424,32 @@ class SessionTests(SynchronousTestCase):
         self.open("1" * 16)
 
     def test_opening_that_was_given_up_before_its_leg_came(self) -> None:
-        """A ticket whose session nobody waits for any more ends where it arrives: no violation, no lost connection."""
+        """A ticket whose session nobody waits for any more ends where it arrives: no violation, no lost connection.
+
+        Its end says how the session ended.
+        """
         control = self.server.control
-        opening = control.open_inbound(SESSION, FACTS)
+        opening = control.open_inbound(SESSION, FACTS, why=lambda: ABORTED)
         opening.cancel()
         self.failureResultOf(opening, CancelledError)
         self.network.advance(1)
         there = Receiver(self.client.user.legs[0])
         self.network.settle()
         self.assertEqual(there.said, ["ended", "lost: the session is over"])
+        self.assertEqual(there.ends, [ABORTED])
         self.assertEqual(self.server.events.named("tunnel.violation"), [])
 
     def test_opening_that_nobody_wants_any_more(self) -> None:
-        """Cancelling an opening ends it at both ends."""
+        """Cancelling an opening ends it at both ends, and the client learns how the session ended."""
         self.client.user.opening = lambda: Deferred()
-        opening = self.ask()
+        opening = self.server.control.open_inbound(SESSION, FACTS, why=lambda: ABORTED)
+        self.network.settle()
         opening.cancel()
         self.failureResultOf(opening, CancelledError)
         self.network.advance(1)
         there = Receiver(self.client.user.legs[0])
         self.network.settle()
-        self.assertEqual(there.said[0], "ended")
+        self.assertEqual((there.said[0], there.ends), ("ended", [ABORTED]))
         self.assertEqual(self.server.control.load, 0)
 
     def test_same_session_twice(self) -> None:

@@ -187,6 +187,7 @@ class Receiver:
     def __init__(self, leg: ILeg, *, finishes: bool = True) -> None:
         self.got = b""
         self.said: list[str] = []
+        self.ends: list[SharedEnd | None] = []
         self.finishes = finishes
         self.leg = leg
         leg.receiver = self
@@ -198,6 +199,7 @@ class Receiver:
     def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """Part of the interface."""
         self.said.append("ended")
+        self.ends.append(end)
         if self.finishes:
             leg.finish()
 

@@ -45,6 +45,7 @@ class Daemon:
     :ivar outside: the role of the leg that leads out of the pair: to the partner, or to the station.
     :ivar said: what the far end of that leg sent.
     :ivar received: what it was sent.
+    :ivar given_up: whether it waits for its leg no longer.
     """
 
     def __init__(self, session: Session, outside: Role) -> None:
@@ -55,6 +56,7 @@ class Daemon:
         self.armed: set[Timer] = set()
         self.closed: dict[Role, str] = {}
         self.finished = False
+        self.given_up = False
         self.reports: list[Tell] = []
         self.done: list[Summary] = []
 
@@ -114,6 +116,11 @@ class Pair:
             daemon.said += octets
             self.happens(daemon, events.Arrived(daemon.outside, octets))
 
+    def says_meanwhile(self, daemon: Daemon, octets: bytes) -> None:
+        """The partner or the station sends at the moment in which the next thing happens."""
+        daemon.said += octets
+        self._waiting.append((daemon, events.Arrived(daemon.outside, octets)))
+
     def happens(self, daemon: Daemon, event: events.Event) -> None:
         """Something happens at a daemon, and everything that follows."""
         if isinstance(event, events.TimedOut):
@@ -138,6 +145,8 @@ class Pair:
         """Let everything follow."""
         while self._waiting:
             daemon, event = self._waiting.popleft()
+            if daemon.given_up and isinstance(event, events.LegOpened):
+                continue
             if not daemon.done:
                 self._perform(daemon, daemon.session.receive(event))
 
@@ -166,6 +175,9 @@ class Pair:
                 self._close(daemon, leg, "finished")
             case Finish(leg, end):
                 self._finish_tunnel(daemon, end)
+            case Abort(leg, end) if end is not None and self.client is not None:
+                self.server.finished = self.server.given_up = True
+                self._waiting.append((self.client, events.Ended(self.client.tunnel, end)))
             case Abort(leg):
                 self._close(daemon, leg, "aborted")
             case Open(leg, _) if self.client is None:

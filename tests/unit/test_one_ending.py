@@ -120,6 +120,24 @@ ENDS: tuple[tuple[Callable[[Pair], None], tuple[str, str, str], bytes, bytes], .
 )
 
 
+OPENING_ENDS: tuple[tuple[Callable[[Pair], None], tuple[str, str, str]], ...] = (
+    # what happens while the client awaits the station's greeting, (outcome, cause, ended_by)
+    (says(PARTNER, esid(EsidReason.RESOURCES_NOT_AVAILABLE)), ("aborted", "session.aborted", "partner")),
+    (says(PARTNER, b"\x20"), ("violated", "header.version", "partner")),
+    (lost(PARTNER), ("lost", "leg.lost", "partner")),
+    (late(PARTNER, "server"), ("expired", "deadline.buffer", "partner")),
+    (stops("server", Killed, Cause.SESSION_KILLED), ("stopped", "session.killed", "operator")),
+    (stops("server", ClosedByClient, Cause.SESSION_CLOSED), ("stopped", "session.closed", "client")),
+    (stops("server", Draining, Cause.DAEMON_DRAINING), ("stopped", "daemon.draining", "server")),
+    (stops("server", Withdrawn, Cause.CERTIFICATE_REVOKED), ("stopped", "certificate.revoked", "server")),
+    (bug("server"), ("failed", "internal.error", "server")),
+    (
+        lambda pair: pair.happens(pair.server, events.TimedOut(Timer.OPENING)),
+        ("unreachable", "deadline.opening", "station"),
+    ),
+)
+
+
 class OneEnding(SynchronousTestCase):
     """Every end, in both directions."""
 
@@ -147,6 +165,29 @@ class OneEnding(SynchronousTestCase):
                 pair = Pair.relaying(outbound=outbound)
                 happen(pair)
                 self.check(pair, told, partner, station)
+
+    def test_every_end_while_the_session_opens(self) -> None:
+        """The server gives the session up: the client says of it what the server does, also if the station greets now.
+
+        The session is told as one that ended so, and never as one that failed.
+        """
+        for happen, told in OPENING_ENDS:
+            for greets in (False, True):
+                pair = Pair()
+                pair.says(pair.server, PARTNER_SSID)
+                assert pair.client is not None
+                if greets:
+                    pair.says_meanwhile(pair.client, SSRM_BUFFER)
+                happen(pair)
+                for daemon in pair.daemons:
+                    if not daemon.done:
+                        pair.lose(daemon, daemon.outside)
+                names = ("outcome", "cause", "ended_by", "reason", "message", "side")
+                ends = [[daemon.done[0].fields.get(name) for name in names] for daemon in pair.daemons]
+                self.assertEqual(ends[0], ends[1])
+                self.assertEqual(tuple(ends[0][:3]), told)
+                self.assertNotIn("session.failed", [report.name for report in pair.client.reports])
+                self.assertEqual(pair.client.done[0].started, greets)
 
     def test_their_own_esid(self) -> None:
         """ESID of a side is relayed as it came; who sent it began the end."""

@@ -27,9 +27,11 @@ from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import reachable
+from smartproxy.policy.outcomes import Participant
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.policy.penalties import Fault
-from smartproxy.relay.ending import Summary
+from smartproxy.relay.ending import Summary, not_begun
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import server_outbound
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
 from smartproxy.server.dial.sources import Sources, has_address, source_of
@@ -137,22 +139,23 @@ class PartnerCalls:
             if trial:
                 self._end(session, answered, leg)
             elif leg is None or not answered.leg.connected:
-                self._end(session, answered, leg)
                 message, cause = "the local caller was gone", Cause.CALL_UNUSED
                 if leg is not None:
                     message, cause = "the partner ended the connection", Cause.CALL_CLOSED
-                self._tell_failure(session, name, called, failed(Step.SSRM, message, cause), None)
+                error = failed(Step.SSRM, message, cause)
+                self._end(session, answered, leg, not_begun(error.fault, Participant.SERVER))
+                self._tell_failure(session, name, called, error, None)
             else:
                 self._begin(session, generation, answered, leg)
 
         return take
 
-    def _end(self, session: str, answered: Answered, leg: ILeg | None) -> None:
-        """End a call without a session."""
+    def _end(self, session: str, answered: Answered, leg: ILeg | None, end: SharedEnd | None = None) -> None:
+        """End a call without a session; the client has one, and is told how it ended."""
         self._admission.end_call(answered.partner.partner.name)
         answered.leg.finish()
         if leg is not None:
-            leg.finish()
+            leg.finish(end)
         self._unused(session)
 
     def _allowed(self, name: str) -> tuple[ServerGeneration, Partner, Outbound]:
@@ -224,7 +227,7 @@ class PartnerCalls:
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
-            open_leg=lambda session, facts: succeed(called),
+            open_leg=lambda session, facts, why: succeed(called),
             over=lambda leg, summary: self._over(summary, verified.partner.name),
         )
         certificate = called.tls.get_peer_certificate(as_cryptography=True)
