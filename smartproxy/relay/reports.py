@@ -68,11 +68,16 @@ class Reporter:
         )
 
     def refused(self, ending: Ending, told: Mapping[str, str], of: SSID | SFID | None = None) -> Tell:
-        """The session may not begin: policy says no, or the other side is not there."""
+        """The session may not begin: policy says no, or the other side is not there.
+
+        :param of: the offer that was refused, or the Initiator's SSID; the station's SSIDCODE is nobody else's matter.
+        """
         given: dict[str, object] = {}
         match of:
             case SSID():
-                given = {"code": of.code, "release_level": of.lev}
+                given = {"release_level": of.lev}
+                if (Role.INITIATOR if ending.by is None else ending.by) is self._opening.partner:
+                    given["code"] = of.code
             case SFID():
                 given = {"originator": of.orig, "destination": of.dest, "dataset": of.dsn}
         fields = {

@@ -304,6 +304,27 @@ class Explained(CommandCase):
         self.assertIn("We could not call your system.", outside)
         self.assertNotIn("inside", outside)
 
+    def test_code_of_our_station(self) -> None:
+        """The SSIDCODE that is told is the partner's; our station's goes to nobody, whichever daemon told it."""
+        about: dict[str, Any] = {"session": SESSION, "partner": "ACME", "peer": PEER, "outcome": "refused"}
+        for cause in ("identity.station_level", "identity.station_authentication"):
+            for direction in ("inbound", "outbound"):
+                self.tell("identity.refused", cause=cause, code="OINSIDE", direction=direction, **about)
+                number = self.explained("ACME")["for_us"]["event"]
+                told = self.do("explain", str(number)).out
+                self.assertIn("Our own system", told)
+                self.assertNotIn("OINSIDE", told.split("For this site only:")[0])
+                self.assertIsNone(self.explained(str(number))["to_partner"]["code"])
+
+    def test_code_of_a_called_partner(self) -> None:
+        """A partner that we called, and that answered with a code that is not its own, is told which it gave."""
+        about: dict[str, Any] = {"partner": "ACME", "peer": PEER, "direction": "outbound", "outcome": "refused"}
+        self.tell("identity.refused", cause="identity.code", code="O0013WRONG", **about)
+        told = self.explained("ACME")["to_partner"]
+        self.assertIn("is not assigned to your certificate", told["happened"])
+        self.assertEqual((told["code"], told["peer"]), ("O0013WRONG", None))
+        self.assertRegex(self.do("explain", "ACME").out, "SSIDCODE given +O0013WRONG")
+
     def test_end_of_time(self) -> None:
         """An event of the last year that events may have is explained as any other."""
         time = "9998-12-31T23:59:59Z"

@@ -248,6 +248,7 @@ class OneEnding(SynchronousTestCase):
             self.check(pair, ("refused", "identity.station_level", "server"), REFUSED, told)
             (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
             self.assertEqual((refused["level_by"], refused["told_station"]), ("station", "ESID 10"))
+            self.assertNotIn("code", refused)
             self.assertEqual(
                 refused["message"],
                 "release level 1.4 offered by the station; the lowest allowed for partner 'ACME' is 2.0",
@@ -272,6 +273,7 @@ class OneEnding(SynchronousTestCase):
             self.check(pair, ("refused", "identity.station_authentication", "server"), REFUSED, told)
             (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
             self.assertEqual(refused["told_station"], "ESID 12")
+            self.assertNotIn("code", refused)
             self.assertTrue(str(refused["message"]).startswith(words), refused["message"])
             for daemon in pair.daemons:
                 self.assertEqual(daemon.done[0].fields["side"], "station")
@@ -283,6 +285,7 @@ class OneEnding(SynchronousTestCase):
         self.check(pair, ("refused", "identity.level", "server"), b"\x10\x00\x00\x08F10\r", REFUSED)
         (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
         self.assertEqual((refused["level_by"], refused["told_partner"]), ("partner", "ESID 10"))
+        self.assertEqual(refused["code"], "O0013000001ACME")
         pair = self.refused_level(outbound=False, partner=low, station=STATION_SSID)
         (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
         self.assertEqual(refused["level_by"], "partner")

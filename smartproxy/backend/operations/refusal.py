@@ -13,6 +13,7 @@ from smartproxy.backend.refusals_explained import ExplainedRefusal
 from smartproxy.backend.refusals_grouped import RefusalGroup
 from smartproxy.logs.fields import Value
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.explanations import explanation
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import NAME, Flag, Whole
@@ -202,7 +203,8 @@ def _group(group: RefusalGroup) -> KnownRefusals:
 def _explained(found: ExplainedRefusal) -> KnownRefusal:
     fields = found.event.fields
     # Of our own calls nothing of who asked for it inside.
-    peer, code = (None, None) if found.outgoing else (fields.get("peer"), fields.get("code"))
+    peer = None if found.outgoing else fields.get("peer")
+    code = fields.get("code") if _is_the_partners(found) else None
     return KnownRefusal(
         event=known_event(found.event),
         key=found.key,
@@ -223,6 +225,13 @@ def _explained(found: ExplainedRefusal) -> KnownRefusal:
         advice=found.advice,
         others=tuple(map(known_event, found.others)),
     )
+
+
+def _is_the_partners(found: ExplainedRefusal) -> bool:
+    """Whether the SSIDCODE of an event can be the partner's alone, whichever version of a daemon told it."""
+    if found.key in (Cause.IDENTITY_STATION_LEVEL, Cause.IDENTITY_STATION_AUTHENTICATION):
+        return False
+    return not found.outgoing or found.event.name == "identity.refused"
 
 
 def _facts(found: Mapping[str, Value]) -> tuple[Fact, ...]:
