@@ -227,7 +227,8 @@ def keeping() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreUnreachable(
-                "the database was lost while it kept a change; see what is there ('smartproxy history'), and try again"
+                "the connection to the database was lost while a change was saved; it is not known whether it was: "
+                "look with 'smartproxy history' before you repeat it"
             ) from error
         raise
 

@@ -4,7 +4,7 @@ Reads, and ends a session on request; changes nothing else. Shows no token, no k
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from smartproxy.client.backend import BackendRefused
@@ -75,7 +75,7 @@ class ClientCondition:
             yield Finding("copy", Health.DEGRADED, f"{words}: the backend was not reached since the client started")
         if service.configuration_refused is not None:
             rest = "no other is in force" if configuration is None else "the previous one stays in force"
-            words = f"the newest generation is refused; {rest}: {service.configuration_refused}"
+            words = f"the newest generation is refused ({service.configuration_refused}); {rest}"
             yield Finding("generation-refused", Health.DEGRADED, words)
         if configuration is None or not service.tunnels:
             if away is None:
@@ -91,8 +91,8 @@ class ClientCondition:
             words = "no server has a licence that is in force: smartproxy licence extend, or licence issue PROXY-ID"
             yield Finding("unlicensed", Health.DOWN, words)
         yield from self._tunnel_findings()
-        if down := [name or ANY for name, port in service.calls.ports.items() if port is None]:
-            words = f"nobody can call {', '.join(down)}: see listener.failed in the log"
+        if down := [name for name, port in service.calls.ports.items() if port is None]:
+            words = f"{_ports(down)}: see listener.failed in the log"
             yield Finding("listener-down", Health.DEGRADED, words)
         if (failed := service.desk.station_failure) is not None:
             words = f"the station failed when it was last called, at {instant(failed.time)}: {failed.message}"
@@ -162,6 +162,15 @@ def _away(error: Exception, health: Health) -> Finding:
         case BackendRefused(code="version"):
             return Finding("version-refused", health, f"the backend refuses this version: {error.message}; {after}")
     return Finding("backend-down", health, f"the backend does not answer as it should: {error}; {after}")
+
+
+def _ports(down: Sequence[str]) -> str:
+    """That the ports for calls to these partners are not open; the one for any partner has the empty name."""
+    partners = sorted(filter(None, down))
+    shared = ["the port for HTTP CONNECT and SOCKS5"] if "" in down else []
+    own = [f"the port{'s' if len(partners) > 1 else ''} for calls to {', '.join(partners)}"] if partners else []
+    verb = "is" if len(down) == 1 else "are"
+    return f"{' and '.join(shared + own)} {verb} not open"
 
 
 def _short(proxy_id: str) -> str:

@@ -90,7 +90,10 @@ class Cause(enum.StrEnum):
     TUNNEL_EVENT_SIZE = "tunnel.event_size", "An event is too large for the tunnel."
     TUNNEL_EVENTS_MANY = "tunnel.events_many", "Too many events are waiting for the tunnel."
     TUNNEL_PROCESSES = "tunnel.processes", "The server has more processes than a client keeps tunnels to."
-    TUNNEL_NOT_CONFIGURED = "tunnel.not_configured", "The server asked for a session that its configuration forbids."
+    TUNNEL_NOT_CONFIGURED = (
+        "tunnel.not_configured",
+        "The server asked for a session that the client's configuration forbids.",
+    )
     TUNNEL_RATE = "tunnel.rate", "The server opens sessions faster than the client allows."
     TUNNEL_REPORTS = "tunnel.reports", "The server reports more events than the client takes."
     OPENING_VIOLATION = "opening.violation", "The program on the other side violated the protocol in its greeting."

@@ -42,9 +42,9 @@ class Limit:
 
 #: From the accepted connection to the end of the TLS handshake.
 HANDSHAKE: Final = Limit(default=10, least=1, most=120, unit="seconds")
-#: From the end of the handshake to the peer's complete SSID.
+#: From SSRM to the complete SSID of the side that called.
 SSID: Final = Limit(default=30, least=1, most=300, unit="seconds")
-#: From the end of the handshake to the end of secure authentication.
+#: From the begin of the session to the end of secure authentication.
 AUTHENTICATION: Final = Limit(default=60, least=1, most=600, unit="seconds")
 #: From the first to the last octet of one Exchange Buffer.
 BUFFER: Final = Limit(default=60, least=1, most=600, unit="seconds")
@@ -56,7 +56,7 @@ CLOSING: Final = Limit(default=5, least=1, most=60, unit="seconds")
 DRAIN: Final = Limit(default=300, least=0, most=86_400, unit="seconds")
 #: From the generation that withdraws a partner's access to the end of its session, if it is not idle before.
 WITHDRAWAL: Final = Limit(default=60, least=0, most=86_400, unit="seconds")
-#: From the request to open a session inside to the station's SSRM.
+#: From the request to reach the other side of a session, the station or a called partner, to its SSRM.
 OPENING: Final = Limit(default=20, least=1, most=120, unit="seconds")
 #: From the client's dial to the station to the connection and its SSRM.
 STATION_TIMEOUT: Final = Limit(default=10, least=1, most=120, unit="seconds")
@@ -87,7 +87,7 @@ CALL_PATIENCE_SECONDS: Final = 5.0
 
 # Counts.
 
-#: Sessions of verified partners, all together.
+#: Sessions at one server, of all partners.
 SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
 #: Sessions of one verified partner.
 SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")

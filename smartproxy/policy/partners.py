@@ -406,8 +406,8 @@ class Partner:
         metadata=kind(
             Member(Purpose),
             people=ForPeople(
-                help="extended key usage of the partner's certificate: strict = for clients; server_auth = for clients "
-                "or servers; any = not checked, for pinned certificates only"
+                help="extended key usage of the partner's certificate: strict = clientAuth where the partner calls, "
+                "serverAuth where it is called; server_auth = either; any = not checked, pinned certificates only"
             ),
         ),
     )

@@ -38,12 +38,13 @@ class BackendSwitches(DaemonOptions):
     )
 
     optParameters = [
-        ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "listen for clients at [ip:]port"],
+        ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "listen for clients, the API and the page at [ip:]port"],
         [
             "database",
             None,
             None,
-            f"database URL, or a file with it [${DATABASE_VARIABLE}, or SQLite in the state folder]",
+            "URL of the store's database, without a password, or the path of a file with the URL "
+            f"[${DATABASE_VARIABLE}; otherwise SQLite in the state folder]",
         ],
         SWITCH,
     ]

@@ -69,7 +69,7 @@ class ClientSwitches(DaemonOptions):
 
     optParameters = [
         ["backend", "U", None, "URL of the backend, such as https://backend.example:8443"],
-        ["token-file", None, None, "file that holds the token which the backend printed for this client"],
+        ["token-file", None, None, "file with the token that 'smartproxy client add' printed"],
         [
             "token",
             "T",

@@ -42,7 +42,7 @@ class ServerSwitches(LicensedOptions):
     )
 
     optParameters = [
-        ["listen", "i", str(TUNNEL_PORT), "listen for the client at [ip:]port"],
+        ["listen", "i", str(TUNNEL_PORT), "listen for clients at [ip:]port"],
         SWITCH,
         WORKERS_SWITCH,
     ]

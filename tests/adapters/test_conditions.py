@@ -362,7 +362,12 @@ class ClientConditions(StationTestCase):
             (
                 lambda: self.backend.change(generation(2, station={"port": 0})),
                 ("degraded", "generation-refused", 1),
-                "the newest generation is refused; the previous one stays in force: client.station.port",
+                "the newest generation is refused (client.station.port",
+            ),
+            (
+                lambda: None,
+                ("degraded", "generation-refused", 1),
+                "); the previous one stays in force",
             ),
             (declined, ("degraded", "generation-refused", 1), "dmz.example:2878 could not put generation 2 in force"),
             (accepted, ("ok", "ok", 0), ""),
@@ -379,7 +384,17 @@ class ClientConditions(StationTestCase):
             (
                 lambda: self.ports.update(ACME=None),
                 ("degraded", "listener-down", 1),
-                "nobody can call ACME",
+                "the port for calls to ACME is not open: see listener.failed in the log",
+            ),
+            (
+                lambda: self.ports.update({"": None}),
+                ("degraded", "listener-down", 1),
+                "the port for HTTP CONNECT and SOCKS5 and the port for calls to ACME are not open: see",
+            ),
+            (
+                lambda: self.ports.pop("ACME"),
+                ("degraded", "listener-down", 1),
+                "the port for HTTP CONNECT and SOCKS5 is not open: see",
             ),
             (self.ports.clear, ("ok", "ok", 0), ""),
             (

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from twisted.internet.defer import Deferred, succeed
 
-from smartproxy.backend import clients, journal, partners, sightings, users
+from smartproxy.backend import clients, journal, partners, settings, sightings, users
 from smartproxy.backend.client_requests import CARRIED
 from smartproxy.backend.first_start import PREFIX
 from smartproxy.backend.operations import setup as operations
@@ -369,6 +369,19 @@ class GuidedSteps(PageCase):
         told = self.page("partner")
         self.assertIn("neither for TLS clients nor for servers", told)
         self.assertNotIn("usual form", told)
+
+    def test_ports(self) -> None:
+        """The ports that partners call are those that servers listen at."""
+        self.assertIn("your server at port 6619 over TLS", self.page("session"))
+        listeners = [
+            {"address": each, "port": port} for each, port in (("192.0.2.1", 6700), ("::1", 6700), ("::", 443))
+        ]
+        with self.change() as change:
+            settings.put(change, settings.LISTENERS, listeners)
+        page = self.page("session")
+        self.assertIn("your server at port 6700, 443 over TLS", page)
+        self.assertIn("does not let port 6700, 443 through", page)
+        self.assertNotIn("6619", page)
 
     def test_session(self) -> None:
         """Waiting turns into the session; then nothing is due."""

@@ -86,7 +86,7 @@ class Settings(SitePageCase):
         page = words(self.alice.get("/settings"))
         for name in settings.defaults().keys() - settings.UNUSED:
             self.assertIn(name, page)
-        self.assertIn("Sessions of verified partners, all together. ● 700 2000 1 to 100000 sessions", page)
+        self.assertIn("Most sessions at one server, of all partners. ● 700 2000 1 to 100000 sessions", page)
         self.assertIn("TCP/IP", page)
         found = words(self.alice.get("/settings?q=mail+port"))
         self.assertIn("backend.mail.port", found)
@@ -834,7 +834,7 @@ class InGerman(SitePageCase):
         reader = Browser(self.agent, Accept_Language="de")
         reader.log_in("alice")
         for page, words_there in (
-            ("/settings", "Sitzungen geprüfter Partner"),
+            ("/settings", "Höchstzahl der Sitzungen an einem Server, aller Partner zusammen."),
             ("/history", "Generationen der Konfiguration"),
             ("/audit", "Änderungen der Konfiguration"),
             ("/certificates", "Zertifikate ohne aktuelle Sperrliste abweisen"),

@@ -120,7 +120,9 @@ class Postgresql(SiteCase):
                 with self.store.engine.connect() as other:
                     other.execute(text(f"SELECT pg_terminate_backend({number}, 5000)"))
 
-        self.assertIn("smartproxy history", str(self.assertRaises(StoreUnreachable, end_it)))
+        said = str(self.assertRaises(StoreUnreachable, end_it))
+        self.assertIn("look with 'smartproxy history' before you repeat it", said)
+        self.assertNotIn("try again", said)
 
     def test_conflicts(self) -> None:
         """What PostgreSQL says of a conflict, a deadlock, a lock or a time limit is a store that is busy."""

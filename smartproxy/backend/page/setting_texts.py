@@ -123,13 +123,15 @@ BLOCKS: Final = (
 
 _DEADLINES: Final = {
     "handshake": later("From the connection to the end of the TLS handshake."),
-    "ssid": later("From the end of the handshake to the peer's complete SSID."),
-    "authentication": later("From the end of the handshake to the end of secure authentication."),
+    "ssid": later("From SSRM to the complete SSID of the side that called."),
+    "authentication": later("From the begin of the session to the end of secure authentication."),
     "buffer": later("From the first to the last octet of one Exchange Buffer."),
     "inactivity": later("How long a session may be without data in either direction."),
     "closing": later("From the start of closing a connection to its abort."),
     "drain": later("How long running sessions may finish when a daemon is stopped."),
-    "opening": later("From the request to open a session inside to the station's SSRM."),
+    "opening": later(
+        "From the request to reach the other side of a session, the station or a called partner, to its SSRM."
+    ),
     "withdrawal": later("How long a session may go on after its partner lost its access."),
 }
 _SELECTION: Final = {
@@ -222,12 +224,12 @@ _TEXTS: Final = {
     "backend.sheet.compression": later("Whether they are told that the station compresses."),
     "backend.sheet.restart": later("Whether they are told that the station restarts files."),
     "backend.sheet.contact": later("Whom they are told to ask."),
-    "server.limits.sessions": later("Sessions of verified partners, all together."),
-    "server.limits.sessions_per_partner": later("Sessions of one partner."),
-    "server.limits.connections": later("Accepted connections, verified or not, all together."),
-    "server.limits.connections_per_address": later("Accepted connections of one address."),
-    "server.limits.unauthenticated_per_address": later("Connections of one address that are not verified."),
-    "server.limits.strangers_events": later("Events a second that callers who are not verified can cause."),
+    "server.limits.sessions": later("Most sessions at one server, of all partners."),
+    "server.limits.sessions_per_partner": later("Most sessions of one partner at one server."),
+    "server.limits.connections": later("Most connections at one server, verified or not."),
+    "server.limits.connections_per_address": later("Most connections of one address at one server."),
+    "server.limits.unauthenticated_per_address": later("Most unverified connections of one address at one server."),
+    "server.limits.strangers_events": later("Most events a second that unverified callers can cause at one server."),
     "server.limits.command_octets": later("Octets of one Exchange Buffer other than DATA."),
     "client.limits.sessions": later("Sessions at a client, all together."),
     "client.limits.openings_rate": later("Sessions a second that a server may open at a client."),

@@ -20,6 +20,7 @@ from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.typed_times import last_second
 from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.settings import LISTENERS
 from smartproxy.backend.station_probe import SECONDS, Answer, look
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.permissions import AdminRole
@@ -247,6 +248,8 @@ async def _page(visit: PageVisit, wanted: str, fault: str = "", **more: Any) -> 
     }
     if open_step.key == "identity" and found.request is not None:
         values["request"] = (await visit.call(identity.show, Named(name=found.request))).answer.request
+    if open_step.key == "session":
+        values["port"] = await _listening(visit)
     return visit.render(
         "setup.html",
         422 if fault else 200,
@@ -258,6 +261,14 @@ async def _page(visit: PageVisit, wanted: str, fault: str = "", **more: Any) -> 
         fault=fault,
         **values,
     )
+
+
+async def _listening(visit: PageVisit) -> str:
+    """The ports at which servers listen for partners, as they are set."""
+    wanted = settings_operations.SettingsWanted(prefix=LISTENERS)
+    (known,) = (await visit.call(settings_operations.show, wanted)).answer.items
+    assert isinstance(known.value, list)
+    return ", ".join(dict.fromkeys(str(each["port"]) for each in known.value))
 
 
 def _url(visit: PageVisit, names: tuple[str, ...]) -> str:
