@@ -229,17 +229,6 @@ def about(session: Session, words: str) -> frozenset[str]:
     return frozenset(each.what.removeprefix(f"{words} ") for each in told)
 
 
-def find(session: Session, number: int) -> AuditRecord:
-    """A record.
-
-    :raises NotFound: when there is none of this number.
-    """
-    row = session.get(AuditRow, number)
-    if row is None:
-        raise NotFound(f"there is no record {number} in the audit trail; 'smartproxy audit list' shows the newest")
-    return _read(row)
-
-
 def verify(session: Session, anchors: Sequence[str] = ()) -> TrailVerdict:
     """Examine the whole trail, and the history of changes with it.
 

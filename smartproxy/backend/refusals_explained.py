@@ -31,7 +31,7 @@ _SELF_SIGNED_ADVICE: Final = (
     "To accept this certificate, pin it: smartproxy partner certificate add NAME --certificate FILE."
 )
 _CALLS: Final = ("outbound.failed", "outbound.refused")
-_THERE: Final = frozenset({Step.TLS, Step.SSRM, Step.SSID, Step.ESID})
+_THERE: Final = frozenset({Step.TLS, Step.SSRM})
 """The steps of a call at which there is a connection to the partner."""
 _SESSION: Final = re.compile(SESSION_PATTERN)
 _NUMBER: Final = re.compile("[0-9]{1,15}")

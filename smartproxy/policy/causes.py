@@ -257,8 +257,6 @@ class Cause(enum.StrEnum):
     CALL_CONNECT = "call.connect", "The connection to the partner could not be made."
     CALL_TLS = "call.tls", "The TLS handshake failed, or the partner's certificate was refused."
     CALL_SSRM = "call.ssrm", "The partner did not send SSRM."
-    CALL_SSID = "call.ssid", "The partner's SSID was not accepted."
-    CALL_ESID = "call.esid", "The test call to the partner did not end normally."
     CALL_REFUSED = "call.refused", "The partner's host refused the connection."
     CALL_NO_ROUTE = "call.no_route", "There is no route to the partner's host."
     CALL_NO_ANSWER = "call.no_answer", "The partner did not answer in time."

@@ -42,11 +42,7 @@ class Step(enum.StrEnum):
     TLS = "tls", "TLS"
     """The handshake, and the check of the partner's certificate."""
     SSRM = "ssrm", "SSRM"
-    """The partner's greeting."""
-    SSID = "ssid", "SSID"
-    """The check of the partner's SSID."""
-    ESID = "esid", "ESID"
-    """The end of a test call."""
+    """The partner's greeting, at which a test call ends."""
 
     def wording(self, message: str) -> str:
         """A message about the step, with its name in front."""

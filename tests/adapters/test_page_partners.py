@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from smartproxy.backend.errors import ChangeRefused, CodeTaken
 from smartproxy.backend.generations import newest_number
 from smartproxy.backend.operations import partner as operations
@@ -13,11 +15,13 @@ from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.partner_views import PartnerSearch, PartnerState, search
 from smartproxy.backend.operations.performing import ANYHOW, Terms, perform
 from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.page.partners import STEP_WORDS
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.partners import pinned
 from smartproxy.backend.schema import EventRow, PartnerRow
 from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
 from smartproxy.policy import limits
+from smartproxy.policy.faults import Step
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.schema import write_object
 from smartproxy.testing.pki import self_signed
@@ -514,6 +518,15 @@ class Certificates(PartnerCase):
         text = shown.body.decode()
         self.assertIn(r"&lt;script\&gt;\u202eevil\u2066", text)
         self.assertNotIn("\u202e", text)
+
+
+class Steps(SynchronousTestCase):
+    """The steps of a test call."""
+
+    def test_words(self) -> None:
+        """Each step that a call has is shown, with words of its own."""
+        self.assertEqual(list(STEP_WORDS), list(Step))
+        self.assertEqual(len(set(STEP_WORDS.values())), len(Step))
 
 
 class Around(PartnerCase):

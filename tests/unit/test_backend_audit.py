@@ -12,7 +12,7 @@ from smartproxy.backend import audit, partners, settings
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.audit import FIRST, Deed
 from smartproxy.backend.change import Channel
-from smartproxy.backend.errors import ChangeRefused, NotFound, ScopeMissing, Unusable
+from smartproxy.backend.errors import ChangeRefused, ScopeMissing, Unusable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.partner import enable
@@ -118,8 +118,6 @@ class WhatIsRecorded(AuditCase):
             self.assertEqual([each.number for each in audit.listed(session, 9, by="bob")], [6])
             self.assertEqual([each.number for each in audit.listed(session, 2, deed=Deed.CHANGE)], [4, 5])
             self.assertEqual(audit.listed(session, 9, since=NOW + audit.REFUSED_AGAIN), [])
-            self.assertEqual(audit.find(session, 6).what, "export x")
-            self.assertRaises(NotFound, audit.find, session, 7)
 
     def test_form(self) -> None:
         """A hash is the SHA-256 of the record's canonical JSON, which holds the hash before; the first one zeros."""

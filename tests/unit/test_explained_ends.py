@@ -74,8 +74,6 @@ STEPS: Final[Mapping[Step, str]] = {
     Step.CONNECT: "We called your system, and no OFTP2 session could be established.",
     Step.TLS: "We called your system, and the TLS connection could not be established.",
     Step.SSRM: "We called your system, and no OFTP2 session could be established.",
-    Step.SSID: "We called your system, and no OFTP2 session could be established.",
-    Step.ESID: "We called your system, and no OFTP2 session could be established.",
 }
 """What the partner is told of a call that failed, by the step, where no more is known."""
 

@@ -33,8 +33,6 @@ from smartproxy.policy.values import Line
 
 PAGE_ENTRIES = 50
 _LAST_EVENTS = 10
-STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
-"""The steps of a test, in their order."""
 STEP_WORDS = {
     Step.POLICY: later("The partner may be called"),
     Step.SOURCE: later("The address that the server calls from"),
@@ -284,11 +282,11 @@ async def _test(visit: PageVisit, template: str) -> Shown:
     good = event is not None and event.name == "outbound.answered"
     failed = None
     if event is not None and not good:
-        failed = next((each for each in STEPS if each == event.fields.get("step")), Step.POLICY)
-    steps = []
-    for number, step in enumerate(STEPS):
+        failed = next((each for each in Step if each == event.fields.get("step")), Step.POLICY)
+    steps, every = [], tuple(Step)
+    for number, step in enumerate(every):
         state = "open"
-        if good or (failed is not None and number < STEPS.index(failed)):
+        if good or (failed is not None and number < every.index(failed)):
             state = "good"
         elif step is failed:
             state = "bad"

@@ -63,10 +63,6 @@ class SentForm:
         """The last value of a field as it was typed, such as a password."""
         return self.fields.get(name, ("",))[-1]
 
-    def many(self, name: str) -> list[str]:
-        """The values of a field that are not empty."""
-        return [each.strip() for each in self.fields.get(name, ()) if each.strip()]
-
     def lines(self, name: str) -> list[str]:
         """The lines of a field that are not empty."""
         return [line.strip() for each in self.fields.get(name, ()) for line in each.splitlines() if line.strip()]

@@ -13,8 +13,6 @@ _RESULT_LOOK_SECONDS = 0.25
 """How often the store is asked for the result."""
 _TELL_SECONDS = 5
 """How often somebody who waits is told that nothing has come."""
-_STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
-"""The steps that a trial shows: after the partner's greeting it ends."""
 _TOLD = (
     "host", "port", "peer", "tls", "cipher", "by", "ca", "subject", "issuer", "not_after", "certificate_sha256",
     "alert", "duration",
@@ -50,8 +48,8 @@ def test_partner(console: Console) -> int:
         return _unknown(console)
     good = found.name == "outbound.answered"
     failed = _failed(found)
-    done = _STEPS if good or failed not in _STEPS else _STEPS[: _STEPS.index(failed)]
-    steps = {step.label: "ok" for step in done}
+    every = tuple(Step)
+    steps = {step.label: "ok" for step in (every if good else every[: every.index(failed)])}
     if not good:
         steps[failed.label] = failed.worded(_why(found))
     _tell(console, found, {"partner": console.arguments.name, **steps}, good=good)
