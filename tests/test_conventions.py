@@ -3,10 +3,13 @@
 import ast
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.source import TESTS, Module, modules, outermost_name, parse
+from tests.source import ROOT, TESTS, Module, modules, outermost_name, parse
+
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 LOG_METHODS = {"debug", "info", "warn", "warning", "error", "critical", "failure", "emit", "exception", "msg", "err"}
 LOGS = re.compile(r"^_?(log|logger)$")
@@ -33,6 +36,8 @@ OWN_HOST_PORT = re.compile(
     )
 )
 """What puts brackets around a host before its port, puts them there where it has a colon, or takes them off."""
+ELSEWHERE = re.compile(r'^ *r?"""See :[a-z]+:', re.MULTILINE)
+"""What a docstring begins with that says only where to read."""
 A_MAN = re.compile(r"\b(he|him|his|himself)\b", re.IGNORECASE)
 ADDRESSES = "smartproxy.policy.addresses"
 DECODER = "smartproxy.policy.certificates.decoding"
@@ -246,13 +251,37 @@ def cut_years(everything: Mapping[str, Module]) -> list[str]:
     ]
 
 
-def persons(everything: Mapping[str, Module]) -> list[str]:
-    """Find words for a man where a partner, a peer or an operator is meant."""
+def written() -> Mapping[str, str]:
+    """The texts that are no modules, by their place: the documents, and what the page is made of."""
+    places = [
+        *CHECKOUT.glob("*.md"),
+        *(path for folder in ("docs", "newsfragments") for path in (CHECKOUT / folder).rglob("*.md")),
+        *(CHECKOUT / "docs").rglob("*.rst"),
+        *(path for suffix in ("html", "po") for path in (ROOT / "backend" / "page").rglob(f"*.{suffix}")),
+    ]
+    return {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in sorted(places)}
+
+
+def persons(texts: Mapping[str, str]) -> list[str]:
+    """Find words for a man where a partner, a peer or an operator is meant.
+
+    :param texts: by the name of their place.
+    """
     return [
-        f"{module.name}:{number} speaks of a man: {line.strip()}"
+        f"{place}:{number} speaks of a man: {line.strip()}"
+        for place, text in texts.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if A_MAN.search(line)
+    ]
+
+
+def referring(everything: Mapping[str, Module]) -> list[str]:
+    """Find docstrings that send the reader elsewhere for what they are to say."""
+    return [
+        f"{module.name}:{number} sends the reader elsewhere: {line.strip()}"
         for module in everything.values()
         for number, line in enumerate(module.text.splitlines(), 1)
-        if A_MAN.search(line)
+        if ELSEWHERE.search(line)
     ]
 
 
@@ -318,7 +347,12 @@ class Conventions(SynchronousTestCase):
 
     def test_persons(self) -> None:
         """A partner is a company, and an operator may be anybody: no text speaks of a man."""
-        self.assertEqual([], persons(self.modules))
+        self.assertEqual([], persons({module.name: module.text for module in self.modules.values()}))
+        self.assertEqual([], persons(written()))
+
+    def test_docstrings_say_it_themselves(self) -> None:
+        """No docstring says only where another one is."""
+        self.assertEqual([], referring(self.modules))
 
     def test_hosts_and_ports_are_written_in_one_place(self) -> None:
         """Nobody but the module of addresses puts brackets around a host, or takes them off."""
@@ -398,8 +432,22 @@ class Planted(SynchronousTestCase):
     def test_persons(self) -> None:
         """Such a word is found in any text, and within no other word."""
         for text in ("'He is let in'", "x = 1  # his own", "'ask him'"):
-            self.assertEqual(1, len(persons(self.judge(text))), text)
-        self.assertEqual([], persons(self.judge("'the history, this, she, it'")))
+            self.assertEqual(1, len(persons({"a": text})), text)
+        self.assertEqual([], persons({"a": "the history, this, she, it"}))
+
+    def test_written(self) -> None:
+        """Documents, news, templates and translations are among the texts."""
+        found = written()
+        for place in ("docs/trust.rst", "docs/transcript.md", "templates/partners.html", "locale/de.po", "said/en.po"):
+            self.assertIn(place, found)
+        self.assertTrue(any(place.endswith("/README.md") for place in found))
+        self.assertTrue(any(place.startswith("newsfragments/") for place in found))
+
+    def test_docstrings_say_it_themselves(self) -> None:
+        """A docstring that begins with another place is found; one that names it after what it says is not."""
+        for text in ('"""See :meth:`a.b`."""', 'def f():\n    """See :func:`c`: there is none."""'):
+            self.assertEqual(1, len(referring(self.judge(text))), text)
+        self.assertEqual([], referring(self.judge('"""Call it; see :func:`c`."""')))
 
     def test_comparisons(self) -> None:
         """Names with token, ticket or digest on either side of ``==`` are found; lengths and queries are not."""

@@ -120,19 +120,16 @@ class House(Protocol):
         """
 
     def factory(self, partner: str) -> IProtocolFactory:
-        """What takes the callers of a listener; see :meth:`~smartproxy.client.callers.Callers.factory`."""
+        """What takes the callers of a listener.
+
+        :param partner: the partner that they want; empty where they name it themselves.
+        """
 
     async def try_out(self, session: str, partner: str | None) -> None:
-        """Call a partner or, for ``None``, the station, as an operator asked, up to the greeting.
-
-        See :meth:`~smartproxy.client.callers.Callers.try_partner` and :func:`~smartproxy.client.greeting.try_station`.
-        """
+        """Call a partner or, for ``None``, the station, as an operator asked, up to the greeting; tell the result."""
 
     async def hear_station(self) -> None:
-        """Call the station up to its greeting, though nobody asked.
-
-        See :func:`~smartproxy.client.greeting.hear_station`.
-        """
+        """Call the station up to its greeting, though nobody asked."""
 
     async def look(self) -> None:
         """Find out how sessions and data connections are, before that is told."""

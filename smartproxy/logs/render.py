@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[^\s\"\\=]+")
 
 
 def escape(text: str, most: int = PEER_MOST) -> str:
-    """See :func:`~smartproxy.policy.values.visible`."""
+    """Make visible what could act on a reader, and cut the text short."""
     return visible(text, most)
 
 

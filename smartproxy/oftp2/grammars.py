@@ -165,8 +165,8 @@ class Opaque(Grammar):
 
     rule: ClassVar[str] = "field.opaque"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`: there is none."""
         return None
 
     @override
@@ -364,8 +364,9 @@ class Date(Grammar):
         found = Decimal(((1, days),)).fault(octets[month:], 2)
         return None if found is None else month + found
 
+    @override
     def regular(self, width: int) -> str | None:
-        """See :meth:`Grammar.regular`: all but the 29th of February."""
+        """All but the 29th of February, which is judged by itself."""
         return _of(DIGITS, width - 4) + _DAYS
 
 
@@ -437,8 +438,9 @@ class ForeignText(Grammar):
 
     rule: ClassVar[str] = "field.text"
 
+    @override
     def fault(self, octets: bytes, width: int) -> int | None:
-        """See :meth:`Grammar.fault`: the octet with which it can be neither of the two any more."""
+        """The place of the octet with which the text can be neither of the two any more."""
         control = first_outside(octets, _TEXT)
         if control is None:
             return None

@@ -65,7 +65,7 @@ class CrewSessions:
             self.close(session, fault)
 
     async def drain(self, seconds: float, closing: float) -> None:
-        """See :meth:`~smartproxy.net.sessions.LiveSessions.drain`."""
+        """Let sessions end by themselves for so long, and then end them, for which they have the closing time."""
         await self._wait.run(seconds, closing)
 
     def hurry(self) -> None:
