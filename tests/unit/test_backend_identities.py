@@ -474,6 +474,15 @@ class ChangeOver(IdentityCase):
             for word, warning in zip(words, found, strict=True):
                 self.assertIn(word, warning)
 
+    def test_not_valid_yet(self) -> None:
+        """A successor of an imported file that is not valid on its date is warned of; one that is, is not."""
+        since = NOW + 10 * DAY
+        self.planned(since, valid_from=since)
+        self.assertFalse([each for each in identities.warnings_of(self.row(), NOW) if "not valid before" in each])
+        with self.change() as change:
+            identities.find(change.session, "main").planned_since = since - DAY
+        self.assertIn("not valid before", identities.warnings_of(self.row(), NOW)[-1])
+
     def test_reminded(self) -> None:
         """The date is told as an end is; the present certificate's own end is told only if it comes first."""
 

@@ -146,6 +146,16 @@ class EveryField(SiteCase):
             self.assertEqual(partners.find(session, "ACME").entry, ACME)
 
 
+class OfNoFace(SynchronousTestCase):
+    """What a declaration says of a setting is for every face: the command, the page and the API."""
+
+    def test_repeated(self) -> None:
+        """No help says how an argument is given."""
+        for cls in (Partner, Outbound, PartnerWatching, TrustedCa, ClientEntry):
+            for each in declarations(cls):
+                self.assertNotIn("repeated", each.people.help, each.name)
+
+
 class InTheCommand(CommandCase):
     """Every field of an entry in the command's help, table and JSON."""
 
@@ -169,6 +179,7 @@ class InTheCommand(CommandCase):
             for each in declared.argued(cls):
                 self.assertIn(each.option, text)
                 self.assertIn(each.people.help.split(";")[0], text)
+        self.assertIn("files from the partner may have; * = any; may be repeated [*]", self.help("partner", "add"))
         text = self.help("partner")
         for word in ("add", "enable", "disable", "certificate", "outbound", "watch"):
             self.assertIn(f" {word} ", text)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy.backend.page
 from smartproxy.backend.page import texts
-from smartproxy.backend.page.form_fields import help_of, plain_kind
+from smartproxy.backend.page.form_fields import plain_kind
 from smartproxy.backend.page.said import SAID
 from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
@@ -78,7 +78,7 @@ def words_of(cls: type[Any]) -> list[str]:
     for each in declarations(cls):
         if each.people.help:
             kind = plain_kind(each.kind)
-            found += [each.title, help_of(each)]
+            found += [each.title, each.people.help]
             found += [each.people.unset] if isinstance(each.kind, Optional) else []
             found += [kind.limit.counted] if isinstance(kind, Whole) and kind.limit.counted else []
             words = [kind.word(one) for one in kind.members] if isinstance(kind, Member) else []
