@@ -3,10 +3,12 @@
 import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import endpoints, reactor
 from twisted.internet.endpoints import _SystemdParser
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
@@ -22,6 +24,7 @@ from smartproxy.net.transport.sockets import StreamPort, listen_tcp
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.settings import Listener
 from tests.adapters.rig import Journal
+from tests.source import ROOT
 
 
 class Given(SynchronousTestCase):
@@ -97,6 +100,31 @@ class Given(SynchronousTestCase):
         self.assertEqual((given_by_manager(environment), environment), (([3, 4], []), {"HOME": "/"}))
         environment = {"LISTEN_FDNAMES": "unit.socket:stored-127.0.0.1-6619"}
         self.assertEqual(given_by_manager(environment), ([3], [4]))
+
+    def test_another_twisted(self) -> None:
+        """A Twisted that does not keep them where this one does has left them in the environment."""
+        for other in (None, object()):
+            self.patch(endpoints, "_SystemdParser", other)
+            environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:stored-x", "A": "b"}
+            self.assertEqual((given_by_manager(environment), environment), (([3], [4]), {"A": "b"}))
+            self.assertEqual(given_by_manager(environment), ([], []))
+
+    def test_imports_without_the_private_name(self) -> None:
+        """A Twisted without the private name keeps no module from being imported."""
+        program = (
+            "from twisted.internet import endpoints\n"
+            "del endpoints._SystemdParser\n"
+            "from smartproxy.net.transport.inherited import given_by_manager\n"
+            "print(given_by_manager({}))"
+        )
+        made = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(made.stdout, "([], [])\n", made.stderr)
 
     def test_store(self) -> None:
         """A port that is opened is given to the manager to keep, until it is closed and no other process has it."""
