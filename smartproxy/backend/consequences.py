@@ -109,9 +109,14 @@ def _ca(session: Session, before: TrustedCa, after: TrustedCa | None, now: datet
     gone = before.anchors - (frozenset() if after is None else after.anchors)
     if gone:
         users = {each.partner for each in sightings.certificates(session) if each.ca == before.name}
-        count = "a certificate of the CA" if len(gone) == 1 else f"{len(gone)} certificates of the CA"
+        why = f"a certificate of the CA {before.name} is not trusted any more, and its own may depend on it"
+        if len(gone) > 1:
+            why = (
+                f"{len(gone)} certificates of the CA {before.name} are not trusted any more, and its own may depend on "
+                "one of them"
+            )
         for user in sorted(users):
-            yield Refusal(partner=user, why=f"{count} {before.name} that its own may chain to is not trusted any more")
+            yield Refusal(partner=user, why=why)
     if after is not None and after.revocation is RevocationMode.REQUIRE is not before.revocation:
         for forecast in forecasts.revocation(session, now):
             if forecast.ca == before.name and forecast.verdict is Verdict.REFUSED:

@@ -268,7 +268,7 @@ def warnings_of(row: IdentityRow, now: datetime) -> list[str]:
     if until < since:
         found.append(f"the certificate ends before its successor is used on {day}: plan it earlier")
     found.append(f"another certificate is used from {day} on: give it to the partners before")
-    return found + [each for each in warnings(planned_chain_of(row)[0], since) if "not valid before" not in each]
+    return found + warnings(planned_chain_of(row)[0], since)
 
 
 def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
@@ -276,7 +276,7 @@ def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
     found = []
     until = minute(leaf.not_valid_after_utc)
     if leaf.not_valid_after_utc <= now:
-        found.append(f"the certificate ended on {until}; whoever is shown it refuses it: import a newer one")
+        found.append(f"the certificate expired on {until} and is refused: import a newer one")
     elif leaf.not_valid_after_utc - now < SOON:
         found.append(f"the certificate ends on {until}, in {(leaf.not_valid_after_utc - now).days} days: renew it now")
     if leaf.not_valid_before_utc > now:

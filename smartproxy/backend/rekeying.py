@@ -79,7 +79,7 @@ def rekey(store: Store, now: datetime) -> Rekeyed:
             if not ring.place.own:
                 raise ChangeRefused(
                     f"the first key at {ring.place} is the present one ({before}); put a new one in front of it and "
-                    "leave it there, then say this again"
+                    "leave it there, then run the command again"
                 )
             # The present key stays in the file until all is encrypted with the new one.
             keys = [StoreKey.new(), *keys]

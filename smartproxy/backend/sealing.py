@@ -97,8 +97,8 @@ class KeyPlace:
         """What the encryption protects with a key at this place."""
         if self.own:
             return (
-                "it lies beside the store: it protects copies and backups of the database that are without it, and not "
-                "against who can read this folder"
+                "it lies in the same folder as the store: it protects copies and backups of the database that do not "
+                "contain it, but not against anybody who can read this folder"
             )
         return "it is kept apart from the store"
 

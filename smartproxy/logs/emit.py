@@ -153,7 +153,8 @@ class Events:
                 count=number,
                 seconds=limits.STRANGERS_TOLD_SECONDS,
                 cause=Cause.STRANGERS_MANY,
-                message=f"strangers cause more than {self._rate:g} a second; the cause of these: {what.cause}",
+                message=f"unverified callers cause more than {self._rate:g} events a second; these were not written, "
+                f"their cause: {what.cause}",
                 network=what.prefix or None,
                 facts={"cause": what.cause},
             )

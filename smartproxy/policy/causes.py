@@ -49,7 +49,7 @@ class Cause(enum.StrEnum):
 
     WORKER_LOST = "worker.lost", "The worker process that carried the session has died."
     WORKER_HANGS = "worker.hangs", "A worker process gave no sign of life in time, and was ended."
-    WORKER_VIOLATION = "worker.violation", "A worker process said what it may not say, and was ended."
+    WORKER_VIOLATION = "worker.violation", "A worker process sent a message that it may not send, and was ended."
     WORKER_SIGNAL = "worker.signal", "A signal ended a worker process."
     WORKER_EXIT = "worker.exit", "A worker process ended by itself."
     WORKER_MEMORY = "worker.memory", "A worker process got no more memory, and ended."
@@ -357,13 +357,13 @@ class Cause(enum.StrEnum):
     API_REMOVED = "api.removed", "The client was removed or disabled."
     API_TOO_LARGE = "api.too_large", "The body of a call is too large."
     API_TOO_MANY = "api.too_many", "There are too many events in one call."
-    API_CHANGED = "api.changed", "What a call changes was changed since its caller read it."
+    API_CHANGED = "api.changed", "The object was changed after the caller had read it."
     API_CONDITION = "api.condition", "A call that changes something has no If-Match header."
     API_ENDED = "api.ended", "The administrator's token has ended."
     API_GUESSING = "api.guessing", "Calls with tokens that are not known came repeatedly from one network."
     API_INPUT = "api.input", "A value of an administrator's call is not valid."
     API_KEY = "api.key", "The idempotency key of a call cannot be used, or was used for another call."
-    API_NOT_FOUND = "api.not_found", "What a call is about does not exist."
+    API_NOT_FOUND = "api.not_found", "The object that the call names does not exist."
     API_REFUSED = "api.refused", "The configuration would not be valid with the change."
     TRUST_LIST_OLD = "trust_list.old", "The trust list is older than the one that was taken before."
     TRUST_LIST_OVER = "trust_list.over", "The next trust list is overdue, or the scheme has ended."
@@ -371,7 +371,7 @@ class Cause(enum.StrEnum):
     TRUST_LIST_SIZE = "trust_list.size", "The trust list is larger than is accepted."
     TRUST_LIST_XML = (
         "trust_list.xml",
-        "The trust list is not XML of a kind that is read: a DTD, another encoding, or malformed.",
+        "The trust list is malformed XML, is not in UTF-8, or has a DTD.",
     )
     API_SECOND = "api.second", "A call waits until a second administrator makes it, too."
     API_SCOPE = "api.scope", "The user's role or the program's token does not allow this."

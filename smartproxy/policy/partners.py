@@ -32,7 +32,6 @@ _CODES = ListOf(
     least=1,
     most=limits.CODES_PER_PARTNER_MOST,
 )
-_REPEATED = "may be repeated; * = any"
 _HOST = Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
 _LIST_URL = Line(
     most=limits.CRL_URL_OCTETS, pattern=URL_PATTERN, form="the address of a list such as http://crl.example/ca.crl"
@@ -174,9 +173,7 @@ class TrustedCa:
         default=(),
         metadata=kind(
             ListOf(item=_LIST_URL, most=limits.LISTS_PER_CA_MOST),
-            people=ForPeople(
-                help="an address that its revocation lists are downloaded from; may be repeated", option="--list"
-            ),
+            people=ForPeople(help="an address that its revocation lists are downloaded from", option="--list"),
         ),
     )
     approve_lists: bool = attrs.field(
@@ -355,9 +352,7 @@ class Partner:
     codes: tuple[str, ...] = attrs.field(
         metadata=kind(
             _CODES,
-            people=ForPeople(
-                help="an SSIDCODE that the partner may use; may be repeated", option="--code", listed=True
-            ),
+            people=ForPeople(help="an SSIDCODE that the partner may use", option="--code", listed=True),
         )
     )
     lowest_level: Level = attrs.field(
@@ -387,18 +382,14 @@ class Partner:
         default=(ANY_CODE,),
         metadata=kind(
             _CODES,
-            people=ForPeople(
-                help=f"an SFIDORIG that files from the partner may have; {_REPEATED}", option="--originator"
-            ),
+            people=ForPeople(help="an SFIDORIG that files from the partner may have; * = any", option="--originator"),
         ),
     )
     destinations: tuple[str, ...] = attrs.field(
         default=(ANY_CODE,),
         metadata=kind(
             _CODES,
-            people=ForPeople(
-                help=f"an SFIDDEST that files from the partner may have; {_REPEATED}", option="--destination"
-            ),
+            people=ForPeople(help="an SFIDDEST that files from the partner may have; * = any", option="--destination"),
         ),
     )
     purpose: Purpose = attrs.field(

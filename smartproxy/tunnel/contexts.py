@@ -309,7 +309,10 @@ class ClientContext:
         """
         if self._bond is not None:
             if not proved_by_secret(connection):
-                raise PeerRefused(cause=Cause.TUNNEL_UNPROVED, message="the server does not know the bond")
+                raise PeerRefused(
+                    cause=Cause.TUNNEL_UNPROVED,
+                    message="the server could not prove that the data connection belongs to its control connection",
+                )
             self._check_protocol(connection)
             return VerifiedServer(proxy_id=self._bond.proxy_id)
         certificate = connection.get_peer_certificate(as_cryptography=True)
@@ -325,7 +328,8 @@ class ClientContext:
         if connection.get_alpn_proto_negotiated() != self._protocol:
             raise PeerRefused(
                 cause=Cause.TUNNEL_PROTOCOL,
-                message=f"the server does not speak {self._protocol.decode('ascii')}: it is of the other pair",
+                message=f"the server does not offer {self._protocol.decode('ascii')}: it belongs to the other pair of "
+                "daemons",
                 advice="connect smartproxy-client to smartproxy-server, and smartproxy-plain-client to "
                 "smartproxy-plain-server",
             )

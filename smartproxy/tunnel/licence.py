@@ -122,7 +122,7 @@ class LicenceInForce:
                 self._events.emit(
                     "licence.refused",
                     cause=refused.cause,
-                    message="it shuts out clients that the one in force admits, but it does not end later",
+                    message="it excludes clients that the licence in force admits, but it does not end later",
                     advice=f"extend it in the backend beyond {minute(self.present.valid_until)}: smartproxy licence "
                     f"extend {quote(self.present.proxy_id)} --until DATE",
                 )

@@ -123,7 +123,7 @@ class Lists(RefusalCase):
         """Callers without a certificate or TLS are told apart, and need nobody."""
         self.tell("handshake.failed", peer="198.51.100.9:7", cause="handshake.not_tls", message="no TLS")
         text = self.text(self.alice.get("/refusals"))
-        self.assertIn("Nobody who matters was refused.", text)
+        self.assertIn("No partner was refused.", text)
         self.assertIn("Strangers 1 connection ", text)
 
     def test_which(self) -> None:
@@ -169,7 +169,7 @@ class Lists(RefusalCase):
                 self.assertIn("Nothing is listed: a filter is wrong", body)
                 # A browser shows nothing of a time that is none in a field for times.
                 self.assertIs(f'<input id="f-{field}" name="{field}" type="text"' in body, "no time" in fault)
-                self.assertNotIn("Nobody who matters", body)
+                self.assertNotIn("No partner was refused", body)
         for place in ("/events", "/sessions"):
             span = self.alice.get(f"{place}?since=2026-11-20T10:00&until=2026-11-20T09:00")
             self.assertIn("It ends before it begins.", self.beside(span, "until"))
@@ -192,7 +192,7 @@ class Lists(RefusalCase):
             self.assertNotIn("There is no partner", self.text(found), path)
             text = self.text(missed)
             self.assertIn('There is no partner "ACMEE". Did you mean ACME?', text, path)
-            self.assertNotIn("Nobody who matters", text, path)
+            self.assertNotIn("No partner was refused", text, path)
             self.assertIn('<option value="ACME">', missed.body.decode(), path)
             self.assertIn('There is no partner "zz". ', self.text(self.alice.get(f"{path}?partner=zz")), path)
 

@@ -102,7 +102,7 @@ class Settings(SitePageCase):
     def test_in_force(self) -> None:
         """When a change counts is told beside it: events are deleted hourly, and not at once."""
         page = words(self.alice.get("/settings?q=keep_events_days"))
-        self.assertIn("Counts from the next look, within an hour.", page)
+        self.assertIn("Applies from the next look, within an hour.", page)
         self.assertNotIn("at once", page)
 
     def test_changed(self) -> None:
@@ -319,8 +319,8 @@ class Certificates(SitePageCase):
         over = {"file": ("x.pem", ended.certificate_pem + ended.key_pem)}
         self.assertEqual(self.alice.upload("/certificates/page", {}, over).status, 303)
         # Told once, and wherever the certificate is shown.
-        self.assertEqual(words(self.alice.get("/certificates")).count("whoever is shown it refuses it"), 2)
-        self.assertEqual(words(self.alice.get("/certificates")).count("whoever is shown it refuses it"), 1)
+        self.assertEqual(words(self.alice.get("/certificates")).count("and is refused: import a newer one"), 2)
+        self.assertEqual(words(self.alice.get("/certificates")).count("and is refused: import a newer one"), 1)
 
     def test_kept(self) -> None:
         """What was typed in a form that is refused is in it again; it is open, and the fault stands in it."""

@@ -146,7 +146,7 @@ class UsersAndTokens(PageCase):
         self.assertIn("disabled", self.alice.get("/users").body.decode())
         answer = self.browser().log_in("olga")
         self.assertEqual(answer.status, 403)
-        self.assertIn("do not fit together", answer.body.decode())
+        self.assertIn("the password or the code is wrong", answer.body.decode())
 
     def test_remove(self) -> None:
         """A user is removed if its name is typed; nobody removes itself."""

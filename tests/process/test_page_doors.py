@@ -71,7 +71,7 @@ class Doors(LookingCase):
             for count in range(limits.GUESSES_FREE + 1):
                 _log_in(f"guess number {count}", window)
                 window.answered(403)
-                expect(window.page.get_by_role("alert")).to_contain_text("do not fit together")
+                expect(window.page.get_by_role("alert")).to_contain_text("the password or the code is wrong")
                 assert window.page.get_by_label("User").input_value() == NAME
                 assert window.page.get_by_label("Password").input_value() == ""
             found = window.obstacles_in_both()
@@ -113,7 +113,7 @@ class Doors(LookingCase):
         def again(window: Window) -> None:
             _log_in(PASSWORD, window)
             window.answered(403)
-            expect(window.page.get_by_role("alert")).to_contain_text("do not fit together")
+            expect(window.page.get_by_role("alert")).to_contain_text("the password or the code is wrong")
             _log_in(PASSWORD, window, code)
             _is_in(window)
             expect(window.go("/account").get_by_text("9 recovery codes are left.")).to_be_visible()
@@ -121,7 +121,7 @@ class Doors(LookingCase):
             expect(window.page.get_by_text("You are logged out.")).to_be_visible()
             _log_in(PASSWORD, window, code)
             window.answered(403)
-            expect(window.page.get_by_role("alert")).to_contain_text("do not fit together")
+            expect(window.page.get_by_role("alert")).to_contain_text("the password or the code is wrong")
 
         await carol.does(again)
 

@@ -53,7 +53,7 @@ class Page(BackendCase):
         """Without a login there is the login; with the right password there is the page; a wrong one is told so."""
         self.assertEqual(self.ask("GET", "/"), (303, "/login"))
         status, document = self.log_in("administrator", "wrong")
-        self.assertEqual((status, "do not fit together" in document), (403, True))
+        self.assertEqual((status, "the password or the code is wrong" in document), (403, True))
         self.assertEqual(self.log_in("administrator"), (303, "/"))
         status, document = self.ask("GET", "/")
         # No server, no licence, no partner: the page says what comes next, and where.

@@ -332,9 +332,17 @@ class RollingBackCas(CaCase):
         with self.store.reading() as session:
             found = rollback.plan(session, 2, NOW).refusals
         self.assertIn(
-            ("ACME", "a certificate of the CA later that its own may chain to is not trusted any more"),
+            ("ACME", "a certificate of the CA later is not trusted any more, and its own may depend on it"),
             [(each.partner, each.why) for each in found],
         )
+        with self.change() as change:
+            cas.add(change, "both", self.certificates)
+        with self.store.writing() as session:
+            sightings.note(session, [seen("ACME", "both")])
+        with self.store.reading() as session:
+            found = rollback.plan(session, 3, NOW).refusals
+        why = "2 certificates of the CA both are not trusted any more, and its own may depend on one of them"
+        self.assertIn(("ACME", why), [(each.partner, each.why) for each in found])
 
 
 class Secrets(SiteCase):

@@ -300,7 +300,7 @@ class Identities(IdentityCase):
         good = NOW + 300 * DAY
         self.assertEqual(warned(valid_from=NOW - DAY, valid_until=good), [])
         self.assertEqual(warned(valid_from=NOW - DAY, valid_until=good, purposes=()), [])
-        self.assertIn("ended on", warned(valid_from=NOW - 9 * DAY, valid_until=NOW - DAY)[0])
+        self.assertIn("expired on", warned(valid_from=NOW - 9 * DAY, valid_until=NOW - DAY)[0])
         self.assertIn("in 29 days", warned(valid_from=NOW - DAY, valid_until=NOW + 29 * DAY)[0])
         self.assertIn("not valid before", warned(valid_from=NOW + DAY, valid_until=good)[0])
         client_only = [x509.ExtendedKeyUsage([]).oid]

@@ -283,7 +283,7 @@ class Command(CommandCase):
     def test_status(self) -> None:
         """It says where the store and its key are, how many secrets there are and what the key's place is worth."""
         shown = self.do("store", "status").out
-        self.assertIn(f"{self.state}/store.key; it lies beside the store", shown)
+        self.assertIn(f"{self.state}/store.key; it lies in the same folder as the store", shown)
         document = self.do("store", "status", "--json").json
         self.assertEqual((document["secrets"], document["key_beside_store"]), (3, True))
         if self.database is Database.SQLITE:
@@ -295,7 +295,7 @@ class Command(CommandCase):
         with patch.dict(os.environ, {"SMARTPROXY_DATABASE": ""}):
             done = self.do("authority", "create", "--site", "Other", "--state-dir", other)
             self.assertIn(f"{other}/store.key for the private keys", done.err)
-            self.assertIn("not against who can read this folder", done.err)
+            self.assertIn("not against anybody who can read this folder", done.err)
             self.assertEqual(self.do("client", "add", "inner", "--state-dir", other).err.count("store.key"), 0)
 
     def test_rekey(self) -> None:

@@ -184,7 +184,7 @@ class Events(CommandCase):
         self.assertIn("earlier than", self.refused("events", "--since", "1d", "--until", "2d", status=2))
         self.assertIn("one of the two", self.refused("events", "--follow", "--until", "2d", status=2))
         self.assertIn("choose from server", self.refused("events", "--source", "nosuch", status=2))
-        self.assertEqual(self.do("events", "--partner", "NOSUCH").out, "no event is like that\n")
+        self.assertEqual(self.do("events", "--partner", "NOSUCH").out, "no event matches\n")
         self.assertEqual(self.do("events", "--partner", "NOSUCH", "--json").json, [])
 
     def test_prune_selects_nothing(self) -> None:

@@ -111,8 +111,11 @@ WHOLE = {
     ),
     "the partner ended the session with ESID 00": "Der Partner hat die Sitzung mit ESID 00 beendet",
     "the station ended the session with ESID 00": "Die Station hat die Sitzung mit ESID 00 beendet",
-    "a certificate of the CA Trust Centre that its own may chain to is not trusted any more": (
-        "Einem Zertifikat der CA Trust Centre, auf dem seines beruhen kann, wird nicht mehr vertraut"
+    "a certificate of the CA Trust Centre is not trusted any more, and its own may depend on it": (
+        "Einem Zertifikat der CA Trust Centre wird nicht mehr vertraut; seines kann darauf beruhen"
+    ),
+    "2 certificates of the CA odette are not trusted any more, and its own may depend on one of them": (
+        "2 Zertifikaten der CA odette wird nicht mehr vertraut; seines kann auf einem davon beruhen"
     ),
     "nothing listens at 0.0.0.0 port 6619 any more": "An 0.0.0.0, Port 6619, nimmt nichts mehr Verbindungen an",
     "its code O1 is not known any more": "Sein Code O1 ist nicht mehr bekannt",

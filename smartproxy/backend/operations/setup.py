@@ -149,7 +149,7 @@ def take_code(change: Change, wanted: Nothing) -> SiteProgress:
     """
     found = progress(change.session)
     if found.partner is None or found.presented is None:
-        raise ChangeRefused("no call with the certificate of a partner without a code presented one")
+        raise ChangeRefused("no refused call of a partner without a code gave an SSIDCODE")
     partners.alter(change, found.partner, codes=(found.presented,))
     change.session.flush()
     return progress(change.session)

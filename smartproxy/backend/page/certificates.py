@@ -161,7 +161,7 @@ async def ca_added(visit: PageVisit) -> Shown:
         return await _page(visit, visit.text("Give the CA a name, and choose the file with its certificates."), "ca")
     values, faults = read_fields(TrustedCa, visit.form)
     if faults:
-        return await _page(visit, visit.text("Mend what is marked below."), "ca", faults)
+        return await _page(visit, visit.text("Correct what is marked below."), "ca", faults)
     try:
         pem = await visit.backstage.runner.run(pem_of, file.octets, file.name)
         wanted = CaAddition(name=name, certificates=(pem,), ca=values)

@@ -113,11 +113,6 @@ def label_of(each: SettingDeclaration, translate: Translate) -> str:
     return _capital(translate(each.title))
 
 
-def help_of(each: SettingDeclaration) -> str:
-    """A field's help without what is said of arguments only."""
-    return each.people.help.replace("; may be repeated", "")
-
-
 def value_words(each: SettingDeclaration, value: Any, translate: Translate) -> str:
     """A field's value for people."""
     if value is None:
@@ -139,7 +134,7 @@ def _field(each: SettingDeclaration, name: str, text: str, translate: Translate,
     made = FormField(
         name=name,
         label=label_of(each, translate),
-        help=_capital(translate(help_of(each))) + ".",
+        help=_capital(translate(each.people.help)) + ".",
         control="text",
         value=text,
         default=default.replace("\n", ", "),

@@ -89,7 +89,7 @@ async def look_chosen(visit: PageVisit) -> Shown:
     return visit.redirect(local(visit.form.one("next") or "/"))
 
 
-_WRONG = later("User, password and code do not fit together. A code of the authenticator counts once.")
+_WRONG = later("The user name, the password or the code is wrong. A code of the authenticator works only once.")
 _CROWDED = later("Too many logins failed or are waiting. Wait a minute, and try again.")
 
 

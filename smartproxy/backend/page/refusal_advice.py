@@ -70,7 +70,7 @@ ADVICE: Mapping[str, RefusalAdvice] = {
     ),
     Cause.IDENTITY_AUTHENTICATION: RefusalAdvice(
         later("%(who)s does not agree about secure authentication"),
-        (later("Set it alike on both sides: in the partner's entry, or in its program."),),
+        (later("Make the two settings equal: change the partner's entry, or have the partner change its program."),),
     ),
     "negotiation.authentication": RefusalAdvice(
         later("%(who)s and the station do not agree about secure authentication"),

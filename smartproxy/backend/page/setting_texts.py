@@ -59,35 +59,34 @@ BLOCKS: Final = (
         "keeping",
         later("Keeping events"),
         ("backend.keep_events_days",),
-        later("Counts from the next look, within an hour."),
+        later("Applies from the next look, within an hour."),
     ),
     SettingBlock(
         "events",
         later("Events: script and mail"),
         ("backend.event_script.", "backend.mail."),
-        later("Counts for events that arrive from then on."),
+        later("Applies to events that arrive from then on."),
     ),
     SettingBlock(
         "watching",
         later("Watching the business"),
         ("backend.watching.",),
-        later("Counts from the next look, within minutes."),
+        later("Applies from the next look, within minutes."),
     ),
     SettingBlock(
         "deadlines",
         later("Deadlines"),
         ("server.deadlines.", "client.deadlines."),
         later(
-            "Counts for connections that begin from then on; those that run keep theirs. Three count for running "
-            "sessions, too: drain and closing as they are when a daemon is stopped, and withdrawal as it is when a "
-            "partner loses its access."
+            "Applies to new connections. Running sessions use the current values of drain and closing when a daemon is "
+            "stopped, and of withdrawal when a partner loses its access."
         ),
     ),
     SettingBlock(
         "limits",
         later("Limits"),
         ("server.limits.", "client.limits."),
-        later("Counts for connections that begin from then on; none that runs is ended."),
+        later("Applies to new connections; no running one is ended."),
     ),
     SettingBlock(
         "penalties",
@@ -99,7 +98,7 @@ BLOCKS: Final = (
         "four-eyes",
         later("Four eyes"),
         ("backend.four_eyes",),
-        later("Counts for what is wanted from then on. It is set on the backend's machine only."),
+        later("Applies to what is wanted from then on. It is set on the backend's machine only."),
     ),
     SettingBlock(
         "page",
@@ -111,7 +110,7 @@ BLOCKS: Final = (
         "revocation",
         later("Downloads of revocation lists"),
         ("backend.download_networks",),
-        later("Counts for the next download."),
+        later("Applies to the next download."),
     ),
     SettingBlock(
         "sheet",
@@ -136,15 +135,15 @@ _DEADLINES: Final = {
 }
 _SELECTION: Final = {
     "level": later("Events of this level and of higher ones start it."),
-    "names": later("Events that start it whatever their level: names, or subjects with their full stop."),
+    "names": later("Names of events that start it at any level, or beginnings of names with their dot (crl.)."),
     "partners": later("If not empty, an event that names a partner starts it only if it is one of these."),
-    "hours": later("How old an event may be that starts it."),
+    "hours": later("Events older than this start nothing."),
 }
 _MAILED: Final = {
     "level": later("Events of this level and of higher ones are mailed."),
-    "names": later("Events that are mailed whatever their level: names, or subjects with their full stop."),
+    "names": later("Names of events that are mailed at any level, or beginnings of names with their dot (crl.)."),
     "partners": later("If not empty, an event that names a partner is mailed only if it is one of these."),
-    "hours": later("How old an event may be that is mailed."),
+    "hours": later("Events older than this are not mailed."),
 }
 _TEXTS: Final = {
     "server.listeners": later("Addresses and ports where the server listens for partners, such as 0.0.0.0:6619."),
@@ -160,8 +159,8 @@ _TEXTS: Final = {
     "client.station.port": later("The station's port."),
     "client.station.timeout": later("From the client's dial to the station to its SSRM."),
     "client.station.retry": later(
-        "How long after a call of the station that failed the client calls it again up to its SSRM, though no session "
-        "wants it; it does so once at its start, too. 0: never."
+        "Seconds until the client calls a station again that did not answer, only to see whether it greets (SSRM). It "
+        "also does so once at its start. 0: never."
     ),
     "client.station.profile": later("How strictly the station's own octets are judged."),
     "client.outbound.enabled": later(
@@ -188,13 +187,11 @@ _TEXTS: Final = {
     "backend.mail.port": later("The mail server's port."),
     "backend.mail.security": later("How the connection to the mail server is protected."),
     "backend.mail.ca_file": later("A PEM file with the CAs of the mail server's certificate; the system's if not set."),
-    "backend.mail.user": later("Whom to log in as at the mail server."),
+    "backend.mail.user": later("User name for the mail server."),
     "backend.mail.password_file": later("A file with the password; it is set on the backend's machine only."),
     "backend.mail.from": later("The address that mail is from."),
     "backend.mail.to": later("The addresses that mail goes to."),
-    "backend.mail.every_seconds": later(
-        "How long the next mail waits after one was sent; what happens meanwhile is in it."
-    ),
+    "backend.mail.every_seconds": later("Least time between two mails; events of that time are in the second one."),
     "backend.watching.silent_hours": later(
         "Hours without a session after which a partner is told as silent; 0: never. A partner may have its own."
     ),
@@ -217,13 +214,13 @@ _TEXTS: Final = {
     "backend.page.proxy_header": later("By which headers the reverse proxies say who called them."),
     "backend.sheet.host": later("The host that partners are told to call."),
     "backend.sheet.port": later("The port on the sheet for partners; 0: the server's own."),
-    "backend.sheet.codes": later("Our SSIDCODEs that partners are told."),
-    "backend.sheet.file_codes": later("Our SFIDDEST and SFIDORIG codes that partners are told."),
+    "backend.sheet.codes": later("Our SSIDCODEs on the partner's sheet."),
+    "backend.sheet.file_codes": later("Our SFIDDEST and SFIDORIG codes on the partner's sheet."),
     "backend.sheet.buffer_octets": later("The Exchange Buffer size that they are told; 0: none."),
     "backend.sheet.credit": later("The credit that they are told; 0: none."),
     "backend.sheet.compression": later("Whether they are told that the station compresses."),
     "backend.sheet.restart": later("Whether they are told that the station restarts files."),
-    "backend.sheet.contact": later("Whom they are told to ask."),
+    "backend.sheet.contact": later("Contact on the partner's sheet."),
     "server.limits.sessions": later("Most sessions at one server, of all partners."),
     "server.limits.sessions_per_partner": later("Most sessions of one partner at one server."),
     "server.limits.connections": later("Most connections at one server, verified or not."),

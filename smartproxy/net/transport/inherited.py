@@ -13,7 +13,8 @@ import socket
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Final
 
-from twisted.internet.endpoints import _SystemdParser
+from twisted.internet import endpoints
+from twisted.python.systemd import ListenFDs
 
 from smartproxy.policy.addresses import HostPort
 
@@ -142,17 +143,25 @@ def _stored_name(port: socket.socket) -> str:
     return f"{_STORED}{host.replace(':', '.')}-{number}"
 
 
+def _read_by_twisted(environment: MutableMapping[str, str]) -> ListenFDs:
+    """What Twisted knows of the descriptors.
+
+    The endpoints' module reads them when it is imported, leaves them to nobody else, and keeps them under private
+    names. A Twisted that has no such names has left them in the environment.
+    """
+    kept = getattr(getattr(endpoints, "_SystemdParser", None), "_sddaemon", None)
+    return kept if isinstance(kept, ListenFDs) else ListenFDs.fromEnvironment(environment)
+
+
 def given_by_manager(environment: MutableMapping[str, str]) -> tuple[list[int], list[int]]:
     """The descriptors that the service manager gave to this process; no program that is started later is told of them.
-
-    Twisted has read them: the endpoints' module does so when it is imported, and leaves them to nobody else.
 
     :return: the manager's own, and those that it kept of the process before.
     """
     names = environment.get("LISTEN_FDNAMES", "").split(":")
+    found = _read_by_twisted(environment).inheritedDescriptors()
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         environment.pop(name, None)
-    found: list[int] = _SystemdParser._sddaemon.inheritedDescriptors()
     kept = [each for each, name in zip(found, names, strict=False) if name.startswith(_STORED)]
     return [each for each in found if each not in kept], kept
 

@@ -40,7 +40,7 @@ def register(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="HASH",
-        help="a hash that was the newest once: also find records that were cut off since; may be repeated",
+        help="a hash that an audit.anchored event told: the trail must still have the record with it; may be repeated",
     )
 
 

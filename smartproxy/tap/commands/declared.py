@@ -27,8 +27,12 @@ def add_arguments(parser: ArgumentParser | _ArgumentGroup, cls: type[Any], *, de
     :param defaults: whether help names the defaults: what is not given is the default, and not what was there.
     """
     for each in argued(cls):
-        text = f"{each.people.help} [{default_word(each)}]" if defaults and _has_default(each) else each.people.help
-        parser.add_argument(each.option, dest=each.name, help=text.replace("%", "%%"), **_form(each))
+        form, text = _form(each), each.people.help
+        if form.get("action") == "append":
+            text += "; may be repeated"
+        if defaults and _has_default(each):
+            text += f" [{default_word(each)}]"
+        parser.add_argument(each.option, dest=each.name, help=text.replace("%", "%%"), **form)
 
 
 def argued(cls: type[Any]) -> list[SettingDeclaration]:

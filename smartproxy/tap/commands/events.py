@@ -89,7 +89,7 @@ def show(console: Console) -> None:
     text = str if console.arguments.long else StoredEvent.short
     found, last = _newest(console, wanted, most)
     if not console.arguments.follow:
-        lines = "\n".join(map(text, found)) or "no event is like that"
+        lines = "\n".join(map(text, found)) or "no event matches"
         console.answer([each.document() for each in found], lines)
         return
     while True:

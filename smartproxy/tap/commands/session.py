@@ -38,7 +38,9 @@ def register(subparsers: Subparsers) -> None:
         "--since", type=past, metavar="TIME", help="a date, 2026-11-20T12:00 (UTC), yesterday, or 5m, 2h, 7d ago"
     )
     which.add_argument("--until", type=past, metavar="TIME")
-    which.add_argument("--before", type=number, metavar="N", help="only those before this number: 'next' of --json")
+    which.add_argument(
+        "--before", type=number, metavar="N", help="only sessions before this one: 'next' in the answer of --json"
+    )
     newest(which, limits.PAGE.default)
     show = action(
         actions, "show", "Show a session: who said what when, what was agreed, its files and its events.", show_session

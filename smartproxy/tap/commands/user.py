@@ -40,7 +40,9 @@ def register(subparsers: Subparsers) -> None:
     other.add_argument("--role", choices=tuple(each.value for each in AdminRole), help="another role")
     able = other.add_mutually_exclusive_group()
     able.add_argument("--disable", dest="enabled", action="store_const", const=False, help="stop it from logging in")
-    able.add_argument("--enable", dest="enabled", action="store_const", const=True, help="log in again")
+    able.add_argument(
+        "--enable", dest="enabled", action="store_const", const=True, help="allow the user to log in again"
+    )
     other.add_argument(
         "--forget-second-factor", action="store_true", help="for a user who lost their authenticator and recovery codes"
     )

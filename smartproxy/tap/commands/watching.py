@@ -37,9 +37,7 @@ def register(actions: Subparsers) -> None:
     )
     change.add_argument("name", metavar="NAME")
     declared.add_arguments(change, PartnerWatching)
-    change.add_argument(
-        "--as-site", action="append", default=[], choices=_FIELDS, help="let this be as the site says again"
-    )
+    change.add_argument("--as-site", action="append", default=[], choices=_FIELDS, help="use the site's setting again")
     action(actions, "watched", "List who is watched: last session, last file, and what is unusual.", watched)
     planned = subject(
         actions,
