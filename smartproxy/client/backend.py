@@ -34,6 +34,7 @@ from smartproxy.net.tls.error_words import (
     tls_error_words,
 )
 from smartproxy.net.transport.endpoints import cancelling
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import (
     API_ANSWER_OCTETS_MOST,
     API_EVENTS_OCTETS_SENT,
@@ -51,8 +52,8 @@ CALL_SECONDS = 20.0
 """How long one call may take, its long-poll wait not counted."""
 _OURS = "is this URL the backend's?"
 _PART = Part(program="smartproxy-client", version=__version__)
-VERSION = "version"
-"""The API's code for parts that do not work together."""
+_SUBJECT = "api."
+"""What the codes begin with that the API says without it."""
 
 
 class BackendUnavailable(Exception):
@@ -64,7 +65,7 @@ class BackendRefused(Exception):
     """The backend refused a call.
 
     :ivar status: the HTTP status.
-    :ivar code: the API's stable name of the error, such as ``token``.
+    :ivar code: the code of the cause, such as ``api.token``.
     :ivar message: the backend's message, and what to do.
     """
 
@@ -165,7 +166,7 @@ class Backend:
         except ValueError:
             raise BackendUnavailable(f"the answer to hello is not right; {_OURS}") from None
         except PartsApart as apart:
-            raise BackendRefused(426, VERSION, str(apart)) from apart
+            raise BackendRefused(426, Cause.API_VERSION, str(apart)) from apart
         return answer
 
     async def tunnel_certificate(self, csr: str) -> TunnelCredentials:
@@ -350,7 +351,7 @@ class Backend:
         match parsed:
             case {"error": str(code), "message": str(message), **others}:
                 advice = others.get("advice")
-                return BackendRefused(status, code, f"{message}; {advice}" if advice else message)
+                return BackendRefused(status, f"{_SUBJECT}{code}", f"{message}; {advice}" if advice else message)
         return BackendUnavailable(f"HTTP status {status} without the API's error document; {_OURS}")
 
 

@@ -15,6 +15,7 @@ from smartproxy.ctl.licences import read_licences
 from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, instant, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.health import WORKERS_DOWN, Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.condition import load_facts, tunnel_told
@@ -147,19 +148,19 @@ def _away(error: Exception, health: Health) -> Finding:
     """That the backend does not help."""
     after = "no session can begin" if health is Health.DOWN else "sessions go on with the configuration in force"
     match error:
-        case BackendRefused(code="removed"):
+        case BackendRefused(code=Cause.API_REMOVED):
             words = f"{error.message}; no session can begin"
             return Finding("client-removed", Health.DOWN, words)
-        case BackendRefused(code="address"):
+        case BackendRefused(code=Cause.API_ADDRESS):
             return Finding("address-refused", health, f"{error.message}; {after}")
-        case BackendRefused(status=401):
+        case BackendRefused(code=Cause.API_TOKEN | Cause.API_NO_TOKEN):
             words = (
                 f"the backend refuses the client's token ({error.message}): smartproxy client token NAME; then put "
                 "the new one where the client has its token from; it reads the file of --token-file again, and has to "
                 "be restarted for any other"
             )
             return Finding("token-refused", health, f"{words}; {after}")
-        case BackendRefused(code="version"):
+        case BackendRefused(code=Cause.API_VERSION):
             return Finding("version-refused", health, f"the backend refuses this version: {error.message}; {after}")
     return Finding("backend-down", health, f"the backend does not answer as it should: {error}; {after}")
 

@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendUnavailable, Document
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -39,8 +39,6 @@ RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
 CERTIFICATE, CONFIGURATION = "certificate", "configuration"
 """The loops, by what they ask for."""
-REMOVED = "removed"
-"""The API's code for a client that was removed or disabled."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +120,7 @@ class Availability:
         self._told[loop] = message
         if is_told:
             return
-        if isinstance(error, BackendRefused) and error.code == VERSION:
+        if isinstance(error, BackendRefused) and error.code == Cause.API_VERSION:
             self._events.emit(
                 "backend.version_refused",
                 ours=__version__,
@@ -236,7 +234,7 @@ class BackendWatch:
             known = tell()
             if known is not None:
                 self._etag, self._held = known
-        if isinstance(error, BackendRefused) and error.code == REMOVED and not self._removed:
+        if isinstance(error, BackendRefused) and error.code == Cause.API_REMOVED and not self._removed:
             self._removed = True
             self._tell_removed()
 

@@ -121,7 +121,7 @@ class BackendCalls(SynchronousTestCase):
 
             backend, _, agent = self.call(say)
             failure = self.failureResultOf(self.result(backend.hello(), agent), BackendRefused)
-            self.assertEqual(failure.value.code, "version")
+            self.assertEqual(failure.value.code, "api.version")
             for words in (update, f"smartproxy-client {__version__}", f"smartproxy-backend {answer['version']}"):
                 self.assertIn(words, str(failure.value))
         strange = b'{"version": "1", "protocol": {"oldest": -1, "newest": 3}}'
@@ -175,7 +175,7 @@ class BackendCalls(SynchronousTestCase):
 
         backend, _, agent = self.call(answer)
         failure = self.failureResultOf(self.result(backend.hello(), agent), BackendRefused)
-        self.assertEqual(str(failure.value), "unknown token; make one (HTTP 403, token)")
+        self.assertEqual(str(failure.value), "unknown token; make one (HTTP 403, api.token)")
 
     def test_foreign_answers_are_unavailability(self) -> None:
         """A page that is not the API's is never taken for an answer, whatever its status."""

@@ -219,7 +219,7 @@ class Starting(CopyCase):
     def test_backend_that_refuses(self) -> None:
         """A backend that refuses the token or the version is there; one whose store is broken is as good as away."""
         self.start()
-        for status, code, used in ((401, "token", 0), (426, "version", 0), (503, "store", 1)):
+        for status, code, used in ((401, "api.token", 0), (426, "api.version", 0), (503, "api.store", 1)):
             self.restart(failure=BackendRefused(status, code, "no"))
             self.assertEqual((len(self.named("copy.used")), len(self.service.tunnels)), (used, used), code)
 
@@ -227,7 +227,7 @@ class Starting(CopyCase):
         """A client that hears that it was removed has no copy any more."""
         self.start()
         self.assertTrue(self.path.exists())
-        self.backend.failure = BackendRefused(401, "removed", "the client was removed or disabled")
+        self.backend.failure = BackendRefused(401, "api.removed", "the client was removed or disabled")
         self.backend.change(generation(2))
         self.assertFalse(self.path.exists())
 

@@ -752,7 +752,7 @@ class WithoutBackend(ClientTestCase):
     def test_removed_and_enabled_again(self) -> None:
         """A client that was removed or disabled ends its tunnels; enabled again, it has another certificate at once."""
         self.start()
-        self.backend.failure = BackendRefused(401, "removed", "the client was removed or disabled")
+        self.backend.failure = BackendRefused(401, "api.removed", "the client was removed or disabled")
         self.backend.change(generation(2))
         self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
         self.network.advance(RETRY_SECONDS_MOST * 3)
@@ -765,7 +765,9 @@ class WithoutBackend(ClientTestCase):
 
     def test_versions_that_do_not_fit(self) -> None:
         """The backend's words name both versions, and are told once."""
-        self.backend.failure = BackendRefused(426, "version", "backend 2.0 takes clients from 1.5; update the client")
+        self.backend.failure = BackendRefused(
+            426, "api.version", "backend 2.0 takes clients from 1.5; update the client"
+        )
         self.start()
         self.network.advance(90)
         self.backend.failure = None
@@ -873,7 +875,7 @@ class EventsNotTaken(ClientTestCase):
 
         async def picky(events: Sequence[Mapping[str, Any]]) -> int:
             if any(each.get("port") == 7 for each in events):
-                raise BackendRefused(500, "internal", "the backend has a fault")
+                raise BackendRefused(500, "api.internal", "the backend has a fault")
             return await stored(events)
 
         self.patch(self.backend, "events", picky)

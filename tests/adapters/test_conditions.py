@@ -294,7 +294,7 @@ class ClientConditions(StationTestCase):
         self.start()
         status: Any = on_the_wire(AskStatus(), self.condition.status())
         advice = {each["verdict"]: each["advice"] for each in status["findings"]}
-        self.assertIn("no other is in force: ", advice["generation-refused"])
+        self.assertTrue(advice["generation-refused"].endswith("); no other is in force"))
         self.assertIn("correct the refused generation in the backend", advice["unconfigured"])
 
     def test_backend_before_the_first_generation(self) -> None:
@@ -306,8 +306,8 @@ class ClientConditions(StationTestCase):
                 "does not answer as it should: connection refused",
             ),
             (BackendRefused(401, "api.token", "the token is not known"), "token-refused", "smartproxy client token"),
-            (BackendRefused(426, "version", "0.1 and 0.2"), "version-refused", "0.1 and 0.2"),
-            (BackendRefused(403, "address", "not from 10.0.0.9"), "address-refused", "not from 10.0.0.9"),
+            (BackendRefused(426, "api.version", "0.1 and 0.2"), "version-refused", "0.1 and 0.2"),
+            (BackendRefused(403, "api.address", "not from 10.0.0.9"), "address-refused", "not from 10.0.0.9"),
         ):
             self.backend.failure = failure
             if not self.service.running:
@@ -354,7 +354,7 @@ class ClientConditions(StationTestCase):
             ),
             (lambda: backend(None), ("ok", "ok", 0), ""),
             (
-                lambda: backend(BackendRefused(401, "removed", "the client was removed or disabled")),
+                lambda: backend(BackendRefused(401, "api.removed", "the client was removed or disabled")),
                 ("down", "client-removed", 2),
                 "removed or disabled",
             ),

@@ -65,7 +65,7 @@ class Told(SynchronousTestCase):
         """Every minute; a fault of the backend changes nothing; not after the end."""
         self.clock.advance(TELL_SECONDS)
         self.assertEqual(self.backend.taken, [(OWN, [ServerLoad(proxy_id=PROXY_ID, load=THEIRS)])])
-        for failure in (BackendUnavailable("away"), BackendRefused(500, "internal", "broken")):
+        for failure in (BackendUnavailable("away"), BackendRefused(500, "api.internal", "broken")):
             self.backend.failure = failure
             self.clock.advance(TELL_SECONDS)
         self.assertEqual(len(self.backend.taken), 3)
@@ -91,7 +91,7 @@ class Told(SynchronousTestCase):
 
     def test_backend_of_before(self) -> None:
         """One that does not know the call is not asked again for an hour: it would write each down."""
-        self.backend.failure = BackendRefused(404, "path", "no such path")
+        self.backend.failure = BackendRefused(404, "api.path", "no such path")
         self.clock.advance(TELL_SECONDS)
         self.clock.advance(3599)
         self.assertEqual(len(self.backend.taken), 1)

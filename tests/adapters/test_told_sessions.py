@@ -131,7 +131,7 @@ class Told(SynchronousTestCase):
 
     def test_refused_record(self) -> None:
         """A record that the backend never takes is left out; what comes behind it is not held up."""
-        self.backend.failure = BackendRefused(400, "body", "no")
+        self.backend.failure = BackendRefused(400, "api.body", "no")
         self.told.keep(pack(record_document()))
         self.pass_time(2)
         self.backend.failure = None
