@@ -26,7 +26,7 @@ from zope.interface import implementer
 from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.net.tls.bounded import BoundedConnection
 from smartproxy.net.tls.context import judge_peers, new_context
-from smartproxy.policy.addresses import is_wildcard
+from smartproxy.policy.addresses import BadHostPort, port_of, see_called
 from smartproxy.policy.certificates.decoding import Undecodable, decoding, key_octets
 
 KEPT_MOST: Final = 4
@@ -78,10 +78,12 @@ def checked_url(url: str) -> tuple[str, str | None]:
         raise BadBackendAddress("the backend's URL must begin with https://, such as https://backend.example:8443")
     if parsed.scheme == "http" and not _is_loopback(parsed.host):
         raise BadBackendAddress("http is allowed to a loopback address only; use https:// for any other backend")
-    if is_wildcard(parsed.host):
-        raise BadBackendAddress(
-            f"{parsed.host} stands for every address of a machine; give the backend's name or one address of it"
-        )
+    try:
+        see_called(_dialled_host(parsed))
+        if parsed.port is not None:
+            port_of(str(parsed.port))
+    except BadHostPort as bad:
+        raise BadBackendAddress(f"the backend's URL: {bad}") from None
     if parsed.query or parsed.fragment:
         raise BadBackendAddress("the backend's URL must not contain ? or #; it looks like https://backend.example:8443")
     userinfo = parsed.userinfo or None
@@ -99,6 +101,14 @@ def checked_pin(text: str) -> str:
             "a pin is the SHA-256 of the public key: 64 hex digits, as `smartproxy authority show` prints"
         )
     return plain
+
+
+def _dialled_host(url: URL) -> str:
+    """The host of a URL as it is dialled: a name of other letters in its ASCII form, if it has one (RFC 5890)."""
+    try:
+        return str(url.to_uri().host)
+    except UnicodeError:
+        return str(url.host)
 
 
 def _is_loopback(host: str) -> bool:

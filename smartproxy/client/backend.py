@@ -34,6 +34,8 @@ from smartproxy.net.tls.error_words import (
     tls_error_words,
 )
 from smartproxy.net.transport.endpoints import cancelling
+from smartproxy.net.transport.error_words import connection_words
+from smartproxy.net.transport.exchange_words import NO_HTTP, exchange_words, innermost
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import (
     API_ANSWER_OCTETS_MOST,
@@ -364,20 +366,18 @@ def _too_late(result: object, seconds: float) -> NoReturn:
 
 
 def _reason(error: Exception, url: str) -> str:
-    """A connection failure in one line, with what to do: the innermost reasons that Twisted wraps."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        return "; ".join(_reason(failure.value, url) for failure in reasons)
-    if isinstance(error, VerificationError | CertificateError):
+    """Why a call failed, in one line, with what to do."""
+    met = list(innermost(error))
+    if any(isinstance(each, VerificationError | CertificateError) for each in met):
         return other_backend_name(URL.from_text(url).host)
-    if isinstance(error, SSL.Error):
-        texts = tls_error_words(error)
-        words = f"TLS: {'; '.join(texts)}"
-        advice = next((_TLS_ADVICE[text] for text in texts if text in _TLS_ADVICE), "")
-        return f"{words}; {advice}" if advice else words
-    if url.startswith("http:") and isinstance(error, ConnectionDone | ConnectionLost):
+    for each in met:
+        if isinstance(each, SSL.Error):
+            advice = next((_TLS_ADVICE[text] for text in tls_error_words(each) if text in _TLS_ADVICE), "")
+            return f"{connection_words(each)}; {advice}" if advice else connection_words(each)
+    if url.startswith("http:") and any(isinstance(each, ConnectionDone | ConnectionLost) for each in met):
         return "the connection was closed without an answer; the backend speaks https: begin its URL with https://"
-    return str(error) or type(error).__name__
+    words = exchange_words(error)
+    return f"{words}; {_OURS}" if words == NO_HTTP else words
 
 
 _TLS_ADVICE = {

@@ -16,12 +16,20 @@ from treq import content
 from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, DNSLookupError
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+)
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import Agent, ResponseNeverReceived
+from twisted.web._newclient import ParseError
+from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived
+from twisted.web.http import _DataLoss
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -236,7 +244,14 @@ class BackendCalls(SynchronousTestCase):
             ),
             ("https://x", SSL.Error([("", "", "wrong version number")]), "does not speak TLS"),
             ("https://x", SSL.Error([]), "^TLS: connection ended$"),
-            ("https://x", SSL.SysCallError(-1, "Unexpected EOF"), "^TLS: SysCallError$"),
+            ("https://x", SSL.SysCallError(-1, "Unexpected EOF"), "^TLS: connection ended$"),
+            ("https://x", SSL.SysCallError(104, "ECONNRESET"), "^TLS: connection reset by peer$"),
+            ("https://x", ConnectionRefusedError(111), "^it refuses the connection$"),
+            ("https://x", DNSLookupError("no results for hostname lookup: x"), "^its name is not known$"),
+            ("https://x", ParseError("wrong number of parts", b"\x00\x01garbage"), "^what answers .* speak HTTP; is "),
+            ("https://x", ValueError("Too many Content-Length headers"), "^what answers .* speak HTTP; is "),
+            ("https://x", _DataLoss(), "^its answer was cut off$"),
+            ("https://x", RuntimeError(b"\xff"), "^the connection failed$"),
             ("http://127.0.0.1:1", ConnectionDone(), "begin its URL with https://$"),
         ):
             for raised in (error, ResponseNeverReceived([Failure(error)])):
@@ -245,6 +260,14 @@ class BackendCalls(SynchronousTestCase):
                 reason = str(self.failureResultOf(call, BackendUnavailable).value)
                 self.assertRegex(reason, told)
                 self.assertNotIn("errors=", reason)
+
+    def test_cut_answer(self) -> None:
+        """An answer that ends too early is told as one, and not as the connection's end."""
+        for lost in (ConnectionLost(), ConnectionDone()):
+            raised = ResponseFailed([Failure(lost), Failure(_DataLoss())])
+            http = Mock(request=Mock(return_value=fail(raised)))
+            call = Deferred.fromCoroutine(Backend("https://x", TokenInForce("t"), http, Clock()).hello())
+            self.assertEqual(str(self.failureResultOf(call, BackendUnavailable).value), "its answer was cut off")
 
     def test_call_that_is_given_up(self) -> None:
         """Canceling a call is not the backend's fault, and is not told as one."""
@@ -307,6 +330,21 @@ class BackendUrls(SynchronousTestCase):
             "https://[::]:8443",
         ):
             self.assertRaises(BadBackendAddress, checked_url, url)
+
+    def test_hosts_that_nobody_can_call(self) -> None:
+        """A host that is no name and a port that is none are refused, with the reason; other letters are a name."""
+        for url, told in (
+            ("https://127_0:1", "'127_0' is not a host name"),
+            ("https://a b", "'a b' is not a host name"),
+            ("https://a..b:1", "'a..b' is not a host name"),
+            (f"https://{'a' * 70}", "is not a host name"),
+            ("https://192.168.1.300", "no name ends in a number"),
+            ("https://127.0.0.1:99999", "'99999' is not a port"),
+            ("https://backend.example:0", "'0' is not a port"),
+        ):
+            self.assertIn(told, str(self.assertRaises(BadBackendAddress, checked_url, url)), url)
+        for url in ("https://b\u00fccher.example:8443", "https://Backend.Example", "https://[2001:db8::1]:1"):
+            self.assertEqual(checked_url(url)[0].lower(), url.lower())
 
 
 class BackendProofs(SynchronousTestCase):

@@ -364,7 +364,7 @@ class Words(SynchronousTestCase):
             (ConnectionAborted("CANARY"), "aborted here"),
             (ConnectionLost("CANARY"), "connection lost"),
             (SSL.Error([("SSL routines", "", "bad record mac")]), "TLS error: bad record mac"),
-            (SSL.SysCallError(-1, "Unexpected EOF"), "TLS error: SysCallError"),
+            (SSL.SysCallError(-1, "Unexpected EOF"), "TLS error: connection ended"),
             (RuntimeError("CANARY"), "RuntimeError"),
         ):
             self.assertEqual(end_of(Failure(error)), LegEnd(words, in_order=words == "closed"))

@@ -162,7 +162,7 @@ class ClosedTests(SynchronousTestCase):
         for error, cause in (
             (SSL.Error([("SSL routines", "", "certificate verify failed")]), "certificate verify failed"),
             (SSL.Error(), "connection ended"),
-            (SSL.SysCallError(-1, "Unexpected EOF"), "SysCallError"),
+            (SSL.SysCallError(-1, "Unexpected EOF"), "connection ended"),
             (ConnectionDone(), "Connection was closed cleanly."),
         ):
             end = closed(Failure(error), "TLSv1.3")

@@ -5,6 +5,7 @@ returned; one of the standard library has a constant's name. The words differ fr
 something is decided by stand here, and what callers of the backend are told of them.
 """
 
+import os
 import ssl
 from shlex import quote
 from typing import Final
@@ -37,7 +38,9 @@ def reason_words(error: ssl.SSLError) -> str:
 def tls_error_words(error: SSL.Error) -> list[str]:
     """What OpenSSL says of a failure, in its own words; at least one entry."""
     words = [str(entry[-1]) for entry in _entries(error) or () if entry and entry[-1]]
-    return words or ["connection ended" if type(error) is SSL.Error else type(error).__name__]
+    if not words and isinstance(error, SSL.SysCallError) and error.args and error.args[0] > 0:
+        words = [os.strerror(error.args[0]).lower()]
+    return words or ["connection ended"]
 
 
 def is_end_of_file(error: BaseException | None) -> bool:
