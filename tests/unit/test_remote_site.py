@@ -147,6 +147,18 @@ class Versions(RemoteCase):
                 RemoteSite.of(f"https://{host}:8443", b"token", None)
             self.assertIn("--url", str(caught.exception))
 
+    def test_authority_without_a_certificate(self) -> None:
+        """A file that holds no certificate is told in our words; one that cannot be read in the system's."""
+        path = self.folder / "other.pem"
+        broken = ROOT.certificate_pem.replace(b"M", b"!", 5)
+        for octets in (b"", b"garbage\n", bytes(4096), ROOT.credential.key_pem, broken):
+            path.write_bytes(octets)
+            told = self.assertRaises(SiteFailed, RemoteSite.of, f"https://{HOST}", b"token", str(path))
+            self.assertEqual(str(told), f"--backend-ca: {path} holds no PEM certificate that can be read")
+        path.unlink()
+        told = self.assertRaises(SiteFailed, RemoteSite.of, f"https://{HOST}", b"token", str(path))
+        self.assertEqual(str(told), f"cannot read {path}: No such file or directory")
+
     def test_token_that_is_read_once(self) -> None:
         """A command of many calls reads its token once: it may come from a pipe."""
         arguments = Namespace(api_url=f"https://{HOST}", api_token_file="-", api_ca=None, json=False)

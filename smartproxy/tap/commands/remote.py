@@ -88,8 +88,10 @@ class RemoteSite:
             )
         try:
             tls = ssl.create_default_context(cafile=authority)
-        except (OSError, ssl.SSLError) as error:
-            raise SiteFailed(f"cannot read {authority}: {error.strerror or 'it holds no certificate'}") from error
+        except ssl.SSLError as error:
+            raise SiteFailed(f"--backend-ca: {authority} holds no PEM certificate that can be read") from error
+        except OSError as error:
+            raise SiteFailed(f"cannot read {authority}: {error.strerror}") from error
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         return cls(host=host, port=port or PORT, token=text, tls=tls)
 
