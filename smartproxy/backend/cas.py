@@ -151,7 +151,7 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
 
 def _is_ca_certificate(certificate: x509.Certificate) -> bool:
     try:
-        return certificate_facts(certificate).is_authority
+        return certificate_facts(certificate).is_ca
     except Undecodable as error:
         raise Unusable(f"the certificate of {short_name(certificate)} cannot be read: {error.said}") from error
 

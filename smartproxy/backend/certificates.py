@@ -70,7 +70,7 @@ _OTHER_LABELS = ("KEY", "PARAMETERS", "REQUEST")
 def read_certificates(octets: bytes, source: str, least: int = 1) -> list[Certificate]:
     """All certificates of a file, in its order: PEM, PKCS#7 or DER, one behind the other.
 
-    Each PEM block is read by its content, whatever its label says: authorities deliver PKCS#7 as ``CERTIFICATE``, too.
+    Each PEM block is read by its content, whatever its label says: CAs deliver PKCS#7 as ``CERTIFICATE``, too.
     Keys, requests and revocation lists in the file are passed over.
 
     :param source: what to call the file in an error.
@@ -361,7 +361,7 @@ def fitting(key: PrivateKey, certificates: Iterable[Certificate], source: str) -
 
 
 def _has_key(certificate: Certificate, public: bytes) -> bool:
-    """Whether a certificate is for this key; one whose key cannot be read may be an authority's beside it."""
+    """Whether a certificate is for this key; one whose key cannot be read may be a CA's beside it."""
     try:
         return public_key_octets(certificate) == public
     except Unusable:

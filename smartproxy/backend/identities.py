@@ -56,7 +56,7 @@ class Subject:
     country: str | None = None
     locality: str | None = None
     serial_number: str | None = None
-    """The Odette ID, where the authority wants it in the subject."""
+    """The Odette ID, where the CA wants it in the subject."""
     names: tuple[str, ...] = ()
 
 
@@ -219,7 +219,7 @@ def request(change: Change, made: CertificateRequest) -> None:
 def complete(
     change: Change, name: str, certificates: Sequence[x509.Certificate], source: str, since: datetime | None = None
 ) -> KeyAndChain:
-    """Take the certificate that an authority issued for the request that is out.
+    """Take the certificate that a CA issued for the request that is out.
 
     :param source: the file that it is from.
     :param since: from when it is used, if not at once.

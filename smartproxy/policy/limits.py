@@ -404,7 +404,7 @@ PATH_DEPTH_MOST: Final = 5
 REVOCATION_GRACE: Final = Limit(default=0, least=0, most=72, unit="hours")
 #: How long a revocation list without nextUpdate is current.
 REVOCATION_UNDATED_FRESH_DAYS: Final = 7
-#: Addresses of revocation lists that are reported: of one certificate, and of one authority in a day.
+#: Addresses of revocation lists that are reported: of one certificate, and of one CA in a day.
 CRL_URLS_PER_CERTIFICATE: Final = 2
 CRL_URLS_PER_DAY: Final = 20
 #: The longest address of a revocation list that is reported.
@@ -463,7 +463,7 @@ CRL_POINT_CHARACTERS: Final = 1024
 CRL_POINT_NAMES_MOST: Final = 16
 #: The longest name of a revocation list's issuer.
 ISSUER_NAME_CHARACTERS_MOST: Final = 2048
-#: Listeners, identities, authorities and revocation sets, of each.
+#: Listeners, identities, CAs and revocation sets, of each.
 DOCUMENT_ENTRIES_MOST: Final = 10_000
 PARTNERS_MOST: Final = 50_000
 CODES_PER_PARTNER_MOST: Final = 1_000

@@ -209,7 +209,7 @@ class TestCa:
                     key=key,
                     issuer_key=key,
                     issuer_certificate=None,
-                    is_authority=True,
+                    is_ca=True,
                     valid_from=valid_from,
                     valid_until=valid_until or _now() + 3650 * _DAY,
                 ),
@@ -232,7 +232,7 @@ class TestCa:
         valid_until: datetime.datetime | None = None,
         key: PrivateKey | None = None,
         digest: Digest = Digest.SHA256,
-        is_authority: bool = False,
+        is_ca: bool = False,
         crl_urls: Iterable[str] = (),
         organization: str = _ORGANIZATION,
     ) -> TestCredential:
@@ -260,7 +260,7 @@ class TestCa:
                 valid_from=valid_from,
                 valid_until=valid_until,
                 digest=digest,
-                is_authority=is_authority,
+                is_ca=is_ca,
                 crl_urls=crl_urls,
             ),
             () if self.is_root else (self.credential.certificate, *self.credential.intermediates),
@@ -268,7 +268,7 @@ class TestCa:
 
     def intermediate(self, name: str, *, valid_until: datetime.datetime | None = None) -> "TestCa":
         """An authority below this one."""
-        return TestCa(self.issue(name, is_authority=True, purposes=(), valid_until=valid_until), is_root=False)
+        return TestCa(self.issue(name, is_ca=True, purposes=(), valid_until=valid_until), is_root=False)
 
     def crl(
         self,
@@ -364,7 +364,7 @@ def _certificate(
     key: PrivateKey,
     issuer_key: PrivateKey,
     issuer_certificate: x509.Certificate | None,
-    is_authority: bool = False,
+    is_ca: bool = False,
     sans: Iterable[str] = (),
     purposes: Iterable[x509.ObjectIdentifier] = (),
     valid_from: datetime.datetime | None = None,
@@ -381,17 +381,17 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(valid_until or max(start, _now()) + 365 * _DAY)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.KeyUsage(
                 digital_signature=True,
                 content_commitment=False,
-                key_encipherment=not is_authority and isinstance(key, rsa.RSAPrivateKey),
+                key_encipherment=not is_ca and isinstance(key, rsa.RSAPrivateKey),
                 data_encipherment=False,
                 key_agreement=False,
-                key_cert_sign=is_authority,
-                crl_sign=is_authority,
+                key_cert_sign=is_ca,
+                crl_sign=is_ca,
                 encipher_only=False,
                 decipher_only=False,
             ),

@@ -80,7 +80,7 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(facts.extended_key_usage, {purpose.dotted_string for purpose in (CLIENT_AUTH, SERVER_AUTH)})
         self.assertEqual(facts.subject_serial_number, "O0013000001ACME")
         self.assertEqual(facts.sans, ("DNS:oftp.acme.example", "URI:https://acme.example/", "EMAIL:oftp@acme.example"))
-        self.assertFalse(facts.is_authority)
+        self.assertFalse(facts.is_ca)
         self.assertEqual(facts.crl_urls, ("http://ca.example/1.crl", "ldap://ca.example/2"))
 
     def test_read_once(self) -> None:
@@ -102,7 +102,7 @@ class FactsTests(SynchronousTestCase):
     def test_little(self) -> None:
         """What is not there is empty, or ``None`` where that means something else than empty."""
         facts = certificate_facts(ROOT.credential.certificate)
-        self.assertTrue(facts.is_authority)
+        self.assertTrue(facts.is_ca)
         self.assertEqual((facts.sans, facts.crl_urls), ((), ()))
         self.assertEqual(
             (facts.extended_key_usage, facts.subject_serial_number, facts.issuer_key_sha256), (None, None, None)

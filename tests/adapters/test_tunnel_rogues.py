@@ -182,7 +182,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_issued_by_a_client(self) -> None:
         """A client cannot vouch for another: nothing stands between a certificate and the authority."""
-        middle = authority().issue("inner-1", purposes=[CLIENT_AUTH], is_authority=True)
+        middle = authority().issue("inner-1", purposes=[CLIENT_AUTH], is_ca=True)
         below = TestCa(middle, is_root=False).issue("inner-9", purposes=[CLIENT_AUTH])
         self.assertTrue(self.shows(credential(below)).lost)
         self.assertRefused("certificate.path_too_long")

@@ -56,8 +56,8 @@ def facts(name: str, issuer: str, serial: int, **others: Any) -> CertificateFact
     )
 
 
-ROOT = facts("root", "root", 1, is_authority=True, signature_hash="sha1")
-MIDDLE = facts("middle", "root", 2, is_authority=True)
+ROOT = facts("root", "root", 1, is_ca=True, signature_hash="sha1")
+MIDDLE = facts("middle", "root", 2, is_ca=True)
 LEAF = facts(
     "leaf",
     "middle",

@@ -194,7 +194,7 @@ class AuthorityTests(JudgingTestCase):
 
     def test_depth(self) -> None:
         """The anchor is at depth 5 at most."""
-        middles = [facts(f"middle {number}", "x", number, is_authority=True) for number in range(5)]
+        middles = [facts(f"middle {number}", "x", number, is_ca=True) for number in range(5)]
         self.assertMatch(chain(LEAF, *middles[:4], ROOT), server(), "subject", "ca")
         self.assertRefused(chain(LEAF, *middles, ROOT), server(), Cause.CERTIFICATE_PATH_TOO_LONG, depth_most="5")
 

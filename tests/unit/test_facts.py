@@ -52,7 +52,7 @@ class Read(SynchronousTestCase):
         self.assertEqual(facts.sans, ("DNS:a.example", "URI:oftp://a.example", "EMAIL:a@a.example"))
         self.assertEqual(facts.crl_urls, ("http://ca.example/list.crl",))
         self.assertEqual(facts.crl_points, ("URI:http://ca.example/list.crl",))
-        self.assertFalse(facts.is_authority)
+        self.assertFalse(facts.is_ca)
 
     def test_names_of_points(self) -> None:
         """A distribution point is called the same in certificates and lists, whatever the case of scheme and host."""
@@ -127,7 +127,7 @@ class Read(SynchronousTestCase):
         leaf = authority.issue("leaf")
         facts = path_facts([leaf.certificate, authority.credential.certificate])
         self.assertEqual([one.issuer_key_sha256 for one in facts], [authority.credential.key_sha256, None])
-        self.assertTrue(facts[1].is_authority)
+        self.assertTrue(facts[1].is_ca)
 
 
 class Unreadable(SynchronousTestCase):
@@ -150,7 +150,7 @@ class Unreadable(SynchronousTestCase):
     def test_extensions(self) -> None:
         """Extensions of which one comes twice: no purposes at all, and no names."""
         facts = certificate_facts(forged(self.certificate, SAN, PURPOSE))
-        self.assertEqual((facts.extended_key_usage, facts.sans, facts.is_authority), (frozenset(), (), False))
+        self.assertEqual((facts.extended_key_usage, facts.sans, facts.is_ca), (frozenset(), (), False))
 
     def test_names(self) -> None:
         """A name that is no UTF-8 is shown escaped, and keeps nothing else from being judged."""

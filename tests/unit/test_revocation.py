@@ -147,13 +147,13 @@ class PartTests(SynchronousTestCase):
             (Covered.USERS, RevocationStatus.MISSING, RevocationStatus.REVOKED),
             (Covered.CAS, RevocationStatus.REVOKED, RevocationStatus.MISSING),
         ):
-            for is_authority, verdict in ((True, of_authorities), (False, of_users)):
+            for is_ca, verdict in ((True, of_authorities), (False, of_users)):
                 for lists, points in (
                     ((self.part(7, covered=covered),), ()),
                     ((self.part(7, covered=covered, x=ONE),), (ONE,)),
                 ):
-                    found, _ = judge_revocation(lists, 7, points, MADE, NO_GRACE, is_authority=is_authority)
-                    self.assertIs(found, verdict, (covered, is_authority))
+                    found, _ = judge_revocation(lists, 7, points, MADE, NO_GRACE, is_ca=is_ca)
+                    self.assertIs(found, verdict, (covered, is_ca))
 
     def test_nearest(self) -> None:
         """Of several lists that are out of date the one is told that was current last."""

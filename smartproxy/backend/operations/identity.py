@@ -85,7 +85,7 @@ class IdentityImport(GivenPair):
 class RequestWanted:
     """For whom a certificate is to be asked for, with a new key.
 
-    :ivar serial_number: the Odette ID, where the authority wants it in the subject.
+    :ivar serial_number: the Odette ID, where the CA wants it in the subject.
     :ivar names: host names and addresses.
     :ivar key_type: the kind of the key.
     """

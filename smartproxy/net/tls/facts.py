@@ -4,7 +4,7 @@ Duty: read a certificate that TLS delivered into :class:`~smartproxy.policy.cert
 nothing in it: OpenSSL lets pass what cryptography cannot read. A certificate whose names and dates cannot be read is
 refused for that, an extension that cannot be read allows nothing and names nobody, and a name of another kind than
 policy knows is skipped. Judges nothing else: what its octets say is kept for the next connection that shows it, and not
-what that is worth. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where Odette's authorities put the
+what that is worth. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where Odette's CAs put the
 Odette ID.
 """
 
@@ -106,7 +106,7 @@ def _facts(certificate: x509.Certificate, issuer: x509.Certificate | None) -> Ce
         extended_key_usage=_extended_key_usage(found),
         subject_serial_number=serial_number_of_subject(certificate),
         sans=_sans(found),
-        is_authority=constraints is not None and constraints.ca,
+        is_ca=constraints is not None and constraints.ca,
         crl_urls=_crl_urls(found),
         crl_points=_crl_points(found, issuer_text(certificate)),
         unreadable=found.unreadable,

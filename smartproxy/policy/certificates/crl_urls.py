@@ -1,4 +1,4 @@
-"""Where authorities publish their revocation lists: the addresses in certificates that are reported to the operator.
+"""Where CAs publish their revocation lists: the addresses in certificates that are reported to the operator.
 
 Duty: select the few. The issuer of a certificate can write any address into it: one of an internal machine, one of
 another protocol, or many to fill the log. Therefore only certificates below a configured CA count, only addresses of

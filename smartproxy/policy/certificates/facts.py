@@ -31,7 +31,7 @@ class CertificateFacts:
     :ivar extended_key_usage: the dotted numbers of that extension, ``None`` without it.
     :ivar subject_serial_number: the attribute serialNumber of its subject.
     :ivar sans: its subject alternative names, with ``DNS:``, ``URI:`` or ``EMAIL:`` in front.
-    :ivar is_authority: whether it is a CA certificate.
+    :ivar is_ca: whether it is a CA certificate.
     :ivar crl_urls: the addresses of its issuer's revocation lists that it names.
     :ivar crl_points: the names of the distribution points of these lists, as the lists name them, with ``URI:`` or
         ``DIR:`` in front.
@@ -52,7 +52,7 @@ class CertificateFacts:
     extended_key_usage: frozenset[str] | None = None
     subject_serial_number: str | None = None
     sans: tuple[str, ...] = ()
-    is_authority: bool = False
+    is_ca: bool = False
     crl_urls: tuple[str, ...] = ()
     crl_points: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()

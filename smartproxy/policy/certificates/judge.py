@@ -313,7 +313,7 @@ def _judge_revocation(
         facts.crl_points,
         now,
         datetime.timedelta(hours=ca.grace_hours),
-        is_authority=facts.is_authority,
+        is_ca=facts.is_ca,
     )
     if found is RevocationStatus.GOOD:
         return

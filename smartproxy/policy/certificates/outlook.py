@@ -114,7 +114,7 @@ class Outlook:
             return "its path does not reach the CA"
         found: list[str] = []
         for signer in self.signers(issuer, ca):
-            refused = self._refused_by(signer, serial, points, now, grace, is_authority=depth > 0)
+            refused = self._refused_by(signer, serial, points, now, grace, is_ca=depth > 0)
             if refused is None and signer.ca != ca:
                 refused = self._refusal(signer.issuer, signer.serial, ca, signer.crl_points, now, grace, depth + 1)
             if refused is None:
@@ -135,11 +135,11 @@ class Outlook:
         now: datetime.datetime,
         grace: datetime.timedelta,
         *,
-        is_authority: bool,
+        is_ca: bool,
     ) -> str | None:
         """The reason in the lists of a signer."""
         lists = self._of(signer)
-        found, by = judge_revocation(lists, serial, points, now, grace, is_authority=is_authority)
+        found, by = judge_revocation(lists, serial, points, now, grace, is_ca=is_ca)
         if found is RevocationStatus.GOOD:
             return None
         part = (", ".join(points) or "certificates without a distribution point") if lists else None
@@ -183,7 +183,7 @@ class Outlook:
             return
         signer = max(signers, key=lambda each: each.not_after)
         yield signer.not_after, f"the certificate of its issuer {signer.subject} expires"
-        loaded = [each for by in signers for each in self._of(by) if each.scope.covers(points, is_authority=False)]
+        loaded = [each for by in signers for each in self._of(by) if each.scope.covers(points, is_ca=False)]
         if grace is not None and loaded:
             last = max(loaded, key=lambda each: each.fresh_until)
             words = f"the revocation list of {_list_of(signer, last.scope.part)} has to be renewed"

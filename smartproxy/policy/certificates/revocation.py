@@ -47,13 +47,13 @@ class ListScope:
     )
     covered: Covered = attrs.field(default=Covered.ALL, metadata=kind(Member(Covered)))
 
-    def covers(self, points: Collection[str], *, is_authority: bool) -> bool:
+    def covers(self, points: Collection[str], *, is_ca: bool) -> bool:
         """Tell whether the list covers a certificate.
 
         :param points: the names of the distribution points in the certificate.
-        :param is_authority: whether it is a CA certificate.
+        :param is_ca: whether it is a CA certificate.
         """
-        if self.covered is not Covered.ALL and is_authority is not (self.covered is Covered.CAS):
+        if self.covered is not Covered.ALL and is_ca is not (self.covered is Covered.CAS):
             return False
         return not self.points or any(point in points for point in self.points)
 
@@ -190,7 +190,7 @@ def judge_revocation(
     now: datetime.datetime,
     grace: datetime.timedelta,
     *,
-    is_authority: bool = False,
+    is_ca: bool = False,
 ) -> tuple[RevocationStatus, RevocationSet | None]:
     """Judge a certificate by those of its issuer's *lists* that cover it.
 
@@ -198,14 +198,10 @@ def judge_revocation(
 
     :param points: the names of the distribution points in the certificate.
     :param grace: how long a set stays valid after its nextUpdate.
-    :param is_authority: whether it is a CA certificate.
+    :param is_ca: whether it is a CA certificate.
     :return: the result, and the set that it comes from; ``None`` if none covers the certificate.
     """
-    found = [
-        (status(each, serial, now, grace), each)
-        for each in lists
-        if each.scope.covers(points, is_authority=is_authority)
-    ]
+    found = [(status(each, serial, now, grace), each) for each in lists if each.scope.covers(points, is_ca=is_ca)]
     if not found:
         return RevocationStatus.MISSING, None
     newest = sorted(found, key=lambda judged: judged[1].fresh_until, reverse=True)
