@@ -16,7 +16,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ from smartproxy.client.token import TokenInForce
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.log import Log
 from smartproxy.net import files
-from smartproxy.policy.addresses import HostPort, called_address
+from smartproxy.net.transport.endpoints import SourcedEndpoint
+from smartproxy.policy.addresses import HostPort, address_of, called_address, plain_host
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
@@ -55,6 +56,8 @@ from smartproxy.workers.worker import Worker
 _FILE_OCTETS_MOST = 1024 * 1024
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 _EXPOSED = "anyone on this machine can read it; use --token-file, a systemd credential or the environment"
+
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 class ClientSwitches(DaemonOptions):
@@ -125,6 +128,9 @@ class ClientSwitches(DaemonOptions):
         if self.source is not None and not _is_here(self.source):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
             self.end(NOT_STARTED, f"--source: this machine has no address {self.source}; give one of its own")
+        if self.source is not None:
+            for server in self.servers:
+                _see_same_family(self, self.source, server)
         self.by_environment = not self["token-file"] and not self["token"] and bool(os.environ.get(TOKEN_VARIABLE))
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
@@ -167,10 +173,28 @@ def _ip_address(text: str) -> str:
 
     :raises ValueError: when it is not one.
     """
+    right = "right is one of this machine's, such as 192.0.2.7"
     try:
-        return str(ip_address(text.strip("[]")))
+        found = ip_address(text.strip("[]"))
     except ValueError:
-        raise ValueError(f"{text!r} is not an IP address; right is one of this machine's, such as 192.0.2.7") from None
+        raise ValueError(f"{text!r} is not an IP address; {right}") from None
+    if found.is_multicast or found == _BROADCAST:
+        raise ValueError(f"{text!r} is the address of many machines; {right}")
+    return plain_host(str(found))
+
+
+def _see_same_family(options: ClientSwitches, source: str, server: HostPort) -> None:
+    """See that a server that is given by its address can be dialled from another address."""
+    try:
+        called = address_of(server.host)
+    except ValueError:
+        # A name may have addresses of both families.
+        return
+    if called.version != ip_address(source).version:
+        options.wrong(
+            f"--source: {source} and --server {server} are addresses of different families: give both as IPv4, or "
+            "both as IPv6"
+        )
 
 
 def _is_here(address: str) -> bool:
@@ -179,6 +203,9 @@ def _is_here(address: str) -> bool:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.bind((address, 0))
+    except socket.gaierror:
+        # The interface that stands behind the address is not there.
+        return False
     except OSError as error:
         return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
     return True
@@ -279,7 +306,7 @@ def makeService(options: ClientSwitches) -> IService:
         copy=lambda events: CopyFile(
             options.state_directory / COPY_NAME, options.token, options.address.url, events, in_thread=deferToThread
         ),
-        endpoint=partial(HostnameEndpoint, bindAddress=options.source),
+        endpoint=HostnameEndpoint if options.source is None else partial(SourcedEndpoint, source=options.source),
         house=None
         if zygote is None
         else partial(

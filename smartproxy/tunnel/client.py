@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
+from smartproxy.net.transport.error_words import connection_words
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
@@ -216,7 +217,7 @@ class ClientTunnel(Service):
     # Trouble is told once, and again when it changes or lasts.
 
     def _unreachable(self, failure: Failure) -> None:
-        message = failure.getErrorMessage()
+        message = connection_words(failure.value)
         if self._worth_telling(message):
             self._events.emit(
                 "tunnel.failed",

@@ -1,15 +1,20 @@
 """Endpoints that are given up, and names that are not found in time: :mod:`smartproxy.net.transport.endpoints`."""
 
 from typing import Any
+from unittest.mock import Mock
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides, directlyProvides
 
-from smartproxy.net.transport.endpoints import Lookup, connect
+from smartproxy.net.transport.endpoints import FamilyMissing, Lookup, SourcedEndpoint, connect
+from smartproxy.net.transport.error_words import connection_words
 from tests.resolvers import slow_names
 
 
@@ -57,3 +62,24 @@ class Names(SynchronousTestCase):
         protocol: Any = factory.buildProtocol(None)
         protocol.makeConnection(StringTransport())
         self.assertIsInstance(self.successResultOf(self.connecting), Protocol)
+
+
+class Sources(SynchronousTestCase):
+    """Hosts that are called from an address of this machine."""
+
+    def test_family(self) -> None:
+        """Only addresses of the source's family are asked for, and the call comes from there."""
+        for source, family in (("192.0.2.7", IPv4Address), ("2001:db8::7", IPv6Address)):
+            reactor: Any = MemoryReactorClock()
+            resolver = Mock()
+            resolver.resolveHostName = Mock(side_effect=resolver.resolveHostName)
+            directlyProvides(resolver, IHostnameResolver)
+            vars(reactor)["nameResolver"] = resolver
+            alsoProvides(reactor, IReactorPluggableNameResolver)
+            connecting = SourcedEndpoint(reactor, "dmz.example", 2878, source=source).connect(Factory())
+            receiver, host, _, wanted, _ = resolver.resolveHostName.call_args.args
+            self.assertEqual((host, wanted), ("dmz.example", (family,)))
+            receiver.resolutionBegan(Mock())
+            receiver.resolutionComplete()
+            fault = self.failureResultOf(connecting, FamilyMissing)
+            self.assertIn("has no address of the family", connection_words(fault.value))

@@ -8,8 +8,10 @@ of a name is one of the name, not of the host behind it. Trusts the endpoint to 
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import DNSLookupError
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -46,6 +48,35 @@ def cancelling(inner: Deferred[_T]) -> Deferred[_T]:
 
     inner.addBoth(settle)
     return outer
+
+
+class FamilyMissing(ConnectError):
+    """A host is not known, or has no address of the family of the address that it is called from."""
+
+
+@implementer(IStreamClientEndpoint)
+class SourcedEndpoint:
+    """A host that is called from an address of this machine: only addresses of the same family are tried.
+
+    :param source: the address.
+    """
+
+    def __init__(self, reactor: Any, host: str, port: int, timeout: float = 30, *, source: str) -> None:
+        family = IPv6Address if ":" in source else IPv4Address
+        self._endpoint = HostnameEndpoint(Lookup(reactor, family), host, port, timeout, (source, 0))
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """Connect.
+
+        It fails with :class:`FamilyMissing` where there is no address to try.
+        """
+        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
+
+        def explain(failure: Failure) -> Failure:
+            failure.trap(DNSLookupError)
+            return Failure(FamilyMissing())
+
+        return connecting.addErrback(explain)
 
 
 class Lookup:

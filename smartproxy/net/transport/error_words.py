@@ -23,10 +23,12 @@ from twisted.internet.error import (
 )
 
 from smartproxy.net.tls.error_words import tls_error_words
+from smartproxy.net.transport.endpoints import FamilyMissing
 
 FAILED: Final = "the connection failed"
 """What is told of an error that the table does not have."""
 _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (FamilyMissing, "its name is not known, or it has no address of the family of the one that it is called from"),
     (ConnectionRefusedError, "it refuses the connection"),
     (DNSLookupError, "its name is not known"),
     (NoRouteError, "there is no route to it"),
