@@ -38,15 +38,22 @@ _STANDARD_INPUT, _STANDARD_OUTPUT, _STANDARD_ERROR = range(3)
 class Occupied(Exception):
     """Another process holds the PID file.
 
-    :ivar number: the process, as it has written itself; 0 as long as it has not.
+    :ivar number: the process that the file names; 0 as long as it names none.
+    :ivar proven: whether that process has the file open: whoever else locks a file need not have written it.
     """
 
     path: Path
     number: int
+    proven: bool
 
     def __str__(self) -> str:
         if self.number == 0:
             return f"another process that is about to start holds {self.path}; name another file with --pid-file"
+        if not self.proven:
+            return (
+                f"another process holds {self.path}, and may be another one than process {self.number}, which the file "
+                "names; lsof tells which, or name another file with --pid-file"
+            )
         return (
             f"process {self.number} is running and holds {self.path}; "
             f"end it with: kill -HUP {self.number} - or name another file with --pid-file"
@@ -79,8 +86,9 @@ class PidFile:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 number = _number_in(descriptor)
+                proven = _has_open(number, descriptor)
                 os.close(descriptor)
-                raise Occupied(self.path, number) from None
+                raise Occupied(self.path, number, proven) from None
             if not _is_ours(descriptor):
                 os.close(descriptor)
                 raise FileExistsError(0, "it is not a PID file", str(self.path))
@@ -139,6 +147,21 @@ def _number_in(descriptor: int) -> int:
     """The number that a PID file holds; 0 if it holds none."""
     text = os.pread(descriptor, _NUMBER_OCTETS_MOST, 0).decode("ascii", "replace").strip()
     return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _has_open(number: int, descriptor: int) -> bool:
+    """Whether a process has a file open, as far as this one may see."""
+    here = os.fstat(descriptor)
+    # The process may be gone, or another user's; or this one, which has opened the file only to look at it.
+    with contextlib.suppress(OSError):
+        for each in Path(f"/proc/{number}/fd").iterdir():
+            if number == os.getpid() and each.name == str(descriptor):
+                continue
+            with contextlib.suppress(OSError):
+                there = each.stat()
+                if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                    return True
+    return False
 
 
 class Launch:

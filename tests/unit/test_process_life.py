@@ -186,6 +186,15 @@ class PidFiles(SynchronousTestCase):
         self.assertIn("about to start", str(refused))
         self.assertNotIn(str(os.getppid()), str(refused))
 
+    def test_stranger_is_not_ended(self) -> None:
+        """Who locks a file need not be whom it names: nobody is told to end a process that has not opened it."""
+        self.made().claim()
+        self.path.write_text(f"{os.getppid()}\n")
+        refused = str(self.assertRaises(Occupied, self.made().claim))
+        self.assertNotIn("kill", refused)
+        self.assertIn(f"another process holds {self.path}", refused)
+        self.assertIn("--pid-file", refused)
+
     def test_file_that_goes_away_while_it_is_claimed(self) -> None:
         """A holder that removes the file between our opening and our locking it leaves us with a file of our own."""
         locks = []
