@@ -59,6 +59,7 @@ from smartproxy.tunnel.lane import Inbound
 
 FLUSH_SECONDS = 2.0
 """How long the end of the daemon waits for its last events to be stored."""
+_REMOVED = Closing(Cause.TUNNEL_WITHDRAWN, "this client was removed or disabled in the backend")
 
 
 class ClientService(Service):
@@ -375,8 +376,7 @@ class ClientService(Service):
         """This client was removed or disabled: end its tunnels; should it be enabled again, it gets a certificate."""
         if self._copy is not None:
             self._copy.forget()
-        why = Closing(Cause.TUNNEL_WITHDRAWN, "this client was removed or disabled in the backend")
-        self._tunnels.end(why)
+        self._tunnels.end(_REMOVED)
 
     def _configured(
         self,
@@ -470,7 +470,7 @@ class ClientService(Service):
     def tunnel_down(self, why: Closing) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel is dialled again."""
         self.deliveries.forget_lost()
-        if not self.draining and why is not UNLICENSED:
+        if not self.draining and why not in (UNLICENSED, _REMOVED):
             self._server_lost(why)
 
     def server_moved(self, control: ClientControl) -> None:

@@ -851,6 +851,16 @@ class Sessions(ClientTestCase):
         self.network.advance(5)
         self.assertEqual(len(told), 1)
 
+    def test_removed_client_has_lost_no_server(self) -> None:
+        """A client that was removed ends its tunnels itself: no server is gone."""
+        lost: list[Closing] = []
+        self.patch(self.service, "_server_lost", lost.append)
+        self.start()
+        self.service._removed()
+        self.network.advance(5)
+        (down,) = self.stored("tunnel.down")
+        self.assertEqual((down["cause"], lost), (Cause.TUNNEL_WITHDRAWN, []))
+
     def test_end_of_the_client_is_no_loss_of_the_server(self) -> None:
         """A client that stops is not told that its server is gone, and tells why it stops."""
         told: list[object] = []
