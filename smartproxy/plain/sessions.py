@@ -332,4 +332,5 @@ class PlainSessions:
 
     def _over(self, session: str) -> None:
         del self.live[session]
+        self.events.levels.forget(session)
         self._draining.finished()

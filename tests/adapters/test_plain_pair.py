@@ -22,7 +22,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from smartproxy.ctl.daemon import killed
 from smartproxy.ctl.protocol import AskSessions, AskStatus
+from smartproxy.logs.severity import Severity
 from smartproxy.net.listeners import RETRY_SECONDS
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition, PlainServerCondition
@@ -607,6 +609,24 @@ class PairTests(SynchronousTestCase):
         self.client()
         (control,) = self.service.tunnel.controls
         self.assertRaises(ConfigurationRefused, self.service.configuration_arrived, control, GenerationId(1), b"{}")
+
+    def test_level_of_a_session_that_is_over(self) -> None:
+        """What a session was to be logged at is forgotten with it."""
+        self.server()
+        self.client()
+        self.called()
+        self.target.answer()
+        self.network.advance(0.1)
+        (session,) = self.service.sessions.live
+        levels = self.service.events.levels
+        before = levels.described()
+        self.service.events.set_level(
+            Severity.DEBUG, session=session, cause=Cause.OPERATOR_COMMAND, message="an operator asked for it"
+        )
+        self.assertNotEqual(levels.described(), before)
+        self.service.sessions.close(session, killed())
+        self.network.advance(5)
+        self.assertEqual((self.service.sessions.live, levels.described()), ({}, before))
 
     def test_session_closed_by_the_client(self) -> None:
         """The client may end a session; one that is not there is nothing."""
