@@ -193,9 +193,7 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
         explanation=explanation("certificate.self_signed") if alone else end.explanation,
         certificate={word: shown[name] for name, word in _CERTIFICATE.items() if name in shown},
         revocation={word: fields[name] for name, word in _LIST.items() if name in fields},
-        protocol={name: fields[name] for name in ("rule", "section", "command", "field") if name in fields}
-        if key == "violation.partner"
-        else {},
+        protocol=_protocol(fields) if key == "violation.partner" else {},
         reached=not end.outgoing or bool(told) or end.step in _THERE or _saw(fields) is not None,
         saw=None if sent else _saw(fields),
         sent=f"the TLS alert {fields['alert']}" if sent else None,
@@ -223,6 +221,12 @@ def _end(event: StoredEvent) -> HowEnded:
         step=member(Step, fields.get("step")),
         outgoing=is_outgoing(event),
     )
+
+
+def _protocol(fields: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The rule that was broken; the end of a session has it as the cause."""
+    ruled = fields if "rule" in fields or "cause" not in fields else {**fields, "rule": fields["cause"]}
+    return {name: ruled[name] for name in ("rule", "section", "command", "field") if name in ruled}
 
 
 def is_outgoing(event: StoredEvent) -> bool:

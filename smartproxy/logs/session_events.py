@@ -144,7 +144,7 @@ SESSION_EVENTS: Mapping[str, EventType] = joined(
             _PAIR,
             "A side went away before the session had started.",
             "outcome cause",
-            "ended_by tls",
+            "ended_by reason tls",
         ),
         (
             "session.anomaly",

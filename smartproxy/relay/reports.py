@@ -198,6 +198,7 @@ class Reporter:
             outcome=ending.outcome,
             cause=ending.cause,
             message=ending.message,
+            reason=ending.reason,
             ended_by=ending.ended_by,
             tls=self._facts.tls,
         )

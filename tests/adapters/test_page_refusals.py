@@ -20,6 +20,7 @@ from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import Answer
 from tests.adapters.page_site import words
 from tests.adapters.test_page_partners import CODE, ROOT, PartnerCase
+from tests.unit.samples import NAMED_HERE
 from tests.unit.sites import NOW
 
 NEW = "c2" * 32
@@ -96,6 +97,19 @@ class Lists(RefusalCase):
         text = self.text(self.alice.get(f"/refusals/{theirs}"))
         self.assertIn("Nothing on this side. Send the text below to the partner.", text)
         self.assertNotIn("/overview/test-station", self.browser("vera").get("/refusals").body.decode())
+
+    def test_what_is_named_here(self) -> None:
+        """The text for the partner has what it says is named here, in every language."""
+        for key, (name, fields, named) in NAMED_HERE.items():
+            number = self.tell(name, partner="ACME", peer="192.0.2.7:40001", **fields)
+            body = html.unescape(self.alice.get(f"/refusals/{number}").body.decode())
+            texts = re.findall("(?:named here|hier genannt).*?</blockquote", body, re.DOTALL)
+            self.assertEqual(len(texts), 2, key)
+            for word in named:
+                fact = {"TLS alert bad": "lert bad", "ESID reason code": ": 04"}.get(word, word)
+                for text in texts:
+                    self.assertIn(fact, text, key)
+            self.assertNotIn("alert the TLS alert", body)
 
     def test_overview(self) -> None:
         """The overview lists the newest causes, says how many there are, and leads to all of them."""

@@ -106,3 +106,32 @@ def samples(level: Level) -> dict[str, Command]:
     if level is Level.OFTP_2_0:
         found += [SECD(), AUCH(chal=bytes(40)), AURP(rsp=bytes(20))]
     return {command.NAME: command for command in found}
+
+
+BAD = ("TLS alert bad",)
+NAMED_HERE: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "handshake.alert": ("handshake.failed", {"cause": "handshake.alert", "alert": "bad"}, BAD),
+    "handshake.distrusted": ("handshake.failed", {"cause": "handshake.distrusted", "alert": "bad"}, BAD),
+    "call.alert": ("outbound.failed", {"cause": "call.alert", "alert": "bad", "step": "tls"}, BAD),
+    "call.distrusted": (
+        "outbound.failed",
+        {"cause": "call.distrusted", "alert": "bad", "step": "tls"},
+        ("TLS alert bad",),
+    ),
+    "violation.partner": (
+        "session.violation",
+        {"rule": "header.version", "section": "8.2", "side": "partner", "ended_by": "partner"},
+        ("header.version", "8.2"),
+    ),
+    "aborted.partner": (
+        "session.abandoned",
+        {"outcome": "aborted", "cause": "session.aborted", "ended_by": "partner", "reason": 4},
+        ("ESID reason code",),
+    ),
+    "aborted.station": (
+        "session.ended",
+        {"outcome": "aborted", "cause": "session.aborted", "ended_by": "station", "reason": 4},
+        ("ESID reason code",),
+    ),
+}
+"""An event for each explanation that says that something is named here, and what has to stand beneath it."""

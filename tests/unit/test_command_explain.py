@@ -6,7 +6,9 @@ from typing import Any
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.journal import newest_number
 from smartproxy.backend.store import Store
+from smartproxy.policy.explanations import EXPLANATIONS
 from tests.unit.commands import CommandCase
+from tests.unit.samples import NAMED_HERE
 from tests.unit.sites import NOW
 
 PEER, OTHER = "192.0.2.7:40001", "[2001:db8::7]:40002"
@@ -303,6 +305,27 @@ class Explained(CommandCase):
         outside, _ = self.do("explain", "BOLT").out.split("For this site only:")
         self.assertIn("We could not call your system.", outside)
         self.assertNotIn("inside", outside)
+
+    def test_what_is_named_here(self) -> None:
+        """Where the partner is told that something is named here, it is."""
+        self.assertEqual(
+            {key for key, each in EXPLANATIONS.items() if "named here" in f"{each.happened} {each.remedy}"},
+            set(NAMED_HERE),
+        )
+        for key, (name, fields, words) in NAMED_HERE.items():
+            self.tell(name, partner="ACME", peer=PEER, **fields)
+            self.assertEqual(self.explained("ACME")["for_us"]["key"], key)
+            outside, _ = self.do("explain", "ACME").out.split("For this site only:")
+            happened, _, facts = outside.partition("\n\n")[2].partition("\n\n")
+            self.assertIn("named here", happened)
+            for word in words:
+                self.assertIn(word, facts, key)
+
+    def test_rule_of_an_end(self) -> None:
+        """Where only the end of a session is stored, its cause is the rule that was broken."""
+        about = {"partner": "ACME", "peer": PEER, "outcome": "violated", "ended_by": "partner"}
+        self.tell("session.ended", cause="header.version", **about)
+        self.assertEqual(self.explained("ACME")["to_partner"]["protocol"], {"rule": "header.version"})
 
     def test_code_of_our_station(self) -> None:
         """The SSIDCODE that is told is the partner's; our station's goes to nobody, whichever daemon told it."""

@@ -181,7 +181,12 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED)
         book.when(
             Arrived(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
-            Told("session.abandoned", cause="session.aborted", message="the partner ended the session with ESID 99"),
+            Told(
+                "session.abandoned",
+                cause="session.aborted",
+                message="the partner ended the session with ESID 99",
+                reason=99,
+            ),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
             Disarm(Timer.SSID),
@@ -196,7 +201,12 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             Arrived(INITIATOR, esid(EsidReason.TIME_OUT)),
-            Told("session.abandoned", cause="session.aborted", message="the partner ended the session with ESID 09"),
+            Told(
+                "session.abandoned",
+                cause="session.aborted",
+                message="the partner ended the session with ESID 09",
+                reason=9,
+            ),
             Finish(INITIATOR),
             Abort(RESPONDER),
             Disarm(Timer.AUTHENTICATION),

@@ -201,7 +201,16 @@ def advice_of(key: str, cause: str, *, ours: bool, outgoing: bool) -> RefusalAdv
 TIME = later("Time: %(time)s")
 SERIAL = later("Certificate: serial %(serial)s, SHA-256 %(sha256)s")
 CODE = later("SSIDCODE: %(code)s")
+CALLED = later("We called: %(called)s")
+PROTOCOL = {
+    "rule": later("Rule that was broken: %(value)s"),
+    "section": later("Section of RFC 5024: %(value)s"),
+    "command": later("Command: %(value)s"),
+    "field": later("Field of the command: %(value)s"),
+}
+SENT = later("Your system sent: %(sent)s")
 SAW = later("Your system saw: %(saw)s")
+REASON = later("ESID reason code: %(reason)s")
 
 
 def text_for_partner(found: KnownRefusal, when: datetime, texts: gettext.NullTranslations, words: Saying) -> str:
@@ -213,6 +222,13 @@ def text_for_partner(found: KnownRefusal, when: datetime, texts: gettext.NullTra
         lines.append(said(SERIAL) % {"serial": fields["serial"], "sha256": fields["certificate_sha256"]})
     if found.code:
         lines.append(said(CODE) % {"code": found.code})
+    if found.called:
+        lines.append(said(CALLED) % {"called": found.called})
+    lines.extend(said(PROTOCOL[each.name]) % {"value": each.value} for each in found.protocol)
+    if found.sent:
+        lines.append(said(SENT) % {"sent": words.plain(found.sent)})
     if found.saw:
         lines.append(said(SAW) % {"saw": words.plain(found.saw)})
+    if found.reason is not None:
+        lines.append(said(REASON) % {"reason": f"{found.reason:02d}"})
     return "\n".join(lines)
