@@ -500,7 +500,7 @@ class Generations(ServerTestCase):
             self.bring(client, document(number, licence=text), number)
         (told,) = self.named("licence.refused")
         self.assertEqual((told["cause"], self.service.licence.present), ("licence.not_newer", licence()))
-        self.assertIn("shuts out clients", told["message"])
+        self.assertIn("excludes clients", told["message"])
         self.assertIn("beyond 2027-11-20 10:00", told["advice"])
 
     def test_licence_that_is_put_in_place(self) -> None:

@@ -318,7 +318,7 @@ class OddFiles(CommandCase):
         """So is the page's own that has ended, is not valid yet or is not for servers, and whenever it is shown."""
         for number, (credential, told) in enumerate(
             (
-                (ROOT.issue_expired("x"), "the certificate ended on"),
+                (ROOT.issue_expired("x"), "the certificate expired on"),
                 (ROOT.issue_not_yet_valid("x"), "the certificate is not valid before"),
                 (ROOT.issue_for_mail("x"), "is not for TLS servers"),
             )
