@@ -250,7 +250,7 @@ def _take_clients(change: Change, secrets: Secrets) -> None:
         change.session.flush()
     for withdrawal in secrets.withdrawn:
         licences.mark_withdrawn(change, **attrs.asdict(withdrawal))
-    stay = {each.name: each for each in secrets.clients}
+    stay = {each.name for each in secrets.clients}
     for name in sorted(called.keys() - {each.name for each in secrets.clients if each.enabled}):
         licences.mark_shut_out(change, name, authority.TUNNEL_LIFE, None if name in stay else called[name])
     if issued:

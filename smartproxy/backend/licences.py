@@ -41,12 +41,6 @@ def issue(
             f"a licence for this server that ends on {minute(latest)} is issued already; it takes none that ends "
             "earlier; give a later --until"
         )
-    return _sign(change, proxy_id, valid_from, valid_until, limits)
-
-
-def _sign(
-    change: Change, proxy_id: str, valid_from: datetime, valid_until: datetime, limits: dict[str, int]
-) -> LicenceRow:
     if not is_proxy_id(proxy_id):
         raise Unusable(
             f"{proxy_id!r} is not a Proxy ID (64 digits of lower case hex and 'px'); "
@@ -54,9 +48,12 @@ def _sign(
         )
     if valid_until <= max(valid_from, change.now):
         raise Unusable(f"the licence would end on {valid_until:%Y-%m-%d}, before it begins; give a later --until")
-    licence, text = _signed(change.session, proxy_id, valid_from, valid_until, limits)
+    return _keep(change, *_signed(change.session, proxy_id, valid_from, valid_until, limits))
+
+
+def _keep(change: Change, licence: Licence, text: str) -> LicenceRow:
     row = LicenceRow(
-        proxy_id=proxy_id,
+        proxy_id=licence.proxy_id,
         text=text,
         valid_from=licence.valid_from,
         valid_until=licence.valid_until,
@@ -66,7 +63,7 @@ def _sign(
     change.session.flush()
     change.note(
         "licence.issued",
-        proxy_id=proxy_id,
+        proxy_id=licence.proxy_id,
         valid_until=licence.valid_until,
         valid_from=licence.valid_from,
         site=licence.site,
@@ -172,8 +169,9 @@ def sign_anew(change: Change) -> int:
         valid_from = change.session.scalar(every) or row.valid_from
         valid_until = latest_end(change.session, proxy_id) or row.valid_until
         if valid_until > change.now:
-            if _signed(change.session, proxy_id, valid_from, valid_until, limits_of(row))[1] != row.text:
-                _sign(change, proxy_id, valid_from, valid_until, limits_of(row))
+            licence, text = _signed(change.session, proxy_id, valid_from, valid_until, limits_of(row))
+            if text != row.text:
+                _keep(change, licence, text)
             count += 1
     return count
 
