@@ -72,7 +72,9 @@ class BoundedConnection(SSL.Connection):
                     continue
                 self._count(self._octets + len(flight.held))
                 raise
+            # A connection lives for hours: it keeps nothing of its handshake, not even a number.
             self._flight = None
+            self._octets = 0
             if flight.held:
                 super().bio_write(bytes(flight.held))
             return
