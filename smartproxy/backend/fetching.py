@@ -38,6 +38,8 @@ from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from smartproxy._version import __version__
+from smartproxy.net.transport.error_words import connection_words
+from smartproxy.net.transport.exchange_words import exchange_words
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.downloads import BadListUrl, ListUrl, may_call
@@ -273,7 +275,7 @@ class _Exchange:
                 raise self._failure(error) from error
             self.most = 2 * limits.DOWNLOAD_OCTETS_MOST
             return response
-        raise NotFetched(Cause.CRL_CONNECT, f"its host cannot be reached: {type(reason).__name__}") from reason
+        raise NotFetched(Cause.CRL_CONNECT, f"its host cannot be reached: {connection_words(reason)}") from reason
 
     async def result(self, response: IResponse) -> Fetched:
         """The answer's body, if it is a whole and plain one.
@@ -322,16 +324,11 @@ class _Exchange:
             return CancelledError()
         if any(isinstance(each, SSL.Error) for each in (error, *reasons)) or _is_wrong_name(error, reasons):
             return NotFetched(Cause.CRL_TLS, "the TLS handshake with its host failed; is its certificate valid?")
-        return NotFetched(Cause.CRL_CONNECT, f"the connection to its host was lost: {_names(error, reasons)}")
+        return NotFetched(Cause.CRL_CONNECT, f"its host gave no whole answer: {exchange_words(error)}")
 
 
 def _is_wrong_name(error: Exception, reasons: Sequence[Exception]) -> bool:
     return any(isinstance(each, CertificateError | VerificationError) for each in (error, *reasons))
-
-
-def _names(error: Exception, reasons: Sequence[Exception]) -> str:
-    """The kinds of errors; their texts can hold octets of the other end."""
-    return ", ".join(dict.fromkeys(type(each).__name__ for each in reasons or (error,)))
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:

@@ -32,6 +32,7 @@ from zope.interface import implementer
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd, address_text
 from smartproxy.net.tls.error_words import tls_error_words
+from smartproxy.net.transport.error_words import connection_words
 from smartproxy.relay.events import SharedEnd
 
 KEPT_OCTETS_MOST = 16 * 1024
@@ -214,4 +215,4 @@ def end_of(reason: Failure) -> LegEnd:
             return LegEnd("connection lost")
         case SSL.Error():
             return LegEnd(f"TLS error: {'; '.join(tls_error_words(error))}")
-    return LegEnd(type(error).__name__)
+    return LegEnd(connection_words(error))

@@ -28,7 +28,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -39,6 +39,7 @@ from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
 from smartproxy.net.tls.error_words import tls_error_words
 from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import has_secrets, know_secrets, proved_by_secret, show_secret
+from smartproxy.net.transport.error_words import connection_words
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import cause_of
@@ -398,12 +399,12 @@ def _unreadable(error: Exception) -> PeerRefused:
 def closing_of(reason: Failure) -> Closing:
     """Why a connection that was not closed here is gone."""
     cause = Cause.TUNNEL_CLOSED if reason.check(ConnectionDone) else Cause.TUNNEL_LOST
+    if reason.check(ConnectionClosed):
+        return Closing(cause, connection_words(reason.value))
     return Closing(cause, f"the connection was lost: {tls_trouble(reason)}")
 
 
 def tls_trouble(reason: Failure) -> str:
     """Why a connection was lost; for TLS in OpenSSL's words, which include the peer's alert."""
     error = reason.value
-    if isinstance(error, SSL.Error):
-        return "; ".join(tls_error_words(error))
-    return reason.getErrorMessage() if isinstance(error, ConnectionClosed | ConnectError) else type(error).__name__
+    return "; ".join(tls_error_words(error)) if isinstance(error, SSL.Error) else connection_words(error)

@@ -24,6 +24,7 @@ from zope.interface import Attribute, implementer
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
+from smartproxy.net.transport.error_words import connection_words
 from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -147,7 +148,7 @@ class Entrance(Protocol):
 
     def _end(self, reason: Failure) -> None:
         if not reason.check(SSL.Error):
-            self._keeper.vanished(self, reason.getErrorMessage())
+            self._keeper.vanished(self, connection_words(reason.value))
             return
         self._keeper.refused(self, PeerRefused(cause=Cause.TUNNEL_TLS, message=tls_trouble(reason)))
 

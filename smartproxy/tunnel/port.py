@@ -28,6 +28,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.handshakes import Handshakes
 from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import peer_of
+from smartproxy.net.transport.error_words import connection_words
 from smartproxy.net.transport.secured import connections
 from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.policy import limits
@@ -198,7 +199,7 @@ class TunnelPort(Factory):
         if reason is None:
             self._tell(host, door.peer, handshake_late())
         elif spoken in (Spoken.NOTHING, Spoken.PART):
-            self._closed(door.peer, reason.getErrorMessage())
+            self._closed(door.peer, connection_words(reason.value))
         else:
             message = f"TLS is expected, and the caller sent {spoken.value}"
             self._tell(host, door.peer, PeerRefused(cause=Cause.TUNNEL_TLS, message=message))

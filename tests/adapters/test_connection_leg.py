@@ -365,6 +365,6 @@ class Words(SynchronousTestCase):
             (ConnectionLost("CANARY"), "connection lost"),
             (SSL.Error([("SSL routines", "", "bad record mac")]), "TLS error: bad record mac"),
             (SSL.SysCallError(-1, "Unexpected EOF"), "TLS error: connection ended"),
-            (RuntimeError("CANARY"), "RuntimeError"),
+            (RuntimeError("CANARY"), "the connection failed"),
         ):
             self.assertEqual(end_of(Failure(error)), LegEnd(words, in_order=words == "closed"))

@@ -101,6 +101,8 @@ class Fetching(SynchronousTestCase):
         """Why the download has failed; nothing waits any more."""
         fault = self.failureResultOf(fetching, NotFetched).value
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertNotIn("Error", str(fault))
+        self.told = str(fault)
         cause: Cause = fault.cause
         return cause
 
@@ -164,6 +166,7 @@ class Plain(Fetching):
             self.reactor.tcpClients[-1][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.assertEqual(self.called(), [("2001:4860:4860::8888", 80), (PUBLIC, 80)])
         self.assertIs(self.fault(fetching), Cause.CRL_CONNECT)
+        self.assertIn("its host cannot be reached: it refuses the connection", self.told)
 
     def test_redirect(self) -> None:
         """A redirect on the host is followed, without asking for its name again."""
@@ -344,11 +347,13 @@ class Holding(Fetching):
         self.assertIs(self.answered(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), Cause.CRL_ANSWER)
         self.assertIs(self.answered(b"HTTP/1.1 204 No Content\r\n\r\n"), Cause.CRL_ANSWER)
         self.assertIs(self.answered(b"SSH-2.0-OpenSSH\r\n\r\n"), Cause.CRL_CONNECT)
+        self.assertIn("its host gave no whole answer: what answers there does not speak HTTP", self.told)
         fetching = self.begin()
         self.connect()
         self.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nlist")
         self.close()
         self.assertIs(self.fault(fetching), Cause.CRL_CONNECT)
+        self.assertIn("its host gave no whole answer: its answer was cut off", self.told)
 
     def test_validators(self) -> None:
         """What cannot be a validator is not kept: it would be sent back."""

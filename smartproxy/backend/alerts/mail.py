@@ -32,6 +32,7 @@ from smartproxy.backend.journal import StoredEvent
 from smartproxy.logs.named_tls import NamedTls, trusted
 from smartproxy.logs.render import escape
 from smartproxy.net.tls.error_words import is_end_of_file, tls_error_words
+from smartproxy.net.transport.error_words import connection_words
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import Mail, MailSecurity
 from smartproxy.policy.causes import Cause
@@ -269,7 +270,7 @@ class Mailing:
         if isinstance(why, SSL.Error):
             words = "closed" if is_end_of_file(why) else ", ".join(sorted(set(tls_error_words(why))))
             return MailFailed(Cause.MAIL_TLS, f"{where} does not agree on TLS: {words}")
-        return MailFailed(Cause.MAIL_CONNECT, f"{where} cannot be reached: {type(why).__name__}")
+        return MailFailed(Cause.MAIL_CONNECT, f"{where} cannot be reached: {connection_words(why)}")
 
 
 def _abort(line: Any) -> None:
