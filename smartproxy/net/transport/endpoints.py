@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -50,7 +50,7 @@ def cancelling(inner: Deferred[_T]) -> Deferred[_T]:
     return outer
 
 
-class FamilyMissing(ConnectError):
+class FamilyMissing(DNSLookupError):
     """A host is not known, or has no address of the family of the address that it is called from."""
 
 
