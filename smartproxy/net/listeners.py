@@ -48,6 +48,8 @@ CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRNOTAVAIL: (Cause.PORT_NO_ADDRESS, "choose an address of this machine"),
 }
 """The system's error, its cause, and what to do about it."""
+_NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""How a system says that it has no IPv6: none at all, or one that is switched off."""
 UNUSABLE: Final = (Cause.PORT_UNUSABLE, "choose another address or port")
 """Cause and advice of every other error."""
 
@@ -87,8 +89,10 @@ def listen_at(
         return listening
     try:
         listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface="::", stream=stream)
-    except CannotListenError:
-        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, stream=stream)
+    except CannotListenError as error:
+        if not isinstance(error.socketError, OSError) or error.socketError.errno not in _NO_IPV6:
+            raise
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface="0.0.0.0", stream=stream)  # noqa: S104  No address was named: all of them are meant.
     return listening
 
 

@@ -127,12 +127,19 @@ class Failures(SynchronousTestCase):
 
 
 class WithoutIpv6(MemoryReactorClock):
-    """A reactor of a system that has no IPv6."""
+    """A reactor of a system that has no IPv6, or cannot open its port.
+
+    :param number: what the system says.
+    """
+
+    def __init__(self, number: int = errno.EAFNOSUPPORT) -> None:
+        super().__init__()
+        self._number = number
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """Part of the interface."""
         if ":" in interface:
-            raise CannotListenError(interface, port, OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT)))
+            raise CannotListenError(interface, port, OSError(self._number, os.strerror(self._number)))
         return super().listenTCP(port, factory, backlog, interface)
 
 
@@ -147,7 +154,14 @@ class EveryAddress(SynchronousTestCase):
     def test_both_families(self) -> None:
         """Where no address is named, IPv6 and IPv4 are served; IPv4 alone where the system has no IPv6."""
         self.assertEqual(self.opened(MemoryReactorClock(), ""), ["::"])
-        self.assertEqual(self.opened(WithoutIpv6(), ""), [""])
+        self.assertEqual(self.opened(WithoutIpv6(), ""), ["0.0.0.0"])
+
+    def test_port_that_is_taken_for_ipv6(self) -> None:
+        """A port that another program has for IPv6 is told: callers by IPv6 would reach that program."""
+        for number in (errno.EADDRINUSE, errno.EACCES, errno.EMFILE):
+            reactor = WithoutIpv6(number)
+            fault = self.assertRaises(CannotListenError, self.opened, reactor, "")
+            self.assertEqual((fault.interface, reactor.tcpServers), ("::", []))
 
     def test_one_address(self) -> None:
         """Where one is named, that is served and no other."""
