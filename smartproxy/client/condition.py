@@ -16,6 +16,7 @@ from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, instant, j
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.health import WORKERS_DOWN, Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.condition import load_facts, tunnel_told
@@ -108,7 +109,16 @@ class ClientCondition:
         elif down:
             words = f"{len(down)} of {len(service.tunnels)} servers are not connected: {', '.join(down)}"
             yield Finding("partial", Health.DEGRADED, words)
+        newest = service.whole
         for tunnel in service.tunnels:
+            if tunnel.control is not None and newest is not None and _is_ahead(tunnel.control.held, newest.id):
+                yield Finding(
+                    "generation-ahead",
+                    Health.DEGRADED,
+                    f"the server {tunnel.server} holds generation {tunnel.control.held}, and the backend's newest is "
+                    f"{newest.generation} of the same store: it was set back to a copy, and the server takes no older "
+                    "generation; restart smartproxy-server, which forgets what it holds",
+                )
             if tunnel.control is not None and tunnel.control in service.deliveries.declined:
                 number = service.deliveries.declined[tunnel.control]
                 words = f"the server {tunnel.server} could not put generation {number} in force: "
@@ -176,3 +186,8 @@ def _ports(down: Sequence[str]) -> str:
 
 def _short(proxy_id: str) -> str:
     return f"{proxy_id[:12]}..."
+
+
+def _is_ahead(held: GenerationId, newest: GenerationId) -> bool:
+    """Whether a server holds a later generation of the same store than the one in force."""
+    return held.store is not None and held.store == newest.store and held.number > newest.number

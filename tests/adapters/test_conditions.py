@@ -13,7 +13,7 @@ from smartproxy.ctl.statuses import TunnelToServer, instant
 from smartproxy.logs.clock import now
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ConfigurationRefused
+from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.health import Health
 from smartproxy.policy.licence import sign
 from smartproxy.policy.penalties import Fault
@@ -286,6 +286,17 @@ class ClientConditions(StationTestCase):
         self.assertEqual(self.verdict(), "no-server")
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
+
+    def test_server_with_a_later_generation(self) -> None:
+        """A server that holds a later generation of the same store takes no older one, and the status says so."""
+        store = "a" * 16
+        self.server.user.in_force = GenerationId(7, store)
+        self.backend.document = generation(5, store)
+        self.start()
+        self.assertEqual(self.verdict(), "generation-ahead")
+        self.backend.change(generation(8, store))
+        self.network.advance(1)
+        self.assertEqual(self.verdict(), "ok")
 
     def test_unconfigured(self) -> None:
         """What to do without a configuration depends on whether the backend has sent one that is refused."""
