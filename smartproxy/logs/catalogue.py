@@ -17,7 +17,7 @@ from smartproxy.logs.fields import joined
 from smartproxy.logs.session_events import SESSION_EVENTS
 from smartproxy.logs.site_events import SITE_EVENTS
 
-__all__ = ["ALWAYS", "EVENTS", "STRANGERS", "Audience", "CatalogueError", "EventType", "look_up"]
+__all__ = ["ALWAYS", "EVENTS", "STRANGERS", "UNPROVED", "Audience", "CatalogueError", "EventType", "look_up"]
 
 
 def look_up(name: str) -> EventType:
@@ -54,7 +54,14 @@ STRANGERS = frozenset(
 """The events that a caller can cause before anybody knows who it is, or a far daemon at will.
 
 Only so many of them are written in a second. An event that names a client, a partner or a session is of somebody who
-proved it, and is always written. The name of a user proves nothing: whoever is refused at the login has typed it.
+proved it, and is always written, except for those of :data:`UNPROVED`. The name of a user proves nothing: whoever is
+refused at the login has typed it.
+"""
+
+UNPROVED = frozenset({"certificate.refused"})
+"""Those of :data:`STRANGERS` that may name a partner although nobody proved to be it.
+
+A certificate is public, and it is refused before its holder has to show that it has the key.
 """
 
 EVENTS: Mapping[str, EventType] = joined(SITE_EVENTS, BACKEND_EVENTS, SESSION_EVENTS)

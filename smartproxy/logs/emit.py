@@ -6,10 +6,11 @@ what was right of it; it never raises into the caller, because no session may en
 
 Strangers decide how often some events happen, so that there is a budget for them: what is more than so many in a
 second is neither written nor carried, but counted by prefix and cause, and told once a minute. What the daemon does
-about strangers (bans, refused connections) has a share of its own, so that what they do does not hide it; so have bugs,
-in case that a stranger can provoke one. All that is carried is within the one budget. Details for the log alone have as
-much again. Another process of this daemon, which may have been taken over, has a budget of its own for its bugs and for
-whom it names.
+about strangers (bans, refused connections) has a share of its own, so that what they do does not hide it; so have
+bugs, in case that a stranger can provoke one. So have refusals that name a partner whose certificate was shown,
+because anybody can show it, and the partner's own are needed most. All that is carried is within the one budget.
+Details for the log alone have as much again. Another process of this daemon, which may have been taken over, has a
+budget of its own for its bugs and for whom it names.
 
 An exception's message can hold octets of a peer or a secret (``int(b"...")`` quotes its argument), and a traceback's
 source lines and variables still more. :func:`describe` therefore tells the class, the calls by file, line and function,
@@ -28,7 +29,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import LogEvent, Logger
 from twisted.python.failure import Failure
 
-from smartproxy.logs.catalogue import EVENTS, STRANGERS, CatalogueError, EventType
+from smartproxy.logs.catalogue import EVENTS, STRANGERS, UNPROVED, CatalogueError, EventType
 from smartproxy.logs.clock import Clock, now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
@@ -47,7 +48,7 @@ _BUG = "internal.error"
 
 
 _PROVED = ("client", "partner", "session")
-"""Fields that only somebody who proved an identity has."""
+"""Fields that only somebody who proved an identity has, in all events but those of ``UNPROVED``."""
 
 
 class _Kind(enum.Enum):
@@ -57,6 +58,8 @@ class _Kind(enum.Enum):
     DECIDED = enum.auto()
     LOGGED = enum.auto()
     BUG = enum.auto()
+    CLAIMED = enum.auto()
+    """About a partner's certificate, whoever showed it: what strangers leave no room for in the first budget."""
     NAMED = enum.auto()
     """Of somebody whom another process of this daemon says to have proved its identity."""
 
@@ -65,7 +68,14 @@ _DECIDED = frozenset({"connection.refused", "penalty.banned", "penalty.lifted"})
 """What this daemon did about strangers: told also while the budget for what they did is used up."""
 
 
-_SHARES = {_Kind.CARRIED: 0.5, _Kind.DECIDED: 0.2, _Kind.BUG: 0.3, _Kind.LOGGED: 1.0, _Kind.NAMED: 1.0}
+_SHARES = {
+    _Kind.CARRIED: 0.5,
+    _Kind.DECIDED: 0.2,
+    _Kind.BUG: 0.25,
+    _Kind.CLAIMED: 0.05,
+    _Kind.LOGGED: 1.0,
+    _Kind.NAMED: 1.0,
+}
 """The part of the budget that each kind has; those that are carried have the whole of it together."""
 
 
@@ -165,21 +175,26 @@ class Events:
         :param process: the budgets of the process that told the event; ``None`` for this one.
         """
         budgets = self._budgets
+        kinds: tuple[_Kind, ...]
+        is_named = any(fields.get(each) is not None for each in _PROVED)
         if name == _BUG:
-            kind, budgets = _Kind.BUG, budgets if process is None else process
+            kinds, budgets = (_Kind.BUG,), budgets if process is None else process
         elif self.callers_unknown and name.startswith("session."):
-            kind = _Kind.CARRIED
+            kinds = (_Kind.CARRIED,)
         elif name not in STRANGERS:
             return True
-        elif any(fields.get(each) is not None for each in _PROVED):
+        elif is_named and name in UNPROVED:
+            kinds = (_Kind.CARRIED, _Kind.CLAIMED)
+        elif is_named:
             if process is None:
                 return True
-            kind, budgets = _Kind.NAMED, process
+            kinds, budgets = (_Kind.NAMED,), process
         elif name in _DECIDED:
-            kind = _Kind.DECIDED
+            kinds = (_Kind.DECIDED,)
         else:
-            kind = _Kind.CARRIED if EVENTS[name].level >= self._carried else _Kind.LOGGED
-        if budgets.take(kind, self._rate * _SHARES[kind], self._clock.seconds()):
+            kinds = (_Kind.CARRIED if EVENTS[name].level >= self._carried else _Kind.LOGGED,)
+        seconds = self._clock.seconds()
+        if any(budgets.take(kind, self._rate * _SHARES[kind], seconds) for kind in kinds):
             return True
         cause = fields.get("cause") or fields.get("place") or name
         self._tally.add(Uncounted(name, str(cause), _prefix(fields)))

@@ -147,6 +147,11 @@ class Strangers(OnALog):
                 self.events.emit(name, cause=Cause.HANDSHAKE_NOT_TLS, message="x", peer=peer, **fields)
             self.clock.advance(1)
 
+    def show(self, partner: str | None, peer: str = "192.0.2.7:4000") -> None:
+        """Somebody shows a certificate, which is refused since a revocation list is too old."""
+        cause = Cause.CERTIFICATE_REVOCATION_STALE
+        self.events.emit("certificate.refused", cause=cause, message="x", peer=peer, partner=partner)
+
     def counted(self) -> list[dict[str, Value]]:
         """What was told of those that were only counted."""
         return [each for each in self.carried if each["name"] == "strangers.counted"]
@@ -164,17 +169,20 @@ class Strangers(OnALog):
         self.assertEqual([each["facts"] for each in counted], [{"cause": "handshake.not_tls"}] * len(counted))
 
     def test_all_that_is_carried(self) -> None:
-        """Whatever strangers do, and is done about them, and fails with it: 10 a second are carried, all together."""
+        """Whatever strangers do, show and cause, and is done about them: 10 a second are carried, all together."""
         for _ in range(60):
             for number in range(100):
                 peer = f"192.0.2.{number}:4000"
                 self.events.emit("handshake.failed", cause=Cause.HANDSHAKE_NOT_TLS, message="x", peer=peer)
                 self.events.emit("connection.refused", cause=Cause.PENALTY_BANNED, message="x", peer=peer)
                 self.events.failure("smartproxy.somewhere", Failure(ValueError()))
+                self.show("ACME", peer)
             self.clock.advance(1)
         told = [str(each["name"]) for each in self.carried if each["name"] != "strangers.counted"]
-        self.assertEqual(len(told), 20 + 59 * 10)
-        self.assertEqual([told.count(name) for name in ("connection.refused", "internal.error")], [122, 183])
+        # Two shares have half a one left each.
+        self.assertEqual(len(told), 20 + 59 * 10 - 1)
+        names = ("connection.refused", "internal.error", "certificate.refused")
+        self.assertEqual([told.count(name) for name in names], [122, 152, 153])
 
     def test_who_it_was(self) -> None:
         """The prefixes that caused most are named, with their counts; IPv6 counts by its /64."""
@@ -195,6 +203,35 @@ class Strangers(OnALog):
         told = [each["name"] for each in self.carried[before:]]
         self.assertEqual(told, ["backend.call_refused", "tunnel.up", "penalty.banned"])
 
+    def test_who_shows_a_certificate(self) -> None:
+        """A partner's certificate is public: whoever shows it can have no more written than any stranger."""
+        for _ in range(500):
+            self.show("ACME")
+        self.assertEqual((len(self.written), len(self.carried)), (11, 11))
+        self.clock.advance(limits.STRANGERS_TOLD_SECONDS)
+        (counted,) = self.counted()
+        facts = {"cause": "certificate.revocation_stale"}
+        self.assertEqual((counted["network"], counted["count"], counted["facts"]), ("192.0.2.7/32", 489, facts))
+
+    def test_shown_among_a_flood(self) -> None:
+        """A flood of refusals hides no other refusal that names a partner."""
+        for _ in range(500):
+            self.show(None)
+        before = len(self.carried)
+        self.show(None)
+        self.show("ACME")
+        self.assertEqual([each.get("partner") for each in self.carried[before:]], ["ACME"])
+
+    def test_shown_to_another_process(self) -> None:
+        """Certificates that are shown to the workers count together, as strangers' events."""
+        about = {"time": "2026-01-01T00:00:00Z", "source": "server", "sequence": 1}
+        told = {"name": "certificate.refused", "cause": "certificate.expired", "message": "m", "partner": "ACME"}
+        for _ in range(10):
+            process = EventBudgets()
+            for _ in range(100):
+                self.events.relay(read({**about, **told, "peer": "192.0.2.7:4000"}), process)
+        self.assertEqual(len(self.carried), 11)
+
     def test_details_in_the_log(self) -> None:
         """Events that only the log gets have a budget of their own: they take nothing from those that are carried."""
         for _ in range(500):
@@ -207,9 +244,9 @@ class Strangers(OnALog):
         """A bug that a stranger can provoke fills neither log nor store."""
         for _ in range(500):
             self.events.failure("smartproxy.somewhere", Failure(ValueError()))
-        self.assertEqual((len(self.written), len(self.carried)), (6, 6))
+        self.assertEqual((len(self.written), len(self.carried)), (5, 5))
         self.events.tell_counted()
-        self.assertEqual([each["count"] for each in self.counted()], [494])
+        self.assertEqual([each["count"] for each in self.counted()], [495])
 
     def test_other_processes(self) -> None:
         """What another process of the daemon tells of bugs, and of whom it names, is within a budget of its own."""
@@ -227,12 +264,12 @@ class Strangers(OnALog):
             self.events.relay(read({**about, **bug, "place": f"y{number}"}), first)
             self.events.relay(read({**about, **told}), first)
         bugs = [each for each in self.carried if each["name"] == "internal.error"]
-        self.assertEqual((len(bugs), len(self.carried) - len(bugs)), (6, 20))
+        self.assertEqual((len(bugs), len(self.carried) - len(bugs)), (5, 20))
         self.events.relay(read({**about, **bug, "place": "y"}), second)
         self.events.relay(read({**about, **told}), second)
-        self.assertEqual(len(self.carried), 28)
+        self.assertEqual(len(self.carried), 27)
         self.events.emit("internal.error", exception="x", place="ours", frames="z")
-        self.assertEqual(len(self.carried), 29)
+        self.assertEqual(len(self.carried), 28)
 
     def test_of_a_session(self) -> None:
         """What another process tells of sessions is all told, as what this one tells."""
