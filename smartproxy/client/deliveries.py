@@ -21,8 +21,21 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import ConfigurationDeclined, QuestionExpired, TunnelFault
 
 
+@attrs.frozen
+class Holding:
+    """What a server goes by, as far as this client knows.
+
+    :ivar delivered: the configuration of this client that it accepted last; ``None``: none yet.
+    :ivar is_certain: whether it holds that one: it says so, and the backend has no later one that another client could
+        have brought.
+    """
+
+    delivered: Configuration | None
+    is_certain: bool
+
+
 class Deliveries:
-    """What is on its way to the servers.
+    """What is on its way to the servers, and what each of them accepted last.
 
     :param configuration: the generation in force, if there is one.
     :param licence: the licence of a server, by its Proxy ID.
@@ -46,6 +59,7 @@ class Deliveries:
         self._confirmed = confirmed
         self._bringing: dict[ClientControl, Deferred[None]] = {}
         self.declined: dict[ClientControl, int] = {}
+        self._accepted: dict[str, Configuration] = {}
 
     def stop(self) -> None:
         """Give up what is under way."""
@@ -55,6 +69,13 @@ class Deliveries:
     def forget_lost(self) -> None:
         """Forget the servers that are connected no longer."""
         self.declined = {each: number for each, number in self.declined.items() if each.lost is None}
+
+    def holding(self, control: ClientControl) -> Holding:
+        """What a server goes by; a server that was connected before has kept what it accepted then."""
+        delivered = self._accepted.get(control.proxy_id)
+        says = control.held.store is None or delivered is None or control.held.store == delivered.id.store
+        says = says and delivered is not None and control.held.number == delivered.generation
+        return Holding(delivered, says and self._confirmed())
 
     def bring(self, control: ClientControl) -> None:
         """Deliver the generation in force to a server, unless that is under way."""
@@ -78,6 +99,8 @@ class Deliveries:
             part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self._licence(control.proxy_id)))
             try:
                 await control.configure(configuration.id, dump(part))
+                if control.held == configuration.id:
+                    self._accepted[control.proxy_id] = configuration
                 if not configuration.id.replaces(control.held):
                     self.declined.pop(control, None)
                     continue

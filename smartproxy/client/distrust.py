@@ -1,15 +1,20 @@
 """What a server may ask of the client: a host in the DMZ may have been taken over.
 
-Duty: let a session begin only as the configuration allows that this client delivered: a partner that is there and
-enabled, with one of its codes, its lowest level and its profile, within its number of sessions; and bound how often
-each server opens sessions and how many events it reports. What is refused is reported at a limited rate. Trusts
-nothing of a server.
+Duty: let a session begin only as the configuration allows that this client delivered to this server: a partner that is
+there and enabled, with one of its codes, its lowest level and its profile, within its number of sessions; and bound how
+often each server opens sessions and how many events it reports. What is refused is reported at a limited rate.
+
+A server can hold another generation than the client's newest: that one is on its way, or the server declined it, or
+another client has brought a later one. What is right by the newest, or by the one that this server accepted, may begin,
+if the newest has the partner and has not disabled it. A server is accused only where it is certain what it holds.
+Trusts nothing of a server: one that lies about what it holds is refused all the same.
 """
 
 from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.client.deliveries import Holding
 from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
@@ -25,6 +30,9 @@ from smartproxy.relay.openings import SessionFacts
 _FACT_OCTETS = 1024
 """An event costs one, and one more for each so many characters of it."""
 
+_KNOWN_MOST = 3
+"""Configurations whose partners are kept by name: the newest, and what servers hold instead."""
+
 
 class ServerDistrust:
     """What each server asked for lately.
@@ -39,25 +47,39 @@ class ServerDistrust:
         self._openings: Budgets[str] = Budgets(limits.OPENINGS_SECONDS, limits.SERVERS_MOST)
         self._reports: Budgets[str] = Budgets(limits.REPORTS_SECONDS, limits.SERVERS_MOST)
         self._sparing = Sparing()
-        self._partners: dict[str, Partner] = {}
-        self._known: Configuration | None = None
+        self._known: list[tuple[Configuration, dict[str, Partner]]] = []
 
-    def judge_opening(self, server: str, peer: str, facts: SessionFacts, configuration: Configuration) -> None:
+    def judge_opening(
+        self, server: str, peer: str, facts: SessionFacts, newest: Configuration, holding: Holding
+    ) -> None:
         """Judge a session that a server wants to open.
 
         :param server: its Proxy ID.
         :param peer: its address and port.
-        :raises StationUnreachable: if it may not begin, which is told.
+        :param newest: what is in force at this client.
+        :param holding: what the server goes by.
+        :raises StationUnreachable: if it may not begin. That a server cannot be trusted is told here; the server tells
+            of a session that fails since it holds another generation.
         """
-        rate = configuration.client.limits.openings_rate
-        cause, message = Cause.TUNNEL_RATE, f"the server opens more than {rate} sessions a second"
-        if self._openings.take(server, rate, self._clock.seconds()):
-            wrong = self._wrong(server, facts, configuration)
-            if wrong is None:
+        rate = newest.client.limits.openings_rate
+        if not self._openings.take(server, rate, self._clock.seconds()):
+            message = f"the server opens more than {rate} sessions a second"
+            self._tell(server, peer, Cause.TUNNEL_RATE, message)
+            raise StationUnreachable(rule=Cause.TUNNEL_RATE, message=message)
+        wrong = self._wrong(server, facts, newest)
+        if wrong is None:
+            return
+        delivered = holding.delivered
+        if delivered is not None:
+            wrong_there = wrong if delivered is newest else self._wrong(server, facts, delivered)
+            if wrong_there is None and self._partner(facts, newest) is not None:
                 return
-            cause, message = Cause.TUNNEL_NOT_CONFIGURED, f"{wrong}, in generation {configuration.generation}"
-        self._tell(server, peer, cause, message)
-        raise StationUnreachable(rule=cause, message=message)
+            if wrong_there is not None and holding.is_certain:
+                message = f"{wrong_there}, in generation {delivered.generation}"
+                self._tell(server, peer, Cause.TUNNEL_NOT_CONFIGURED, message)
+                raise StationUnreachable(rule=Cause.TUNNEL_NOT_CONFIGURED, message=message)
+        message = f"{wrong}, in generation {newest.generation} of the client; the server may hold another one"
+        raise StationUnreachable(rule=Cause.TUNNEL_OTHER_GENERATION, message=message)
 
     def takes_report(self, server: str, peer: str, fields: Mapping[str, object], rate: int) -> bool:
         """Whether a server may report this, too; if not, it is dropped and told."""
@@ -85,11 +107,8 @@ class ServerDistrust:
 
     def _wrong(self, server: str, facts: SessionFacts, configuration: Configuration) -> str | None:
         """What of a session is not as the configuration has it; nothing if all is."""
-        if self._known is not configuration:
-            self._known = configuration
-            self._partners = {each.name: each for each in configuration.server.partners}
-        partner = self._partners.get(facts.partner or "")
-        if partner is None or not partner.enabled:
+        partner = self._partner(facts, configuration)
+        if partner is None:
             return "the server opens a session of a partner that is not configured, or is disabled"
         try:
             judge_code(partner, facts.code or "")
@@ -103,6 +122,14 @@ class ServerDistrust:
         if self._count(server, partner.name) >= most:
             return f"the server opens more than the {most} sessions that a partner may have"
         return None
+
+    def _partner(self, facts: SessionFacts, configuration: Configuration) -> Partner | None:
+        """The session's partner, if it is there and enabled."""
+        partners = next((partners for known, partners in self._known if known is configuration), None)
+        if partners is None:
+            partners = {each.name: each for each in configuration.server.partners if each.enabled}
+            self._known = [(configuration, partners), *self._known][:_KNOWN_MOST]
+        return partners.get(facts.partner or "")
 
     def _tell(self, server: str, peer: str, cause: Cause, message: str) -> None:
         left_out = self._sparing.tell(server, cause, self._clock.seconds())

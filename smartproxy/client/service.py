@@ -494,7 +494,8 @@ class ClientService(Service):
         """
         if self._configuration is None:
             raise StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
-        self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+        holding = self.deliveries.holding(control)
+        self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration, holding)
 
     def _over(self, session: str) -> None:
         """A session is over, or did not begin."""

@@ -94,6 +94,10 @@ class Cause(enum.StrEnum):
         "tunnel.not_configured",
         "The server asked for a session that the client's configuration forbids.",
     )
+    TUNNEL_OTHER_GENERATION = (
+        "tunnel.other_generation",
+        "The client's configuration forbids the session; the server may hold another one.",
+    )
     TUNNEL_RATE = "tunnel.rate", "The server opens sessions faster than the client allows."
     TUNNEL_REPORTS = "tunnel.reports", "The server reports more events than the client takes."
     OPENING_VIOLATION = "opening.violation", "The program on the other side violated the protocol in its greeting."

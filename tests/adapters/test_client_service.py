@@ -948,6 +948,63 @@ class HostileServer(ClientTestCase):
         (told,) = self.stored("tunnel.distrusted")
         self.assertEqual(told["proxy_id"], identity().proxy_id)
 
+    def change(self, number: int, **changes: object) -> None:
+        """Have the backend put another generation in force, with these changes of the partner's entry."""
+        document = json.loads(self.backend.document)
+        document["generation"] = number
+        document["server"]["partners"][0].update(changes)
+        self.backend.change(json.dumps(document).encode())
+        self.network.advance(5)
+
+    def decline(self) -> None:
+        """Have the server decline what it is brought from now on."""
+
+        def refuse() -> None:
+            raise ConfigurationRefused(where="server.partners", cause=Cause.DOCUMENT_VALUE, message="test")
+
+        self.server.user.refuse = refuse
+
+    def test_server_that_declined(self) -> None:
+        """A server that declined a generation goes by the one before, and may open what that allows."""
+        self.decline()
+        self.change(2, profile="strict")
+        self.assertEqual(self.service.deliveries.declined, {self.control(): 2})
+        self.assertIsNone(self.ask(FACTS))
+        self.assertIsNone(self.ask(attrs.evolve(FACTS, profile=Profile.STRICT)))
+        self.assertEqual(self.stored("tunnel.distrusted"), [])
+        self.assertEqual(self.ask(attrs.evolve(FACTS, code="O0013OFF")), Cause.TUNNEL_NOT_CONFIGURED)
+        (told,) = self.stored("tunnel.distrusted")
+        self.assertTrue(str(told["message"]).endswith(" in generation 1"), told["message"])
+
+    def test_declined_and_connected_again(self) -> None:
+        """What a server accepted counts for the next tunnel to it, too."""
+        self.decline()
+        self.change(2, profile="strict")
+        before = self.control()
+        self.server.control.abort(WHY)
+        self.network.advance(5)
+        self.assertIsNot(self.control(), before)
+        self.assertIsNone(self.ask(FACTS))
+
+    def test_disabled_meanwhile(self) -> None:
+        """A partner that is disabled begins no session, also if the server declined this; the server is not accused."""
+        self.decline()
+        self.change(2, enabled=False)
+        self.assertEqual(self.ask(FACTS), Cause.TUNNEL_OTHER_GENERATION)
+        self.assertEqual(self.stored("tunnel.distrusted"), [])
+
+    def test_generation_of_another_client(self) -> None:
+        """A server that may have a later generation from another client is refused, and not accused."""
+        strict = attrs.evolve(FACTS, profile=Profile.STRICT)
+        self.service._upkeep.unconfirmed = True
+        self.assertEqual(self.ask(strict), Cause.TUNNEL_OTHER_GENERATION)
+        self.service._upkeep.unconfirmed = False
+        self.control().held = GenerationId(2, self.control().held.store)
+        self.assertEqual(self.ask(strict), Cause.TUNNEL_OTHER_GENERATION)
+        self.assertEqual(self.stored("tunnel.distrusted"), [])
+        self.control().held = GenerationId(1, self.control().held.store)
+        self.assertEqual(self.ask(strict), Cause.TUNNEL_NOT_CONFIGURED)
+
     def test_sessions_of_a_partner(self) -> None:
         """A partner has no more sessions at a server than that was told to allow; those at another do not count."""
         own, desk = self.control().proxy_id, self.service.desk
