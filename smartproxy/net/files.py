@@ -152,7 +152,7 @@ def write(path: Path, content: Content, *, private: bool = False, new: bool = Fa
     """Write where an operator says: a plain file is replaced; a link leads to what is written.
 
     A device or a pipe is written to, and so is what the program holds open: ``/dev/null``, ``/dev/stdout``, a named
-    pipe that somebody reads.
+    pipe that somebody reads. Whether it may be one that keeps nothing is for :func:`reserved` to say.
 
     :param private: whether nobody else may read it; an operator who names a pipe has chosen who reads it.
     :param new: whether a plain file that is there is refused.
@@ -166,20 +166,22 @@ def write(path: Path, content: Content, *, private: bool = False, new: bool = Fa
 
 
 @contextlib.contextmanager
-def reserved(path: Path, *, new: bool) -> Iterator[None]:
+def reserved(path: Path, *, new: bool, lossy: bool = False) -> Iterator[None]:
     """See that :func:`write` can write a file there, while the context lasts; nothing is left.
 
     A pipe stays open: its reader would take the end of a try for the end of all.
 
+    :param lossy: whether it may be a character device that is no terminal, such as ``/dev/null``: none says beforehand
+        whether it has room, or keeps anything.
     :raises OSError: when it cannot, a plain file is there that must not be, nobody reads a pipe, or it is a device that
-        is no terminal: none says beforehand whether it has room.
+        it must not be.
     """
     target = _resolved(path)
     if target is None:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             mode = os.fstat(descriptor).st_mode
-            if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not os.isatty(descriptor)):
+            if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not lossy and not os.isatty(descriptor)):
                 raise OSError(0, "it is a device; name a file", str(path))
             yield
         finally:

@@ -222,7 +222,7 @@ def command_files() -> Iterator[Situation]:
     yield say("smartproxy judge -", WRONG_USE, "standard input", stdin=b"\xff\xfe")
     for words in ("export", "client add other --token-file", "authority issue-client other -o"):
         yield say(f"smartproxy {words} missing/x/y --state-dir backend", 1, "cannot write missing/x/y", "No such file")
-    yield say("smartproxy export /dev/full --state-dir backend", 1, "/dev/full", "it is a device")
+    yield say("smartproxy export /dev/full --state-dir backend", 1, "/dev/full", "No space left")
     yield say("smartproxy partner list --state-dir empty", 1, "empty")
     yield say("smartproxy partner list --database sqlite:///broken.db", 1, "broken.db", "backup")
 

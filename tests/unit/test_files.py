@@ -256,9 +256,11 @@ class WrittenFiles(SynchronousTestCase):
         self.assertEqual(found, [b"secret"])
 
     def test_reserved_device(self) -> None:
-        """A device is not reserved: it does not say beforehand that it has no room; a terminal is."""
+        """A device is not reserved: it may have no room, or keep nothing; a terminal is, and one that may."""
         for device in ("/dev/full", "/dev/null"):
             self.assertIn("it is a device", str(self.assertRaises(OSError, self.reserve, Path(device))))
+            with files.reserved(Path(device), new=True, lossy=True):
+                pass
         master, slave = os.openpty()
         self.addCleanup(os.close, master)
         self.addCleanup(os.close, slave)
@@ -276,6 +278,22 @@ class WrittenFiles(SynchronousTestCase):
             self.assertRaises(OSError, files.write, self.path, b"new")
         self.assertEqual(self.path.read_bytes(), b"old")
         self.assertEqual([path.name for path in self.folder.iterdir()], ["file"])
+
+
+AGAIN = frozenset(
+    {
+        "authority show",
+        "backup",
+        "ca show",
+        "export",
+        "identity show",
+        "licence download",
+        "licence show",
+        "logrc convert",
+        "partner sheet",
+    }
+)
+"""Commands that write the same when they are run again: with a device that keeps nothing nothing is lost."""
 
 
 class CommandsThatWrite(CommandCase):
@@ -406,10 +424,22 @@ class CommandsThatWrite(CommandCase):
         for words in self.words(str(path)):
             self.assertIn("nobody reads it", self.refused(*words), words)
             self.assertTrue(path.is_fifo(), words)
-        for words in self.words("/dev/full"):
-            self.assertIn("it is a device", self.refused(*words), words)
+        for command, more in self.commands("/dev/full").items():
+            told = "No space left" if command in AGAIN else "it is a device"
+            done = self.run_command(*command.split(), *more)
+            self.assertEqual((done.status, told in done.err), (1, True), (command, done.err))
         self.assertEqual(self.generation(), before)
         self.assertEqual([each["name"] for each in self.do("client", "list", "--json").json], ["inner"])
+
+    def test_device(self) -> None:
+        """A device is written to where nothing is lost with it, and stays one; a secret does not vanish there."""
+        for command, more in self.commands("/dev/null").items():
+            words = [*command.split(), *more]
+            if command in AGAIN:
+                self.do(*words)
+            else:
+                self.assertIn("it is a device", self.refused(*words), command)
+        self.assertTrue(Path("/dev/null").is_char_device())
 
     def test_secret_that_cannot_be_written(self) -> None:
         """What is told only once and cannot be written is lost: that, what was done, and what to do is said."""

@@ -151,16 +151,17 @@ def action(
     return parser
 
 
-def writes(parser: argparse.ArgumentParser, *names: str, shown: bool = False, **more: Any) -> None:
+def writes(parser: argparse.ArgumentParser, *names: str, shown: bool = False, again: bool = False, **more: Any) -> None:
     """Declare the argument that names a file to write, and ``--force``; ``-`` is standard output.
 
     The place is looked at before the command does anything: :meth:`Console.reserved`.
 
     :param shown: whether the answer is what would be written, where no file is named.
+    :param again: whether the command writes the same once more: then nothing is lost in a device that takes nothing.
     """
     declared = parser.add_argument(*names, metavar="FILE", **more)
     parser.add_argument("--force", action="store_true", help="replace an existing file")
-    parser.set_defaults(written=declared.dest, written_is_shown=shown)
+    parser.set_defaults(written=declared.dest, written_is_shown=shown, written_again=again)
 
 
 def moment(text: str) -> datetime:

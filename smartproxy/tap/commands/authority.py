@@ -35,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy authority show -o ca.pem\n"
         "  twistd smartproxy-client --backend-ca ca.pem ...     (or --backend-pin with the pin shown)",
     )
-    writes(look, "-o", "--output", help="write the authority's certificate to this file")
+    writes(look, "-o", "--output", again=True, help="write the authority's certificate to this file")
     https = action(
         actions,
         "https",

@@ -21,7 +21,7 @@ def register(subparsers: Subparsers) -> None:
         backup,
         "  smartproxy backup site-2026-11-27.backup",
     )
-    writes(out, "file", help="the file")
+    writes(out, "file", again=True, help="the file")
     into = action(
         subparsers,
         "restore",

@@ -35,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
     action(actions, "list", "List CAs.", show_all)
     look = action(actions, "show", "Show the certificates of a CA.", show)
     look.add_argument("name", metavar="NAME")
-    writes(look, "-o", "--output", help="write them to this file")
+    writes(look, "-o", "--output", again=True, help="write them to this file")
     action(actions, "remove", "Remove a CA that no partner uses.", remove, changes=True, tried=True).add_argument(
         "name", metavar="NAME"
     )

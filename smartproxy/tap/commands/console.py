@@ -282,8 +282,8 @@ class Console:
     def write(self, path: str, content: str | files.Content, *, private: bool = False) -> None:
         """Write a file as a whole or not at all; a private one is readable by its owner only.
 
-        A plain file that is there is replaced with ``--force`` only. A device or a pipe is written to, and a link leads
-        to what is written; ``-`` is standard output.
+        A plain file that is there is replaced with ``--force`` only. A device or a pipe is written to, if
+        :meth:`reserved` let it pass, and a link leads to what is written; ``-`` is standard output.
 
         :raises CommandFailed: when it cannot be written.
         """
@@ -326,7 +326,9 @@ class Console:
             return
         with contextlib.ExitStack() as stack:
             with _writing(path):
-                stack.enter_context(files.reserved(Path(path), new=not self.arguments.force))
+                stack.enter_context(
+                    files.reserved(Path(path), new=not self.arguments.force, lossy=self.arguments.written_again)
+                )
             yield
 
     @contextlib.contextmanager

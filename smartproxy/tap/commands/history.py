@@ -55,7 +55,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy export site.json                      (no private keys: to compare, to look at)\n"
         "  smartproxy export site.json --with-secrets       (with all private keys: to move or restore the site)",
     )
-    writes(out, "file", shown=True, help="- for standard output")
+    writes(out, "file", shown=True, again=True, help="- for standard output")
     out.add_argument(
         "--with-secrets",
         action="store_true",

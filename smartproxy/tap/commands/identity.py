@@ -75,7 +75,7 @@ def register(subparsers: Subparsers) -> None:
     look = action(actions, "show", "Show an identity's certificates; its key is never shown.", show)
     look.add_argument("name", metavar="NAME")
     look.add_argument("--planned", action="store_true", help="those of the planned change-over")
-    writes(look, "-o", "--output", help="write the certificates to this file, for partners")
+    writes(look, "-o", "--output", again=True, help="write the certificates to this file, for partners")
     less = action(actions, "remove", "Remove an identity with its key.", remove, changes=True, tried=True)
     less.add_argument("name", metavar="NAME")
     less.add_argument(

@@ -61,7 +61,7 @@ def register(subparsers: Subparsers) -> None:
         show_all,
     )
     look = action(actions, "show", "Show a server's newest licence, or write it to a file again.", show)
-    writes(look, "-o", "--output", help="write the licence to this file")
+    writes(look, "-o", "--output", again=True, help="write the licence to this file")
     fetch = action(
         actions,
         "download",
@@ -70,7 +70,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy licence download -o smartproxy.lic\n"
         f"  smartproxy licence download PROXY-ID | ssh dmz 'cat > {LICENCE_FILE}'",
     )
-    writes(fetch, "-o", "--output", shown=True, help="where to write it [-, standard output]")
+    writes(fetch, "-o", "--output", shown=True, again=True, help="where to write it [-, standard output]")
     for parser in (look, fetch):
         parser.add_argument(
             "proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only"

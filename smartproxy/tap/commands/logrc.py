@@ -17,7 +17,7 @@ def register(subparsers: Subparsers) -> None:
         uses=None,
     )
     make.add_argument("file", metavar="FILE", help="the old file; - for standard input")
-    writes(make, "-o", "--output", shown=True, help="where to write it [-, standard output]")
+    writes(make, "-o", "--output", shown=True, again=True, help="where to write it [-, standard output]")
 
 
 def convert(console: Console) -> None:

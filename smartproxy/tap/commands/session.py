@@ -52,7 +52,7 @@ def register(subparsers: Subparsers) -> None:
         "never kept.",
         record,
     )
-    writes(keep, "-o", "--output", required=True)
+    writes(keep, "-o", "--output", required=True, again=True)
     action(actions, "live", "List the sessions that run now: file, octets, rate.", live)
     end = action(actions, "end", "End a live session with ESID 05.", end_session)
     level = action(

@@ -23,7 +23,7 @@ def register(actions: Subparsers) -> None:
     make.add_argument("name", metavar="NAME")
     make.add_argument("--language", choices=("en", "de"), default="en", help="English or German [en]")
     make.add_argument("--format", choices=("text", "html"), default="text", help="text, or a page for a browser [text]")
-    writes(make, "-o", "--output", shown=True, help="where to write it [standard output]")
+    writes(make, "-o", "--output", shown=True, again=True, help="where to write it [standard output]")
 
 
 def sheet(console: Console) -> None:
