@@ -90,7 +90,11 @@ def _install(whose: str, packages: Sequence[str]) -> None:
     print(f"installing for {whose}: {' '.join(packages)}", flush=True)
     apt = [*become, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     _status(*apt, "update")
-    _status(*apt, "install", "-y", "--no-install-recommends", *packages)
+    installing = [*apt, "install", "-y", "--no-install-recommends"]
+    # apt installs none of several where it cannot have one of them.
+    if _status(*installing, *packages) and len(packages) > 1:
+        for package in packages:
+            _status(*installing, package)
 
 
 def _status(*command: str) -> int:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import SkipTest
 
@@ -97,20 +98,30 @@ class Programs(SynchronousTestCase):
 class Installing(SynchronousTestCase):
     """``programs.py install``, by programs that take notes."""
 
-    def installed(self, user: int, sudo: int | None = None, *, apt: bool = True) -> list[str]:
+    def installed(
+        self,
+        user: int,
+        sudo: int | None = None,
+        *,
+        apt: bool = True,
+        packages: Mapping[str, str] | None = None,
+        absent: str = "nothing",
+    ) -> list[str]:
         """The commands that a user has run.
 
         :param sudo: the status of ``sudo -n true``; ``None`` if there is no sudo.
         :param apt: whether there is apt-get.
+        :param packages: of each program that is missing.
+        :param absent: a package that no source has.
         """
         ran: list[str] = []
         there = {"apt-get": apt, "sudo": sudo is not None}
 
         def status(*command: str) -> int:
             ran.append(" ".join(command))
-            return sudo or 0
+            return 100 if absent in command else sudo or 0
 
-        self.patch(programs, "PACKAGES", {"no-such-program": "its-package"})
+        self.patch(programs, "PACKAGES", packages or {"no-such-program": "its-package"})
         self.patch(programs, "find_spec", lambda name: name)
         self.patch(programs, "_status", status)
         self.patch(os, "geteuid", lambda: user)
@@ -140,6 +151,16 @@ class Installing(SynchronousTestCase):
         """Where sudo would ask for a password, or is not there, nothing is installed, and nobody is asked."""
         self.assertEqual(["sudo -n true"], self.installed(1000, 1))
         self.assertEqual([], self.installed(1000))
+
+    def test_package_that_is_nowhere(self) -> None:
+        """A package that apt cannot have, as Chromium's in Ubuntu, keeps no other from being installed."""
+        packages = {"no-such-browser": "a-browser", "no-such-shell": "a-shell", "no-such-proxy": "a-proxy"}
+        installing = "env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends"
+        ran = self.installed(0, packages=packages, absent="a-browser")[1:]
+        together = f"{installing} a-browser a-shell a-proxy"
+        alone = [f"{installing} {each}" for each in ("a-browser", "a-shell", "a-proxy")]
+        self.assertEqual([together, *alone], ran)
+        self.assertEqual([together], self.installed(0, packages=packages)[1:])
 
     def test_other_systems(self) -> None:
         """Where there is no apt-get, nothing is done."""
