@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import new_class
 from typing import Any, ClassVar
@@ -29,6 +30,8 @@ from tests.programs import program
 SERVER_USER = "postgres"
 """Whom the server runs as where the tests run as root: Debian's package makes this user."""
 TEMPLATE = "made"
+STARTING_SECONDS = 720.0
+"""How long the server may take to start: many times what it takes on a quiet machine. Its end is seen at once."""
 OPTIONS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -92,7 +95,8 @@ class PostgresServer:
             **_user(),
         )
         ready = [program("pg_isready"), "-q", "-h", str(self.folder), "-U", SERVER_USER]
-        for _ in range(600):
+        deadline = time.monotonic() + STARTING_SECONDS
+        while time.monotonic() < deadline:
             if subprocess.run(ready, check=False).returncode == 0:
                 return
             if self._process.poll() is not None:

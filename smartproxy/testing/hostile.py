@@ -24,11 +24,9 @@ from smartproxy.oftp2.errors import EsidReason, ProtocolError
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import HEADER_LENGTH, SHORTEST, frame
 from smartproxy.testing.pki import CredentialFiles
+from smartproxy.testing.programs import PATIENCE_SECONDS
 from smartproxy.testing.session import closed
 from smartproxy.testing.tls import TestContext
-
-PATIENCE_SECONDS = 60.0
-"""How long a hostile partner waits for the end."""
 
 CREDIT = 2
 BUFFER_SIZE = 128

@@ -28,10 +28,10 @@ POLL_SECONDS = 0.02
 """How often a log is looked into while somebody waits for an entry."""
 
 PATIENCE_SECONDS = 720.0
-"""How long an entry is waited for: many times what it takes on a quiet machine. An end is seen at once."""
+"""How long one thing is waited for: many times what it takes on a quiet machine. A program's end is seen at once."""
 
-STOPPING_SECONDS = 10.0
-"""How long a program may take to end before it is killed."""
+STOPPING_SECONDS = 60.0
+"""How long a program may take to end before it is killed: many times what it takes on a quiet machine."""
 
 _TAIL_OCTETS = 2000
 

@@ -15,13 +15,12 @@ from smartproxy import __version__
 from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import frame
-from smartproxy.testing import hostile
 from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Finished, environment, finish
 from smartproxy.testing.site import CLIENT_NAME, SITE_NAME, SMARTPROXY, STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
+from tests.process.clock import LIMIT_SECONDS
 from tests.process.sites import until_listed
 
 reactor: Any = installed_reactor
@@ -40,7 +39,6 @@ class Ctl(TestCase):
 
     async def set_up(self) -> None:
         """The site, the operator's way."""
-        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = site = Site(reactor, folder)

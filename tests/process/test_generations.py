@@ -15,12 +15,11 @@ from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.policy.partners import CertificatePin, Partner, SubjectRule
-from smartproxy.testing import hostile
 from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.site import STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS, Stopwatch
+from tests.process.clock import LIMIT_SECONDS, Stopwatch
 
 reactor: Any = installed_reactor
 
@@ -37,7 +36,6 @@ class Generations(TestCase):
 
     async def open_site(self) -> Attacker:
         """Start everything; what the partner ACME calls with."""
-        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = site = Site(reactor, folder)

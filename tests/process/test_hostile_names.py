@@ -11,12 +11,11 @@ from twisted.trial.unittest import TestCase
 from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import frame
-from smartproxy.testing import hostile
 from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.site import STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
+from tests.process.clock import LIMIT_SECONDS
 
 reactor: Any = installed_reactor
 
@@ -59,7 +58,6 @@ class HostileNames(TestCase):
 
     def setUp(self) -> None:
         """Make a folder for the site."""
-        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.noted = folder / "audited"

@@ -14,13 +14,12 @@ from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import frame
 from smartproxy.policy.licence import read
-from smartproxy.testing import hostile
 from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import CredentialFiles, self_signed
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.site import STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
+from tests.process.clock import LIMIT_SECONDS
 
 reactor: Any = installed_reactor
 
@@ -36,7 +35,6 @@ class LicenceRenewal(TestCase):
 
     def setUp(self) -> None:
         """Make a folder for the site."""
-        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = Site(reactor, folder)

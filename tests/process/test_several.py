@@ -11,13 +11,12 @@ from twisted.trial.unittest import TestCase
 
 from smartproxy.ctl.protocol import AskSessions, AskStatus, Request
 from smartproxy.oftp2.errors import EsidReason
-from smartproxy.testing import hostile
 from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Program
 from smartproxy.testing.site import STATION_CODE
-from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS, Stopwatch
+from tests.process.clock import LIMIT_SECONDS, Stopwatch
 from tests.process.several import SeveralSite, next_event, told
 from tests.process.sites import ask, until, until_listed
 
@@ -39,7 +38,6 @@ class SeveralTests(TestCase):
 
     async def set_up(self) -> None:
         """The site, the operator's way."""
-        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = site = SeveralSite(reactor, folder)

@@ -14,11 +14,10 @@ from smartproxy.testing.demo.partners import DemoPartner, Partners
 from smartproxy.testing.demo.transfers import settle
 from smartproxy.testing.hostile import Attacker, Seen
 from smartproxy.testing.pki import CredentialFiles
+from smartproxy.testing.programs import PATIENCE_SECONDS
 from smartproxy.testing.site import STATION_CODE, Site
 
 POLL_SECONDS = 0.1
-EVENTS_SECONDS = 60.0
-"""How long the last event may take to the backend."""
 
 HEADS = ("attack", "what the attacker saw", "what the station saw")
 NOTE = (
@@ -234,7 +233,7 @@ def station_saw(records: Sequence[Event], octets: int | None) -> tuple[str, list
 
 async def read_events(reactor: Any, site: Site, attempts: Sequence[Attempt]) -> list[Event]:
     """Let ``smartproxy events`` tell what the server wrote about each attack; gives all events of the site."""
-    deadline = reactor.seconds() + EVENTS_SECONDS
+    deadline = reactor.seconds() + PATIENCE_SECONDS
     while True:
         events = await site.smartproxy("events", "--number", "0")
         for made in attempts:

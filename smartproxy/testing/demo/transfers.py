@@ -10,15 +10,12 @@ from twisted.internet.task import deferLater
 
 from smartproxy.testing.demo.display import Display
 from smartproxy.testing.demo.files import SourceFile
-from smartproxy.testing.programs import POLL_SECONDS, Program
+from smartproxy.testing.programs import PATIENCE_SECONDS, POLL_SECONDS, Program
 from smartproxy.testing.site import Site
 from smartproxy.testing.virtual_file import BLOCK
 
 WORTH_A_SPEED = 1_000_000
 """Fewer octets than this say nothing about throughput."""
-
-SETTLING_SECONDS = 60.0
-"""How long the station may take to notice the end of a session."""
 
 Record = Mapping[str, Any]
 
@@ -69,7 +66,7 @@ async def follow(reactor: Any, display: Display, program: Program) -> None:
 
 async def settle(reactor: Any, station: Program) -> None:
     """Wait until the station has noticed the end of every session."""
-    deadline = reactor.seconds() + SETTLING_SECONDS
+    deadline = reactor.seconds() + PATIENCE_SECONDS
     while reactor.seconds() < deadline:
         station.read()
         events = [record["event"] for record in station.records]
