@@ -397,6 +397,21 @@ class Generations(ServerTestCase):
         self.assertGreater(self.service._lists._next.left, STALE_LIST_SECONDS - 1)
         self.assertEqual(STALE_LIST_SECONDS, 3600)
 
+    def test_stale_list_within_its_grace(self) -> None:
+        """A list that still counts by its CA's hours of grace is told of from the first second after its date."""
+        root = TestCa.root("root")
+        ca = {"name": "root", "certificates": root.credential.certificate_pem.decode(), "revocation": "require"}
+        stale = {"issuer": root.credential.key_sha256, "issuer_name": subject_text(root.credential.certificate)}
+        client = self.client()
+        for generation, date, told in ((1, "2026-11-20T10:00:00Z", 0), (2, "2026-11-20T09:59:59Z", 1)):
+            dates = {"this_update": "2026-11-19T10:00:00Z", "next_update": date}
+            server = {"cas": [{**ca, "grace_hours": 48}], "revocation": [{**stale, **dates, "serials": ["0a"]}]}
+            self.bring(client, document(generation, **server), generation)
+            self.assertEqual(len(self.named("crl.stale")), told)
+        self.service._lists._next.start(0)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.named("crl.stale")), 2)
+
     def test_stale_lists_of_whom(self) -> None:
         """A list that no CA uses is not told of; what to do depends on whether its issuer is in a CA.
 
