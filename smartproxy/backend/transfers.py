@@ -93,12 +93,14 @@ class TransferFilter:
 
     :ivar since: ended at this time or later.
     :ivar until: ended before.
+    :ivar newest: as they were when the event of this number was the newest.
     """
 
     partner: str | None = None
     outcome: TransferOutcome | None = None
     since: datetime | None = None
     until: datetime | None = None
+    newest: int | None = None
 
 
 def find(session: Session, wanted: TransferFilter) -> list[FileTransfer]:
@@ -106,8 +108,13 @@ def find(session: Session, wanted: TransferFilter) -> list[FileTransfer]:
     since = None if wanted.since is None else shifted(wanted.since, -LONGEST)
     about = Filter(name="file.", source=_SOURCE, partner=wanted.partner, since=since)
     ends = Filter(name="session.ended", partner=wanted.partner, since=since)
-    found = _gathered(journal.find(session, about), _causes(journal.find(session, ends)))
+    events, causes = ([each for each in journal.find(session, it) if _was_there(each, wanted)] for it in (about, ends))
+    found = _gathered(events, _causes(causes))
     return sorted((each for each in found if _is_wanted(each, wanted)), key=lambda each: (each.time, each.number))
+
+
+def _was_there(event: StoredEvent, wanted: TransferFilter) -> bool:
+    return wanted.newest is None or event.number <= wanted.newest
 
 
 def _is_wanted(transfer: FileTransfer, wanted: TransferFilter) -> bool:

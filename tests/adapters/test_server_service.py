@@ -405,7 +405,10 @@ class Generations(ServerTestCase):
         client = self.client()
         for generation, date, told in ((1, "2026-11-20T10:00:00Z", 0), (2, "2026-11-20T09:59:59Z", 1)):
             dates = {"this_update": "2026-11-19T10:00:00Z", "next_update": date}
-            server = {"cas": [{**ca, "grace_hours": 48}], "revocation": [{**stale, **dates, "serials": ["0a"]}]}
+            server: dict[str, Any] = {
+                "cas": [{**ca, "grace_hours": 48}],
+                "revocation": [{**stale, **dates, "serials": ["0a"]}],
+            }
             self.bring(client, document(generation, **server), generation)
             self.assertEqual(len(self.named("crl.stale")), told)
         self.service._lists._next.start(0)

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import journal
+from smartproxy.backend.operations.operation import Transaction
+from smartproxy.backend.operations.transfer import TransferPart, TransfersWanted, listed
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
 from smartproxy.policy.outcomes import TransferOutcome
@@ -172,6 +174,45 @@ class Transfers(CommandCase):
         ):
             self.assertEqual([each["partner"] for each in self.listed(*arguments)], partners, arguments)
         self.assertIn("did you mean 'lost'?", self.refused("transfers", "--outcome", "lst", status=2))
+
+    def part(self, after: str | None, limit: int = 2, **wanted: Any) -> TransferPart:
+        """A part of the transfers of the night, as the administrators' API gives it."""
+        self.store()
+        store = Store.open(self.location)
+        try:
+            with store.reading() as session:
+                look = Transaction(session=session, now=NIGHT + timedelta(hours=1), by="alice")
+                return listed.work(look, TransfersWanted(after=after, limit=limit, **wanted))
+        finally:
+            store.close()
+
+    def test_parts(self) -> None:
+        """Nothing is lost and nothing told twice between two parts, whatever ends meanwhile."""
+        files = [{**INVOICES, "dataset": f"FILE{number}"} for number in range(5)]
+        self.tell("file.started", 0, **files[0], session="b" * 16)
+        for number in (1, 2, 3):
+            self.transfer(files[number], number, number + 0.5, "completed", octets=1)
+        first = self.part(None)
+        self.assertEqual([each.dataset for each in first.items], ["FILE0", "FILE1"])
+        self.tell("file.ended", 60, outcome="completed", **files[0], session="b" * 16)
+        self.transfer(files[4], 0.5, 0.7, "completed", octets=1, session="c" * 16)
+        second = self.part(first.next)
+        self.assertEqual([each.dataset for each in second.items], ["FILE2", "FILE3"])
+        self.assertIsNone(second.next)
+        whole = self.part(None, 10)
+        self.assertEqual([each.dataset for each in whole.items], ["FILE4", "FILE1", "FILE2", "FILE3", "FILE0"])
+
+    def test_parts_of_one_time(self) -> None:
+        """Transfers that ended at one time are each in one part."""
+        for number in range(5):
+            self.transfer({**ORDERS, "dataset": f"FILE{number}"}, 1, 2, "completed", octets=1, session=f"{number:016}")
+        found: list[str] = []
+        part = self.part(None)
+        while part.next is not None:
+            found += [each.dataset for each in part.items]
+            part = self.part(part.next)
+        found += [each.dataset for each in part.items]
+        self.assertEqual(sorted(found), [f"FILE{number}" for number in range(5)])
 
     def test_yesterday(self) -> None:
         """Without --since, those of yesterday and today."""

@@ -1,17 +1,17 @@
 """The operation that lists transfers of Virtual Files: what went where, how fast, and how it ended."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from smartproxy.backend import transfers
+from smartproxy.backend import journal, transfers
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import AnyText, Instantaneous
 from smartproxy.backend.transfers import FileTransfer, TransferFilter, Travel
 from smartproxy.policy import limits
 from smartproxy.policy.outcomes import TransferOutcome
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
-from smartproxy.policy.values import NAME, Member, Whole
+from smartproxy.policy.values import NAME, Line, Member, Whole
 
 TRANSFER = Family("transfer", "transfers", key="")
 
@@ -21,6 +21,8 @@ _NUMBER = Whole(limits.EVENT_NUMBER)
 _COUNT = Optional(_NUMBER)
 _TEXT = Optional(AnyText())
 _THOUSAND = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = Optional(Line(pattern=r"[0-9]{1,18}\.-?[0-9]{1,18}\.[0-9]{1,18}", form="the cursor 'next' of a part"))
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +31,7 @@ class TransfersWanted:
 
     :ivar since: ended at this time or later; ``None``: within the last 7 days.
     :ivar until: ended before.
-    :ivar skip: how many are left out at the beginning: the cursor.
+    :ivar after: the cursor: which is the last of the part before, and which event was the newest at the first part.
     :ivar limit: how many.
     """
 
@@ -40,8 +42,8 @@ class TransfersWanted:
         metadata=kind(Optional(Instantaneous()), people=ForPeople(help="from this time on; 7 days back if not given")),
     )
     until: datetime | None = attrs.field(default=None, metadata=kind(Optional(Instantaneous())))
-    skip: int = attrs.field(
-        default=0, metadata=kind(_NUMBER, people=ForPeople(help="the cursor 'next' of the part before"))
+    after: str | None = attrs.field(
+        default=None, metadata=kind(_CURSOR, people=ForPeople(help="the cursor 'next' of the part before"))
     )
     limit: int = attrs.field(
         default=limits.EVENTS_PAGE.default,
@@ -105,18 +107,37 @@ class TransferPart:
     """
 
     items: tuple[KnownTransfer, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownTransfer))))
-    next: int | None = attrs.field(metadata=kind(_COUNT))
+    next: str | None = attrs.field(metadata=kind(_CURSOR))
 
 
 @TRANSFER.reading("list", "List the files that partners and station sent each other, with outcome and EERP or NERP.")
 def listed(look: Transaction, wanted: TransfersWanted) -> TransferPart:
-    """The transfers that are wanted."""
-    asked = TransferFilter(
-        partner=wanted.partner, outcome=wanted.outcome, since=wanted.since or look.now - LOOKED_BACK, until=wanted.until
+    """The transfers that are wanted.
+
+    All parts are of the events that the first one was made of: a file that ends meanwhile would else go from its begin,
+    in one part, to its end, in another, and take the others with it.
+    """
+    newest, *place = (
+        (journal.newest_number(look.session),) if wanted.after is None else map(int, wanted.after.split("."))
     )
-    found = transfers.find(look.session, asked)
-    end = wanted.skip + wanted.limit
-    return TransferPart(items=tuple(map(_known, found[wanted.skip : end])), next=end if end < len(found) else None)
+    asked = TransferFilter(
+        partner=wanted.partner,
+        outcome=wanted.outcome,
+        since=wanted.since or look.now - LOOKED_BACK,
+        until=wanted.until,
+        newest=newest,
+    )
+    found = [each for each in transfers.find(look.session, asked) if _place(each) > place]
+    part = found[: wanted.limit]
+    more = len(found) > len(part)
+    return TransferPart(
+        items=tuple(map(_known, part)), next=".".join(map(str, [newest, *_place(part[-1])])) if more else None
+    )
+
+
+def _place(transfer: FileTransfer) -> list[int]:
+    """What transfers are in the order of: the time, in microseconds, and the event's number."""
+    return [(transfer.time - _EPOCH) // timedelta(microseconds=1), transfer.number]
 
 
 def _known(transfer: FileTransfer) -> KnownTransfer:

@@ -58,11 +58,11 @@ def run(console: Console) -> None:
         limit=limits.EVENTS_PAGE.most,
     )
     found: list[KnownTransfer] = []
-    following: int | None = 0
-    while following is not None:
-        part = console.call(operations.listed, attrs.evolve(wanted, skip=following))
+    part = console.call(operations.listed, wanted)
+    found += part.items
+    while part.next is not None:
+        part = console.call(operations.listed, attrs.evolve(wanted, after=part.next))
         found += part.items
-        following = part.next
     rows = [
         (
             f"{each.time:%Y-%m-%d %H:%M:%S}",
