@@ -303,6 +303,8 @@ class HowEnded:
         """The key for what did not begin."""
         if subject == "call":
             return self.cause if self.step is None or self.cause in EXPLANATIONS else self.step.cause
+        if self.outgoing and self.ended_by is Participant.PARTNER and subject in ("leg", "deadline"):
+            return Cause.CALL_CLOSED if self.cause == Cause.LEG_LOST else Step.SSRM.cause
         if subject in ("handshake", "penalty") or (subject == "quota" and not self.outgoing):
             return self.cause
         return "ours"

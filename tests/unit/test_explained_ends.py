@@ -146,6 +146,22 @@ class Table(SynchronousTestCase):
                     ours = subject not in OF_THE_PARTNER or (subject == "quota" and outgoing)
                     self.assertEqual(said == NOT_BEGUN[outgoing], ours, cause)
 
+    def test_called_partner_that_did_not_greet(self) -> None:
+        """A partner that we called, and that was lost or late before it greeted, hears what it did, and not of us."""
+        for cause, told in (
+            (Cause.LEG_LOST, "We called your system, and it closed the connection before the session had begun."),
+            (Cause.DEADLINE_OPENING, STEPS[Step.SSRM]),
+            (Cause.DEADLINE_BUFFER, STEPS[Step.SSRM]),
+            (Cause.DEADLINE_AUTHENTICATION, STEPS[Step.SSRM]),
+        ):
+            for outcome in (Outcome.UNREACHABLE, Outcome.REFUSED):
+                end = HowEnded(cause=cause, outcome=outcome, ended_by=PARTNER, outgoing=OUTGOING)
+                self.assertEqual(end.explanation.happened, told)
+                self.assertFalse(end.explanation.ours)
+                for by in (STATION, SERVER, None):
+                    end = HowEnded(cause=cause, outcome=outcome, ended_by=by, outgoing=OUTGOING)
+                    self.assertEqual(end.explanation.happened, NOT_BEGUN[OUTGOING])
+
     def test_certificates_in_both_directions(self) -> None:
         """What is wrong with a certificate is told, whatever it ended; of a server it is said that it is one."""
         for cause, row in CERTIFICATE_CAUSES.items():
