@@ -37,6 +37,7 @@ from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.addresses import as_shown
 
 _Row = TypeVar("_Row")
 _EVENTS = cast(Table, EventRow.__table__)
@@ -267,12 +268,13 @@ def newest_telling(session: Session, what: str) -> Sequence[StoredEvent]:
 
     Clients bring events in no common order: one of before may arrive last.
 
-    :param what: a partner's name, or an address, with a port or without one.
+    :param what: a partner's name, an address, with a port or without one, or the host of a partner that was called.
     """
-    peer = EventRow.fields["peer"].as_string()
-    begins = [peer.startswith(each, autoescape=True) for each in (f"{what}:", f"[{what}]:")]
+    peer, place = EventRow.fields["peer"].as_string(), as_shown(what)
+    begins = [peer.startswith(each, autoescape=True) for each in (f"{place}:", f"[{place}]:")]
+    called = EventRow.fields["host"].as_string().in_({what, what.lower(), place})
     telling = select(EventRow).where(EventRow.telling, EventRow.name.in_(REFUSALS))
-    query = telling.where(or_(EventRow.partner == what, peer == what, *begins))
+    query = telling.where(or_(EventRow.partner == what, peer == place, called, *begins))
     return [_stored(row) for row in session.scalars(query.order_by(*_LATEST_FIRST).limit(_TELLING_READ))]
 
 

@@ -17,7 +17,7 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.backend.telling import REFUSALS, member, outcome_of, tells
 from smartproxy.logs.fields import Value
-from smartproxy.policy.addresses import host_in
+from smartproxy.policy.addresses import as_shown, host_in
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import HowEnded, explanation
@@ -142,9 +142,10 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
 
 
 def _last(session: Session, what: str) -> ExplainedRefusal:
+    place = as_shown(what)
     for event in journal.newest_telling(session, what):
-        peer = str(event.fields.get("peer", ""))
-        if what in (event.fields.get("partner"), peer, host_in(peer)):
+        peer, host = (str(event.fields.get(name, "")) for name in ("peer", "host"))
+        if what == event.fields.get("partner") or place in (peer, host_in(peer)) or host in (what, what.lower(), place):
             if (of := event.fields.get("session")) is not None:
                 return _of_session(session, str(of))
             return _refusal(session, event, ())

@@ -239,6 +239,29 @@ def plain_host(text: str) -> str:
     return str(address) if address.version == 4 else text
 
 
+def as_shown(text: str) -> str:
+    """An address, with a port or alone, as peers are shown with it; any other text as it was."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return _plain(bare)
+    except ValueError:
+        pass
+    try:
+        found = HostPort.parse(text)
+        return str(HostPort(_plain(found.host), found.port))
+    except ValueError:
+        return text
+
+
+def _plain(host: str) -> str:
+    """An address in its shortest form, with its scope.
+
+    :raises ValueError: if it is no address.
+    """
+    address = address_of(host)
+    return str(address) if address.version == 4 else str(ipaddress.IPv6Address(host))
+
+
 def prefix_of(text: str) -> str:
     """The network, /32 or /64, that the address that *text* writes is counted with.
 

@@ -116,6 +116,26 @@ class Explained(CommandCase):
         for what in ("ACME", "192.0.2.7"):
             self.assertIn("O0013LATER", str(self.explained(what)))
 
+    def test_address_however_it_is_written(self) -> None:
+        """An address is found by its value: in brackets or capitals, with a port or without, and as IPv4 in IPv6."""
+        self.tell("identity.refused", peer=OTHER, partner="SIX", cause="identity.code")
+        self.tell("identity.refused", peer=PEER, partner="FOUR", cause="identity.code")
+        for what in ("2001:db8::7", "[2001:db8::7]", "2001:DB8::7", "2001:db8:0:0::7", "[2001:DB8::7]:40002", OTHER):
+            self.assertEqual(self.explained(what)["for_us"]["partner"], "SIX", what)
+        for what in ("192.0.2.7", "::ffff:192.0.2.7", "[::ffff:192.0.2.7]:40001", PEER):
+            self.assertEqual(self.explained(what)["for_us"]["partner"], "FOUR", what)
+        self.assertIn("no refusal", self.refused("explain", "192.0.2.70"))
+        self.assertIn("no refusal", self.refused("explain", "[2001:db8::7]:40003"))
+
+    def test_host_that_was_called(self) -> None:
+        """A failed call is found by the host that was called, and not by our own address."""
+        for host, partner in (("oftp.acme.example", "ACME"), ("192.0.2.8", "BOLT")):
+            place: dict[str, Any] = {"host": host, "port": 6619, "address": "198.51.100.1"}
+            self.tell("outbound.failed", partner=partner, cause="call.no_answer", step="connect", **place)
+            self.assertEqual(self.explained(host)["for_us"]["partner"], partner)
+        self.assertEqual(self.explained("OFTP.acme.example")["for_us"]["partner"], "ACME")
+        self.assertIn("no refusal", self.refused("explain", "198.51.100.1"))
+
     def test_both_daemons(self) -> None:
         """Of what both daemons tell of a session, the server's word is what the partner saw."""
         self.tell(
