@@ -75,6 +75,8 @@ class EveryCommand(CommandCase):
             said = self.refused(*before, "--nonsense", status=2)
             self.assertIn("unrecognized arguments: --nonsense", said)
             self.assertEqual(said.count("\n"), 0)
+            named = " ".join(["smartproxy", *(each for each in before if each in ("partner", "list"))])
+            self.assertIn(f"(see {named} --help)", said)
 
     def test_two_dashes_as_a_value(self) -> None:
         """``--option=--`` is an option without its value, whose type nothing converts."""

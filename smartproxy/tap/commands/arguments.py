@@ -86,12 +86,18 @@ class CommandLine(argparse.ArgumentParser):
                 file.write(message)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse ``--option=--`` at once: argparse would take it for an option with an empty list."""
+        """Refuse at once what argparse would take for something else, or would tell of in another command's name.
+
+        ``--option=--`` would be an option with an empty list, and an unknown option one of the whole program.
+        """
         given = sys.argv[1:] if args is None else list(args)
         for each in given:
             if each.startswith("--") and each.endswith("=--"):
                 self.error(f"argument {each.removesuffix('=--')}: expected one argument")
-        return super().parse_known_args(given, namespace)
+        found, unknown = super().parse_known_args(given, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, with what may have been meant."""
