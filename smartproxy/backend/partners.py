@@ -30,6 +30,7 @@ from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import CertificateFacts
 from smartproxy.policy.certificates.judge import (
+    ANY_USAGE,
     CLIENT_AUTH,
     EXTENDED_KEY_USAGE,
     SERVER_AUTH,
@@ -89,6 +90,8 @@ def _purpose_doubts(facts: CertificateFacts, name: str, part: str) -> Iterator[s
     usage = facts.extended_key_usage or frozenset()
     if EXTENDED_KEY_USAGE in facts.unreadable:
         yield f"{name}: the extended key usage cannot be read; the partner is refused unless its purpose is any"
+    elif usage == {ANY_USAGE}:
+        yield f"{name}: the certificate is for any purpose and names none; the partner is refused unless its own is any"
     elif not usage & {CLIENT_AUTH, SERVER_AUTH}:
         yield f"{name}: the certificate is neither for TLS clients nor for servers; is it the right one?"
     elif part == CLIENT_AUTH:

@@ -66,10 +66,11 @@ def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set
         for j, rule in enumerate(outbound.certificates):
             at = f"{where}.certificates[{j}]"
             if not isinstance(rule, _FITTING[outbound.verify]):
+                right = next(each.value for each, kinds in _FITTING.items() if isinstance(rule, kinds))
                 raise DocumentRefused(
                     where=f"{at}.by",
                     cause=Cause.DOCUMENT_CONTRADICTION,
-                    message=f"is not allowed if `verify` is {outbound.verify.value}",
+                    message=f"is not allowed if `verify` is {outbound.verify.value}; give --verify {right}",
                 )
             if isinstance(rule, SubjectRule) and rule.ca not in cas:
                 raise DocumentRefused(

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     pkcs12,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import certificates
@@ -255,12 +256,16 @@ class OddFiles(CommandCase):
             self.assertIn(told, self.refused("ca", "add", "x", path))
 
     def test_doubtful_certificates(self) -> None:
-        """A partner's certificate that ended, is not valid yet, is for mail or weak is taken with a word of warning."""
+        """A partner's certificate that ended, is not valid yet, is for mail or anything, or weak is warned of."""
         for number, (credential, told) in enumerate(
             (
                 (ROOT.issue_expired("x"), "ended on"),
                 (ROOT.issue_not_yet_valid("x"), "not valid before"),
                 (ROOT.issue_for_mail("x"), "neither for TLS clients nor for servers"),
+                (
+                    ROOT.issue("x", purposes=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)),
+                    "is for any purpose and names none",
+                ),
                 (ROOT.issue_weak_key("x"), "too weak (needed: 2048 bits); the partner is refused with it"),
             )
         ):

@@ -49,8 +49,19 @@ class Partners(CommandCase):
         self.assertIn("CN=acme", self.do("partner", "show", "ACME").out)
 
     def test_names_that_are_none(self) -> None:
-        """What commands take for a number, an address or an option, and what has to be quoted, needs --force."""
-        for name in ("42", "192.0.2.1", "2001:db8::1", "_ACME", "A/B", "A;B", "$(id)", "..", "'ACME'"):
+        """What commands take for a number, an address, a session or an option, or has to be quoted, needs --force."""
+        for name in (
+            "42",
+            "192.0.2.1",
+            "2001:db8::1",
+            "_ACME",
+            "A/B",
+            "A;B",
+            "$(id)",
+            "..",
+            "'ACME'",
+            "0123456789abcdef",
+        ):
             add = ("partner", "add", name, "--code", CODE, "--certificate", self.pem)
             self.assertIn("give --force", self.refused(*add), name)
         control = ("partner", "add", "A\tB", "--code", CODE, "--certificate", self.pem, "--force")

@@ -104,7 +104,9 @@ class Documents(RefusingTestCase):
             if fits:
                 parse(octets(document))
             else:
-                self.assertRefused(document, f"{AT}.certificates[0].by", f"is not allowed if `verify` is {verify}")
+                right = "pin" if rule is pin else "odette"
+                told = f"is not allowed if `verify` is {verify}; give --verify {right}"
+                self.assertRefused(document, f"{AT}.certificates[0].by", told)
         missing = {**subject, "ca": "other"}
         document = changed(PLACE, {"host": "h", "verify": "odette", "certificates": [missing]})
         self.assertRefused(document, f"{AT}.certificates[0].ca", "no entry of server.cas")

@@ -34,6 +34,7 @@ from smartproxy.policy.partners import (
     SubjectRule,
 )
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, Tagged, kind
+from smartproxy.policy.session_record import SESSION_PATTERN
 from smartproxy.policy.values import NAME, Flag, Line, Pem, Whole
 
 
@@ -382,6 +383,8 @@ def _refuse_name(name: str) -> None:
         known = "a number" if name.isdecimal() else f"an address of IPv{ipaddress.ip_address(name).version}"
     except ValueError:
         known = "no name for commands and logs" if re.fullmatch(_NAME, name) is None else ""
+        if re.fullmatch(SESSION_PATTERN, name) is not None:
+            known = "the form of a session's id"
     if known:
         raise ChangeRefused(
             f"{name!r} is {known}: a partner's name has letters, digits, blanks and . _ - & + ( ), and begins with a "

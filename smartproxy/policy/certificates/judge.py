@@ -50,6 +50,8 @@ from smartproxy.policy.values import Instant
 
 CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+ANY_USAGE: Final = "2.5.29.37.0"
+"""The extended key usage that stands for all of them (RFC 5280 section 4.2.1.12)."""
 EXTENDED_KEY_USAGE: Final = "extendedKeyUsage"
 """What the extension is called among those that cannot be read."""
 
