@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
@@ -69,3 +69,21 @@ def tampered(credential: TestCredential) -> TestCredential:
     """The same certificate with the last octet of its signature changed."""
     der = credential.certificate.public_bytes(serialization.Encoding.DER)
     return attrs.evolve(credential, certificate=x509.load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1])))
+
+
+def limited(ca: TestCa, length: int | None, constraints: x509.NameConstraints | None = None) -> x509.Certificate:
+    """Another certificate of a CA, with limits on what may stand below it."""
+    old = ca.credential
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.certificate.subject)
+        .issuer_name(old.certificate.subject)
+        .public_key(old.key.public_key())
+        .serial_number(7)
+        .not_valid_before(old.certificate.not_valid_before_utc)
+        .not_valid_after(old.certificate.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+    )
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
+    return builder.sign(old.key, hashes.SHA256())

@@ -4,7 +4,6 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls import verdict
@@ -27,6 +26,7 @@ from tests.adapters.acme import (
     ROOT,
     acme,
     configuration,
+    limited,
     revoked,
     tampered,
     with_issuing,
@@ -34,24 +34,6 @@ from tests.adapters.acme import (
 from tests.adapters.tls_peers import call
 
 BY_OTHER = SubjectRule(ca="other", serial_number=ODETTE_ID)
-
-
-def limited(ca: TestCa, length: int | None, constraints: x509.NameConstraints | None = None) -> x509.Certificate:
-    """Another certificate of a CA, with limits on what may stand below it."""
-    old = ca.credential
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(old.certificate.subject)
-        .issuer_name(old.certificate.subject)
-        .public_key(old.key.public_key())
-        .serial_number(7)
-        .not_valid_before(old.certificate.not_valid_before_utc)
-        .not_valid_after(old.certificate.not_valid_after_utc)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
-    )
-    if constraints is not None:
-        builder = builder.add_extension(constraints, critical=True)
-    return builder.sign(old.key, hashes.SHA256())
 
 
 class AcceptedTests(SynchronousTestCase):

@@ -230,6 +230,47 @@ def twins_of(anchors: Iterable[x509.Certificate]) -> Twins:
     }
 
 
+Namesakes: TypeAlias = Mapping[x509.Certificate, tuple[x509.Certificate, ...]]
+"""The other anchors with the name of an anchor, and with other keys."""
+
+
+def namesakes_of(anchors: Iterable[x509.Certificate]) -> Namesakes:
+    """The anchors that OpenSSL may take for each other, as after a CA began anew with another key.
+
+    It goes by the name alone where a certificate does not tell which key signed it.
+    """
+    same: dict[str, dict[x509.Certificate, bytes]] = {}
+    for anchor in dict.fromkeys(anchors):
+        with contextlib.suppress(Undecodable):
+            same.setdefault(subject_text(anchor), {})[anchor] = key_octets(anchor)
+    return {
+        anchor: tuple(each for each, its in found.items() if its != key)
+        for found in same.values()
+        if len(set(found.values())) > 1
+        for anchor, key in found.items()
+    }
+
+
+def check_path(path: Sequence[x509.Certificate], anchor: x509.Certificate) -> tuple[int, int] | None:
+    """Have OpenSSL check a path once more, up to an anchor that is the only one.
+
+    It checks no purposes: that is done where the path is shown.
+
+    :param path: the certificates below the anchor, the peer's own first.
+    :return: the ``X509_V_ERR_...`` number and the depth of the first finding, if there is one.
+    """
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    store.add_cert(crypto.X509.from_cryptography(anchor))
+    leaf, *others = (crypto.X509.from_cryptography(each) for each in path)
+    try:
+        crypto.X509StoreContext(store, leaf, others).verify_certificate()
+    except crypto.X509StoreContextError as found:
+        code, depth, _ = found.errors
+        return code, depth
+    return None
+
+
 def show_identity(context: SSL.Context, certificate: str, key: str, where: str) -> x509.Certificate:
     """Give a context the certificate and key that it shows.
 

@@ -26,10 +26,13 @@ from twisted.python.failure import Failure
 from smartproxy.net.tls.bounded import BoundedConnection
 from smartproxy.net.tls.context import (
     AnchorsAbove,
+    Namesakes,
     anchors_above,
+    check_path,
     judge_peers,
     load_anchors,
     may_stand_above,
+    namesakes_of,
     path_with_anchors_above,
     twins_of,
 )
@@ -43,6 +46,7 @@ from smartproxy.policy.certificates.causes import (
     CertificateRefusal,
     VerifyError,
 )
+from smartproxy.policy.certificates.decoding import is_issued_by
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
@@ -88,11 +92,13 @@ class _Walk:
 
     :ivar path: its certificates, by their depth.
     :ivar errors: what is wrong with them.
+    :ivar settled: whether the path ends at another anchor than OpenSSL took, up to which it was checked by itself.
     :ivar read: the certificates that were read last, and their facts.
     """
 
     path: dict[int, x509.Certificate] = attrs.field(factory=dict)
     errors: list[PathError] = attrs.field(factory=list)
+    settled: bool = False
     read: tuple[list[x509.Certificate], tuple[CertificateFacts, ...]] = attrs.field(default=([], ()))
 
 
@@ -142,6 +148,8 @@ class Verification:
         """
         walk = self._shown
         assert walk is not None
+        if walk.settled:
+            return
         if error:
             walk.path.setdefault(depth, certificate)
             walk.errors.append(_path_error(error, depth))
@@ -175,6 +183,19 @@ class Verification:
             path_errors=tuple(walk.errors),
             twins=known.twins_in(path, facts) if anchored else {},
         )
+
+    def settle(self, path: list[x509.Certificate], finding: tuple[int, int] | None) -> None:
+        """End the path at another anchor than OpenSSL took: what it found up to that one counts no more.
+
+        What it said about purposes below the anchor stays: it was checked before the signatures, and not again.
+
+        :param finding: what is wrong with this path, if anything is.
+        """
+        walk = self._walk
+        walk.path = dict(enumerate(path))
+        said = (each for each in walk.errors if each.code == VerifyError.INVALID_PURPOSE and each.depth < len(path) - 1)
+        walk.errors = [*said, *([] if finding is None else [_path_error(*finding)])]
+        walk.settled = True
 
     @staticmethod
     def _facts(walk: _Walk, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
@@ -236,10 +257,12 @@ class Anchors:
 
     :ivar above: the anchors above an anchor.
     :ivar twins: the other certificates of the CA that an anchor is of, with the same key, and their facts.
+    :ivar namesakes: the other anchors with the name of an anchor, which have other keys.
     """
 
     above: AnchorsAbove = attrs.field(factory=dict)
     twins: Mapping[x509.Certificate, tuple[tuple[x509.Certificate, CertificateFacts], ...]] = attrs.field(factory=dict)
+    namesakes: Namesakes = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, anchors: Iterable[x509.Certificate]) -> "Anchors":
@@ -252,7 +275,7 @@ class Anchors:
                 with contextlib.suppress(CertificateRefusal):
                     read.append((each, path_facts([each])[0]))
             twins[anchor] = tuple(read)
-        return cls(anchors_above(known), twins)
+        return cls(anchors_above(known), twins, namesakes_of(known))
 
     def twins_in(
         self, path: list[x509.Certificate], facts: tuple[CertificateFacts, ...]
@@ -303,7 +326,7 @@ class Verifier:
         try:
             verification.saw(certificate_of(certificate, depth), depth, 0 if ok else error)
             if not verification.is_judged:
-                self._judge_early(verification, 0 if ok else error)
+                self._judge_early(verification, 0 if ok else error, depth)
             # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
@@ -321,10 +344,26 @@ class Verifier:
             return False
         return verification.refusal is None
 
+    def _is_of_namesake(self, verification: Verification, depth: int) -> bool:
+        """Whether OpenSSL took the wrong one of several anchors with one name; the path ends at the right one then.
+
+        Only so many signatures are checked as there are anchors of that name, and the path's once more if one is right.
+
+        :param depth: of the certificate whose signature OpenSSL checked with the anchor's key.
+        """
+        path = [certificate_of(each, at) for at, each in enumerate(self._get_path())]
+        if len(path) != depth + 2:
+            return False
+        for anchor in self._anchors.namesakes.get(path[-1], ()):
+            if is_issued_by(path[depth], anchor):
+                verification.settle([*path[:-1], anchor], check_path(path[:-1], anchor))
+                return True
+        return False
+
     def _look(self, get_path: GetPath) -> None:
         self._get_path = get_path
 
-    def _judge_early(self, verification: Verification, error: int) -> None:
+    def _judge_early(self, verification: Verification, error: int, depth: int) -> None:
         """Refuse what cannot become good, before another signature is checked.
 
         OpenSSL asks for the first time when it has built the path, and checks signatures from the anchor down after
@@ -334,6 +373,8 @@ class Verifier:
         :raises CertificateRefusal: if the path is worthless, or its keys are not of ordinary size.
         """
         hopeless = not verification.pinned and (error in WITHOUT_ANCHOR or error in BROKEN)
+        if error == VerifyError.CERT_SIGNATURE_FAILURE and hopeless and self._is_of_namesake(verification, depth):
+            return
         if verification.bounded and not hopeless:
             return
         path = [certificate_of(each, depth) for depth, each in enumerate(self._get_path())]
