@@ -74,7 +74,7 @@ class SourcedEndpoint:
 
         def explain(failure: Failure) -> Failure:
             failure.trap(DNSLookupError)
-            return Failure(FamilyMissing())  # Twisted has no types for it
+            return Failure(FamilyMissing())
 
         return connecting.addErrback(explain)
 
