@@ -36,6 +36,7 @@ class StationFailure:
 class SessionDesk:
     """The places of a client's sessions.
 
+    :ivar elsewhere: how many sessions go on in older processes of this client: they count against its limit.
     :param clock: tells the time.
     :param configuration: tells the configuration in force.
     :param failed: told each time that the station failed.
@@ -53,6 +54,7 @@ class SessionDesk:
         self._configuration = configuration
         self._places: dict[str, tuple[str, str] | None] = {}
         self._partners: Counter[tuple[str, str]] = Counter()
+        self.elsewhere = 0
         self._failed = failed
         self._answered = answered
         self._failure: StationFailure | None = None
@@ -78,7 +80,7 @@ class SessionDesk:
     def refusal(self) -> str | None:
         """Why there is no place for one more; nothing if there is one."""
         most = self._configuration().limits.sessions
-        return f"the client's limit of {most} sessions is reached" if self.count >= most else None
+        return f"the client's limit of {most} sessions is reached" if self.count + self.elsewhere >= most else None
 
     def admit(self, session: str, server: str, partner: str) -> None:
         """Give a place to a session that a partner begins.

@@ -278,6 +278,14 @@ class ClientService(Service):
         while self._pending and self._reactor.seconds() < until:
             await deferLater(self._reactor, limits.SETTLING_SECONDS)
 
+    def counted(self) -> Mapping[str, int]:
+        """The sessions that count against the limit, whoever's they are."""
+        return {"": self.desk.count + self.desk.elsewhere}
+
+    def count_elsewhere(self, sessions: Mapping[str, int]) -> None:
+        """Count the sessions of an older process against the limit."""
+        self.desk.elsewhere = sum(sessions.values())
+
     @property
     def _pending(self) -> bool:
         """Whether something is here that is to become a session."""

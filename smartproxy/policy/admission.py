@@ -14,7 +14,7 @@ times a second must not drown other events or fill the store. The memory here is
 one report. Reads no clock: every call brings the time, in seconds of a monotonic clock.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -54,9 +54,11 @@ class Admission:
     """The accepted connections.
 
     :ivar limits: the limits in force; a new generation may replace them at any time. They end no connection.
+    :ivar elsewhere: sessions that go on in older processes of this daemon, by partner: they count against the limits.
     """
 
     limits: ServerLimits
+    elsewhere: Mapping[str, int] = attrs.field(factory=dict, init=False)
     _connections: dict[str, int] = attrs.field(factory=dict, init=False)
     _unauthenticated: dict[str, int] = attrs.field(factory=dict, init=False)
     _partners: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -78,11 +80,15 @@ class Admission:
     @property
     def sessions(self) -> int:
         """The number of sessions: connections of authenticated partners, and calls to partners."""
-        return sum(self._partners.values())
+        return sum(self._partners.values()) + sum(self.elsewhere.values())
 
     def sessions_of(self, partner: str) -> int:
         """The number of sessions with this partner."""
-        return self._partners.get(partner, 0)
+        return self._partners.get(partner, 0) + self.elsewhere.get(partner, 0)
+
+    def counted(self) -> Mapping[str, int]:
+        """The number of sessions with each partner, those elsewhere included."""
+        return Counter(self._partners) + Counter(self.elsewhere)
 
     def enter(self, address: str, now: float = 0.0) -> "Visit":
         """Accept a connection, if need be in the place of one that has proved nothing, which is told.
@@ -149,9 +155,8 @@ class Admission:
         :raises Denied: if there are too many sessions in all, or of this partner, whoever began them.
         """
         self._room("sessions", self.sessions)
-        count = self.sessions_of(partner)
-        self._room("sessions_per_partner", count)
-        self._partners[partner] = count + 1
+        self._room("sessions_per_partner", self.sessions_of(partner))
+        self._partners[partner] = self._partners.get(partner, 0) + 1
 
     def end_call(self, partner: str) -> None:
         """Release the place of a call."""

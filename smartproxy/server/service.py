@@ -6,7 +6,7 @@ inside and reads no configuration file; keeps the keys towards partners in memor
 client is gone. Trusts the authority of its licence, and through it its clients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -408,6 +408,14 @@ class ServerService(DmzService):
         until = self.clock.seconds() + max(deadlines.handshake, deadlines.opening)
         while self._awaited and self.clock.seconds() < until:
             await deferLater(self.clock, SETTLING_SECONDS)
+
+    def counted(self) -> Mapping[str, int]:
+        """The sessions of each partner that count against the limits."""
+        return self.gate.admission.counted()
+
+    def count_elsewhere(self, sessions: Mapping[str, int]) -> None:
+        """Count the sessions of an older process, by partner, against the limits."""
+        self.gate.admission.elsewhere = sessions
 
     @property
     def _awaited(self) -> bool:

@@ -154,6 +154,7 @@ class Life(MultiService):
             self._serving()
             return
         successor: Any = self.daemon
+        self._launch.predecessor.follow(self._reactor, successor.count_elsewhere)
         taken = Deferred.fromCoroutine(successor.taken_over()).addCallback(lambda _: self._serving())
         taken.addErrback(lambda failure: self.daemon.events.failure("smartproxy.tap.life", failure))
 

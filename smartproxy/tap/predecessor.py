@@ -1,13 +1,20 @@
 """The process of a daemon that this one takes over from.
 
 Duty: take what it hands over (listening sockets, the locked PID file), and tell it that this one serves, or why not.
-It goes on as if nothing had been until it is told that. Trusts the environment, as whoever starts a daemon is.
+It goes on as if nothing had been until it is told that. While it lives it tells how many sessions go on there, which
+count against the limits here. Trusts the environment, as whoever starts a daemon is.
 """
 
+import json
 import os
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
 
 import attrs
+from twisted.internet.protocol import connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
 from smartproxy.net.transport.inherited import INHERITED
 
@@ -15,6 +22,13 @@ VARIABLE = "SMARTPROXY_PREDECESSOR"
 SERVING = b"\0"
 """What comes before the number of the new process once that serves; before it there are words of what is wrong."""
 WORDS_MOST = 4096
+COUNTS_OCTETS_MOST: Final = 16 * 1024 * 1024
+"""The longest line of :func:`counts_line`: far more than a name for each session that there can be."""
+
+
+def counts_line(sessions: Mapping[str, int]) -> bytes:
+    """How many sessions of each partner go on in the older process, as it tells them: a JSON object in a line."""
+    return json.dumps(dict(sessions)).encode("ascii") + b"\n"
 
 
 @attrs.frozen
@@ -25,23 +39,27 @@ class Handed:
     :ivar managed: listening sockets that belong to the service manager.
     :ivar own: all others.
     :ivar pid_file: the locked PID file.
+    :ivar counts: where the older process tells of its sessions, in lines of :func:`counts_line`.
     """
 
     told: int
     managed: Sequence[int] = ()
     own: Sequence[int] = ()
     pid_file: int | None = None
+    counts: int | None = None
 
     def text(self) -> str:
         """For the environment."""
-        numbers = ([self.told], self.managed, self.own, [] if self.pid_file is None else [self.pid_file])
+        single = ([] if each is None else [each] for each in (self.pid_file, self.counts))
+        numbers = ([self.told], self.managed, self.own, *single)
         return ";".join(",".join(map(str, each)) for each in numbers)
 
     @classmethod
     def read(cls, text: str) -> "Handed":
         """What :meth:`text` wrote."""
-        (told,), managed, own, pid_file = (tuple(int(n) for n in each.split(",") if n) for each in text.split(";"))
-        return cls(told, managed, own, pid_file[0] if pid_file else None)
+        found = [tuple(int(n) for n in each.split(",") if n) for each in text.split(";")]
+        (told,), managed, own, pid_file, counts = found
+        return cls(told, managed, own, *(each[0] if each else None for each in (pid_file, counts)))
 
 
 class Predecessor:
@@ -54,7 +72,8 @@ class Predecessor:
         self.pid_file = handed.pid_file
         self._told: int | None = handed.told
         self._process: int | None = None
-        for descriptor in (handed.told, handed.pid_file):
+        self._counts = handed.counts
+        for descriptor in (handed.told, handed.pid_file, handed.counts):
             if descriptor is not None:
                 os.set_inheritable(descriptor, False)
         INHERITED.keep(handed.managed)
@@ -84,6 +103,17 @@ class Predecessor:
         if told is not None:
             os.close(told)
 
+    def follow(self, reactor: Any, take: Callable[[Mapping[str, int]], object]) -> None:
+        """Hear how many sessions of each partner go on there, until it has ended: then none do.
+
+        :param take: told each time that they change.
+        """
+        counts, self._counts = self._counts, None
+        if counts is not None:
+            # The end to write to is never used.
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            StandardIO(_Counts(take), stdin=counts, stdout=nowhere, reactor=reactor)
+
     @property
     def lives(self) -> bool:
         """Whether it has heard that this process serves, and has not ended yet."""
@@ -98,6 +128,24 @@ class Predecessor:
         except OSError:
             return False
         return True
+
+
+class _Counts(LineOnlyReceiver):
+    """Takes the lines of :func:`counts_line`."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = COUNTS_OCTETS_MOST
+
+    def __init__(self, take: Callable[[Mapping[str, int]], object]) -> None:
+        self._take = take
+
+    def lineReceived(self, line: bytes) -> None:
+        """The sessions there have changed."""
+        self._take(json.loads(line))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """That process has ended, and its sessions with it."""
+        self._take({})
 
 
 def environment_for(handed: Handed, environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """A daemon that hands over to a newer process of its own: the same command line, started again, with the ports open.
 
 Duty: start that process with the listening sockets and the PID file, and leave everything to it when it says that it
-serves; then end as a drain does, so that the sessions which run here come to their end. A process that does not come to
+serves; then end as a drain does, so that the sessions which run here come to their end. They count against the limits
+of the new process, which is told of them. A process that does not come to
 serve is ended, and changes nothing. Nothing is ever closed in between: who connects meanwhile waits in a queue of the
 kernel. Trusts the program where this one was started from: whoever may replace that is the operator.
 """
@@ -14,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.protocol import Refused
@@ -22,13 +24,16 @@ from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.net.transport.sockets import StreamPort
 from smartproxy.policy.limits import SUCCESSION_SECONDS
 from smartproxy.tap.launch import Launch
-from smartproxy.tap.predecessor import SERVING, WORDS_MOST, Handed, environment_for
+from smartproxy.tap.predecessor import SERVING, WORDS_MOST, Handed, counts_line, environment_for
 
 _ENDING: Final = "this process is ending; start the daemon again when it has ended"
 _LATE: Final = f"the new process did not serve within {SUCCESSION_SECONDS:.0f} seconds; it was ended, this one goes on"
 _NOT_STARTED: Final = "the new process could not be started, and this one goes on"
 _STANDARD: Final = 3
 _TOLD: Final = 3
+_COUNTS: Final = 4
+_COUNT_SECONDS: Final = 1.0
+"""How often the new process is told of the sessions that go on here, if they have changed."""
 
 
 class Succeeded(Protocol):
@@ -39,6 +44,9 @@ class Succeeded(Protocol):
 
     async def hand_over(self) -> None:
         """Accept no more, and send who is connected to the other process."""
+
+    def counted(self) -> Mapping[str, int]:
+        """How many sessions of each partner count against the limits."""
 
 
 class Succession:
@@ -122,19 +130,20 @@ class Succession:
             if os.fstat(port.fileno()).st_ino not in managed:
                 own.append(port.fileno())
         given = [*managed.values(), *own]
-        first = _TOLD + 1
+        first = _COUNTS + 1
         files: dict[int, int | str] = {each: each for each in range(_STANDARD)}
-        files[_TOLD] = "r"
+        files[_TOLD], files[_COUNTS] = "r", "w"
         files.update(enumerate(given, first))
         pid_file = None
         if self._launch.locked is not None:
             pid_file = first + len(given)
             files[pid_file] = self._launch.locked
         numbers = range(first, first + len(given))
-        handed = Handed(_TOLD, numbers[: len(managed)], numbers[len(managed) :], pid_file)
+        handed = Handed(_TOLD, numbers[: len(managed)], numbers[len(managed) :], pid_file, _COUNTS)
         command = [sys.executable, *sys.orig_argv[1:]]
         environment = environment_for(handed, self._environment)
         self._reactor.spawnProcess(heir, command[0], command, env=environment, childFDs=files)
+        heir.count(self._daemon.counted)
 
 
 class _Heir(ProcessProtocol):
@@ -150,6 +159,22 @@ class _Heir(ProcessProtocol):
         self._said = b""
         self._late = Deadline(reactor, partial(self.end, _LATE))
         self._late.start(SUCCESSION_SECONDS)
+        self._counting = LoopingCall(self._count)
+        self._counting.clock = reactor
+        self._counted: Callable[[], Mapping[str, int]] = dict
+        self._last: Mapping[str, int] | None = None
+
+    def count(self, counted: Callable[[], Mapping[str, int]]) -> None:
+        """Tell the process of the sessions here, until one of the two has ended."""
+        self._counted = counted
+        self._counting.start(_COUNT_SECONDS)
+
+    def _count(self) -> None:
+        sessions = self._counted()
+        if sessions != self._last:
+            self._last = sessions
+            # It may not read: what waits for it is bounded by how often the sessions change while this process drains.
+            self.transport.writeToChild(_COUNTS, counts_line(sessions))
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """It says that it serves, or what is wrong."""
@@ -160,6 +185,8 @@ class _Heir(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         """It has ended."""
+        if self._counting.running:
+            self._counting.stop()
         words = self._said.decode("utf-8", "replace").strip().splitlines()
         why = words[-1] if words else f"it ended before it served: {reason.getErrorMessage()}; see its log"
         self._settle(Refused(f"the new process did not start, and this one goes on: {why}"))

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from smartproxy.oftp2 import commands
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.policy.causes import Cause
 from smartproxy.testing.events import FileSent
@@ -106,6 +107,28 @@ class HandingOver(SiteCase):
         self.assertEqual(callers.refused, [])
         self.assertEqual(len(self.server_log.events("ctl.used")), 2)
         self.assertEqual(self.client_log.events("tunnel.failed"), [])
+
+    async def test_sessions_of_both_processes_count(self) -> None:
+        """A partner whose one session goes on in the old process gets none in the new one until that is over."""
+        server = self.site.server
+        assert server is not None
+        limit = "server.limits.sessions_per_partner"
+        await self.site.smartproxy("settings", "set", limit, "1")
+        try:
+            old = await self.session(self.acme)
+            await self.restart()
+            # The new process has nothing but the newest generation.
+            await self.server_log.event("listener.opened", port=self.site.port)
+            line = await self.acme.greet(self.site.port)
+            refused = await line.hear(commands.ESID)
+            self.assertEqual(refused.reas, EsidReason.RESOURCES_NOT_AVAILABLE)
+            await self.server_log.event("session.refused", cause=Cause.QUOTA_PARTNER, partner="ACME")
+            await (await self.session(self.bolt)).end()
+            await old.end()
+            await until(lambda: server.status is not None, "the old process has ended")
+            await (await self.session(self.acme)).end()
+        finally:
+            await self.site.smartproxy("settings", "reset", limit)
 
 
 class ClientHandingOver(OutboundCase):

@@ -56,6 +56,23 @@ class AdmissionTests(SynchronousTestCase):
         counted.enter("192.0.2.9")
         self.assertEqual(counted.connections, 2)
 
+    def test_sessions_elsewhere(self) -> None:
+        """Those of an older process count against both limits, for calls too, and are no connections here."""
+        counted = admission(sessions=4, sessions_per_partner=2)
+        counted.elsewhere = {"ACME": 2, "BOLT": 1}
+        visit = counted.enter("192.0.2.1")
+        self.assertDenied(self.assertRaises(Denied, visit.prove, "ACME"), "sessions_per_partner", 2)
+        visit.prove("BOLT")
+        self.assertDenied(self.assertRaises(Denied, counted.begin_call, "FORGE"), "sessions", 4)
+        self.assertEqual((counted.connections, counted.sessions, counted.sessions_of("BOLT")), (1, 4, 2))
+        self.assertEqual(counted.counted(), {"ACME": 2, "BOLT": 2})
+        counted.elsewhere = {}
+        counted.begin_call("ACME")
+        self.assertEqual(counted.counted(), {"ACME": 1, "BOLT": 1})
+        visit.leave()
+        counted.end_call("ACME")
+        self.assertEqual(counted.counted(), {})
+
     def test_newcomers_displace_the_oldest_that_has_not_spoken(self) -> None:
         """In a crowd, the place of the oldest silent connection goes to the newcomer; who has spoken keeps its own."""
         counted = admission(connections=10)

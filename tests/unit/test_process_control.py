@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,7 +32,7 @@ from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.life import SWITCH, Life, life_of
-from smartproxy.tap.predecessor import SERVING, VARIABLE, Handed, Predecessor, environment_for
+from smartproxy.tap.predecessor import SERVING, VARIABLE, Handed, Predecessor, counts_line, environment_for
 from smartproxy.tap.signals import Signals
 from smartproxy.tap.succession import _Heir
 from smartproxy.tunnel.condition import load_facts
@@ -282,10 +284,54 @@ class Successors(SynchronousTestCase):
         self.assertIn("did not serve within 60 seconds", self.refusal(heir))
         self.assertEqual(self.killed, ["KILL"])
 
+    def writeToChild(self, descriptor: int, octets: bytes) -> None:
+        """Part of ``IProcessTransport``: note what it is told."""
+        self.told.append((descriptor, octets))
+
+    def test_sessions_that_go_on(self) -> None:
+        """It is told of them at once, and each second if they have changed, until it has ended."""
+        self.told: list[tuple[int, bytes]] = []
+        heir, sessions = self.heir(), {"ACME": 2}
+        heir.count(lambda: dict(sessions))
+        self.assertEqual(self.told, [(4, b'{"ACME": 2}\n')])
+        self.clock.advance(1)
+        self.assertEqual(len(self.told), 1)
+        sessions["ACME"] = 1
+        self.clock.advance(1)
+        self.assertEqual(self.told[1:], [(4, b'{"ACME": 1}\n')])
+        heir.processExited(Failure(ProcessTerminated(1)))
+        self.failureResultOf(heir.serves, Refused)
+        sessions.clear()
+        self.clock.advance(5)
+        self.assertEqual(len(self.told), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_sessions_of_the_older_process(self) -> None:
+        """What it tells is taken line by line, however it is cut; when it has ended, there are none."""
+        reactor = MemoryReactorClock()
+        read, write = os.pipe()
+        told, tells = os.pipe()
+        self.addCleanup(os.close, told)
+        self.addCleanup(os.close, tells)
+        taken: list[Mapping[str, int]] = []
+        predecessor = Predecessor(Handed(tells, counts=read))
+        predecessor.follow(reactor, taken.append)
+        (reader,) = reactor.getReaders()
+        for octets in (counts_line({"ACME": 2, "BÖLT": 1}), b'{"ACME"', b": 1}\n{}\n", counts_line({"ACME": 3})):
+            os.write(write, octets)
+            reader.doRead()
+        self.assertEqual(taken, [{"ACME": 2, "BÖLT": 1}, {"ACME": 1}, {}, {"ACME": 3}])
+        os.close(write)
+        lost = reader.doRead()
+        reader.connectionLost(Failure(lost))
+        self.assertEqual(taken[4:], [{}])
+        predecessor.follow(reactor, taken.append)
+        self.assertEqual(len(taken), 5)
+
     def test_descriptors(self) -> None:
         """What is handed is read as it was written, with and without each part."""
-        for handed in (Handed(3), Handed(3, (4, 5), (6,), 7), Handed(3, (), (4,))):
+        for handed in (Handed(3), Handed(3, (4, 5), (6,), 7, 8), Handed(3, (), (4,), counts=5)):
             self.assertEqual(Handed.read(handed.text()), handed)
         environment = environment_for(Handed(3), {"WATCHDOG_PID": "1", "WATCHDOG_USEC": "5", "HOME": "/"})
-        self.assertEqual(environment, {"WATCHDOG_USEC": "5", "HOME": "/", VARIABLE: "3;;;"})
+        self.assertEqual(environment, {"WATCHDOG_USEC": "5", "HOME": "/", VARIABLE: "3;;;;"})
         self.assertIsNone(Predecessor.of({}))

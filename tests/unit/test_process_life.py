@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -317,6 +318,7 @@ class Spawning(Turning):
         self.shutdown: list[Any] = []
         self.heirs: list[Any] = []
         self.killed: list[str] = []
+        self.told: list[tuple[int, bytes]] = []
         self.ports: list[StreamPort] = []
 
     def addSystemEventTrigger(self, phase: str, event: str, call: Any) -> None:
@@ -335,6 +337,10 @@ class Spawning(Turning):
     def signalProcess(self, name: str) -> None:
         """Note that it is ended."""
         self.killed.append(name)
+
+    def writeToChild(self, descriptor: int, octets: bytes) -> None:
+        """Note what it is told."""
+        self.told.append((descriptor, octets))
 
 
 class Successions(SynchronousTestCase):
@@ -359,6 +365,10 @@ class Successions(SynchronousTestCase):
         """Part of ``Succeeded``."""
         self.handed.append(1)
 
+    def counted(self) -> Mapping[str, int]:
+        """Part of ``Succeeded``."""
+        return {"ACME": 2}
+
     def begun(self) -> Deferred[int]:
         """The new process is started."""
         beginning = Deferred.fromCoroutine(self.succession.begin())
@@ -376,6 +386,7 @@ class Successions(SynchronousTestCase):
         self.reactor.heirs[0].childDataReceived(3, b"\x0042\n")
         self.assertEqual(self.successResultOf(beginning), 42)
         self.assertEqual((self.launch.succeeded, self.handed, self.over), (True, [1], [1]))
+        self.assertEqual(self.reactor.told, [(4, b'{"ACME": 2}\n')])
         self.reactor.shutdown[0]()
         self.assertEqual(self.reactor.killed, [])
 

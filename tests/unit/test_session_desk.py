@@ -31,6 +31,15 @@ class Places(SynchronousTestCase):
         self.assertIsNone(self.desk.refusal())
         self.desk.admit("two", "dmz1", "ACME")
 
+    def test_sessions_elsewhere(self) -> None:
+        """Those of an older process of this client count against the limit until they are over."""
+        self.desk.elsewhere = 1
+        self.desk.admit("one", "dmz1", "ACME")
+        self.assertEqual(self.refused("two"), Cause.QUOTA_SESSIONS)
+        self.assertEqual(self.desk.count, 1)
+        self.desk.elsewhere = 0
+        self.desk.admit("two", "dmz1", "ACME")
+
     def test_given_back_once(self) -> None:
         """A place that is given back twice frees one place, and a partner's sessions are counted the same."""
         self.desk.admit("one", "dmz1", "ACME")
