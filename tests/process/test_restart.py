@@ -25,8 +25,8 @@ from tests.process.steady_callers import SteadyCallers
 from tests.process.test_outbound import OutboundCase, file
 
 
-class HandingOver(SiteCase):
-    """A server with a session, whose ports are called all the time."""
+class Restarted(SiteCase):
+    """A server that hands over; the process that took over is killed when the test ends, so this is its site's last."""
 
     server_switches: ClassVar[Sequence[str]] = ("--drain", "60")
 
@@ -51,6 +51,10 @@ class HandingOver(SiteCase):
     async def control(self, *words: str) -> Any:
         """Ask the server over its control socket."""
         return await self.site.smartproxy("ctl", *words, "--socket", str(self.folder / "smartproxy-server.sock"))
+
+
+class HandingOver(Restarted):
+    """A server with a session, whose ports are called all the time."""
 
     async def serving(self) -> int:
         """The process that serves, once one does: a client waits before it dials a server that moves again so soon."""
@@ -107,6 +111,10 @@ class HandingOver(SiteCase):
         self.assertEqual(callers.refused, [])
         self.assertEqual(len(self.server_log.events("ctl.used")), 2)
         self.assertEqual(self.client_log.events("tunnel.failed"), [])
+
+
+class Counted(Restarted):
+    """A server with a partner that may have one session."""
 
     async def test_sessions_of_both_processes_count(self) -> None:
         """A partner whose one session goes on in the old process gets none in the new one until that is over."""
