@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text
-from smartproxy.net.transport.sockets import DataStream, IViewReceiver
+from smartproxy.net.transport.sockets import DataStream
 from smartproxy.policy.balancers import V1, V2
 from smartproxy.policy.callbacks import nothing
 
@@ -171,7 +171,7 @@ class HelloFirst(Protocol):
         kept, self._kept, self._inner = self._kept, b"", inner
         transport: Any = self.transport
         assert transport is not None
-        if IViewReceiver.providedBy(inner):
+        if hasattr(inner, "view_received"):
             self.view_received = inner.view_received
         carried: Any = getattr(transport, "protocol", None)
         if carried is self and isinstance(transport, DataStream):

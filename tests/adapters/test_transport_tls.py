@@ -38,7 +38,7 @@ from smartproxy.net.tls.openssl import DirectRecords, drop_bios, make_bios
 from smartproxy.net.transport import records, thrift, tls
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, PublicRecords
 from smartproxy.net.transport.secured import TlsFactory
-from smartproxy.net.transport.sockets import READ_MOST, IViewReceiver
+from smartproxy.net.transport.sockets import READ_MOST
 from smartproxy.net.transport.thrift import SMALL, Thrift
 from smartproxy.net.transport.tls import CHATTER_MOST
 
@@ -490,7 +490,7 @@ class Transport(SynchronousTestCase):
     def test_interfaces(self) -> None:
         """It offers what protocols ask of Twisted's transports."""
         transport = self.pair().carriers[0].protocol
-        for interface in (ISSLTransport, IConsumer, IPushProducer, IViewReceiver):
+        for interface in (ISSLTransport, IConsumer, IPushProducer):
             self.assertTrue(verifyObject(interface, transport))
 
     def test_one_delivery(self) -> None:

@@ -28,7 +28,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import Interface, directlyProvides, providedBy
+from zope.interface import directlyProvides, providedBy
 
 from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.policy import limits
@@ -65,15 +65,11 @@ class _Work:
 WORK: Final = _Work()
 
 
-class IViewReceiver(Interface):
-    """A protocol that can do without a copy of what was read."""
-
-    def view_received(view: memoryview) -> None:
-        """Octets came. The view is valid during this call only."""
-
-
 class DataStream(tcp.Connection):
     """What both ends of a TCP connection have in common.
+
+    A protocol that has a method ``view_received`` is given a view of what was read, which is valid during this call
+    only; any other gets a copy.
 
     :ivar worked: the seconds that its turns have taken, by the time of day.
     """

@@ -3,7 +3,7 @@
 Duty: what Twisted's own TLS transport does, with as few calls as its work allows: all records of a read are gathered
 into one delivery, and what a protocol writes is encrypted and sent as one piece. A protocol sees Twisted's interfaces
 and does not know which of the two carries it. Octets come from any transport; one that reads into a shared buffer hands
-its view on without a copy (:class:`~smartproxy.net.transport.sockets.IViewReceiver`).
+its view on without a copy (:meth:`TlsTransport.view_received`).
 
 Trusts the context that it is given to judge the peer, and OpenSSL to find what is wrong in a record. Never delivers an
 octet before the handshake is over or after an abort, never sends one after its close_notify, and never keeps more of
@@ -46,7 +46,7 @@ from zope.interface import implementer
 from smartproxy.net.tls.error_words import is_end_of_file
 from smartproxy.net.tls.openssl import forget_errors
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, records
-from smartproxy.net.transport.sockets import DataStream, IViewReceiver
+from smartproxy.net.transport.sockets import DataStream
 from smartproxy.net.transport.thrift import SMALL, THRIFT, RestingTls
 
 CHATTER_MOST: Final = 64 * 1024
@@ -62,7 +62,7 @@ class TlsStage(enum.Enum):
     OVER = enum.auto()
 
 
-@implementer(ISSLTransport, INegotiated, IConsumer, IPushProducer, IProtocol, IViewReceiver)
+@implementer(ISSLTransport, INegotiated, IConsumer, IPushProducer, IProtocol)
 class TlsTransport(RestingTls):
     """The TLS side of one connection: a protocol for its carrier, the transport of the protocol that it wraps.
 
@@ -121,7 +121,7 @@ class TlsTransport(RestingTls):
         self.view_received(memoryview(data))
 
     def view_received(self, view: memoryview) -> None:
-        """Octets came from the peer, in a buffer that is not ours."""
+        """Octets came from the peer, in a buffer that is not ours: nothing of it is kept."""
         gathered = 0
         shaking = self._stage is TlsStage.SHAKING
         if self._resting:
