@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
-from smartproxy.client.calls import GrantedCall, WantedCall
 from smartproxy.client.house import Questions, SessionHouse
 from smartproxy.client.station import endpoint_to
+from smartproxy.client.wanted_calls import GrantedCall, WantedCall
 from smartproxy.client.words import (
     CALL_SECONDS,
     Adopt,

@@ -19,9 +19,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from smartproxy.client.calls import WantedCall
 from smartproxy.client.crew_lane import CrewLane
 from smartproxy.client.house import Questions
+from smartproxy.client.wanted_calls import WantedCall
 from smartproxy.client.words import (
     CALL_SECONDS,
     Adopt,

@@ -2,7 +2,7 @@
 
 Duty: listen for the station on the outbound listener and on the ports of single partners, find the partner that a
 caller wants, and have a server call that partner. Only configured partners can be called. Reads nothing that a caller
-sends: that is done where its session lives (:mod:`smartproxy.client.callers`).
+sends: that is done where its session lives (:mod:`smartproxy.client.local_callers`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IProtocolFactory
 
-from smartproxy.client.callers import fault_of_call
-from smartproxy.client.calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.client.desk import SessionDesk
+from smartproxy.client.local_callers import fault_of_call
+from smartproxy.client.wanted_calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners
 from smartproxy.oftp2.errors import SessionFault
@@ -128,7 +128,7 @@ class StationCalls:
 
         The session has a place from then on, whatever comes of it, until :meth:`over`.
 
-        :return: fails with :class:`~smartproxy.client.calls.CallDenied`; canceling it gives the call up.
+        :return: fails with :class:`~smartproxy.client.wanted_calls.CallDenied`; canceling it gives the call up.
         """
         return Deferred.fromCoroutine(self._call(session, wanted))
 

@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 
-from smartproxy.client.callers import Callers
-from smartproxy.client.calls import GrantedCall, WantedCall
 from smartproxy.client.greeting import hear_station, try_station
+from smartproxy.client.local_callers import Callers
 from smartproxy.client.station import StationSessions
+from smartproxy.client.wanted_calls import GrantedCall, WantedCall
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg
@@ -38,7 +38,7 @@ class Questions:
     """What a house asks its daemon, and tells it.
 
     :ivar call: has a server call a partner for a session, which holds a place from then on until it is over. Fails with
-        :class:`~smartproxy.client.calls.CallDenied`; may be canceled.
+        :class:`~smartproxy.client.wanted_calls.CallDenied`; may be canceled.
     :ivar began: told of each session that begins: its id, and how.
     :ivar over: told of each session that held a place, when it does not need it any more; maybe twice.
     :ivar tried: told how the station failed when it was called, or ``None`` if it answered; an event tells it, too.

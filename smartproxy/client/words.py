@@ -7,7 +7,7 @@ listener or another worker's session.
 
 from typing import ClassVar, Final
 
-from smartproxy.client.calls import CallDenied
+from smartproxy.client.wanted_calls import CallDenied
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause

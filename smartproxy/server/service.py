@@ -49,7 +49,7 @@ from smartproxy.server.accept import Gate
 from smartproxy.server.carriers import Carriers
 from smartproxy.server.claims import WorkerQuestions
 from smartproxy.server.crew import ServerCrew
-from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.dial.partner_calls import PartnerCalls
 from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import GenerationInForce, GenerationUser
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions

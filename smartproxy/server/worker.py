@@ -30,7 +30,7 @@ from smartproxy.policy.penalties import Fault, Penalties
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import CallWish, Opening, SessionFacts, Way
 from smartproxy.server.accept import Gate
-from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.dial.partner_calls import PartnerCalls
 from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions

@@ -9,9 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.client.crew import CrewHouse
 from smartproxy.client.house import Questions
+from smartproxy.client.wanted_calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.client.words import (
     Adopt,
     AskCall,

@@ -36,8 +36,8 @@ from smartproxy.policy.penalties import Penalties
 from smartproxy.policy.settings import PenaltySettings, ServerLimits, SourceMissing
 from smartproxy.relay.ending import Summary
 from smartproxy.server.accept import Gate
-from smartproxy.server.dial import calls, sources, tls
-from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.dial import partner_calls, sources, tls
+from smartproxy.server.dial.partner_calls import PartnerCalls
 from smartproxy.server.dial.tls import DialledContexts
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.withdrawal import Withdrawals
@@ -253,7 +253,7 @@ class Steps(CallingTestCase):
         self.configure(entry(), source_address="127.0.0.1")
         calling = self.call()
         error = ConnectBindError(OSError(99, "Cannot assign"), "")
-        self.patch(calls, "has_address", lambda address: False)
+        self.patch(partner_calls, "has_address", lambda address: False)
         self.dial_fails(error)
         self.failureResultOf(calling, PartnerUnreachable)
         self.assertEqual(self.journal.the("outbound.failed")["step"], "source")

@@ -7,10 +7,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.callers import connect_failure
 from smartproxy.client.desk import SessionDesk
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.house import Questions, SessionHouse
+from smartproxy.client.local_callers import connect_failure
 from smartproxy.net.proxying.ways import ConnectFailure
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason

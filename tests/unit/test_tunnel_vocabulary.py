@@ -6,7 +6,7 @@ import attrs
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.calls import CallDenied
+from smartproxy.client.wanted_calls import CallDenied
 from smartproxy.client.words import ClientLink
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.roles import Level, Profile

@@ -33,7 +33,7 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary, not_begun
 from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import server_outbound
-from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
+from smartproxy.server.dial.dialling import Answered, Call, CallFailed, failed
 from smartproxy.server.dial.sources import Sources, has_address, source_of
 from smartproxy.server.dial.tls import bears
 from smartproxy.server.generation import ServerGeneration
@@ -128,7 +128,7 @@ class PartnerCalls:
         except CancelledError:
             raise
         except Exception:
-            self._events.failure("smartproxy.server.dial.calls", Failure(), session=session, partner=name)
+            self._events.failure("smartproxy.server.dial.partner_calls", Failure(), session=session, partner=name)
             raise PartnerUnreachable.at(
                 Step.CONNECT, "an internal error ended the call", Cause.INTERNAL_ERROR
             ) from None

@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
-from smartproxy.client.calls import CallDenied, GrantedCall, WantedCall
+from smartproxy.client.wanted_calls import CallDenied, GrantedCall, WantedCall
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
@@ -246,5 +246,5 @@ class Callers:
 
     def _crashed(self, failure: Failure, leg: RequesterLeg) -> None:
         if failure.check(CancelledError) is None:
-            self._events.failure("smartproxy.client.callers", failure, peer=leg.peer)
+            self._events.failure("smartproxy.client.local_callers", failure, peer=leg.peer)
             leg.refuse(ConnectFailure.NOT_READY, "an internal error ended the call")
