@@ -1,28 +1,33 @@
 """The live sessions of one daemon, by their ids, and the one place where sessions are made.
 
-Duty: give each session its monitor and its driver, know it until it is over (and its log level with it), and
-end them when the daemon, an operator or the other daemon asks for it. Decides nothing about a
-session: its opening and its legs are given.
+Duty: give each session its monitor and its driver, know it until it is over (and its log level with it), and end it
+when the daemon, an operator or the other daemon asks for it, or when it has cost too much CPU time for too long
+(:mod:`smartproxy.policy.effort`). Decides nothing else about a session: its opening and its legs are given.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import isotime
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.drain import DrainWait
 from smartproxy.net.driver import OpenLeg, SessionDriver
-from smartproxy.net.effort import EffortWatch
 from smartproxy.net.leg import ILeg
+from smartproxy.net.transport.sockets import WORK
 from smartproxy.oftp2.monitor import Ceilings, Monitor
+from smartproxy.policy import limits
 from smartproxy.policy.callbacks import nothing
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.effort import Effort
 from smartproxy.policy.faults import OwnFault, TooCostly
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.ending import Summary
@@ -30,6 +35,8 @@ from smartproxy.relay.openings import Opening
 from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.session import Session
 
+EFFORT_LOOK_SECONDS = 1.0
+"""How often it is looked what the sessions have cost."""
 _Leg = TypeVar("_Leg", bound=ILeg)
 
 
@@ -56,6 +63,73 @@ class _End:
     def __call__(self, summary: Summary) -> None:
         """The session is over."""
         self.told(self, summary)
+
+
+class EffortWatch:
+    """Watches what the sessions of one daemon cost: one look at all of them in each second in which there are any.
+
+    Connections measure the time of day that their turns take, which is more than their CPU time when other programs
+    have the processor: it is scaled by what the process has really had. Ends no session.
+
+    :param live: the sessions, by id.
+    :param costly: told the id of each session that is too costly.
+    :param cpu: the CPU time of this process, in seconds.
+    :param worked: the time of day that all turns of connections have taken, in seconds.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        events: Events,
+        live: Mapping[str, SessionDriver],
+        costly: Callable[[str], object],
+        *,
+        cpu: Callable[[], float] = time.process_time,
+        worked: Callable[[], float] = lambda: WORK.seconds,
+    ) -> None:
+        self._clock = clock
+        self._events = events
+        self._live = live
+        self._costly = costly
+        self._cpu = cpu
+        self._worked = worked
+        self._efforts: dict[str, Effort] = {}
+        self._next = Deadline(clock, self._look)
+        self._since = (0.0, 0.0, 0.0)
+
+    def begin(self) -> None:
+        """There is a session."""
+        if not self._next.running:
+            self._since = (self._clock.seconds(), self._cpu(), self._worked())
+            self._next.start(EFFORT_LOOK_SECONDS)
+
+    def over(self) -> None:
+        """A session is over."""
+        if not self._live:
+            self._efforts.clear()
+            self._next.stop()
+
+    def _look(self) -> None:
+        self._next.start(EFFORT_LOOK_SECONDS)
+        try:
+            self._judge()
+        except Exception:
+            self._events.failure("smartproxy.net.sessions", Failure())
+
+    def _judge(self) -> None:
+        present = (self._clock.seconds(), self._cpu(), self._worked())
+        seconds, cpu, worked = (new - old for new, old in zip(present, self._since, strict=True))
+        self._since = present
+        share = min(1.0, cpu / worked) if worked > 0 else 1.0
+        efforts, self._efforts = self._efforts, {}
+        for session, driver in list(self._live.items()):
+            spent = driver.spent()
+            if session not in efforts and spent.seconds <= limits.EFFORT_SHARE * seconds:
+                # In all its life less than what would be too much for this look: nothing is kept of a quiet session.
+                continue
+            effort = self._efforts[session] = efforts.get(session) or Effort()
+            if effort.too_costly(spent, seconds, share):
+                self._costly(session)
 
 
 class LiveSessions:

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.driver import SessionDriver
-from smartproxy.net.effort import EffortWatch
+from smartproxy.net.sessions import EffortWatch
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.stream import frame
 from smartproxy.policy.causes import Cause
