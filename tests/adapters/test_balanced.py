@@ -11,12 +11,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.severity import Severity
-from smartproxy.net.header import HeaderFirst
 from smartproxy.net.transport.sockets import HeldStream
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.server.balancers import HeaderFirst
 from tests.adapters.rig import Caller, CallerTls, ServerRig
 from tests.adapters.test_partner_leg import client_hello
 from tests.unit.playbook import PARTNER_SSID
