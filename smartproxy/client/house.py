@@ -14,9 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 
-from smartproxy.client.greeting import hear_station, try_station
 from smartproxy.client.local_callers import Callers
-from smartproxy.client.station import StationSessions
+from smartproxy.client.station import StationSessions, hear_station, try_station
 from smartproxy.client.wanted_calls import GrantedCall, WantedCall
 from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events

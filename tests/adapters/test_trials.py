@@ -19,7 +19,7 @@ from smartproxy.backend import trials
 from smartproxy.backend.session_tables import TrialRow
 from smartproxy.client.address import BackendHttp
 from smartproxy.client.backend import Backend, BackendUnavailable, Trial
-from smartproxy.client.greeting import try_station
+from smartproxy.client.station import try_station
 from smartproxy.client.token import TokenInForce
 from smartproxy.client.trials import RETRY_SECONDS, Trials
 from smartproxy.oftp2.stream import SSRM_BUFFER
