@@ -16,6 +16,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from smartproxy._version import __version__
 from smartproxy.backend import users
@@ -32,7 +35,6 @@ from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.fetching import ListFetcher
 from smartproxy.backend.first_start import AwaitedSite, SetupLink, loaded, reached_by, temporary_identity, words
-from smartproxy.backend.front import Front
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.loads import OwnLoad, backend_place
 from smartproxy.backend.location import Location
@@ -45,6 +47,7 @@ from smartproxy.backend.page.serving import PageRoot
 from smartproxy.backend.page.visit import Backstage
 from smartproxy.backend.page_reach import PageReach
 from smartproxy.backend.port import HttpsPort
+from smartproxy.backend.requests import header_of
 from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.trust_watch import TrustListWatch
@@ -57,6 +60,38 @@ from smartproxy.net.listeners import bound, listen_at, tell_failed
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.faults import StopReason
+
+_OF_THE_API = (b"/api/", b"/health/")
+
+
+class Front(Resource):
+    """What is served at the backend's port: the API and the daemon's health, and the page everywhere else.
+
+    Where the page has an address of its own, it is not here.
+
+    :param apart: tells whether the page is elsewhere.
+    """
+
+    isLeaf = True
+
+    def __init__(self, api: Api, page: PageRoot, apart: Callable[[], bool] = lambda: False) -> None:
+        Resource.__init__(self)
+        self._apart = apart
+        self._api = api
+        self._api_root = api.resource()
+        self._page = page
+
+    def render(self, request: Request) -> Any:
+        """Answer a request."""
+        is_api = self._apart() or request.path.startswith(_OF_THE_API)
+        root = self._api_root if is_api else self._page
+        return root.render(request)
+
+    def admits(self, request: IRequest) -> Deferred[int]:
+        """How many octets the body of a request may have; its path is not known yet, but a token is for the API."""
+        if self._apart() or header_of(request, b"authorization") or header_of(request, b"smartproxy-token"):
+            return self._api.admits(request)
+        return self._page.admits(request)
 
 
 class BackendService(Service):

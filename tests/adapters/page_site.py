@@ -16,13 +16,13 @@ from twisted.web.iweb import IResponse
 
 from smartproxy.backend import passwords, users
 from smartproxy.backend.first_start import SetupLink
-from smartproxy.backend.front import Front
 from smartproxy.backend.page.door import Door
 from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.rendering import Renderer
 from smartproxy.backend.page.routes import Route, RouteMap
 from smartproxy.backend.page.serving import PageRoot
 from smartproxy.backend.page.visit import Backstage
+from smartproxy.backend.service import Front
 from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.policy.page_access import PageAccess, ReverseProxies
 from smartproxy.policy.permissions import AdminRole
