@@ -33,10 +33,9 @@ from smartproxy.testing.events import (
     SessionStarted,
     unobserved,
 )
-from smartproxy.testing.receiving import RECORD_LENGTH_NOT_SUPPORTED, Receiving
-from smartproxy.testing.sending import Sending
 from smartproxy.testing.settings import Settings, answer, offer
 from smartproxy.testing.states import EntityState
+from smartproxy.testing.transit import RECORD_LENGTH_NOT_SUPPORTED, Receiving, Sending
 from smartproxy.testing.user_monitor import FileRefusal, Response, UserMonitor
 from smartproxy.testing.virtual_file import FileIdentity, Format
 from smartproxy.testing.wire import answered, efna, end_response, offered, sfid, sfna, wire_identity
