@@ -158,8 +158,8 @@ ENGLISH = SheetWords(
 
 GERMAN = SheetWords(
     title="OFTP2-Verbindung zwischen {partner} und {site}",
-    intro="So erreicht {partner} {site} über OFTP2 (RFC 5024), und das müssen beide wissen. Dieses Blatt enthält kein "
-    "Passwort und keinen privaten Schlüssel.",
+    intro="So erreicht {partner} {site} über OFTP2 (RFC 5024), und das müssen beide wissen. Dieses Datenblatt enthält "
+    "kein Passwort und keinen privaten Schlüssel.",
     made="Stand",
     unsaid="teilen wir gesondert mit",
     yes="ja",
@@ -191,14 +191,14 @@ GERMAN = SheetWords(
     by_name="muss von einer CA stammen, der wir vertrauen, und den Namen {name} enthalten",
     by_odette="muss von einer CA stammen, der wir vertrauen, und Ihre Odette-ID enthalten",
     session="Die Sitzung",
-    levels="Protokollstände (SSIDLEV)",
-    secure="Sichere Authentifizierung (SSIDAUTH)",
+    levels="Protokollstufen (SSIDLEV)",
+    secure="Secure Authentication (SSIDAUTH)",
     secure_required="ja, zwingend",
     secure_refused="nein",
     secure_either="nach Ihrer Wahl",
     buffer="Größe des Exchange Buffers (SSIDSDEB)",
     octets="{count} Byte",
-    credit="Kredit (SSIDCRED)",
+    credit="Credit (SSIDCRED)",
     compression="Kompression (SSIDCMPR)",
     restart="Wiederaufsetzen (SSIDREST)",
     of_you="Was wir von Ihnen wissen",
@@ -214,11 +214,11 @@ GERMAN = SheetWords(
     needed="Was wir von Ihnen brauchen",
     need_certificate="Ihr TLS-Zertifikat mit allen Zertifikaten seiner Aussteller (PEM oder DER), und seinen "
     "SHA-256-Fingerabdruck auf einem anderen Weg als die Datei.",
-    need_usage_strict="Es muss für TLS-Clients verwendbar sein: Extended Key Usage clientAuth, oder keine solche "
-    "Erweiterung.",
-    need_usage_server_auth="Seine Extended Key Usage muss clientAuth oder serverAuth sein, oder es hat keine solche "
-    "Erweiterung.",
-    need_usage_any="Seine Extended Key Usage ist beliebig.",
+    need_usage_strict="Es muss für TLS-Clients verwendbar sein: erweiterte Schlüsselverwendung clientAuth, oder keine "
+    "solche Erweiterung.",
+    need_usage_server_auth="Seine erweiterte Schlüsselverwendung muss clientAuth oder serverAuth sein, oder es hat "
+    "keine solche Erweiterung.",
+    need_usage_any="Seine erweiterte Schlüsselverwendung ist beliebig.",
     need_codes="Ihren SSIDCODE, und die Kennungen, die Sie in SFIDORIG und SFIDDEST verwenden, wenn es andere sind.",
     need_address="Den Rechnernamen oder die Adresse und den Port, unter denen wir Sie erreichen, wenn wir Sie anrufen "
     "sollen.",

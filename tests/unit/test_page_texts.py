@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
@@ -20,6 +21,7 @@ from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
 from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
 from smartproxy.policy.partners import Outbound, Partner, TrustedCa
 from smartproxy.policy.schema import Optional, declarations
+from smartproxy.policy.sheet_words import WORDS, Language
 from smartproxy.policy.values import Member, Whole
 
 FORMS = (Partner, Outbound, TrustedCa)
@@ -50,8 +52,65 @@ ONE_WORD = {
     r"\bruft die Station ohne TLS\b(?! an)|die API ruf(t|en)": "anrufen, aufrufen",
     "Zertifikat(?!s)[^.]* (gesperrt|Sperrung)": "widerrufen",
     r"/PATH\b": "/PFAD",
+    "festgelegtes? Zertifikat|einzeln bekannt|fest hinterlegt": "hinterlegt",
+    r"(Im|im|ins|Das|das|sein|den) Protokoll\b(?! verletzt)|Protokolldatei|[Pp]rotokollier": "Log",
+    r"Protokollst[aä]nd|\bLevel\b|niedrigere Version": "Protokollstufe",
+    r"\bWorker": "Arbeitsprozess",
+    r"[Ss]ichere[nr]? Authentifizierung": "Secure Authentication",
+    "Nachfrist": "Karenz",
+    "Zertifikatsanforderung": "Zertifikatsantrag",
+    "Extended Key Usage": "erweiterte Schlüsselverwendung",
+    r"\bHosts?\b": "Rechner",
+    r"\bGruß\b": "Begrüßung",
+    "Probelauf": "Testlauf",
+    r"(Dafür fehlt|hat) das Recht|eine Rolle oder Rechte": "Berechtigung",
+    "fehlgeschlagen|misslang": "gescheitert",
+    r"[Ee]ntsperren": "freigeben",
 }
 """Words that the German catalogues do not use, as patterns, and what they say instead: one thing has one word."""
+TERMS = {
+    "pinned|pin": "hinterleg",
+    "logs?(?! in| out)": r"\bLogs?\b|Log-",
+    "(lowest|lower|release) levels?": "Protokollstufe",
+    "protocol": "[Pp]rotokoll",
+    "workers?": "Arbeitsprozess",
+    "secure authentication": "Secure Authentication",
+    "grace": "Karenz",
+    "revocation lists?": "[Ll]iste",
+    "audit trail(?! does not go back)": "Prüfprotokoll",
+    "certificate request": "Zertifikatsantrag",
+    "extended key usage": "[Ee]rweiterten? Schlüsselverwendung",
+    "(un)?licen[cs]es?": "[Ll]izenz",
+    "identity key": "Identitätsschlüssel",
+    "hosts?": "Rechner|RECHNER|HOST|Name",
+    "machine": "Rechner",
+    "memory": "Arbeitsspeicher",
+    "store": "[Ss]peicher",
+    "daemons?": "[Dd]ienst",
+    "tunnels?": "Tunnel",
+    "sessions?": "Sitzung",
+    "generations?": "Generation",
+    "drain( time)?": "[Aa]usl[aä]uf",
+    "ban(s|ned)?": "Sperre|[Gg]esperrt",
+    "penalt(y|ies)": "Strafe",
+    "change-over": "Wechsel",
+    "successor": "Nachfolger",
+    "peer": "Gegenstelle",
+    "greeting": "Begrüßung",
+    "greet(s|ed)?": "grüß",
+    "handshakes?": "Handshake",
+    "balancers?": "Lastverteiler",
+    "end response": "Quittung",
+    "trust lists?": "Vertrauensliste",
+    "downloads?|downloaded": "[Hh]erunter|Download",
+    "test run": "Testlauf",
+    "scopes?": "Berechtigung",
+}
+"""Terms of the English texts, as patterns, and the one German word for each."""
+COMMANDS = re.compile(
+    r"'smartproxy [^']*'|smartproxy [a-z-]+ .*|%\([a-z_]+\)s|`[^`]*`|\b[a-z]+(\.[a-z_]+)+|\bdrain and closing\b"
+)
+"""What is the same in all languages: commands, values, names of settings and events."""
 VALUE = re.compile(r"%\([a-z_]+\)s")
 
 
@@ -122,6 +181,18 @@ def untranslated(language: str) -> list[str]:
     return wrong
 
 
+def translated() -> Iterator[tuple[str, str]]:
+    """The texts of the page and of what daemons say, each with its German."""
+    for path in (texts.LOCALE / "de.po", SAID / "de.po"):
+        with path.open("rb") as octets:
+            for message in read_po(octets, locale="de"):
+                ids = message.id if isinstance(message.id, list | tuple) else (message.id,)
+                strings = message.string if isinstance(message.string, list | tuple) else (message.string,)
+                for text, german in zip(ids, strings, strict=True):
+                    if text and german:
+                        yield text, german
+
+
 class Texts(SynchronousTestCase):
     """The catalogues."""
 
@@ -133,14 +204,26 @@ class Texts(SynchronousTestCase):
 
     def test_one_word(self) -> None:
         """In German, one thing has one word in all texts, of the page and of what daemons say."""
-        found = []
-        for path in (texts.LOCALE / "de.po", SAID / "de.po"):
-            with path.open("rb") as octets:
-                for message in read_po(octets, locale="de"):
-                    strings = message.string if isinstance(message.string, list | tuple) else (message.string,)
-                    for pattern, better in ONE_WORD.items() if message.id else ():
-                        found += [f"{each} ({better})" for each in strings if each and re.search(pattern, each)]
+        everything = [german for _, german in translated()] + list(attrs.astuple(WORDS[Language.DE]))
+        found = [
+            f"{each} ({better})"
+            for pattern, better in ONE_WORD.items()
+            for each in everything
+            if re.search(pattern, each)
+        ]
         self.assertEqual([], found)
+
+    def test_terms(self) -> None:
+        """A technical term of the English texts is one and the same German word wherever it stands."""
+        wrong = []
+        for text, german in translated():
+            said = COMMANDS.sub("", text)
+            wrong += [
+                f"{german} (no {word} for {term!r} in {text!r})"
+                for term, word in TERMS.items()
+                if re.search(rf"(?<![.\w-])({term})\b", said, re.IGNORECASE) and not re.search(word, german)
+            ]
+        self.assertEqual([], wrong)
 
     def test_others(self) -> None:
         """One more is one more, and not several."""
