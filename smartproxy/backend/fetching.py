@@ -116,6 +116,7 @@ class ListFetcher:
             url = ListUrl.parse(wanted.url)
         except BadListUrl as bad:
             raise NotFetched(Cause.CRL_ADDRESS, str(bad)) from bad
+        # Once for all redirects, which stay on this host: a second look could find an address that nobody judged.
         addresses = await self._addresses(url.host, wanted.allowed)
         for _ in range(limits.DOWNLOAD_REDIRECTS_MOST + 1):
             exchange = _Exchange(self._reactor, self._tls, url, addresses)
@@ -273,6 +274,7 @@ class _Exchange:
                 continue
             except Exception as error:
                 raise self._failure(error) from error
+            # Of a body in chunks, with what frames them; the body itself is bounded where it is collected.
             self.most = 2 * limits.DOWNLOAD_OCTETS_MOST
             return response
         raise NotFetched(Cause.CRL_CONNECT, f"its host cannot be reached: {connection_words(reason)}") from reason

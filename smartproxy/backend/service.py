@@ -172,6 +172,7 @@ class BackendService(Service):
             tell_failed(self.events, self._host, self._port, error, option="--listen")
             raise
         self._listening = port
+        # Only now: a start that fails for its port leaves no thread behind, which would keep the process from ending.
         self.threads.start()
         self._password_threads.start()
         reach.serve(page)

@@ -121,6 +121,7 @@ class Store:
             if key:
                 self._use_key(session)
             yield session
+            # The transaction is the connection's: this writes the rest into it, and what follows keeps it.
             session.commit()
             with keeping():
                 transaction.commit()
@@ -177,6 +178,7 @@ class Store:
             # Alembic takes longer to import than most commands take to run.
             from smartproxy.backend.migrations import upgrade
 
+            # Again, now that nobody else writes: another program may have been faster.
             found = _revision(connection)
             if found is None:
                 _see_empty(inspect(connection).get_table_names(), self.location)

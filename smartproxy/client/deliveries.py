@@ -99,6 +99,7 @@ class Deliveries:
             part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self._licence(control.proxy_id)))
             try:
                 await control.configure(configuration.id, dump(part))
+                # Another client may have brought a later one meanwhile.
                 if control.held == configuration.id:
                     self._accepted[control.proxy_id] = configuration
                 if not configuration.id.replaces(control.held):
@@ -106,6 +107,7 @@ class Deliveries:
                     continue
                 cause, message = Cause.TUNNEL_QUESTION, "the server does not hold the configuration that it accepted"
             except ConfigurationDeclined:
+                # Else a newer one came meanwhile, and that is tried.
                 if configuration is self._configuration():
                     self.declined[control] = configuration.generation
                     return

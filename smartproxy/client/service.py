@@ -229,6 +229,7 @@ class ClientService(Service):
         await self._house.stop()
         self.events.tell_counted()
         self.events.emit("client.stopped")
+        # Before the last events are sent: that a copy could not be written is one.
         if self._copy is not None:
             await self._copy.settled(FLUSH_SECONDS, self._reactor)
         await gatherResults([self._carrier.flush(FLUSH_SECONDS), self._told.stop(FLUSH_SECONDS)])

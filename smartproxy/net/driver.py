@@ -303,6 +303,7 @@ class SessionDriver:
 
     def _look(self) -> None:
         """Tell the session of the deadlines that have passed, the first one first."""
+        # The time of a call is a sum of floats: by its rounding, the call may come a moment early.
         now = max(self._clock.seconds(), self._alarm_due)
         self._alarm, self._alarm_due, self._soonest = None, _NEVER, _NEVER
         for timer, due in sorted(self._due.items(), key=lambda each: each[1]):
@@ -323,6 +324,7 @@ class SessionDriver:
 
     def _opened(self, leg: ILeg, role: Role) -> None:
         if self._unwanted is not None:
+            # Whoever opens it may have been too far to cancel it.
             leg.abort()
             return
         self._responder = leg

@@ -212,6 +212,7 @@ class LiveSessions:
         self._finished(summary)
         if self._recorded is not None and end.recorder is not None:
             self._recorded(end.recorder.document(summary, end.began))
+        # Last: whoever waits for the last session goes on within this call, and ends the daemon.
         self._wait.finished()
 
     def _end_costly(self, session: str) -> None:

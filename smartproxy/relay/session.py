@@ -134,6 +134,7 @@ class Session(SessionEnds):
     def _judge(self, event: events.Arrived) -> None:
         leg = event.leg
         self._monitor.observe_data = self.reporter.wants(COMMAND, self.session, self._opening.facts.partner)
+        # As it was before these octets: what the opening leads to keeps its order.
         relaying = self.stage is Stage.RELAYING
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets

@@ -164,6 +164,7 @@ class Gate:
 
     def too_hasty(self, peer: str) -> None:
         """Report now and then that a network connects too often for what is going on."""
+        # Of no address: a flood comes from so many that a report for each would be a flood, too.
         self.turn_away("", peer, Cause.QUOTA_HASTE, Cause.QUOTA_HASTE.meaning)
 
     def displaced(self, peer: str) -> None:

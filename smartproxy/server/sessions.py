@@ -242,6 +242,7 @@ class PartnerSessions(LiveSessions):
             open_leg=self._open_inside,
             over=self._ended,
         )
+        # Before it begins, since it may be over within that call, and is forgotten then.
         self.withdrawals.began(session, driver, partner, leg.peer, Standing.withdrawn)
         if partner.ca is not None:
             self.tell_crl_urls(partner.chain, partner.ca, server)

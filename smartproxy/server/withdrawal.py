@@ -117,5 +117,6 @@ class Withdrawals:
         )
         fault = Withdrawn(rule=found.cause, message=f"{found.message}; it was accepted when the session began")
         running.ending = Deadline(self._clock, partial(running.driver.stop, fault))
+        # Before the stop: an idle session may be over within that call, and its deadline has to be ended then.
         running.ending.start(seconds)
         running.driver.stop(fault, at_once=False)

@@ -283,6 +283,7 @@ class BoundedAMP(BoundedBoxes):
         return question
 
     def _settle(self, question: _Question, settle: Callable[[Deferred[Answer]], None]) -> None:
+        # First: what the answer leads to may ask, too, and goes behind those that wait already.
         self._next_question()
         if question.answer is not None:
             settle(self._let_go(question))
@@ -443,6 +444,7 @@ class BoundedAMP(BoundedBoxes):
         self._asked.clear()
         self._waiting.clear()
         for question in questions:
+            # Whoever was told of one may have cancelled another.
             if question.answer is not None:
                 self._let_go(question).errback(self.gone())
         for answer in list(self._responding.values()):

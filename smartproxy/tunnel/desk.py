@@ -100,6 +100,7 @@ class Desk:
         ticket = self.office.issue(session, self._clock.seconds())
         try:
             await ask(placed(self._worker, ticket))
+            # Most often the connection is there by now: a client attaches before it calls the station.
             return await (arrival if arrival.called else arrival.addTimeout(limits.TICKET_SECONDS, self._clock))
         except TimeoutError as fault:
             self._give_up(session, ticket)

@@ -88,6 +88,7 @@ class DataPool:
     def take_idle(self) -> DataConnection | None:
         """A connection for a session, if one is there."""
         while self._idle:
+            # The one that was used last: those that are too many stay unused, and are closed for that.
             connection = self._idle.pop()
             if connection.open:
                 self._top_up()

@@ -191,6 +191,7 @@ class ServerTunnel:
             fault = VersionsIncompatible(str(apart))
             self._refuse(control, Cause.TUNNEL_VERSIONS, fault)
             raise fault from apart
+        # Looked up anew after each ping: meanwhile the name may be free, or another connection may have got it.
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
             if holder.yields > self._clock.seconds() and len(self._processes_of(holder)) < limits.CLIENT_PROCESSES_MOST:
                 control.succeed(holder)

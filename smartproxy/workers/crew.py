@@ -302,6 +302,7 @@ class Crew:
             self._able_at = self._reactor.seconds()
         del self._members[member.number]
         member.lost, member.ready, member.started = why, False, False
+        # Its process may still be there: it hangs, or its link was cut off for a violation.
         self._zygote.kill(member.number)
         if self._stopping:
             return
@@ -321,6 +322,7 @@ class Crew:
         for let_go in holds.values():
             let_go()
         self._user.died(member)
+        # After the daemon has told how they ended, at the levels that were set for them.
         for session in member.sessions:
             self._events.levels.forget(session)
         if self._barren or self._stopping:

@@ -110,6 +110,7 @@ class TlsTransport(RestingTls):
         self._tls = self._create(self)
         self.connected = True
         self.wrappedProtocol.makeConnection(self)
+        # The protocol may have aborted.
         if self._stage is TlsStage.SHAKING:
             self._shake()
 
@@ -381,6 +382,7 @@ class TlsTransport(RestingTls):
         """
         self._disconnecting = True
         if self._reason is not None and self._reason.check(ConnectionDone):
+            # The peer closed in order; what we had to send to it is cut off all the same.
             self._reason = None
         shaken = self._stage in (TlsStage.OPEN, TlsStage.CLOSING)
         self._stage = TlsStage.OVER
