@@ -105,6 +105,8 @@ TERMS = {
     "downloads?|downloaded": "[Hh]erunter|Download",
     "test run": "Testlauf",
     "scopes?": "Berechtigung",
+    "operations?": "Vorg[aä]ng",
+    "bugs?": "Programmfehler",
 }
 """Terms of the English texts, as patterns, and the one German word for each."""
 COMMANDS = re.compile(
