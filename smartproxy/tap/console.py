@@ -3,6 +3,7 @@
 They take the same switches as the twistd plugins, and start as those do: :mod:`smartproxy.tap.launch`.
 """
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -59,7 +60,8 @@ def _daemon(name: str, switches: str, *, show_all: bool = False) -> None:
         end_without(error, program)
     options = getattr(module, switches)()
     if show_all and len(sys.argv) == 1:
-        sys.stderr.write(f"{options}\n")
+        with contextlib.suppress(OSError, AttributeError):
+            sys.stderr.write(f"{options}\n")
         raise SystemExit(WRONG_USE)
     _run(options, module.makeService, sys.argv[1:])
 

@@ -4,6 +4,7 @@ Nothing here opens a socket or starts anything; options are judged, one line say
 status is 2 for wrong use, as everywhere.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -103,7 +104,12 @@ class DaemonOptions(usage.Options):
         self.answer(f"{self.program} {__version__}")
 
     opt_version = opt_v
-    opt_h = usage.Options.opt_help
+
+    def opt_h(self) -> NoReturn:
+        """Display this help and exit."""
+        self.answer(str(self))
+
+    opt_help = opt_h
 
     def parseOptions(self, options: list[str] | None = None) -> None:
         """Read the command line; one that is wrong ends the program with one line, by twistd, too.
@@ -217,10 +223,11 @@ class DaemonOptions(usage.Options):
         self.end(WRONG_USE, f"{message} (see {self.program} --help)")
 
     def warn(self, message: str) -> None:
-        """Say one line on standard error and go on."""
+        """Say one line on standard error, if there is any, and go on."""
         if self.predecessor is not None:
             self.predecessor.tell(message)
-        sys.stderr.write(f"{self.program}: {message}\n")
+        with contextlib.suppress(OSError, AttributeError):
+            sys.stderr.write(f"{self.program}: {message}\n")
 
     def end(self, status: int, message: str) -> NoReturn:
         """End the program with one line on standard error."""

@@ -315,6 +315,9 @@ def outputs() -> Iterator[Situation]:
         yield say(words, NOT_WRITTEN, "standard output", "No space left", out="/dev/full")
     yield say("smartproxy authority show --state-dir backend", NOT_WRITTEN, "closed", out="-")
     yield say("smartproxy-server -L --state-dir server", NOT_WRITTEN, "closed", out="-")
+    for program in ("server", "client", "backend", "plain-server", "plain-client"):
+        yield say(f"smartproxy-{program} --help", NOT_WRITTEN, "closed", out="-")
+    yield say("twistd smartproxy-server --help", NOT_WRITTEN, "closed", out="-")
     yield say("twistd smartproxy-server -L --state-dir server", NOT_WRITTEN, "closed", out="-")
     yield say("smartproxy partner show ÄÖ --state-dir backend", 1, "partner list", encoding="ascii")
 

@@ -80,6 +80,27 @@ class SharedSwitches(OptionsTestCase):
         options.parent = usage.Options()
         self.assertIn("Usage: twistd [twistd options] smartproxy-client -U URL", str(options))
 
+    def test_answer_without_standard_output(self) -> None:
+        """Where standard output is closed, help and version are one line on standard error and 74."""
+        for options in (server, client, backend, plain_server, plain_client):
+            for word in ("-h", "--help", "-v", "--version"):
+                self.errors.truncate(0)
+                self.errors.seek(0)
+                read = options.Options()
+                with patch("sys.stdout", None):
+                    ended: SystemExit = self.assertRaises(SystemExit, read.parseOptions, [word])
+                self.assertEqual(ended.code, 74, (read.program, word))
+                self.assertEqual(self.errors.getvalue(), f"{read.program}: standard output is closed\n")
+
+    def test_wrong_use_without_standard_error(self) -> None:
+        """Wrong use ends with 2, also where standard error is closed or full; so does a program without a word."""
+        with open("/dev/full", "w", buffering=1) as full:
+            for errors in (None, full):
+                with patch("sys.stderr", errors), patch("sys.argv", ["smartproxy-client"]):
+                    self.assertEqual(self.assertRaises(SystemExit, self.parse, server.Options(), "--x").code, 2)
+                    self.assertEqual(self.assertRaises(SystemExit, console.client_main).code, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
     def test_level_that_does_not_exist(self) -> None:
         """One line names the option, the value and what is right; the status is 2."""
         status, text = self.ends(server.Options(), "--log-level", "loud")
