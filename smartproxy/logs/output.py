@@ -9,6 +9,10 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 WRONG_USE = 2
 """Exit status where it was not understood what was wanted."""
@@ -51,6 +55,18 @@ def to_standard_output(program: str, work: Callable[[], int], *, needed: bool = 
             return _failed(program, f"{os.fsdecode(error.filename)}: {error.strerror}", 1)
         _give_up()
         return _failed(program, f"cannot write to standard output: {error.strerror}")
+
+
+def write_message(message: str, file: "SupportsWrite[str] | None") -> None:
+    """Write what a parser of arguments has to say: help, or what is wrong.
+
+    :param file: standard error if it is none.
+    :raises OSError: where help cannot be written, which argparse keeps to itself; what is wrong is told by the exit
+        status, too.
+    """
+    if message and (file := file or sys.stderr) is not None:
+        with contextlib.suppress(*((OSError,) if file is sys.stderr else ())):
+            file.write(message)
 
 
 def _give_up() -> None:

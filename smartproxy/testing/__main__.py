@@ -8,21 +8,23 @@ SYNOPSIS
 
 EXIT STATUS
     partner: 0 if every session ended normally and every file was accepted, else 1; demo: 0 if every line is as it
-    should be, 74 if nobody reads what it shows, else 1; 2 for a wrong command line.
+    should be, else 1; 2 for a wrong command line; 74 if what is printed cannot be written, or standard output is
+    closed.
 """
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import react
 
 from smartproxy.logs.output import to_standard_output
@@ -125,8 +127,42 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+class _Printed:
+    """What a station or a partner prints while the reactor runs: it ends when that cannot be written any more."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.journal = Journal(as_json, lost=self._end)
+        self._error: OSError | None = None
+
+    def react(self, run: Callable[[Any], Coroutine[Any, Any, object]]) -> NoReturn:
+        """Run the reactor.
+
+        :raises OSError: if something could not be printed.
+        :raises SystemExit: otherwise, at the end.
+        """
+        try:
+            react(run)
+        finally:
+            if self._error is not None:
+                raise self._error from None
+
+    def _end(self, error: OSError) -> None:
+        from twisted.internet import reactor
+
+        if self._error is None:
+            self._error = error
+            # It may not run yet, or be about to end.
+            reactor.callWhenRunning(_stop, reactor)
+
+
+def _stop(reactor: Any) -> None:
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
+
+
 def _station(given: argparse.Namespace) -> None:
-    journal = Journal(given.json)
+    printed = _Printed(given.json)
+    journal = printed.journal
 
     def respond(identity: FileIdentity) -> Response:
         if fnmatch.fnmatchcase(identity.dataset, given.nerp):
@@ -152,11 +188,12 @@ def _station(given: argparse.Namespace) -> None:
         reactor.addSystemEventTrigger("before", "shutdown", station.stop)
         await Deferred()
 
-    react(run)
+    printed.react(run)
 
 
 def _partner(given: argparse.Namespace) -> None:
-    journal = Journal(given.json)
+    printed = _Printed(given.json)
+    journal = printed.journal
     context = None if given.no_tls else _context(given)
     store = arguments.store(given)
     files = [arguments.virtual_file(text, given.code, given.station_code) for text in given.send]
@@ -185,7 +222,7 @@ def _partner(given: argparse.Namespace) -> None:
         normal = all(outcome.ended and outcome.ended.reason is EsidReason.NORMAL for outcome in outcomes)
         raise SystemExit(0 if normal and sent == len(files) else 1)
 
-    react(run)
+    printed.react(run)
 
 
 def _end(message: str) -> NoReturn:
@@ -200,6 +237,8 @@ def _certificates(given: argparse.Namespace) -> None:
     except FolderNotEmpty as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     except OSError as error:
+        if error.filename is None:
+            raise  # of standard output
         raise argparse.ArgumentTypeError(f"{error.filename}: {error.strerror}") from None
 
 
@@ -225,7 +264,7 @@ def _context(given: argparse.Namespace) -> TestContext:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command."""
-    if status := to_standard_output("python -m smartproxy.testing", lambda: _run(argv), needed=False):
+    if status := to_standard_output("python -m smartproxy.testing", lambda: _run(argv)):
         sys.exit(status)
 
 

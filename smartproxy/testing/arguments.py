@@ -6,13 +6,17 @@ import mmap
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from smartproxy.logs.output import write_message
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.addresses import BadHostPort, HostPort
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.store import FileStore, FolderStore, MemoryStore
 from smartproxy.testing.virtual_file import Content, FileIdentity, Format, VirtualFile
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _CODE_MOST = 25
 
@@ -22,6 +26,10 @@ _NOTHING_GIVEN = "the following arguments are required: COMMAND"
 
 class KitCommandLine(argparse.ArgumentParser):
     """A parser that says in one line what is wrong."""
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write help or error; unlike the class above, let the caller know when that fails."""
+        write_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """End the program with status 2; where nothing was given, with the help."""

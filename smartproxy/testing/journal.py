@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import attrs
@@ -41,10 +42,12 @@ class Journal:
     """Prints events.
 
     :param as_json: whether as JSON, for scripts.
+    :param lost: told of a line that could not be written; whose session the line tells of is not to know.
     """
 
     as_json: bool
     out: TextIO = attrs.field(factory=lambda: sys.stdout)
+    lost: Callable[[OSError], None] = attrs.field(kw_only=True)
 
     def note(self, connection: int, event: attrs.AttrsInstance) -> None:
         """Print an event of a connection (0: of none)."""
@@ -53,8 +56,11 @@ class Journal:
         else:
             line = _words(connection, event)
         if line:
-            self.out.write(line + "\n")
-            self.out.flush()
+            try:
+                self.out.write(line + "\n")
+                self.out.flush()
+            except OSError as error:
+                self.lost(error)
 
 
 def _words(connection: int, event: Any) -> str:

@@ -311,13 +311,19 @@ def outputs() -> Iterator[Situation]:
         "twistd smartproxy-server -L --state-dir server",
         "smartproxy.testing --help",
         "smartproxy.testing certificates new",
+        "smartproxy.testing station --code X --listen 127.0.0.1:0",
     ):
         yield say(words, NOT_WRITTEN, "standard output", "No space left", out="/dev/full")
     yield say("smartproxy authority show --state-dir backend", NOT_WRITTEN, "closed", out="-")
     yield say("smartproxy-server -L --state-dir server", NOT_WRITTEN, "closed", out="-")
     for program in ("server", "client", "backend", "plain-server", "plain-client"):
         yield say(f"smartproxy-{program} --help", NOT_WRITTEN, "closed", out="-")
-    yield say("twistd smartproxy-server --help", NOT_WRITTEN, "closed", out="-")
+    for words in (
+        "twistd smartproxy-server --help",
+        "smartproxy.testing --help",
+        "smartproxy.testing station --code X",
+    ):
+        yield say(words, NOT_WRITTEN, "closed", out="-")
     yield say("twistd smartproxy-server -L --state-dir server", NOT_WRITTEN, "closed", out="-")
     yield say("smartproxy partner show ÄÖ --state-dir backend", 1, "partner list", encoding="ascii")
 

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any, TextIO
+from unittest.mock import patch
 
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -202,13 +203,49 @@ class FileSpecificationTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), b"abcd" * 20)
 
 
+class OutputTests(SynchronousTestCase):
+    """Standard output that takes nothing: one line and 74."""
+
+    def ends(self, out: TextIO | None, *words: str) -> str:
+        """What is said when a command cannot print."""
+        said = io.StringIO()
+        with patch("sys.stdout", out), patch("sys.stderr", said):
+            self.assertEqual(self.assertRaises(SystemExit, main, words).code, 74, words)
+        return said.getvalue()
+
+    def test_full(self) -> None:
+        """A full one, written to at once or at the end, for help, too."""
+        for write_through in (False, True):
+            folder = self.mktemp()
+            for words in (("--help",), ("station", "--help"), ("certificates", folder)):
+                with open("/dev/full", "wb", buffering=0) as device:
+                    full = io.TextIOWrapper(device, write_through=write_through)
+                    told = "python -m smartproxy.testing: cannot write to standard output: No space left on device\n"
+                    self.assertEqual(self.ends(full, *words), told)
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+    def test_closed(self) -> None:
+        """Where it is closed nothing is done."""
+        folder = Path(self.mktemp())
+        for words in (("--help",), ("certificates", str(folder)), ("station", "--code", "X"), ("demo",)):
+            told = "python -m smartproxy.testing: standard output is closed; nothing was done\n"
+            self.assertEqual(self.ends(None, *words), told)
+        self.assertFalse(folder.exists())
+
+    def test_while_the_reactor_runs(self) -> None:
+        """A line of an event that cannot be written is no failure of the session that it tells of."""
+        lost: list[OSError] = []
+        Journal(False, GoneReader(), lost=lost.append).note(1, Opened(peer="127.0.0.1:4"))
+        self.assertEqual([type(error) for error in lost], [BrokenPipeError])
+
+
 class PrintingTests(SynchronousTestCase):
     """What the commands print."""
 
     def printed(self, as_json: bool, *events: Any) -> list[str]:
         """The lines printed about events."""
         out = io.StringIO()
-        journal = Journal(as_json, out)
+        journal = Journal(as_json, out, lost=self.fail)
         for event in events:
             journal.note(3, event)
         return out.getvalue().splitlines()

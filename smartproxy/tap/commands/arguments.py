@@ -1,7 +1,6 @@
 """How subcommands declare their arguments, and the kinds of values that several of them take."""
 
 import argparse
-import contextlib
 import difflib
 import re
 import sys
@@ -10,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
-from smartproxy.logs.output import WRONG_USE
+from smartproxy.logs.output import WRONG_USE, write_message
 from smartproxy.logs.render import escape
 from smartproxy.policy.limits import DAYS_AHEAD
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
@@ -80,10 +79,7 @@ class CommandLine(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         """Write help, version or error; unlike the class above, let the caller know when that fails."""
-        if message and (file := file or sys.stderr) is not None:
-            # What is wrong is told by the exit status, too.
-            with contextlib.suppress(*((OSError,) if file is sys.stderr else ())):
-                file.write(message)
+        write_message(message, file)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse at once what argparse would take for something else, or would tell of in another command's name.
