@@ -10,13 +10,17 @@ Files that grow are not written here: the log's (:mod:`smartproxy.logs.files`), 
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import select
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Content: TypeAlias = bytes | Callable[[IO[bytes]], object]
 """What is written: the octets, or what writes them as it makes them."""
@@ -24,6 +28,9 @@ PRIVATE = 0o600
 PUBLIC = 0o644
 READ_SECONDS = 5.0
 """How long a reader waits for the next octets of what is no plain file."""
+WRITER_LOOKS = 100
+WRITER_LOOK_SECONDS = 0.1
+"""How often, and how long each time, a command looks whether somebody has opened a pipe to write to it."""
 _NAME_OCTETS_MOST = 200
 """Of the name of the file that the name of its draft repeats: a file's name has 255 octets at most."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -62,6 +69,65 @@ def read(path: Path, most: int) -> bytes:
     finally:
         os.close(descriptor)
     raise OSError(errno.EFBIG, f"larger than {most} octets; is this the right file?", str(path))
+
+
+def opened(path: Path | str) -> IO[bytes]:
+    """Open a file for reading; for a pipe only until somebody writes to it, who may then take any time.
+
+    :raises OSError: when it cannot be opened, or nobody writes to it; ``filename`` and ``strerror`` say it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        begin = _begin_of_pipe(descriptor, path) if stat.S_ISFIFO(mode) else b""
+        os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return io.BufferedReader(_Begun(descriptor, begin)) if begin else open(descriptor, "rb")
+
+
+def _begin_of_pipe(descriptor: int, path: Path | str) -> bytes:
+    """Wait until somebody has opened a pipe for writing, even if it is closed again; what was read of it meanwhile.
+
+    :raises OSError: when nobody does.
+    """
+    looking = select.poll()
+    looking.register(descriptor, select.POLLIN)
+    for _ in range(WRITER_LOOKS):
+        # Octets, or an end after a writer; that there is a writer without octets yet is seen by reading alone.
+        if looking.poll(WRITER_LOOK_SECONDS * 1000):
+            return b""
+        try:
+            if begin := os.read(descriptor, 1):
+                return begin
+        except BlockingIOError:
+            return b""
+    raise OSError(errno.ETIMEDOUT, "nobody writes to it", str(path))
+
+
+class _Begun(io.RawIOBase):
+    """A pipe of which something was read already."""
+
+    def __init__(self, descriptor: int, begin: bytes) -> None:
+        self._pipe, self._begin = io.FileIO(descriptor), begin
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        if not self._begin:
+            return self._pipe.readinto(buffer)
+        into = memoryview(buffer).cast("B")
+        count = min(len(into), len(self._begin))
+        into[:count], self._begin = self._begin[:count], self._begin[count:]
+        return count
+
+    def close(self) -> None:
+        self._pipe.close()
+        super().close()
 
 
 class NotPlain(OSError):

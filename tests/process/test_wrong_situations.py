@@ -293,6 +293,8 @@ def command_words() -> Iterator[Situation]:
         ("partner list --database nosuch://x", "'nosuch'"),
     ):
         yield say(f"smartproxy {words}", 1, *says, environment={STATE: "backend"})
+    for words, status in (("ca add x", 1), ("crl load", 1), ("judge", WRONG_USE)):
+        yield say(f"smartproxy {words} fifo", status, "fifo", "nobody writes to it", environment={STATE: "backend"})
     yield say("smartproxy ctl status --state-dir backend", WRONG_USE, "--state-dir", "--socket")
     yield say("smartproxy ctl status --socket missing", WRONG_USE, "no such socket")
     yield say("smartproxy ctl status --socket empty", WRONG_USE, "this is not a socket")

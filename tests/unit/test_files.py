@@ -508,6 +508,111 @@ class CommandsThatWrite(CommandCase):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, command)
 
 
+class Opened(SynchronousTestCase):
+    """What a command reads: it waits for a writer as long as is bounded, and for what a writer writes without bound."""
+
+    def setUp(self) -> None:
+        """A pipe; a look for its writer takes no time."""
+        self.path = Path(self.mktemp())
+        os.mkfifo(self.path)
+        self.patch(files, "WRITER_LOOK_SECONDS", 0.001)
+
+    def written(self, octets: bytes, on_look: int) -> bytes:
+        """What is read where a writer opens the pipe before a look, and writes and closes when it has been seen."""
+        looks, writers = iter(range(files.WRITER_LOOKS)), []
+        read = os.read
+
+        def look(descriptor: int, count: int) -> bytes:
+            if next(looks) == on_look:
+                writers.append(os.open(self.path, os.O_WRONLY))
+            return read(descriptor, count)
+
+        with patch("os.read", look):
+            opened = files.opened(self.path)
+        with opened as file:
+            os.write(writers[0], octets)
+            os.close(writers[0])
+            return file.read()
+
+    def test_nobody_writes(self) -> None:
+        """A pipe that nobody opens is told; nothing stays open."""
+        before = len(os.listdir("/proc/self/fd"))
+        refused: OSError = self.assertRaises(OSError, files.opened, self.path)
+        self.assertEqual((refused.strerror, refused.filename), ("nobody writes to it", str(self.path)))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_writer_that_is_slow(self) -> None:
+        """A writer that came is waited for, whenever it writes; it may write nothing."""
+        self.assertEqual(self.written(b"x" * 5000, on_look=3), b"x" * 5000)
+        self.assertEqual(self.written(b"", on_look=0), b"")
+
+    def test_octets_while_it_is_looked_for(self) -> None:
+        """What a writer wrote at the very moment is read with the rest, by octets, lines and as a whole."""
+        read = os.read
+
+        def look(descriptor: int, count: int) -> bytes:
+            os.write(writer, b"one\ntwo\n")
+            return read(descriptor, count)
+
+        for wanted in (lambda file: file.read(), lambda file: b"".join(file), lambda file: file.read(100)):
+            end = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+            writer = os.open(self.path, os.O_WRONLY)
+            os.close(end)
+            with patch("os.read", look):
+                file = files.opened(self.path)
+            os.close(writer)
+            with file:
+                self.assertEqual(wanted(file), b"one\ntwo\n")
+
+    def test_pipe_without_a_name(self) -> None:
+        """A pipe that a program inherits, as of ``<(command)``, needs no writer any more."""
+        for octets in (b"abc", b""):
+            end, writer = os.pipe()
+            os.write(writer, octets)
+            os.close(writer)
+            with files.opened(f"/dev/fd/{end}") as file:
+                self.assertEqual(file.read(), octets)
+            os.close(end)
+
+    def test_no_pipe(self) -> None:
+        """Files and devices are read at once; a folder and nothing are told in the system's words."""
+        path = self.path.with_name(f"{self.path.name}-file")
+        path.write_bytes(b"octets")
+        for each, octets in ((path, b"octets"), (Path("/dev/null"), b"")):
+            with files.opened(each) as file:
+                self.assertEqual(file.read(), octets)
+        path.unlink()
+        self.assertEqual(self.assertRaises(OSError, files.opened, path).strerror, "No such file or directory")
+        path.mkdir()
+        self.assertEqual(self.assertRaises(OSError, files.opened, path).strerror, "Is a directory")
+
+
+class OpenedByCommands(CommandCase):
+    """Every command that reads a file."""
+
+    def test_nobody_writes(self) -> None:
+        """A pipe that nobody writes to is one line that names it, and no command waits for ever."""
+        self.patch(files, "WRITER_LOOK_SECONDS", 0.001)
+        pipe, token = str(self.folder / "pipe"), self.file("token", b"token\n")
+        os.mkfifo(pipe)
+        url = ("--url", "https://127.0.0.1:1")
+        for words in (
+            ("ca", "add", "x", pipe),
+            ("crl", "load", pipe),
+            ("identity", "import", "x", pipe),
+            ("import", pipe),
+            ("judge", pipe),
+            ("logrc", "convert", pipe),
+            ("partner", "add", "ACME", "--code", "O1", "--certificate", pipe),
+            ("restore", pipe),
+            ("user", "add", "x", "--role", "viewer", "--password-file", pipe),
+            (*url, "--token-file", pipe, "partner", "list"),
+            (*url, "--token-file", token, "--backend-ca", pipe, "partner", "list"),
+        ):
+            told = self.refused(*words, status=2 if words[0] == "judge" else 1)
+            self.assertEqual(told, f"smartproxy: cannot read {pipe}: nobody writes to it", words)
+
+
 class Reads(SynchronousTestCase):
     """What is read ends, whatever stands there."""
 

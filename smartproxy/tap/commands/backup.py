@@ -1,9 +1,9 @@
 """``smartproxy backup`` and ``restore``: everything in the store as one file, and back."""
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smartproxy.net import files
 from smartproxy.tap.commands.arguments import Subparsers, action, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, when
 
@@ -56,7 +56,7 @@ def restore(console: Console) -> None:
     path = console.arguments.file
     with contextlib.ExitStack() as stack:
         try:
-            source = stack.enter_context(Path(path).open("rb"))
+            source = stack.enter_context(files.opened(path))
         except OSError as error:
             raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
         # What is no whole backup leaves no store behind.

@@ -271,7 +271,7 @@ class Console:
             if path == "-":
                 octets: bytes = self.stdin.read(FILE_OCTETS_MOST + 1)
             else:
-                with open(path, "rb") as file:
+                with files.opened(path) as file:
                     octets = file.read(FILE_OCTETS_MOST + 1)
         except OSError as error:
             raise CommandFailed(f"cannot read {path}: {error.strerror}") from error

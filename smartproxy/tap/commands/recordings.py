@@ -8,6 +8,7 @@ before it is shown; passwords and challenge responses are not shown at all.
 """
 
 import functools
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Final, TextIO
 import attrs
 
 from smartproxy.logs.render import escape
+from smartproxy.net import files
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.commands import CDT, DATA
 from smartproxy.oftp2.errors import ProtocolError
@@ -53,7 +55,7 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
             raise CommandFailed(CLOSED, UNREADABLE)
         return _replay(sys.stdin, "standard input", Profile(profile), report)
     try:
-        with open(path, encoding="utf-8") as lines:
+        with files.opened(path) as octets, io.TextIOWrapper(octets, encoding="utf-8") as lines:
             return _replay(lines, path, Profile(profile), report)
     except OSError as error:
         if error.filename is None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from smartproxy._version import __version__
+from smartproxy.net import files
 from smartproxy.policy.limits import API_ANSWER_OCTETS_MOST
 from smartproxy.policy.schema import read_object
 from smartproxy.policy.strict_json import DocumentRefused
@@ -34,6 +35,8 @@ _SAID_BY_THE_OPERATION = frozenset({403, 404, 409, 412, 422})
 """Of these refusals the message says what to do, as it does on the local store."""
 
 
+_AUTHORITY_OCTETS_MOST = 16 * 1024 * 1024
+"""Of the file with the CAs that a backend is trusted by: a system's whole store is far smaller."""
 _PART = Part(program="smartproxy", version=__version__)
 
 
@@ -87,7 +90,7 @@ class RemoteSite:
                 "--token-file: the file does not hold one token, as 'smartproxy admin-token create' makes it"
             )
         try:
-            tls = ssl.create_default_context(cafile=authority)
+            tls = ssl.create_default_context(cadata=None if authority is None else _pem_in(authority))
         except ssl.SSLError as error:
             raise SiteFailed(f"--backend-ca: {authority} holds no PEM certificate that can be read") from error
         except OSError as error:
@@ -206,6 +209,19 @@ class RemoteSite:
         if not isinstance(detail, str) or not isinstance(advice, str):
             return f"{self.host} answered {status}, and not as the backend does; is --url right?"
         return detail if status in _SAID_BY_THE_OPERATION else f"{detail}; {advice}"
+
+
+def _pem_in(path: str) -> str:
+    """What stands in a file with certificates of CAs; text of other languages between them does not matter.
+
+    :raises ssl.SSLError: when nothing does: the system's CAs would be trusted.
+    :raises OSError: when it cannot be read.
+    """
+    with files.opened(path) as file:
+        octets = file.read(_AUTHORITY_OCTETS_MOST)
+    if not octets.strip():
+        raise ssl.SSLError
+    return octets.decode("ascii", "replace").encode("ascii", "replace").decode("ascii")
 
 
 def _to_update(backend: Part) -> str:
