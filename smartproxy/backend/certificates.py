@@ -7,7 +7,7 @@ import base64
 import codecs
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 import attrs
@@ -63,6 +63,7 @@ _CURVES = (
 _KEY_LABEL = "PRIVATE KEY"
 _PEM = "-----BEGIN {label}-----TEXT-----END {label}-----\n"
 _NAME_SHOWN = 160
+_NAMES_SHOWN = 3
 _OTHER_LABELS = ("KEY", "PARAMETERS", "REQUEST")
 """What ends the label of a block in which no certificate or list is looked for."""
 
@@ -92,6 +93,19 @@ def read_certificates(octets: bytes, source: str, least: int = 1) -> list[Certif
             raise Unusable(f"{source} holds no readable certificate in its PEM block {number} ({label})")
         certificates += found or ()
     return _enough(certificates, source, least)
+
+
+def own_of(octets: bytes, source: str) -> tuple[Certificate, list[Certificate]]:
+    """The holder's own certificate of a file, which may hold its chain, too, in any order; and the others.
+
+    :raises Unusable: when there is none, or there are those of several holders.
+    """
+    found = list(dict.fromkeys(read_certificates(octets, source)))
+    issuers = {issuer_text(each) for each in found if issuer_text(each) != subject_text(each)}
+    own = [each for each in found if subject_text(each) not in issuers] or found
+    if len(own) > 1:
+        raise Unusable(f"{source} holds several certificates ({short_names(own)}); give each in a file of its own")
+    return own[0], [each for each in found if each is not own[0]]
 
 
 def as_saved(octets: bytes) -> bytes:
@@ -387,6 +401,13 @@ def short_name(certificate: Certificate) -> str:
     """What a certificate is called in a message: its subject, cut where it is long, or a part of its SHA-256."""
     return shown_name(
         subject_text(certificate) or f"a certificate without a name, SHA-256 {certificate_pin(certificate)[:16]}..."
+    )
+
+
+def short_names(certificates: Sequence[Certificate]) -> str:
+    """Of several the first ones."""
+    return "; ".join(map(short_name, certificates[:_NAMES_SHOWN])) + (
+        " and others" if len(certificates) > _NAMES_SHOWN else ""
     )
 
 

@@ -26,7 +26,7 @@ from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.named import NamedRows
 from smartproxy.backend.schema import PartnerRow, PinNote
 from smartproxy.logs.render import escape
-from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.net.tls.facts import certificate_facts, signs_certificates
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import CertificateFacts
 from smartproxy.policy.certificates.judge import (
@@ -77,12 +77,20 @@ def doubts(certificate: x509.Certificate, now: datetime, partner: Partner, parts
     if facts.not_before > now:
         since = minute(facts.not_before)
         yield f"{name}: the certificate is not valid before {since}; the partner is refused until then"
+    if facts.is_ca and not _is_own(certificate, facts):
+        yield f"{name}: the certificate is a CA's; is it the right one? A CA is added with 'smartproxy ca add'"
     for part in parts:
         try:
             judge_purpose(facts, partner, part)
         except CertificateRefusal:
             yield from _purpose_doubts(facts, name, part)
             return
+
+
+def _is_own(certificate: x509.Certificate, facts: CertificateFacts) -> bool:
+    """Whether what says that it is a CA's is one that somebody made for itself, as ``openssl req -x509`` does."""
+    for_itself = facts.extended_key_usage is not None or not signs_certificates(certificate)
+    return facts.subject == facts.issuer and for_itself
 
 
 def _purpose_doubts(facts: CertificateFacts, name: str, part: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.faults import Step
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.schema import write_object
-from smartproxy.testing.pki import self_signed
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.adapters.api_site import Answer
 from tests.adapters.page_site import Browser, PageCase
 from tests.unit.sites import NOW, PIN
@@ -456,6 +456,15 @@ class Certificates(PartnerCase):
         self.assertIn("its certificate is not recognized any more", self.text(asked))
         self.alice.post("/partners/ACME/certificates/remove", {"which": PIN, "step": "do"})
         self.assertEqual(self.entry().certificates, (CertificatePin(sha256=new.sha256),))
+
+    def test_chain(self) -> None:
+        """Of a file with a chain, in any order, the partner's own is shown, with the others, which are not needed."""
+        issuing = TestCa.root("Root").intermediate("Issuing")
+        own = issuing.issue("acme.example")
+        chain = issuing.certificate_pem + own.certificate_pem
+        shown = self.text(self.alice.upload("/partners/ACME/certificates", {}, {"file": ("new.pem", chain)}))
+        self.assertIn(own.sha256, shown)
+        self.assertRegex(shown, "in the same file.*Issuing.*not needed")
 
     def test_unusable(self) -> None:
         """What is no certificate is refused with its reason."""

@@ -10,13 +10,26 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smartproxy.backend import list_contents, list_entries
-from smartproxy.backend.certificates import read_revocation_lists
+from smartproxy.backend.certificates import read_revocation_lists, short_name
 from smartproxy.backend.store import Store
 from smartproxy.tap.commands import console
-from smartproxy.testing.pki import TestCa, self_signed
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, TestCa, make_key, self_signed
 from tests.unit.commands import CommandCase
 
 CODE = "O0013000001ACME"
+
+
+SIGNING = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+
+
+def self_made(*extensions: x509.ExtensionType) -> bytes:
+    """A certificate that somebody made for itself, and that says of itself, as OpenSSL's do, that it is a CA's."""
+    key, name = make_key(), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "own")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=9))
+    for each in (x509.BasicConstraints(True, None), *extensions):
+        builder = builder.add_extension(each, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 class Partners(CommandCase):
@@ -102,11 +115,33 @@ class Partners(CommandCase):
         issuing = TestCa.root("Root").intermediate("Issuing")
         own = issuing.issue("acme")
         chain = self.file("chain.pem", issuing.certificate_pem + own.certificate_pem)
-        self.add("--certificate", chain)
+        done = self.do("partner", "add", "ACME", "--code", CODE, "--certificate", chain)
         (found,) = self.certificates()
         self.assertEqual(found["sha256"], own.sha256)
+        names = [short_name(each.certificate) for each in (own, issuing.credential)]
+        self.assertEqual(done.err, f"smartproxy: {chain}: only {names[0]} is pinned; not needed: {names[1]}\n")
+        alone = self.file("alone.pem", own.certificate_pem * 2)
+        self.assertEqual(self.do("partner", "change", "ACME", "--certificate", alone).err, "", "nothing is left out")
         both = self.file("both.pem", self.credential.certificate_pem + self_signed("b").certificate_pem)
         self.assertIn("each in a file of its own", self.refused("partner", "change", "ACME", "--certificate", both))
+
+    def test_certificate_of_a_ca(self) -> None:
+        """A CA's certificate as the partner's own is warned of; one that somebody made for itself is not."""
+        root = TestCa.root("Root")
+        for number, (pem, doubtful) in enumerate(
+            (
+                (root.certificate_pem, True),
+                (root.intermediate("Issuing").certificate_pem, True),
+                (root.intermediate("Issuing").certificate_pem + root.certificate_pem, True),
+                (self_made(), False),
+                (self_made(SIGNING), True),
+                (self_made(SIGNING, x509.ExtendedKeyUsage([CLIENT_AUTH, SERVER_AUTH])), False),
+            )
+        ):
+            path = self.file(f"{number}.pem", pem)
+            added = ("partner", "add", f"P{number}", "--code", f"{CODE}{number}", "--certificate", path)
+            told = self.do(*added).err
+            self.assertEqual("the certificate is a CA's; is it the right one?" in told, doubtful, (number, told))
 
     def test_by_authority(self) -> None:
         """By a ca and the subject's serialNumber or a name."""

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from ipaddress import ip_address
 
+import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.backend.certificates import short_name
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.page.dropped_certificates import facts_in, facts_of
 from smartproxy.net.tls.expiries import expiries
@@ -40,7 +42,7 @@ from smartproxy.policy.partners import TrustedCa
 from smartproxy.server.dial.tls import bears
 from smartproxy.testing.forging import certificate
 from smartproxy.testing.forging import name as named
-from smartproxy.testing.pki import TestCa
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.odd_files import ODD_EXTENSIONS, block, der_of, named_in_bits, of_no_version, of_no_year
 
 CA = TestCa.root("Someone")
@@ -230,8 +232,12 @@ class Asked(SynchronousTestCase):
         self.assertEqual((shown.key, shown.odette_id), ("unknown", None))
         self.assertIn("Someone", shown.issuer)
         chain = block("CERTIFICATE", odd) + block("CERTIFICATE", der_of(CA.credential.certificate))
-        self.assertEqual(facts_in(chain, "file"), shown)
-        self.assertRaises(Unusable, facts_in, block("CERTIFICATE", der_of(CA.credential.certificate)) + chain, "file")
+        others = short_name(CA.credential.certificate)
+        shown = attrs.evolve(shown, others=others, others_count=1)
+        for each in (chain, block("CERTIFICATE", der_of(CA.credential.certificate)) + chain):
+            self.assertEqual(facts_in(each, "file"), shown)
+        two = chain + block("CERTIFICATE", der_of(self_signed("another").certificate))
+        self.assertIn("several certificates", str(self.assertRaises(Unusable, facts_in, two, "file")))
 
     def test_expiries(self) -> None:
         """A CA whose key is of an unknown kind has its end told like any other."""

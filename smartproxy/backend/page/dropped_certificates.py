@@ -14,10 +14,11 @@ from smartproxy.backend.certificates import (
     certificate_pin,
     certificates_to_pem,
     issuer_text,
+    own_of,
     read_certificates,
+    short_names,
     subject_text,
 )
-from smartproxy.backend.errors import Unusable
 from smartproxy.backend.operations.partner_views import PartnerCertificate
 from smartproxy.net.tls.facts import serial_number_of_subject
 from smartproxy.policy.certificates.decoding import Undecodable, public_key
@@ -34,6 +35,7 @@ class DroppedCertificate:
 
     :ivar odette_id: the serialNumber in its subject: with Odette's CAs the holder's Odette ID.
     :ivar key: the kind of its key and the size.
+    :ivar others: the names of further certificates of the file, which are not needed, and how many these are.
     """
 
     pem: str
@@ -45,6 +47,8 @@ class DroppedCertificate:
     sha256: str
     key: str
     odette_id: str | None
+    others: str = ""
+    others_count: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -72,24 +76,20 @@ class TimeLine:
 
 
 def facts_in(octets: bytes, source: str) -> DroppedCertificate:
-    """What stands in the one certificate of a file.
+    """What stands in the holder's certificate of a file.
 
     :raises Unusable: when there is none, or several of different holders.
     """
-    found = read_certificates(octets, source)
-    # A chain is common: the holder's own comes first, and no other certificate there is issued by it.
-    if len(found) > 1 and any(issuer_text(each) == subject_text(found[0]) for each in found[1:]):
-        raise Unusable(f"{source} holds a chain that does not begin with the partner's certificate; give that alone")
-    return facts_of(found[0])
+    own, others = own_of(octets, source)
+    return attrs.evolve(facts_of(own), others=short_names(others), others_count=len(others))
 
 
-def pem_of(octets: bytes, source: str, most: int | None = None) -> str:
+def pem_of(octets: bytes, source: str) -> str:
     """The certificates of a file as PEM.
 
-    :param most: no more than the first ones; ``None``: all.
     :raises Unusable: when there is none.
     """
-    return certificates_to_pem(read_certificates(octets, source)[:most])
+    return certificates_to_pem(read_certificates(octets, source))
 
 
 def facts_of(certificate: x509.Certificate) -> DroppedCertificate:

@@ -15,7 +15,7 @@ from smartproxy.backend.operations import settings as settings_operations
 from smartproxy.backend.operations.partner import CODE_UNKNOWN
 from smartproxy.backend.operations.setup import STATION_HOST, STATION_PORT, SiteProgress
 from smartproxy.backend.operations.shapes import GivenFile, Named, Nothing
-from smartproxy.backend.page.dropped_certificates import pem_of
+from smartproxy.backend.page.dropped_certificates import facts_in
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.typed_times import last_second
@@ -206,15 +206,18 @@ async def partner_added(visit: PageVisit) -> Shown:
     try:
         if file is None:
             raise Unusable(visit.text("Choose the partner's certificate, or drop it."))
-        pem = await visit.backstage.runner.run(pem_of, file.octets, file.name, 1)
+        facts = await visit.backstage.runner.run(facts_in, file.octets, file.name)
         wanted = partner.PartnerAddition(
             partner={"name": visit.form.one("name"), "codes": (code or CODE_UNKNOWN,)},
-            pinned=(partner.GivenCertificate(pem=pem),),
+            pinned=(partner.GivenCertificate(pem=facts.pem),),
         )
         done = await visit.call(partner.add, wanted)
     except BackendError as error:
         return await _page(visit, "partner", str(error))
     told = visit.text("%(name)s is known by its certificate.", name=wanted.name)
+    if facts.others_count:
+        count = facts.others_count
+        told += " " + visit.text("The file holds others (%(count)s), which are not needed.", count=count)
     return visit.warned("/setup", told, done.answer.warnings)
 
 

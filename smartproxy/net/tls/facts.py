@@ -293,6 +293,12 @@ def may_sign_lists(certificate: x509.Certificate) -> bool:
     return _NAMED[x509.KeyUsage.oid.dotted_string] not in found.unreadable if usage is None else usage.crl_sign
 
 
+def signs_certificates(certificate: x509.Certificate) -> bool:
+    """Whether a certificate says of its key that it signs certificates (RFC 5280 section 4.2.1.3)."""
+    usage = _Extensions.of(certificate).get(x509.KeyUsage)
+    return usage is not None and usage.key_cert_sign
+
+
 def key_sha256(certificate: x509.Certificate) -> str:
     """The SHA-256 of the key's SubjectPublicKeyInfo; empty if the key cannot be read.
 

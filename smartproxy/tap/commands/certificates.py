@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from smartproxy.policy.partners import CertificatePin, KeyPin, SanRule, SubjectRule
-from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
+from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _ArgumentGroup
@@ -110,23 +110,14 @@ def given_rules(console: Console) -> GivenRules:
 
 
 def _pinned(console: Console, path: str) -> "GivenCertificate":
-    """The partner's own certificate of a file, which may hold its chain too."""
-    from smartproxy.backend.certificates import (
-        certificates_to_pem,
-        issuer_text,
-        read_certificates,
-        short_name,
-        subject_text,
-    )
+    """The partner's own certificate of a file, which may hold its chain too; what is left out of the chain is told."""
+    from smartproxy.backend.certificates import certificates_to_pem, own_of, short_name, short_names
     from smartproxy.backend.operations.partner import GivenCertificate
 
-    found = [*dict.fromkeys(read_certificates(console.read(path), path))]
-    issuers = {issuer_text(each) for each in found if issuer_text(each) != subject_text(each)}
-    own = [each for each in found if subject_text(each) not in issuers] or found
-    if len(own) > 1:
-        names = "; ".join(short_name(each) for each in own[:3]) + (" and others" if len(own) > 3 else "")
-        raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
-    return GivenCertificate(pem=certificates_to_pem([own[0]]), key=console.arguments.pin_key)
+    own, others = own_of(console.read(path), path)
+    if others:
+        console.warn(f"{path}: only {short_name(own)} is pinned; not needed: {short_names(others)}")
+    return GivenCertificate(pem=certificates_to_pem([own]), key=console.arguments.pin_key)
 
 
 def _plain_sha256(text: str) -> str:
