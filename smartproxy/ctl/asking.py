@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from smartproxy import __version__
-from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Request, named, read_answer
-from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, DAEMON, Misunderstood, Request, named, read_answer
+from smartproxy.policy.versions import Part, PartsApart, agree
 
 A = TypeVar("A")
 _NO_SOCKET = "this is not a socket; name the one of the daemon, PROGRAM.sock in its state folder"
 _GONE = "the daemon ended the connection; it has stopped, or is being restarted"
 _SENT_AWAY = "the daemon ended the connection; is this its own user, or root?"
-_FOREIGN = f"this version ({__version__}) cannot read the answer; is the daemon of another version? restart it"
+_US = Part(program="smartproxy", version=__version__)
 
 
 class Unreachable(Exception):
@@ -72,8 +72,8 @@ class Connection:
         self._answered = True
         try:
             return read_answer(request, line)
-        except DocumentRefused as refused:
-            raise Unreachable(f"{self._path}: {_FOREIGN}: {refused}") from refused
+        except Misunderstood as apart:
+            raise Unreachable(f"{self._path}: {apart_words(apart.daemon)} ({apart})") from apart
 
     def close(self) -> None:
         """Close the connection."""
@@ -85,6 +85,25 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def apart_words(daemon: Part | None) -> str:
+    """That this command and a daemon do not understand each other, and which of them to restart or update.
+
+    Both are of one installation as a rule: the daemon that was started before an update is the older one.
+
+    :param daemon: ``None`` for one that does not say what it is.
+    """
+    if daemon is None:
+        return f"the daemon is of a version before {_US} and does not understand it; restart the daemon"
+    try:
+        agree(_US, daemon)
+    except PartsApart as apart:
+        restart = f"restart {DAEMON}, and if it is the same then, {apart.advice}"
+        return f"{apart.message}; {restart if daemon.newest < _US.newest else apart.advice}"
+    if daemon.version == _US.version:
+        return f"{_US} cannot read what {daemon} says; does something else than a daemon of SmartProxy listen there?"
+    return f"{_US} and {daemon} do not understand each other; restart the daemon, or update the older of both"
 
 
 def _advice(error: OSError, seconds: float = Request.patience) -> str:

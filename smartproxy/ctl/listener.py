@@ -21,7 +21,16 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Actions
-from smartproxy.ctl.protocol import IDLE_SECONDS, REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
+from smartproxy.ctl.protocol import (
+    IDLE_SECONDS,
+    REQUEST_OCTETS_MOST,
+    NoRequest,
+    Refused,
+    done,
+    named,
+    read_request,
+    refused,
+)
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 
@@ -84,7 +93,7 @@ class OperatorConnection(LineReceiver):
             request = read_request(line)
             answer = done(request, await actions.answer(request, self._user))
         except Refused as refusal:
-            answer = refused(str(refusal))
+            answer = refused(str(refusal), unknown=isinstance(refusal, NoRequest))
         except Exception:
             actions.events.failure("smartproxy.ctl.listener", Failure())
             answer = refused("a bug of the daemon; its log has it")

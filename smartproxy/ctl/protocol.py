@@ -1,8 +1,10 @@
 """What is said on the control socket: one JSON object a line in each direction.
 
 A request is ``{"do": ACTION, ...}``; its answer is ``{"ok": true, "answer": {...}}`` or ``{"ok": false, "error": "one
-line that says why and what to do"}``. A connection takes any number of requests, answered in their order. Duty: read
-requests strictly, within bounds, and word answers. Trusts nothing about a request; whoever sent it was let in before.
+line that says why and what to do"}``, with ``"unknown": true`` where it is no request that the daemon knows. Each
+answer has the daemon's ``version``, and its ``protocol``, in a form that never changes. A connection takes any number
+of requests, answered in their order. Duty: read requests strictly, within bounds, and word answers. Trusts nothing
+about a request; whoever sent it was let in before.
 
 The socket's file name is good for the kernel however long its folder's name is: see :func:`named`.
 """
@@ -10,12 +12,13 @@ The socket's file name is good for the kernel however long its folder's name is:
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import attrs
 
+from smartproxy._version import __version__
 from smartproxy.ctl.answers import DrainBegun, HandedOver, KilledSession, LevelsInForce, Licences, ListedSessions
 from smartproxy.ctl.kinds import Words
 from smartproxy.ctl.statuses import STATUS, InForce, Status
@@ -23,6 +26,7 @@ from smartproxy.policy.limits import SUCCESSION_SECONDS, Limit
 from smartproxy.policy.schema import ObjectOf, Tagged, kind, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Line, ValueKind, Whole
+from smartproxy.policy.versions import Part
 
 NAME_OCTETS_MOST = 107
 REQUEST_OCTETS_MOST = 4096
@@ -30,6 +34,10 @@ ANSWER_OCTETS_MOST = 16 * 1024 * 1024
 """What one answer may have: some thousands of sessions have far less."""
 IDLE_SECONDS = 300
 """After so long without a request a daemon ends a connection."""
+DAEMON: Final = "the daemon"
+_PART: Final = Part(program=DAEMON, version=__version__)
+_SAID: Final = {"version": _PART.version, "protocol": _PART.spoken}
+"""What each answer says of the daemon."""
 A = TypeVar("A")
 _TEXT: Final = Line(most=128)
 _SECONDS: Final = Limit(default=0, least=0, most=999_999_999, unit="seconds")
@@ -37,6 +45,21 @@ _SECONDS: Final = Limit(default=0, least=0, most=999_999_999, unit="seconds")
 
 class Refused(Exception):
     """A request cannot be carried out; the text is one line for the operator."""
+
+
+class NoRequest(Refused):
+    """What was said is no request, or none that this version knows."""
+
+
+class Misunderstood(Exception):
+    """Command and daemon do not understand each other; the text says at which place.
+
+    :ivar daemon: what the daemon is; ``None`` if it does not say so, as those of before.
+    """
+
+    def __init__(self, text: str, daemon: Part | None) -> None:
+        super().__init__(text)
+        self.daemon = daemon
 
 
 @attrs.frozen(kw_only=True)
@@ -141,39 +164,64 @@ REQUESTS: Final = Tagged(
 def read_request(line: bytes) -> Request[Any]:
     """Understand a line without its end.
 
-    :raises Refused: when it is no request.
+    :raises NoRequest: when it is none.
     """
     try:
         found: Request[Any] = REQUESTS.read(read(line, octets_most=REQUEST_OCTETS_MOST), "request")
     except DocumentRefused as refused:
-        raise Refused(f"not a request: {refused}") from refused
+        raise NoRequest(f"not a request: {refused}") from refused
     return found
 
 
 def done(request: Request[A], answer: A) -> bytes:
     """The answer to a request as it is sent."""
-    octets = json.dumps({"ok": True, "answer": request.answer.write(answer)}).encode("ascii")
+    octets = json.dumps({"ok": True, "answer": request.answer.write(answer), **_SAID}).encode("ascii")
     if len(octets) >= ANSWER_OCTETS_MOST:
         return refused("the answer would be too long")
     return octets + b"\n"
 
 
-def refused(why: str) -> bytes:
-    """A refusal as it is sent."""
-    return json.dumps({"ok": False, "error": why}).encode("ascii") + b"\n"
+def refused(why: str, *, unknown: bool = False) -> bytes:
+    """A refusal as it is sent.
+
+    :param unknown: whether it is because the request is none that this version knows.
+    """
+    document = {"ok": False, "error": why, **({"unknown": True} if unknown else {}), **_SAID}
+    return json.dumps(document).encode("ascii") + b"\n"
 
 
 def read_answer(request: Request[A], line: bytes) -> A:
     """Understand the answer to a request.
 
     :raises Refused: when the daemon does not carry it out.
-    :raises DocumentRefused: when this is no answer to it.
+    :raises Misunderstood: when this is no answer to it, or the daemon does not know the request.
     """
-    document = read(line, octets_most=ANSWER_OCTETS_MOST, fractions=True)
-    if isinstance(document, dict) and document.get("ok") is False:
-        raise Refused(Words().read(document.get("error"), "error"))
-    found: A = request.answer.read(document.get("answer") if isinstance(document, dict) else document, "answer")
+    daemon = None
+    try:
+        document = read(line, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+        told = document if isinstance(document, dict) else {}
+        daemon = _daemon(told)
+        if told.get("ok") is False:
+            why = Words().read(told.get("error"), "error")
+            # A daemon of before does not say whether it knows the request.
+            if daemon is None or told.get("unknown") is True:
+                raise Misunderstood(why, daemon)
+            raise Refused(why)
+        found: A = request.answer.read(told.get("answer") if told else document, "answer")
+    except DocumentRefused as unread:
+        raise Misunderstood(str(unread), daemon) from unread
     return found
+
+
+def _daemon(told: Mapping[str, object]) -> Part | None:
+    """What a daemon says that it is."""
+    version, spoken = told.get("version"), told.get("protocol")
+    if not isinstance(version, str) or not isinstance(spoken, str):
+        return None
+    try:
+        return Part.told(DAEMON, version, spoken)
+    except ValueError:
+        return None
 
 
 @contextlib.contextmanager

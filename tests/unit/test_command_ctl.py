@@ -21,6 +21,7 @@ from smartproxy.ctl.protocol import (
     TellKill,
     TellRestart,
     named,
+    refused,
 )
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands import ctl
@@ -246,7 +247,7 @@ class Ends(SynchronousTestCase):
 
     def test_sent_away(self) -> None:
         """What it said before it closed the connection is the reason."""
-        failed = self.ended(lambda connection: connection.sendall(b'{"ok": false, "error": "too many"}\n'))
+        failed = self.ended(lambda connection: connection.sendall(refused("too many")))
         self.assertEqual(str(failed), "too many")
 
     def test_without_an_answer(self) -> None:
