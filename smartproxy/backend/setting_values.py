@@ -30,6 +30,8 @@ def value_of_text(name: str, text: str, default: object) -> object:
             try:
                 return whole_of(text)
             except ValueError:
+                if text.isascii() and text.isdecimal():
+                    raise BadSettingValue(f"{name}: the number {text!r} is far too large") from None
                 raise BadSettingValue(f"{name} is a whole number, not {text!r}") from None
         case list():
             items = [each.strip() for each in text.split(",") if each.strip()]

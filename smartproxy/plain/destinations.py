@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRou
 
 from smartproxy.net.proxying.ways import ConnectFailure
 from smartproxy.oftp2.errors import SessionFault
-from smartproxy.policy.addresses import BadHostPort, HostPort, port_of
+from smartproxy.policy.addresses import BadHostPort, HostPort, misplaced_colons, port_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StationUnreachable
 
@@ -104,7 +104,7 @@ def _pattern(text: str) -> _Pattern:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r}: write an IPv6 address in brackets; {_RIGHT}")
+        raise ValueError(misplaced_colons(text, _RIGHT))
     try:
         number = None if port == "*" else port_of(port)
     except BadHostPort:

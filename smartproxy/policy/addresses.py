@@ -77,10 +77,24 @@ class HostPort:
             if not _is_ipv6(host):
                 raise BadHostPort(f"{text!r}: only an IPv6 address stands in brackets; {right}")
         elif ":" in host:
-            raise BadHostPort(f"{text!r}: write an IPv6 address in brackets; {right}")
+            raise BadHostPort(misplaced_colons(text, right))
         if not host:
             raise BadHostPort(f"{text!r} has no host; {right}")
         return cls(host, port_of(digits, least=port_least))
+
+
+def misplaced_colons(text: str, right: str) -> str:
+    """What is wrong with a text whose host, before its last colon, has colons and does not stand in brackets.
+
+    :param right: what would be right.
+    """
+    if ("[" in text) != ("]" in text):
+        return f"{text!r}: a bracket is missing; {right}"
+    if "[" not in text:
+        return f"{text!r}: write an IPv6 address in brackets; {right}"
+    if _is_ipv6(text[1:-1]):
+        return f"{text!r} has no port; {right}"
+    return f"{text!r}: only an IPv6 address stands in brackets; {right}"
 
 
 def host_in(text: str) -> str:

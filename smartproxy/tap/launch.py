@@ -10,6 +10,7 @@ dead process left, whatever process has its number today, is not in the way.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -214,7 +215,10 @@ class Launch:
             return None
         path = self._lock.path
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileExistsError:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
             stale = self._lock.claim()
         except Occupied as occupied:
             self.fail(str(occupied))

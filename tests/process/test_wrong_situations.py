@@ -140,7 +140,12 @@ def daemon_files() -> Iterator[Situation]:
     yield say("smartproxy-plain-client -d -c token -e x --state-dir client", WRONG_USE, "not a client's credential")
     yield say("smartproxy-plain-client -d -c /dev/null -e x --state-dir client", WRONG_USE, "not a client's credential")
     yield say("smartproxy-plain-client -d -c open.credential -e x --state-dir client", WRONG_USE, "chmod 600")
-    for name, why in (("folder", "Is a directory"), ("garbage", "not a PID file"), ("fifo2", "not a PID file")):
+    for name, why in (
+        ("folder", "Is a directory"),
+        ("garbage", "not a PID file"),
+        ("garbage/x", "Not a directory"),
+        ("fifo2", "not a PID file"),
+    ):
         yield say(f"{server} -l good.lic --pid-file {name}", 1, "--pid-file", name, why)
     yield say(f"{server} -l good.lic --log-json folder", 1, "--log-json", "Is a directory")
     yield say(f"{server} -l good.lic --log-json missing/x/y --log-json /proc/x", 1, "--log-json", "/proc/x")

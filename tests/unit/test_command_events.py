@@ -265,7 +265,9 @@ class Transfer(CommandCase):
         """A file that cannot be imported or restored makes no store, nor does a site that cannot be called so."""
         self.go_elsewhere()
         self.refused("import", self.file("bad.json", b"{}"))
-        self.assertIn("was not written by", self.refused("restore", self.file("bad.backup", b"nothing")))
+        for octets in (b"", b"nothing"):
+            bad = self.file("bad.backup", octets)
+            self.assertIn(f"{bad}: the file was not written by", self.refused("restore", bad))
         self.assertIn("name of the site", self.refused("authority", "create", "--site", ""))
         self.assertIn("control characters", self.refused("authority", "create", "--site", "x", "--name", "\x07x"))
         self.assertFalse(self.state.exists())

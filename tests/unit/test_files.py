@@ -416,6 +416,14 @@ class CommandsThatWrite(CommandCase):
         for words in self.words(str(self.folder)):
             self.assertIn("it is a folder", self.refused(*words, "--force"))
 
+    def test_empty_name(self) -> None:
+        """No name at all is wrong use, and not a folder; what is read is told by its empty name."""
+        for command, more in self.commands("").items():
+            told = self.refused(*command.split(), *more, status=2)
+            self.assertIn("the name of the file to write is empty", told, command)
+        for words, status in ((("crl", "load", ""), 1), (("restore", ""), 1), (("judge", ""), 2)):
+            self.assertIn("cannot read '': No such file", self.refused(*words, status=status))
+
     def test_pipe_without_reader(self) -> None:
         """Nothing takes a pipe's place; one line says that nobody reads it."""
         path = self.folder / "pipe"

@@ -64,3 +64,5 @@ class PermitTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ValueError, Permit.of, [text])
             self.assertIn("right is host:port", str(error))
+        for text, why in (("[::1", "a bracket is missing"), ("[::1]", "has no port"), ("::1:22", "in brackets")):
+            self.assertIn(why, str(self.assertRaises(ValueError, Permit.of, [text])))

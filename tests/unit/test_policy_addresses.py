@@ -157,7 +157,11 @@ class HostsAndPorts(SynchronousTestCase):
         for text, wrong in (
             ("", "has no port"),
             ("dmz.example", "has no port"),
-            ("[::1]", "write an IPv6 address in brackets"),
+            ("[::1]", "'[::1]' has no port"),
+            ("[::1", "a bracket is missing"),
+            ("[::1:99", "a bracket is missing"),
+            ("::1]:99", "a bracket is missing"),
+            ("[x:y:z]", "only an IPv6 address stands in brackets"),
             (":99", "has no host"),
             ("2001:db8::1:99", "write an IPv6 address in brackets"),
             ("[192.0.2.1]:99", "only an IPv6 address stands in brackets"),

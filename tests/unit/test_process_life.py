@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import fcntl
+import io
 import os
 import resource
 import signal
@@ -228,6 +229,15 @@ class PidFiles(SynchronousTestCase):
         os.mkfifo(self.path)
         self.assertRaises(FileExistsError, self.made().claim)
         self.assertTrue(self.path.is_fifo())
+
+    def test_folder_that_is_a_file(self) -> None:
+        """A file in the place of its folder is told as one."""
+        self.path.write_text("5")
+        launch = Launch("smartproxy-x", self.path / "x", background=False)
+        told = io.StringIO()
+        self.patch(launches, "standard_error", lambda: told)
+        self.assertRaises(SystemExit, launch.claim)
+        self.assertEqual(told.getvalue(), f"smartproxy-x: --pid-file: {self.path}/x: Not a directory\n")
 
     def test_what_is_no_file(self) -> None:
         """A folder or a link in its place is an error, not a stale file."""

@@ -52,15 +52,19 @@ def backup(console: Console) -> None:
 def restore(console: Console) -> None:
     """Read the file."""
     from smartproxy.backend.backup import examined, restore
+    from smartproxy.backend.errors import Unusable
 
     path = console.arguments.file
     with contextlib.ExitStack() as stack:
         try:
             source = stack.enter_context(files.opened(path))
         except OSError as error:
-            raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+            raise CommandFailed(f"cannot read {path or repr('')}: {error.strerror}") from error
         # What is no whole backup leaves no store behind.
-        backup = examined(source)
+        try:
+            backup = examined(source)
+        except Unusable as unusable:
+            raise CommandFailed(f"{path}: {unusable}") from unusable
         facts = restore(stack.enter_context(console.store(make=True)), backup)
     console.answer(_document(facts), f"Restored {path}, and compared: {_told(facts)}.")
 

@@ -274,7 +274,7 @@ class Console:
                 with files.opened(path) as file:
                     octets = file.read(FILE_OCTETS_MOST + 1)
         except OSError as error:
-            raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+            raise CommandFailed(f"cannot read {path or repr('')}: {error.strerror}") from error
         if len(octets) > FILE_OCTETS_MOST:
             raise CommandFailed(f"{path} is larger than {FILE_OCTETS_MOST // 2**20} MiB; is it the right file?")
         return octets
@@ -324,6 +324,8 @@ class Console:
         if path is None or path == "-":
             yield
             return
+        if not path:
+            raise WrongUse("the name of the file to write is empty")
         with contextlib.ExitStack() as stack:
             with _writing(path):
                 stack.enter_context(

@@ -159,7 +159,7 @@ def _amount(told: Mapping[str, object]) -> dict[str, int]:
 
 
 def _unreadable(name: str, error: OSError) -> CommandFailed:
-    return CommandFailed(f"cannot read {name}: {error.strerror}", UNREADABLE)
+    return CommandFailed(f"cannot read {name or repr('')}: {error.strerror}", UNREADABLE)
 
 
 @attrs.define
