@@ -91,7 +91,7 @@ class Filter:
     :ivar name: a whole name, or the beginning of one ending with a full stop: ``session.``.
     :ivar level: this level and those above it.
     :ivar after: only events with a higher number.
-    :ivar before: only events with a lower one; in a span of time those that happened before it.
+    :ivar before: only events that happened before the one of this number; those with a lower number, if it is gone.
     """
 
     name: str | None = None
@@ -103,11 +103,6 @@ class Filter:
     until: datetime | None = None
     after: int | None = None
     before: int | None = None
-
-    @property
-    def in_span(self) -> bool:
-        """Whether a span of time is wanted: its events are in the order of their times."""
-        return self.since is not None or self.until is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -218,29 +213,42 @@ def _insert(
 
 
 def find(session: Session, wanted: Filter, most: int | None = None, first: int | None = None) -> Sequence[StoredEvent]:
-    """The events that a filter lets through, oldest first.
+    """The events that a filter lets through: in the order of their arrival, or the newest in that of their times.
 
-    :param most: only the newest so many of them: those that arrived last, or in a span of time those of its end.
-    :param first: only the oldest so many of them.
+    A client that was away brings its events late: what arrived last need not have happened last.
+
+    :param most: only the newest so many of them: those that happened last.
+    :param first: only the oldest so many of them: those that arrived first. Nothing arrives before these any more.
     """
-    if most is None and first is None:
-        query = _apply(select(EventRow), wanted)
-    elif first is not None:
-        query = _some(wanted, first, EventRow.id.asc())
-    elif not wanted.in_span:
-        query = _some(wanted, most, EventRow.id.desc())
+    wanted_before = _is_before(session, wanted.before)
+    if first is not None:
+        rows = session.scalars(_some(wanted, wanted_before, first, EventRow.id.asc()))
+    elif most is not None:
+        rows = session.scalars(_some(wanted, wanted_before, most, *_LATEST_FIRST))
+        return [_stored(row) for row in sorted(rows, key=lambda row: (row.time, row.id))]
     else:
-        # An index by time has those of a span in this order; looking through numbers would pass all that came later.
-        query = _some(wanted, most, *_LATEST_FIRST)
-    return [_stored(row) for row in sorted(session.scalars(query), key=lambda row: row.id)]
+        rows = session.scalars(_apply(select(EventRow), wanted).where(*wanted_before))
+    return [_stored(row) for row in sorted(rows, key=lambda row: row.id)]
 
 
-def _some(wanted: Filter, most: int | None, *order: ColumnElement[Any]) -> Select[EventRow]:
+def _is_before(session: Session, number: int | None) -> tuple[ColumnElement[bool], ...]:
+    """What is so of the events that happened before the one of a number; those of one moment go by their numbers."""
+    if number is None:
+        return ()
+    time = session.scalar(select(EventRow.time).where(EventRow.id == number))
+    if time is None:
+        return (EventRow.id < number,)
+    return (EventRow.time <= time, or_(EventRow.time < time, EventRow.id < number))
+
+
+def _some(
+    wanted: Filter, also: Sequence[ColumnElement[bool]], most: int, *order: ColumnElement[Any]
+) -> Select[EventRow]:
     """The first events in an order: a statement that an index answers in it, however many events there are."""
     branches = _branches(wanted)
-    if branches is None:
-        return _apply(select(EventRow), wanted).order_by(*order).limit(most)
-    parts = [_apply(select(EventRow.id), wanted).where(each).order_by(*order).limit(most) for each in branches]
+    if branches is None or len(branches) == 1:
+        return _apply(select(EventRow), wanted).where(*branches or (), *also).order_by(*order).limit(most)
+    parts = [_apply(select(EventRow.id), wanted).where(each, *also).order_by(*order).limit(most) for each in branches]
     found = union_all(*(select(each.subquery().c.id) for each in parts))
     return select(EventRow).where(EventRow.id.in_(found)).order_by(*order).limit(most)
 
@@ -337,6 +345,7 @@ def of_numbers(session: Session, numbers: Sequence[int]) -> dict[int, StoredEven
 
 
 def _apply(query: Select[_Row], wanted: Filter) -> Select[_Row]:
+    """All that a filter asks for, but for :attr:`Filter.before`."""
     if wanted.name is not None:
         matches = EventRow.name.startswith(wanted.name, autoescape=True)
         query = query.where(matches if wanted.name.endswith(".") else EventRow.name == wanted.name)
@@ -356,12 +365,6 @@ def _apply(query: Select[_Row], wanted: Filter) -> Select[_Row]:
         query = query.where(EventRow.time < wanted.until)
     if wanted.after is not None:
         query = query.where(EventRow.id > wanted.after)
-    if wanted.before is not None and wanted.in_span:
-        time = select(EventRow.time).where(EventRow.id == wanted.before).scalar_subquery()
-        is_before = or_(EventRow.time < time, EventRow.id < wanted.before)
-        query = query.where(EventRow.time <= time, is_before)
-    elif wanted.before is not None:
-        query = query.where(EventRow.id < wanted.before)
     return query
 
 

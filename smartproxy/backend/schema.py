@@ -243,10 +243,14 @@ PRESSING = "level = 'warning' OR level = 'error' OR level = 'critical'"
 """Of the index of events by level: those that are rare."""
 INSIDE = "source = 'backend' OR source = 'command'"
 """Of the index of events by source: those that are rare."""
+NAMED = "partner IS NOT NULL"
+"""Of the index of events by partner: those that have one."""
 
 
 class EventRow(Base):
     """An event of any daemon, as it was told. ``fields`` holds what is not a column of its own.
+
+    An index by time has the newest events, one by number those that arrived after a cursor.
 
     ``telling``: whether it tells of a refusal or an early end.
 
@@ -258,10 +262,16 @@ class EventRow(Base):
         Index("ix_events_time", "time"),
         Index("ix_events_name_time", "name", "time"),
         Index("ix_events_name_id", "name", "id"),
+        Index("ix_events_partner_time", "partner", "time", sqlite_where=text(NAMED), postgresql_where=text(NAMED)),
+        Index(
+            "ix_events_partner_name", "partner", "name", "time", sqlite_where=text(NAMED), postgresql_where=text(NAMED)
+        ),
         Index("ix_events_partner_id", "partner", "id"),
         Index("ix_events_telling", "name", "time", sqlite_where=text("telling = 1"), postgresql_where=text("telling")),
-        Index("ix_events_pressing", "level", "id", sqlite_where=text(PRESSING), postgresql_where=text(PRESSING)),
-        Index("ix_events_inside", "source", "id", sqlite_where=text(INSIDE), postgresql_where=text(INSIDE)),
+        Index("ix_events_pressing_time", "level", "time", sqlite_where=text(PRESSING), postgresql_where=text(PRESSING)),
+        Index("ix_events_pressing_id", "level", "id", sqlite_where=text(PRESSING), postgresql_where=text(PRESSING)),
+        Index("ix_events_inside_time", "source", "time", sqlite_where=text(INSIDE), postgresql_where=text(INSIDE)),
+        Index("ix_events_inside_id", "source", "id", sqlite_where=text(INSIDE), postgresql_where=text(INSIDE)),
         Index("ix_events_received", "received"),
     )
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, update
 from smartproxy.backend import history, journal, refusals_explained, trials
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.errors import NotFound
-from smartproxy.backend.journal import Filter, Forgotten
+from smartproxy.backend.journal import Filter, Forgotten, StoredEvent
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.watch_tables import WatchCursorRow
 from smartproxy.logs.catalogue import CatalogueError
@@ -129,9 +129,48 @@ class Journal(SiteCase):
         self.assertEqual(self.found(1, level=Severity.WARNING), ["tunnel.down"])
         self.assertEqual(self.found(1, name="session."), ["session.ended"])
         self.assertEqual(self.found(before=3), ["session.started", "session.ended"])
-        self.keep(event("tunnel.up", NOW, "client"), received=NOW + 9 * HOUR)
-        self.assertEqual(self.found(1), ["tunnel.up"])
-        self.assertEqual(self.found(1, until=NOW + 2 * HOUR), ["session.ended"])
+
+    def test_newest_by_time(self) -> None:
+        """The newest events are those that happened last, however late others arrive."""
+        self.keep(event("tunnel.up", NOW, "client", partner="ACME"), received=NOW + 9 * HOUR)
+        for wanted, last in (
+            ({}, "tunnel.down"),
+            ({"until": NOW + 2 * HOUR}, "session.ended"),
+            ({"source": "client"}, "tunnel.down"),
+            ({"partner": "ACME"}, "session.ended"),
+        ):
+            with self.subTest(wanted=wanted):
+                self.assertEqual(self.found(1, **wanted), [last])
+        self.assertEqual(self.found(4), ["tunnel.up", "session.ended", "certificate.refused", "tunnel.down"])
+        self.assertEqual(self.found(after=3), ["tunnel.down", "tunnel.up"])
+
+    def test_walk_back(self) -> None:
+        """Whoever goes back from event to event meets each once, in the order of time, while others arrive.
+
+        What arrives meanwhile is met where it belongs, if the walk is not past it.
+        """
+        times = [NOW + hour * HOUR for hour in (7, 5, 5, 5, 9, 6)]
+        for each in times:
+            self.keep(event("tunnel.up", each, "client"))
+        met: list[StoredEvent] = []
+        before = None
+        for step in range(99):
+            with self.store.reading() as session:
+                part = journal.find(session, Filter(before=before), 2)
+            met[:0] = part
+            if not part:
+                break
+            before = part[0].number
+            if step == 0:
+                self.keep(event("tunnel.up", NOW + 8 * HOUR, "client"))
+                self.keep(event("tunnel.up", NOW - HOUR, "client"))
+        self.assertEqual([each.number for each in met], [12, 1, 2, 3, 4, 6, 7, 8, 10, 5, 9])
+
+    def test_before_one_that_is_gone(self) -> None:
+        """Of an event that was deleted nobody knows the time: those that arrived before it are found."""
+        with self.store.writing() as session:
+            session.execute(delete(EventRow).where(EventRow.id == 3))
+        self.assertEqual(self.found(9, before=3), ["session.started", "session.ended"])
 
     def test_newest(self) -> None:
         """A bound keeps the newest events, and they come oldest first."""

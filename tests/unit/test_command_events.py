@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import attrs
+
 from smartproxy.backend import archive_file, certificates, identities, journal
 from smartproxy.backend.operations import identity
 from smartproxy.backend.operations.events import EventPart, EventsWanted
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
+from smartproxy.policy import limits
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands.console import Console
 from smartproxy.testing.pki import self_signed
@@ -46,17 +49,17 @@ class Events(CommandCase):
     def test_list(self) -> None:
         """One short line an event, for people; one document, for scripts; each with the number that explain takes."""
         self.tell(partner="ACME")
-        (found,) = self.do("events", "list", "-n", "1", "--json").json
+        (found,) = self.do("events", "list", "--source", "client", "--json").json
         self.assertEqual(found["client"], "inner")
-        last = self.do("events", "-n", "1").out.rstrip("\n")
+        last = self.do("events", "--source", "client").out.rstrip("\n")
         self.assertEqual(last, f"{found['number']:>6} 2026-11-20 12:00:00 WARNING  client  tunnel.down ACME cause=lost")
         self.assertIn("no refusal", self.refused("explain", last.split()[0]))
 
     def test_long(self) -> None:
         """With --long all fields are shown, behind the number."""
         self.tell(partner="ACME", message="m" * 300)
-        (found,) = self.do("events", "list", "-n", "1", "--json").json
-        last = self.do("events", "--long", "-n", "1").out
+        (found,) = self.do("events", "list", "--source", "client", "--json").json
+        last = self.do("events", "--long", "--source", "client").out
         self.assertTrue(last.startswith(f"{found['number']} 2026-11-20T12:00:00.000Z WARNING  client tunnel.down"))
         for words in ("m" * 300, "cause=lost", "partner=ACME", "client=inner"):
             self.assertIn(words, last)
@@ -76,7 +79,7 @@ class Events(CommandCase):
         self.tell("session.refused", session="a" * 16, partner="ACME", peer="[2001:db8::7]:40001", message="no place")
         self.tell("certificate.refused", message="m" * 300)
         self.tell("certificate.refused", partner="ACME", peer="192.0.2.7:1", subject="CN=" + "s" * 200, depth=1)
-        lines = self.do("events", "-n", "3").out.splitlines()
+        lines = self.do("events", "--source", "client").out.splitlines()
         self.assertEqual([len(each) for each in lines if len(each) > 160], [])
         self.assertTrue(
             lines[0].endswith(
@@ -92,6 +95,47 @@ class Events(CommandCase):
             self.tell(time=NOON.replace(minute=minute))
         times = [line.split()[2] for line in self.do("events", "--source", "client").out.splitlines()]
         self.assertEqual(times, ["12:03:00", "12:05:00", "12:07:00"])
+
+    def test_newest(self) -> None:
+        """``-n`` chooses the events that happened last, also where others arrived later, and of more than one part."""
+        self.tell("station.unreachable", NOON)
+        for minute in range(4):
+            self.tell(time=NOON.replace(hour=3, minute=minute))
+        for most in (limits.EVENTS_PAGE, attrs.evolve(limits.EVENTS_PAGE, most=2, default=2)):
+            with patch.object(limits, "EVENTS_PAGE", most):
+                found = self.do("events", "--source", "client", "-n", "3", "--json").json
+                self.assertEqual(
+                    [each["time"][11:16] for each in found], ["03:02", "03:03", "12:00"], f"{most.most} in a part"
+                )
+                self.assertEqual(len(self.names("--source", "client", "-n", "0")), 5)
+
+    def test_what_arrives_while_it_lists(self) -> None:
+        """An event that arrives between two parts, and happened before, is not listed twice by --follow."""
+        for minute in range(4):
+            self.tell(time=NOON.replace(minute=minute))
+        call = Console.call
+        seen: list[int] = []
+
+        def late(console: Console, *given: Any) -> Any:
+            answer = call(console, *given)
+            if not seen:
+                self.tell("station.unreachable", NOON.replace(hour=1))
+            seen.append(1)
+            return answer
+
+        def sleep(seconds: float) -> None:
+            if len(seen) > 4:
+                raise KeyboardInterrupt
+
+        arguments = parser().parse_args(
+            ["--state-dir", str(self.state), "events", "--follow", "--source", "client", "-n", "9", "--json"]
+        )
+        console = Console(arguments=arguments, out=(out := io.StringIO()), sleep=sleep)
+        page = attrs.evolve(limits.EVENTS_PAGE, most=2, default=2)
+        with patch.object(limits, "EVENTS_PAGE", page), patch.object(Console, "call", late):
+            self.assertRaises(KeyboardInterrupt, arguments.run, console)
+        names = [json.loads(each)["name"] for each in out.getvalue().splitlines()]
+        self.assertEqual(names, ["tunnel.down"] * 4 + ["station.unreachable"])
 
     def test_own_changes(self) -> None:
         """What operators change themselves is no warning."""
@@ -111,7 +155,7 @@ class Events(CommandCase):
         self.assertEqual(self.names("--level", "ERROR"), ["station.unreachable"])
         self.assertEqual(self.names("--source", "client", "--partner", "ACME"), ["tunnel.down"])
         self.assertEqual(self.names("--session", "a" * 16), ["tunnel.down"])
-        self.assertEqual(self.names("-n", "1"), ["station.unreachable"])
+        self.assertEqual(self.names("--source", "client", "-n", "1"), ["station.unreachable"])
         times = ("--since", "2026-11-20", "--until", "2026-11-20T12:00:01", "-n", "0")
         self.assertEqual(self.names(*times, "--source", "client"), ["tunnel.down", "station.unreachable"])
         self.assertEqual(self.names("--until", "2026-11-20", "--source", "client"), [])

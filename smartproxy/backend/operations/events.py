@@ -28,8 +28,8 @@ class EventsWanted:
     :ivar name: an event's name, or the beginning of names with its full stop: ``session.``.
     :ivar level: this level and those above it.
     :ivar after: only events that arrived after the one of this number: the cursor.
-    :ivar before: only events that arrived before the one of this number; in a span of time those that happened before.
-    :ivar limit: how many: without a cursor the newest, else the next.
+    :ivar before: only events that happened before the one of this number.
+    :ivar limit: how many: without a cursor those that happened last, else the next that arrived.
     :ivar wait: how long the API waits for the first one, where there is none after the cursor.
     """
 
@@ -112,7 +112,7 @@ class KnownEvent:
 
 @attrs.frozen(kw_only=True)
 class EventPart:
-    """Events in the order of their arrival.
+    """Events: after a cursor in the order of their arrival, else in that of their times.
 
     :ivar next: the cursor for those that follow, and for those that are still to come.
     """

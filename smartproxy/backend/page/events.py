@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from operator import attrgetter
 from urllib.parse import urlencode
 
 import attrs
@@ -112,10 +111,7 @@ async def _page(visit: PageVisit, template: str) -> Shown:
     wanted = filters.wanted
     found = () if filters.faults else (await visit.call(events.listed, wanted)).answer.items[::-1]
     filters = filters.after(found)
-    spans = wanted.since is not None or wanted.until is not None
-    # In a span of time events are in the order of their times, otherwise in that of their arrival.
-    last = min(found, key=attrgetter("time", "number") if spans else attrgetter("number"), default=None)
-    older = {} if last is None else {**filters.given, "before": last.number}
+    older = {**filters.given, "before": found[-1].number} if found else {}
     return visit.render(
         template,
         filters.status,

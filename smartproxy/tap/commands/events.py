@@ -1,7 +1,6 @@
 """``smartproxy events``: what happened, as the daemons told the backend."""
 
 import difflib
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -102,25 +101,32 @@ def show(console: Console) -> None:
 
 
 def _newest(console: Console, wanted: "EventsWanted", most: int) -> "tuple[list[StoredEvent], int]":
-    """The newest events, and the cursor for those to come; a whole part is read where less is wanted than one holds."""
+    """The events that happened last, and the cursor for those to come; as many parts are read as it takes.
+
+    What arrives meanwhile comes after the cursor of the first part: it is not listed here, too.
+    """
     import attrs
 
     from smartproxy.backend.operations import events as operations
 
-    if most <= limits.EVENTS_PAGE.most:
-        part = console.call(operations.listed, attrs.evolve(wanted, limit=most))
-        return _in_time(each.stored() for each in part.items), part.next
-    found, last = _following(console, attrs.evolve(wanted, after=0), most)
-    return found, last
+    found: list[StoredEvent] = []
+    part = console.call(operations.listed, attrs.evolve(wanted, limit=min(most, limits.EVENTS_PAGE.most)))
+    last, size = part.next, min(most, limits.EVENTS_PAGE.most)
+    while True:
+        found.extend(each.stored() for each in part.items if each.number <= last)
+        if len(part.items) < size or len(found) >= most:
+            return _in_time(found), last
+        size = min(most - len(found), limits.EVENTS_PAGE.most)
+        part = console.call(operations.listed, attrs.evolve(wanted, before=part.items[0].number, limit=size))
 
 
-def _following(console: Console, wanted: "EventsWanted", most: int | None = None) -> "tuple[list[StoredEvent], int]":
-    """All events after a cursor, or the newest of them, and the cursor for those to come."""
+def _following(console: Console, wanted: "EventsWanted") -> "tuple[list[StoredEvent], int]":
+    """All events that arrived after a cursor, and the cursor for those to come."""
     import attrs
 
     from smartproxy.backend.operations import events as operations
 
-    found: deque[StoredEvent] = deque(maxlen=most)
+    found: list[StoredEvent] = []
     while True:
         part = console.call(operations.listed, attrs.evolve(wanted, limit=limits.EVENTS_PAGE.most))
         found.extend(each.stored() for each in part.items)

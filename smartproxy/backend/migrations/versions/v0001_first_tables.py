@@ -51,6 +51,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_name_time", "events", ["name", "time"], unique=False)
     op.create_index("ix_events_name_id", "events", ["name", "id"], unique=False)
+    named = sa.text("partner IS NOT NULL")
+    for columns, kind in ((["partner", "time"], "time"), (["partner", "name", "time"], "name")):
+        op.create_index(f"ix_events_partner_{kind}", "events", columns, sqlite_where=named, postgresql_where=named)
     op.create_index("ix_events_partner_id", "events", ["partner", "id"], unique=False)
     op.create_index(
         "ix_events_telling",
@@ -60,9 +63,19 @@ def upgrade() -> None:
         postgresql_where=sa.text("telling"),
     )
     pressing = sa.text("level = 'warning' OR level = 'error' OR level = 'critical'")
-    op.create_index("ix_events_pressing", "events", ["level", "id"], sqlite_where=pressing, postgresql_where=pressing)
+    for kind in ("time", "id"):
+        op.create_index(
+            f"ix_events_pressing_{kind}",
+            "events",
+            ["level", kind],
+            sqlite_where=pressing,
+            postgresql_where=pressing,
+        )
     inside = sa.text("source = 'backend' OR source = 'command'")
-    op.create_index("ix_events_inside", "events", ["source", "id"], sqlite_where=inside, postgresql_where=inside)
+    for kind in ("time", "id"):
+        op.create_index(
+            f"ix_events_inside_{kind}", "events", ["source", kind], sqlite_where=inside, postgresql_where=inside
+        )
     op.create_index(op.f("ix_events_session"), "events", ["session"], unique=False)
     op.create_index("ix_events_time", "events", ["time"], unique=False)
     op.create_index("ix_events_received", "events", ["received"], unique=False)
