@@ -95,7 +95,7 @@ def authenticate(session: Session, token: str) -> AdministratorRow | None:
 
 def worth_noting(row: AdministratorRow, now: datetime, address: str) -> bool:
     """Whether a call tells something about the token that is not known yet."""
-    return row.last_used is None or row.last_address != address or now - row.last_used >= SEEN_AGAIN
+    return row.last_used is None or row.last_address != address or abs(now - row.last_used) >= SEEN_AGAIN
 
 
 def note_call(session: Session, name: str, now: datetime, address: str) -> None:

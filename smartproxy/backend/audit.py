@@ -169,7 +169,8 @@ def record_refusal(session: Session, what: str, why: str, *, by: str, channel: C
     query = select(AuditRow).order_by(AuditRow.number.desc()).limit(_REFUSALS_LOOKED_AT)
     for row in session.scalars(query):
         known = _read(row)
-        if now - known.time > REFUSED_AGAIN:
+        # A record of later was made while the clock was ahead.
+        if abs(now - known.time) > REFUSED_AGAIN:
             break
         if (known.deed, known.by, known.what) == (Deed.REFUSAL, by, what):
             return None

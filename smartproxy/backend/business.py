@@ -11,13 +11,13 @@ Standards: RFC 5024 sections 5.3.13 (EERP) and 5.3.14 (NERP).
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any, Final
 
 import attrs
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 from twisted.internet.interfaces import IReactorTime
 
@@ -124,10 +124,20 @@ def _rows(session: Session, watched: Mapping[str, _Watched], now: datetime) -> d
     for name in watched.keys() - rows.keys():
         rows[name] = WatchedPartnerRow(name=name, since=now)
         session.add(rows[name])
+    _not_later(session, rows.values(), now)
     hours = max((each.limits.eerp_hours for each in watched.values()), default=0)
     awaited = max(AWAITED_FOR, timedelta(hours=hours) + AWAITED_LONGER)
     session.execute(delete(AwaitedResponseRow).where(AwaitedResponseRow.ended < now - awaited))
     return rows
+
+
+def _not_later(session: Session, rows: Iterable[WatchedPartnerRow], now: datetime) -> None:
+    """Let what was noted while the clock was ahead count from now: else nothing is missed until that time has come."""
+    for row in rows:
+        row.since = min(row.since, now)
+        row.last_session = row.last_session and min(row.last_session, now)
+        row.last_file = row.last_file and min(row.last_file, now)
+    session.execute(update(AwaitedResponseRow).where(AwaitedResponseRow.ended > now).values(ended=now))
 
 
 def _take_in(
@@ -154,7 +164,7 @@ def _take_in(
 def _note(
     session: Session, row: WatchedPartnerRow, counted: Watching, event: EventRow, now: datetime
 ) -> Iterator[Record]:
-    moment = min(event.time, event.received)
+    moment = min(event.time, event.received, now)
     fields: dict[str, Any] = {**event.fields, "partner": row.name}
     match event.name:
         case "session.started":

@@ -120,10 +120,18 @@ def was_removed(session: Session, token: str) -> str | None:
 
 
 def worth_noting(row: ClientRow, now: datetime, version: str | None, address: str) -> bool:
-    """Whether a call tells something about the client that is not known yet."""
+    """Whether a call tells something about the client that is not known yet.
+
+    What was noted for later was noted while the clock was ahead, and says nothing of now.
+    """
     if row.last_seen is None or (row.last_version, row.last_address) != (version, address):
         return True
-    return now - row.last_seen >= SEEN_AGAIN
+    return abs(now - row.last_seen) >= SEEN_AGAIN
+
+
+def is_silent(row: ClientRow, now: datetime) -> bool:
+    """Whether a client has not called for too long, or never, as far as is known."""
+    return row.last_seen is None or abs(now - row.last_seen) > SILENT
 
 
 def note_call(session: Session, name: str, now: datetime, version: str | None, address: str) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from smartproxy import __version__
 from smartproxy.backend import clients, downloads, generations, history, licences
-from smartproxy.backend.clients import SILENT
 from smartproxy.backend.database import room_lacks
 from smartproxy.backend.downloads import DownloadStatus
 from smartproxy.backend.errors import BackendError, StoreFull
@@ -148,7 +147,7 @@ class BackendCondition:
                 words = "all clients are disabled: smartproxy client enable NAME"
             yield Finding("no-client", Health.DOWN, words)
         for row in able:
-            if row.last_seen is None or self._now() - row.last_seen > SILENT:
+            if clients.is_silent(row, self._now()):
                 words = f"the client {row.name} has never called: it learns of no change; see its log"
                 if row.last_seen is not None:
                     since = instant(row.last_seen)

@@ -42,14 +42,14 @@ Loads: TypeAlias = Mapping[tuple[NodeKind, str], ToldLoad]
 
 def keep(session: Session, told: Loads, now: datetime) -> None:
     """Keep loads in the place of what was told before; what nobody tells of any more is deleted."""
-    session.execute(delete(NodeLoadRow).where(NodeLoadRow.told < now - _KEPT))
+    session.execute(delete(NodeLoadRow).where(~NodeLoadRow.told.between(now - _KEPT, now + _KEPT)))
     for (kind, name), load in told.items():
         session.merge(NodeLoadRow(kind=kind.value, name=name, told=now, **attrs.asdict(load)))
 
 
 def known(session: Session, now: datetime) -> Loads:
-    """The loads that still tell something."""
-    rows = session.scalars(select(NodeLoadRow).where(NodeLoadRow.told > now - GOOD_FOR))
+    """The loads that still tell something: none of before, and none of a time when the clock was ahead."""
+    rows = session.scalars(select(NodeLoadRow).where(NodeLoadRow.told.between(now - GOOD_FOR, now + GOOD_FOR)))
     return {
         (NodeKind(row.kind), row.name): ToldLoad(
             cpu=row.cpu, memory=row.memory, sessions=row.sessions, sessions_most=row.sessions_most

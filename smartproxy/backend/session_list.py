@@ -146,7 +146,9 @@ def live(session: Session, now: datetime) -> tuple[list[LiveSession], int]:
     """The sessions that run, those that began first first; and how many there are, also those that are not told."""
     found: list[LiveSession] = []
     count = 0
-    for row in session.scalars(select(LiveReportRow).where(LiveReportRow.received > now - LIVE_GOOD_FOR)):
+    # A report of later was received while the clock was ahead; its client may be gone.
+    good = LiveReportRow.received.between(now - LIVE_GOOD_FOR, now + LIVE_GOOD_FOR)
+    for row in session.scalars(select(LiveReportRow).where(good)):
         count += row.count
         for each in json.loads(row.sessions):
             # Another version of the backend may have stored it.

@@ -220,7 +220,7 @@ def logged_in(store: Store, cookie: str, now: datetime, *, active: bool = True) 
         if user is None or not user.entry.enabled:
             return None
         known = LoggedIn(name=user.name, role=user.entry.role, login=login.id, ends=login.ends)
-        worth = active and now - login.seen >= NOTED_AGAIN
+        worth = active and abs(now - login.seen) >= NOTED_AGAIN
     if worth:
         store.note(now, lambda session: _note_seen(session, known.login, now))
     return known

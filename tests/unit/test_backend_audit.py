@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -108,6 +109,14 @@ class WhatIsRecorded(AuditCase):
             ScopeMissing, perform, self.store, enable, Named(name="ACME"), caller, NOW + 2 * audit.REFUSED_AGAIN
         )
         self.assertEqual(len([each for each in self.records() if each.deed is Deed.REFUSAL]), 2)
+        back = NOW - timedelta(hours=1)
+        for _ in range(2):
+            self.assertRaises(ScopeMissing, perform, self.store, enable, Named(name="ACME"), caller, back)
+        self.assertEqual(
+            [each.time for each in self.records() if each.deed is Deed.REFUSAL],
+            [NOW, NOW + 2 * audit.REFUSED_AGAIN, back],
+            "after the clock went back",
+        )
 
     def test_selected(self) -> None:
         """Records are found by author, deed and time; the newest so many, the oldest of them first."""

@@ -154,7 +154,10 @@ class Clients(SiteCase):
         self.assertIn("known: first", str(error))
 
     def test_noted_calls(self) -> None:
-        """A call is noted when it tells something: the first, one half a minute later, one from elsewhere."""
+        """A call is noted when it tells something: the first, one half a minute later, one from elsewhere.
+
+        One that was noted while the clock was ahead does not stand for those of now.
+        """
         self.add()
         with self.store.writing() as session:
             row = clients.find(session, "inner")
@@ -165,6 +168,8 @@ class Clients(SiteCase):
             self.assertTrue(clients.worth_noting(row, later, "1", "192.0.2.1"))
             self.assertTrue(clients.worth_noting(row, soon, "2", "192.0.2.1"))
             self.assertTrue(clients.worth_noting(row, soon, "1", "192.0.2.2"))
+            for back, noted in ((timedelta(seconds=29), False), (timedelta(hours=1), True)):
+                self.assertEqual(clients.worth_noting(row, NOW - back, "1", "192.0.2.1"), noted, back)
             clients.note_certificate(session, "inner", later)
         with self.store.reading() as session:
             row = clients.find(session, "inner")

@@ -123,6 +123,8 @@ class Conditions(SiteCase):
         self.assertEqual(status["clients"][0]["last_call"], "2026-11-20T12:00:00Z")
         self.now = NOW + SILENT + timedelta(seconds=1)
         self.assertIn("has not called since 2026-11-20T12:00:00Z", self.told()[3])
+        self.now = NOW - timedelta(hours=1)
+        self.assertIn("client-silent", self.told()[2], "its last call was noted while the clock was ahead")
         with self.change() as change:
             clients.enable(change, "inner", False)
         self.assertEqual(self.told()[:2], ("no-client", 2))

@@ -125,6 +125,20 @@ class Silence(BusinessCase):
         self.look(25 * HOUR)
         self.assertEqual(self.told(), [("watch.silent", None)])
 
+    def test_clock_that_was_ahead(self) -> None:
+        """What was noted while the clock was ahead counts from when it went back; silence is told in time."""
+        self.watch(silent_hours=24)
+        self.tell("session.started")
+        self.look()
+        self.clock.time_of_day = lambda: self.clock.seconds() - (48 * HOUR).total_seconds()  # type: ignore[attr-defined]  # as a reactor's clock tells both
+        self.look()
+        self.look(23 * HOUR)
+        self.assertEqual(self.told(), [])
+        self.look(HOUR)
+        self.assertEqual(self.told(), [("watch.silent", None)])
+        (event,) = self.stored("watch.silent")
+        self.assertLess(float(str(event.fields["seconds"])), 90_000)
+
     def test_off(self) -> None:
         """Nobody is watched by default, and nothing is kept of anybody."""
         self.tell("session.started")

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from smartproxy.backend import trials
 from smartproxy.backend.schema import EventRow
+from smartproxy.backend.session_tables import TrialRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import Outbound, SubjectRule
@@ -240,6 +241,8 @@ class Trials(OutboundCase):
             found = [[row.partner for row in trials.after(session, 0, moment)] for moment in (soon, late)]
             self.assertEqual(found, [["ACME", None], [None]])
             self.assertEqual(trials.after(session, second.number, soon), [])
+            back = soon - timedelta(hours=1)
+            self.assertEqual(trials.after(session, 0, back), [], "asked for while the clock was ahead")
             self.assertNotEqual(first.session, second.session)
             for name in ("outbound.refused", "outbound.failed"):
                 session.add(
@@ -260,4 +263,4 @@ class Trials(OutboundCase):
             self.assertEqual(result.name, "outbound.failed")
             self.assertIsNone(trials.result(session, second.session, trials.STATION_RESULTS))
             trials.ask(session, None, NOW + timedelta(days=1, seconds=1))
-            self.assertEqual(len(trials.after(session, 0, NOW)), 2)
+            self.assertEqual(session.query(TrialRow).count(), 2)

@@ -1,6 +1,7 @@
 """``smartproxy user``: who may log in to the page."""
 
 from argparse import Namespace
+from datetime import timedelta
 from unittest.mock import Mock, patch
 
 from argon2 import PasswordHasher
@@ -213,6 +214,14 @@ class Accounts(SiteCase):
         self.assertRaises(ChangeRefused, users.log_in, self.store, "alice", proved, NOW, "::1", "x")
         with self.store.reading() as session:
             self.assertEqual(users.logins(session, NOW), [])
+
+    def test_login_noted_while_the_clock_was_ahead(self) -> None:
+        """What a user does after the clock went back is noted: the login is not taken for one that was used later."""
+        proved = users.check_password(self.store, "alice", GOOD)
+        cookie = users.log_in(self.store, "alice", proved, NOW, "::1", "x")
+        back = NOW - timedelta(hours=1)
+        self.assertIsNotNone(users.logged_in(self.store, cookie, back))
+        self.assertIsNone(users.logged_in(self.store, cookie, back + users.IDLE))
 
     def test_logins_are_bounded(self) -> None:
         """A user has so many logins at most; the oldest goes first."""

@@ -98,6 +98,10 @@ class Nodes(CommandCase):
         self.assertIn("inside-1 not known", self.do("nodes").out)
         (tunnel,) = self.do("nodes", "--json").json["servers"][0]["tunnels"]
         self.assertIsNone(tunnel["up"])
+        self.call("inside-1", minutes=70)
+        self.assertEqual(
+            [each.up for each in self.found().servers[0].tunnels], [None], "noted while the clock was ahead"
+        )
         self.call("inside-1")
         self.assertEqual([each.up for each in self.found().servers[0].tunnels], [True])
 
@@ -148,6 +152,8 @@ class Nodes(CommandCase):
         self.assertEqual([each.load for each in found.clients], [own, None])
         requests.keep_loads("inside-1", LoadsTold(own=own, servers=tuple(told)), NOW + timedelta(minutes=6))
         self.assertEqual([each.load for each in self.found().clients], [None, None])
+        requests.keep_loads("inside-1", LoadsTold(own=own, servers=tuple(told)), NOW + timedelta(minutes=14))
+        self.assertEqual([each.load for each in self.found().clients], [None, None], "while the clock was ahead")
         with self.store.writing() as session:
             loads.keep(session, {(NodeKind.CLIENT, "inside-2"): own}, NOW + timedelta(days=2))
             self.assertEqual(session.query(NodeLoadRow).count(), 1)

@@ -313,6 +313,7 @@ class Live(ListCase):
         self.report("one", SECOND)
         self.report("two", FIRST)
         self.report("three", "a" * 16, seconds=60)
+        self.report("ahead", "a" * 16, seconds=-60)
         now = perform(self.store, operations.live, Nothing(), BOSS, NOW).answer
         self.assertEqual([(each.client, each.state.session) for each in now.items], [("two", FIRST), ("one", SECOND)])
         self.assertEqual(now.count, 2)

@@ -15,7 +15,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import clients, generations, journal, licences, loads
-from smartproxy.backend.clients import SILENT
 from smartproxy.backend.journal import StoredEvent
 from smartproxy.backend.loads import Loads, NodeKind, backend_place
 from smartproxy.backend.operations.operation import Family, Transaction
@@ -228,7 +227,7 @@ def _client(row: ClientRow, now: datetime, sessions: int, difference: int | None
     return ClientNode(
         name=row.name,
         enabled=row.entry.enabled,
-        calls=row.last_seen is not None and now - row.last_seen <= SILENT,
+        calls=not clients.is_silent(row, now),
         version=row.last_version,
         address=row.last_address,
         last_seen=row.last_seen,
