@@ -48,7 +48,7 @@ class Fault(enum.Enum):
 
 
 OF_A_CERTIFICATE: Final = frozenset({Fault.CERTIFICATE, Fault.REVOKED})
-"""Faults of a caller that another configuration, or a newer revocation list, lets in."""
+"""Faults of a caller that another configuration may let in."""
 
 
 @attrs.frozen(kw_only=True)

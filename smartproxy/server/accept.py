@@ -5,7 +5,7 @@ report the begin and end of bans of addresses. Policy decides; this module adds 
 repeat are reported now and then only: a flood must not hide other events, nor fill the backend's store.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 import attrs
@@ -19,8 +19,9 @@ from smartproxy.net.hello import Spoken
 from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.admittance import forgivable
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.penalties import OF_A_CERTIFICATE, CalledPenalties, Fault, Penalties
+from smartproxy.policy.penalties import CalledPenalties, Fault, Penalties
 
 
 @attrs.frozen
@@ -96,6 +97,7 @@ class Gate:
         self._events = events
         self._lifting = Deadline(clock, self._lift)
         self._sparing = Sparing()
+        self._server: ServerConfiguration | None = None
 
     def enter(self, host: str, peer: str, hasty: Callable[[str], bool] = lambda prefix: False) -> Visit | None:
         """Admit a connection; if it is refused, report why and return ``None``.
@@ -200,14 +202,15 @@ class Gate:
         self.fault(host, fault)
 
     def adopt(self, server: ServerConfiguration) -> None:
-        """Use the limits and penalties of a generation; bans end that it may have made wrong."""
+        """Use the limits and penalties of a generation; bans end for certificates that it may let in."""
         self.admission.limits = server.limits
         self._events.limit_strangers(server.limits.strangers_events)
         # A fault of a connection that a balancer made is the balancer's only if nobody is named for it.
         exempt = (*server.penalties.exempt, *server.balancers)
         self.penalties.settings = attrs.evolve(server.penalties, exempt=exempt)
         self.called.settings = server.penalties
-        self.pardon_certificates()
+        self._pardon(forgivable(self._server, server))
+        self._server = server
 
     def fault(self, host: str, fault: Fault) -> None:
         """Count a fault against an address, and report the ban if one begins."""
@@ -222,9 +225,9 @@ class Gate:
             )
             self._await_end()
 
-    def pardon_certificates(self) -> None:
-        """End the bans for refused certificates, revoked ones included: a new generation may accept them."""
-        for prefix in self.penalties.pardon(OF_A_CERTIFICATE, self._clock.seconds()):
+    def _pardon(self, faults: Collection[Fault]) -> None:
+        """End the bans for faults that a new generation may not see as such."""
+        for prefix in self.penalties.pardon(faults, self._clock.seconds()):
             cause = Cause.PENALTY_PARDONED
             self._events.emit("penalty.lifted", network=prefix, cause=cause, message=cause.meaning)
         self._await_end()

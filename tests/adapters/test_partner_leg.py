@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from datetime import timedelta
 from unittest.mock import Mock
 
 import attrs
@@ -348,7 +349,10 @@ class Penalized(SynchronousTestCase):
             self.assertEqual(caller.received, SSRM_BUFFER)
 
     def test_certificate_that_a_new_generation_accepts(self) -> None:
-        """A ban for refused certificates ends with the next generation; one for another fault does not."""
+        """A ban for refused certificates ends with a generation that may let them in; one for another fault does not.
+
+        A generation that judges certificates as before ends no ban.
+        """
         new = pki.self_signed("ACME's next")
         rig = ServerRig(penalties=PenaltySettings(threshold=20, exempt=()))
         for _ in range(10):
@@ -357,8 +361,13 @@ class Penalized(SynchronousTestCase):
             caller, _ = rig.call(host="192.0.2.8")
             rig.send(caller, b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual(len(rig.journal.of("penalty.banned")), 2)
+        other = attrs.evolve(rig.configuration.partners[0], codes=("O0013OTHER",))
+        others = attrs.evolve(rig.configuration, limits=ServerLimits(sessions=7), partners=(other,))
+        rig.sessions.adopt(rig.generation(others, 2))
+        self.assertEqual(rig.journal.of("penalty.lifted"), [])
+        self.assertIsNone(rig.call(CallerTls(new))[1])
         entry = rig.entry(certificates=(pin(rig.partner), pin(new)))
-        rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, partners=(entry,)), 2))
+        rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, partners=(entry,)), 3))
         lifted = rig.journal.the("penalty.lifted")
         self.assertEqual((lifted["network"], lifted["cause"]), ("192.0.2.7/32", Cause.PENALTY_PARDONED))
         caller, _ = rig.call(CallerTls(new))
@@ -380,8 +389,11 @@ class Penalized(SynchronousTestCase):
         for _ in range(4):
             rig.call(CallerTls(LEAF))
         self.assertEqual(rig.journal.the("penalty.banned")["cause"], Cause.PENALTY_REVOKED)
+        newer = attrs.evolve(lists[1], this_update=lists[1].this_update + timedelta(seconds=1))
+        rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, revocation=(lists[0], newer)), 2))
+        self.assertEqual(rig.journal.of("penalty.lifted"), [], "a newer list that revokes the same")
         put_back = attrs.evolve(rig.configuration, revocation=(lists[0], revoked(MIDDLE)))
-        rig.sessions.adopt(rig.generation(put_back, 2))
+        rig.sessions.adopt(rig.generation(put_back, 3))
         self.assertEqual(rig.journal.the("penalty.lifted")["cause"], Cause.PENALTY_PARDONED)
         caller, _ = rig.call(CallerTls(LEAF))
         self.assertEqual(caller.received, SSRM_BUFFER)
