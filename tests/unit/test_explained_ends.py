@@ -1,6 +1,7 @@
 """Every way in which a session or call can end has its sentence for the partner: the whole table."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,21 +11,24 @@ from smartproxy.backend import refusals_explained
 from smartproxy.backend.client_requests import ClientRequests
 from smartproxy.backend.refusals_explained import ExplainedRefusal
 from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, NOTHING_TO_CHANGE, OURS
 from smartproxy.policy.explanations import DISAGREEMENTS, EXPLANATIONS, OUR_CALL, HowEnded
-from smartproxy.policy.faults import IdentityMismatch, QuotaExceeded, Step
+from smartproxy.policy.faults import Draining, IdentityMismatch, Killed, QuotaExceeded, Step, Withdrawn
 from smartproxy.policy.outcomes import Outcome, Participant
 from smartproxy.relay import events
+from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.openings import server_inbound, server_outbound
-from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID, ssid
+from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID, esid, ssid
 from tests.unit.session_pair import Daemon, Pair
 from tests.unit.sites import NOW, SiteCase
-from tests.unit.test_one_ending import ENDS, PASSWORD, says
+from tests.unit.test_one_ending import ENDS, PASSWORD, bug, late, lost, says, stops, tunnel
 
 PARTNER, STATION, SERVER, CLIENT, OPERATOR, NOBODY = Participant
+NO_ROOM: Final = esid(EsidReason.RESOURCES_NOT_AVAILABLE)
 INCOMING, OUTGOING = False, True
 
 ENDED: Final[Mapping[tuple[Outcome, Participant], str]] = {
@@ -67,6 +71,14 @@ cause for the sessions that it stops."""
 NOT_BEGUN: Final = {INCOMING: "We could not accept your session.", OUTGOING: "We could not call your system."}
 """What the partner is told where a session did not begin, and the cause is this site's."""
 
+ALWAYS: Final[Mapping[Outcome, str]] = {
+    Outcome.COMPLETED: "The session ended as it should.",
+    Outcome.LOST: "A connection on our side was lost, and the session was ended.",
+    Outcome.FAILED: "A fault in our software ended the session.",
+}
+"""What the partner is told of an end that nobody who is in :data:`ENDED` with it began, or of which nobody is named; of
+any other such end no more than that it is ours."""
+
 STEPS: Final[Mapping[Step, str]] = {
     Step.POLICY: "We could not call your system.",
     Step.SOURCE: "We could not call your system.",
@@ -77,8 +89,59 @@ STEPS: Final[Mapping[Step, str]] = {
 }
 """What the partner is told of a call that failed, by the step, where no more is known."""
 
+CLOSED: Final = "We called your system, and it closed the connection before the session had begun."
+"""What a called partner is told that was lost before it greeted."""
+
 COMPARED: Final = "Please compare this setting with us."
 """What the partner is asked where the settings of both sides differ."""
+
+
+def opening_is_over(pair: Pair) -> None:
+    """The deadline of the opening passes at the server."""
+    pair.happens(pair.server, events.TimedOut(Timer.OPENING))
+
+
+_FULL: Final = "All the sessions or connections that we can hold at the same time were in use."
+SAID: Final[Mapping[Cause, str]] = {
+    Cause.QUOTA_DISPLACED: _FULL,
+    Cause.QUOTA_HASTE: _FULL,
+    Cause.QUOTA_CONNECTIONS: _FULL,
+    Cause.QUOTA_EARLY: _FULL,
+    Cause.QUOTA_ADDRESS: "Too many connections from your address were open at the same time.",
+    Cause.QUOTA_UNAUTHENTICATED: "Too many connections from your address had begun TLS, and had not finished it.",
+    Cause.QUOTA_SESSIONS: _FULL,
+    Cause.QUOTA_PARTNER: "Your system had reached the limit of parallel sessions with us.",
+    Cause.HANDSHAKE_TIMEOUT: "Your system began a TLS connection, and did not complete it in time.",
+    Cause.HANDSHAKE_SILENT: "Your system connected and sent nothing.",
+    Cause.HANDSHAKE_PLAIN_OFTP: "Your system sent OFTP without TLS to our port for OFTP2 over TLS.",
+    Cause.HANDSHAKE_PLAIN_HTTP: "Your system sent HTTP to our port for OFTP2 over TLS.",
+    Cause.HANDSHAKE_PLAIN_SSH: "Your system sent SSH to our port for OFTP2 over TLS.",
+    Cause.HANDSHAKE_BALANCER: "Your system, or a load balancer in front of it, sent a header of the PROXY protocol"
+    " before its TLS.",
+    Cause.HANDSHAKE_NOT_TLS: "Your system sent something other than TLS to our port for OFTP2 over TLS.",
+    Cause.HANDSHAKE_ALERT: "Your system ended the TLS connection with the alert that is named here.",
+    Cause.HANDSHAKE_DISTRUSTED: "Your system did not accept our certificate, and ended the TLS connection with the"
+    " alert that is named here.",
+    Cause.HANDSHAKE_FAILED: "The TLS connection could not be established.",
+    Cause.HANDSHAKE_ENDED: "Your system, or a firewall in front of it, closed the connection before TLS was "
+    "established.",
+    Cause.HANDSHAKE_RENEGOTIATED: "Your system asked for a second TLS handshake within the connection, which we do not "
+    "accept.",
+    Cause.IDENTITY_CODE: "The identification code (SSIDCODE) that your system sent is not assigned to your "
+    "certificate.",
+    Cause.IDENTITY_LEVEL: "The OFTP release level that your system offered is lower than agreed.",
+    Cause.IDENTITY_STATION_LEVEL: "Our own system proposed an OFTP release level that is lower than agreed.",
+    Cause.IDENTITY_AUTHENTICATION: "The secure authentication setting (SSIDAUTH) of your system does not match ours.",
+    Cause.IDENTITY_STATION_AUTHENTICATION: "Our own system did not propose secure authentication (SSIDAUTH) as it is "
+    "agreed.",
+    Cause.IDENTITY_ORIGINATOR: "Your system sent a file whose originator (SFIDORIG) is not agreed with us.",
+    Cause.IDENTITY_DESTINATION: "Your system sent a file whose destination (SFIDDEST) is not agreed with us.",
+    **dict.fromkeys(
+        (each for each in Cause if each.startswith("penalty.")),
+        "Your address was blocked for a while after too many failed attempts.",
+    ),
+}
+"""What the partner is told of what did not begin, whoever is named; certificates have a table of their own."""
 
 OF_THE_PARTNER: Final = frozenset({"call", "certificate", "handshake", "identity", "penalty", "quota"})
 """The subjects of causes for which something does not begin, and of which the partner has to know more."""
@@ -100,6 +163,68 @@ NOBODYS: Final = frozenset({"connection"})
 """The subjects of causes that are told of nobody: a check of the port."""
 
 
+def awaits_station() -> Pair:
+    """A partner called, and the client awaits the station's greeting."""
+    pair = Pair()
+    pair.says(pair.server, PARTNER_SSID)
+    return pair
+
+
+def awaits_partner() -> Pair:
+    """A partner is called, and the server awaits its greeting."""
+    return Pair(outbound=True)
+
+
+def awaits_answer() -> Pair:
+    """A called partner has greeted, the station has said who it is, and the partner's SSID is awaited."""
+    pair = Pair(outbound=True)
+    pair.says(pair.server, SSRM_BUFFER)
+    pair.says(pair.client, STATION_SSID)
+    return pair
+
+
+MOMENTS: Final = (awaits_station, awaits_partner, awaits_answer)
+_ESID_LEFT: Final = ENDED[Outcome.ABORTED, PARTNER], 8
+_BROKEN: Final = ENDED[Outcome.VIOLATED, PARTNER], None
+_LATE: Final = ENDED[Outcome.EXPIRED, PARTNER], None
+_LEFT: Final = ENDED[Outcome.LOST, PARTNER], None
+_TUNNEL: Final = ENDED[Outcome.LOST, NOBODY], None
+_BUG: Final = ENDED[Outcome.FAILED, SERVER], None
+_KILLED: Final = STOPPED[Cause.SESSION_KILLED], None
+_DRAINED: Final = _MAINTENANCE, None
+_REVOKED: Final = "Your certificate, or the certificate of one of its issuing CAs, has been revoked.", None
+_NOT_ACCEPTED: Final = "We could not accept your session.", None
+_NO_GREETING: Final = STEPS[Step.SSRM], None
+
+OPENING: Final[tuple[tuple[Callable[[Pair], None], str, *tuple[tuple[Any, ...] | None, ...]], ...]] = (
+    # what happens, the code, and at each of MOMENTS the sentence, the ESID reason, and the code where it is another
+    (says("partner", NO_ROOM), "session.aborted", _ESID_LEFT, (*_BROKEN, "state.command"), _ESID_LEFT),
+    (says("partner", b"\x20"), "header.version", _BROKEN, _BROKEN, _BROKEN),
+    (lost("partner"), "leg.lost", _LEFT, (CLOSED, None), _LEFT),
+    (late("partner", "server"), "deadline.buffer", _LATE, _NO_GREETING, _LATE),
+    (opening_is_over, "deadline.opening", _NOT_ACCEPTED, _NO_GREETING, _LATE),
+    (stops("server", Killed, Cause.SESSION_KILLED), "session.killed", _KILLED, _KILLED, _KILLED),
+    (stops("server", Draining, Cause.DAEMON_DRAINING), "daemon.draining", _DRAINED, _DRAINED, _DRAINED),
+    (stops("server", Withdrawn, Cause.CERTIFICATE_REVOKED), "certificate.revoked", _REVOKED, _REVOKED, _REVOKED),
+    (bug("server"), "internal.error", _BUG, _BUG, _BUG),
+    (tunnel, "tunnel.lost", _TUNNEL, _TUNNEL, _TUNNEL),
+    (
+        says("station", NO_ROOM),
+        "session.aborted",
+        (*_NOT_ACCEPTED, "state.command"),
+        None,
+        (ENDED[Outcome.ABORTED, STATION], 8),
+    ),
+    (says("station", b"\x20"), "header.version", _NOT_ACCEPTED, None, (ENDED[Outcome.VIOLATED, STATION], None)),
+    (lost("station"), "leg.lost", _NOT_ACCEPTED, None, (ENDED[Outcome.LOST, STATION], None)),
+    (late("station", "client"), "deadline.buffer", _NOT_ACCEPTED, None, (ENDED[Outcome.EXPIRED, STATION], None)),
+    (stops("client", Killed, Cause.SESSION_KILLED), "session.killed", _NOT_ACCEPTED, None, _KILLED),
+    (stops("client", Draining, Cause.DAEMON_DRAINING), "daemon.draining", _NOT_ACCEPTED, None, _DRAINED),
+    (bug("client"), "internal.error", _NOT_ACCEPTED, None, _BUG),
+)
+"""How a session ends while it opens."""
+
+
 class Table(SynchronousTestCase):
     """Causes, outcomes, directions, and who began the end."""
 
@@ -119,12 +244,25 @@ class Table(SynchronousTestCase):
                 self.assertEqual(end.explanation.happened, sentence)
                 self.assertNotEqual(end.explanation.remedy, other)
 
+    def test_whoever_else_began_it(self) -> None:
+        """An end that is told of somebody who cannot have begun it, or of nobody, is never laid on the partner."""
+        for outcome in set(Outcome) - {Outcome.REFUSED, Outcome.UNREACHABLE, Outcome.STOPPED}:
+            for by in (None, *Participant):
+                for outgoing in (INCOMING, OUTGOING):
+                    end = HowEnded(cause="leg.lost", outcome=outcome, ended_by=by, outgoing=outgoing)
+                    expected = None if by is None else ENDED.get((outcome, by))
+                    if expected is None:
+                        self.assertEqual(end.explanation.happened, ALWAYS.get(outcome, NOT_BEGUN[outgoing]), (end,))
+                        self.assertEqual(end.explanation.ours, outcome is not Outcome.COMPLETED)
+                    else:
+                        self.assertEqual(end.explanation.happened, expected)
+
     def test_every_session_that_we_stop(self) -> None:
         """Each cause for which we stop sessions has its sentence; who is to connect again depends on who called."""
         subjects = {cause for cause in Cause if cause.partition(".")[0] in ("daemon", "session")}
         self.assertEqual(subjects, set(STOPPED) | NOT_STOPPED)
         for cause, sentence in STOPPED.items():
-            for by in (SERVER, CLIENT, OPERATOR):
+            for by in (None, *Participant):
                 for outgoing in (INCOMING, OUTGOING):
                     end = HowEnded(cause=cause, outcome=Outcome.STOPPED, ended_by=by, outgoing=outgoing)
                     self.assertEqual(end.explanation.happened, sentence)
@@ -141,15 +279,27 @@ class Table(SynchronousTestCase):
             if subject == "call":
                 continue
             for outcome in (None, Outcome.REFUSED, Outcome.UNREACHABLE):
-                for outgoing in (INCOMING, OUTGOING):
-                    said = HowEnded(cause=cause, outcome=outcome, outgoing=outgoing).explanation.happened
+                for outgoing, by in itertools.product((INCOMING, OUTGOING), (None, *Participant)):
+                    end = HowEnded(cause=cause, outcome=outcome, ended_by=by, outgoing=outgoing)
+                    said = end.explanation.happened
                     ours = subject not in OF_THE_PARTNER or (subject == "quota" and outgoing)
-                    self.assertEqual(said == NOT_BEGUN[outgoing], ours, cause)
+                    if outgoing and by is PARTNER and subject in ("leg", "deadline"):
+                        # It was called and did not greet.
+                        self.assertEqual(said, CLOSED if cause == Cause.LEG_LOST else STEPS[Step.SSRM], end)
+                    elif ours:
+                        self.assertEqual((said, end.explanation.ours), (NOT_BEGUN[outgoing], True), end)
+                    else:
+                        certificate = CERTIFICATE_CAUSES.get(cause)
+                        if certificate is None:
+                            self.assertEqual(said, SAID[cause], end)
+                        elif not outgoing:
+                            self.assertEqual(end.explanation, certificate.explanation, end)
+                        self.assertNotIn(said, NOT_BEGUN.values(), end)
 
     def test_called_partner_that_did_not_greet(self) -> None:
         """A partner that we called, and that was lost or late before it greeted, hears what it did, and not of us."""
         for cause, told in (
-            (Cause.LEG_LOST, "We called your system, and it closed the connection before the session had begun."),
+            (Cause.LEG_LOST, CLOSED),
             (Cause.DEADLINE_OPENING, STEPS[Step.SSRM]),
             (Cause.DEADLINE_BUFFER, STEPS[Step.SSRM]),
             (Cause.DEADLINE_AUTHENTICATION, STEPS[Step.SSRM]),
@@ -255,6 +405,33 @@ class Relayed(SiteCase):
                 self.assertEqual((found.explanation.happened, found.outgoing), (expected, outbound), (outcome, cause))
                 self.assertEqual(bool(found.protocol), (outcome, by) == ("violated", "partner"))
                 self.assertEqual(self.explained("ACME").event.fields["session"], f"{number:016x}")
+
+    def test_every_end_while_a_session_opens(self) -> None:
+        """Sentence, code and reason of each end at each moment of an opening, of incoming and of outgoing sessions.
+
+        Where we called and await the partner's greeting, the station's side has its ends in the next moments only.
+        """
+        number = 0
+        for moment, begin in enumerate(MOMENTS):
+            for happen, code, *told in OPENING:
+                if (expected := told[moment]) is None:
+                    continue
+                number += 1
+                pair = begin()
+                happen(pair)
+                for daemon in pair.daemons:
+                    if not daemon.done:
+                        pair.lose(daemon, daemon.outside)
+                found = self.explained(self.keep(pair, number))
+                fields = found.event.fields
+                sentence, reason, *other = expected
+                self.assertEqual(
+                    (found.explanation.happened, fields.get("cause", fields.get("rule")), found.reason),
+                    (sentence, *(other or [code]), reason),
+                    f"moment {moment}",
+                )
+                self.assertEqual(found.outgoing, moment > 0)
+                self.assertEqual(found.event.source, "server")
 
     def test_settings_that_differ(self) -> None:
         """Two SSIDs that differ in SSIDAUTH, or let nobody receive, are no fault of who answers: neither is blamed."""
