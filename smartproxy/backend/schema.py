@@ -263,10 +263,7 @@ class EventRow(Base):
         Index("ix_events_name_time", "name", "time"),
         Index("ix_events_name_id", "name", "id"),
         Index("ix_events_partner_time", "partner", "time", sqlite_where=text(NAMED), postgresql_where=text(NAMED)),
-        Index(
-            "ix_events_partner_name", "partner", "name", "time", sqlite_where=text(NAMED), postgresql_where=text(NAMED)
-        ),
-        Index("ix_events_partner_id", "partner", "id"),
+        Index("ix_events_partner_id", "partner", "id", sqlite_where=text(NAMED), postgresql_where=text(NAMED)),
         Index("ix_events_telling", "name", "time", sqlite_where=text("telling = 1"), postgresql_where=text("telling")),
         Index("ix_events_pressing_time", "level", "time", sqlite_where=text(PRESSING), postgresql_where=text(PRESSING)),
         Index("ix_events_pressing_id", "level", "id", sqlite_where=text(PRESSING), postgresql_where=text(PRESSING)),

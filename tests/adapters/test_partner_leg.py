@@ -342,6 +342,8 @@ class Penalized(SynchronousTestCase):
             )
             for _ in range(20):
                 rig.call(CallerTls(LEAF))
+                # All of them are told only if they are few in a second.
+                rig.clock.advance(1)
             self.assertEqual(len(rig.journal.of("certificate.refused")), 20)
             self.assertEqual(rig.journal.of("penalty.banned"), [])
             rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, revocation=lists), 2))

@@ -52,9 +52,10 @@ def upgrade() -> None:
     op.create_index("ix_events_name_time", "events", ["name", "time"], unique=False)
     op.create_index("ix_events_name_id", "events", ["name", "id"], unique=False)
     named = sa.text("partner IS NOT NULL")
-    for columns, kind in ((["partner", "time"], "time"), (["partner", "name", "time"], "name")):
-        op.create_index(f"ix_events_partner_{kind}", "events", columns, sqlite_where=named, postgresql_where=named)
-    op.create_index("ix_events_partner_id", "events", ["partner", "id"], unique=False)
+    for kind in ("time", "id"):
+        op.create_index(
+            f"ix_events_partner_{kind}", "events", ["partner", kind], sqlite_where=named, postgresql_where=named
+        )
     op.create_index(
         "ix_events_telling",
         "events",
