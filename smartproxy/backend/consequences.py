@@ -1,7 +1,7 @@
 """What a change of the configuration would do to partners: whom it would refuse, before it is made.
 
 Judges differences of entries, not connections: that a partner is named means that something with which it may connect
-today is refused afterwards, whether or not it really does so. Changes nothing.
+today is refused afterwards. Changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,12 @@ from smartproxy.backend.forecasts import Forecast, Verdict
 from smartproxy.backend.schema import ClientRow, PinNote
 from smartproxy.backend.settings import LISTENERS
 from smartproxy.backend.states import Difference, EntryKind, Json
-from smartproxy.oftp2.roles import Profile
-from smartproxy.policy.partners import ANY_CODE, Authentication, Partner, Purpose, RevocationMode, TrustedCa
+from smartproxy.policy.narrowing import narrowings
+from smartproxy.policy.partners import Partner, RevocationMode, TrustedCa
 from smartproxy.policy.schema import ListOf, ObjectOf, read_object
 
 EVERYBODY = "*"
 """In the place of a partner: whoever connects so."""
-_NARROWER = (Purpose.ANY, Purpose.SERVER_AUTH, Purpose.STRICT)
 
 
 @attrs.frozen(kw_only=True)
@@ -104,32 +103,6 @@ def _partner(before: Partner, after: Partner | None, notes: Sequence[PinNote]) -
     for rule in before.certificates:
         if rule not in after.certificates:
             yield f"its certificate is not recognized any more: {partners.rule_text(rule, notes)}"
-
-
-def narrowings(before: Partner, after: Partner) -> Iterator[str]:
-    """What one entry of a partner refuses and another allows; each is a sentence without full stop.
-
-    How its certificates are recognized is not judged here.
-    """
-    for code in before.codes:
-        if code not in after.codes:
-            yield f"its code {code} is not known any more"
-    if after.lowest_level > before.lowest_level:
-        yield f"release levels below {after.lowest_level.label} are refused"
-    if after.authentication not in (before.authentication, Authentication.EITHER):
-        yield f"secure authentication is {after.authentication.value}"
-    if (before.profile, after.profile) == (Profile.DEFAULT, Profile.STRICT):
-        yield "no departure from RFC 5024 is tolerated any more"
-    if _NARROWER.index(after.purpose) > _NARROWER.index(before.purpose):
-        yield f"the extended key usage of its certificate has to be {after.purpose.value}"
-    for what, old, new in (
-        ("originators", before.originators, after.originators),
-        ("destinations", before.destinations, after.destinations),
-    ):
-        if ANY_CODE not in new and set(old) - set(new):
-            yield f"files with other {what} than {', '.join(new)} are refused"
-    if before.outbound is not None and after.outbound is None:
-        yield "it is not called any more"
 
 
 def _ca(session: Session, before: TrustedCa, after: TrustedCa | None, now: datetime) -> Iterator[Refusal]:

@@ -20,6 +20,7 @@ from smartproxy.backend.page.said import MOST, SAID, Saying, Sentences, read, wi
 from smartproxy.backend.states import EntryKind
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net import listeners
+from smartproxy.policy import narrowing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
 from smartproxy.policy.health import RAN_OUT_CODE, Expiry, judge
@@ -419,12 +420,13 @@ class Complete(SynchronousTestCase):
     def test_consequences(self) -> None:
         """What a change would do to partners is told in German."""
         found = []
-        for function in ast.walk(ast.parse(inspect.getsource(consequences))):
-            if isinstance(function, ast.FunctionDef):
-                names = names_in(function)
-                yields = [each for each in ast.walk(function) if isinstance(each, ast.Yield)]
-                told = [text for each in yields for text in choices(each.value, names)]
-                found += [text for each in told for text in parted(each)]
+        for module in (narrowing, consequences):
+            for function in ast.walk(ast.parse(inspect.getsource(module))):
+                if isinstance(function, ast.FunctionDef):
+                    names = names_in(function)
+                    yields = [each for each in ast.walk(function) if isinstance(each, ast.Yield)]
+                    told = [text for each in yields for text in choices(each.value, names)]
+                    found += [text for each in told for text in parted(each)]
         self.assertGreater(len(found), 8)
         self.assertEqual([], self.missing(found))
 

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.consequences import narrowings
 from smartproxy.oftp2.roles import Level, Profile
+from smartproxy.policy.narrowing import narrowings
 from smartproxy.policy.partners import Authentication, CertificatePin, Outbound, Partner, Purpose
 
 WIDE = Partner(
