@@ -7,10 +7,10 @@ what was right of it; it never raises into the caller, because no session may en
 Strangers decide how often some events happen, so that there is a budget for them: what is more than so many in a
 second is neither written nor carried, but counted by prefix and cause, and told once a minute. What the daemon does
 about strangers (bans, refused connections) has a share of its own, so that what they do does not hide it; so have
-bugs, in case that a stranger can provoke one. So have refusals that name a partner whose certificate was shown,
-because anybody can show it, and the partner's own are needed most. All that is carried is within the one budget.
-Details for the log alone have as much again. Another process of this daemon, which may have been taken over, has a
-budget of its own for its bugs and for whom it names.
+bugs, in case that a stranger can provoke one. All that is carried is within the one budget, except for refusals that
+name a partner whose certificate was shown: anybody can show it, and the partner's own are needed most, so that these
+have a twentieth beside it. Details for the log alone have as much again. Another process of this daemon, which may
+have been taken over, has a budget of its own for its bugs and for whom it names.
 
 An exception's message can hold octets of a peer or a secret (``int(b"...")`` quotes its argument), and a traceback's
 source lines and variables still more. :func:`describe` therefore tells the class, the calls by file, line and function,
@@ -71,12 +71,15 @@ _DECIDED = frozenset({"connection.refused", "penalty.banned", "penalty.lifted"})
 _SHARES = {
     _Kind.CARRIED: 0.5,
     _Kind.DECIDED: 0.2,
-    _Kind.BUG: 0.25,
+    _Kind.BUG: 0.3,
     _Kind.CLAIMED: 0.05,
     _Kind.LOGGED: 1.0,
     _Kind.NAMED: 1.0,
 }
-"""The part of the budget that each kind has; those that are carried have the whole of it together."""
+"""The part of the budget that each kind has.
+
+Those that are carried have the whole of it together, and what is claimed a twentieth beside it.
+"""
 
 
 class EventBudgets(Budgets[_Kind]):

@@ -112,8 +112,8 @@ class Predecessor:
         if counts is not None:
             # The end to write to is never used.
             nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            # mypy reads the one for Windows.
-            StandardIO(_Counts(take), stdin=counts, stdout=nowhere, reactor=reactor)  # type: ignore[call-arg]
+            end = _Counts(take)
+            StandardIO(end, stdin=counts, stdout=nowhere, reactor=reactor)  # type: ignore[call-arg]  # mypy reads Windows'
 
     @property
     def lives(self) -> bool:

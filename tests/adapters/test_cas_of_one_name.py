@@ -1,5 +1,7 @@
 """CAs that have one name and different keys, as after a CA began anew with another key."""
 
+from typing import Any
+
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,9 +42,9 @@ def plain(issuer: TestCa, credential: TestCredential, *, of: TestCa | None = Non
     return attrs.evolve(credential, certificate=builder.sign((of or issuer).credential.key, hashes.SHA256()))
 
 
-def leaf(issuer: TestCa, **others: object) -> TestCredential:
+def leaf(issuer: TestCa, **others: Any) -> TestCredential:
     """ACME's certificate, of this CA and without its key's identifier."""
-    return plain(issuer, issuer.issue("oftp.acme.example", serial_number=ODETTE_ID, **others))  # type: ignore[arg-type]
+    return plain(issuer, issuer.issue("oftp.acme.example", serial_number=ODETTE_ID, **others))
 
 
 def orders(server: ServerConfiguration) -> tuple[ServerConfiguration, ...]:
