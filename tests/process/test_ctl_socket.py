@@ -145,7 +145,8 @@ class Sockets(TestCase):
             unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
             await answered
         self.assertIn("answer.generation: is a text; has to be a number", str(unreachable))
-        self.assertIn("is the daemon of another version? restart it", str(unreachable))
+        self.assertIn("is of a version before smartproxy", str(unreachable))
+        self.assertIn("restart the daemon", str(unreachable))
 
     def test_the_kernel_names_the_caller(self) -> None:
         """Process and user of the other end are those that connected, whatever is said."""
