@@ -213,7 +213,7 @@ def polls(options: argparse.Namespace) -> dict[str, object]:
     context.check_hostname = False
     token = Path(options.token).read_text().strip()
     head = f"GET /api/v1/licences HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n"
-    head += f"SmartProxy-Version: {options.version}\r\n\r\n"
+    head += f"SmartProxy-Version: {options.version}\r\nSmartProxy-Protocol: {options.protocol}\r\n\r\n"
     spent: list[float] = []
     failed: Counter[str] = Counter()
     until = time.monotonic() + options.seconds
@@ -264,7 +264,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--sources", type=int, default=SOURCES)
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--patience", type=float, default=20.0)
-    for name in ("ca", "certificate", "key", "opening", "end", "token", "version"):
+    for name in ("ca", "certificate", "key", "opening", "end", "token", "version", "protocol"):
         parser.add_argument(f"--{name}", default="")
     options = parser.parse_args(arguments)
     spoken: dict[str, Callable[[], bytes]] = {
