@@ -218,16 +218,7 @@ Twins: TypeAlias = Mapping[x509.Certificate, tuple[x509.Certificate, ...]]
 
 def twins_of(anchors: Iterable[x509.Certificate]) -> Twins:
     """The anchors that are certificates of one CA with one key, as after a CA renewed its own with other dates."""
-    same: dict[tuple[str, bytes], list[x509.Certificate]] = {}
-    for anchor in dict.fromkeys(anchors):
-        with contextlib.suppress(Undecodable):
-            same.setdefault((subject_text(anchor), key_octets(anchor)), []).append(anchor)
-    return {
-        anchor: tuple(each for each in found if each is not anchor)
-        for found in same.values()
-        if len(found) > 1
-        for anchor in found
-    }
+    return _beside(anchors, same_key=True)
 
 
 Namesakes: TypeAlias = Mapping[x509.Certificate, tuple[x509.Certificate, ...]]
@@ -239,15 +230,22 @@ def namesakes_of(anchors: Iterable[x509.Certificate]) -> Namesakes:
 
     It goes by the name alone where a certificate does not tell which key signed it.
     """
-    same: dict[str, dict[x509.Certificate, bytes]] = {}
+    return _beside(anchors, same_key=False)
+
+
+def _beside(
+    anchors: Iterable[x509.Certificate], *, same_key: bool
+) -> dict[x509.Certificate, tuple[x509.Certificate, ...]]:
+    """The other anchors with the name of each, and with its key or with other ones; none of an anchor without any."""
+    named: dict[str, dict[x509.Certificate, bytes]] = {}
     for anchor in dict.fromkeys(anchors):
         with contextlib.suppress(Undecodable):
-            same.setdefault(subject_text(anchor), {})[anchor] = key_octets(anchor)
+            named.setdefault(subject_text(anchor), {})[anchor] = key_octets(anchor)
     return {
-        anchor: tuple(each for each, its in found.items() if its != key)
-        for found in same.values()
-        if len(set(found.values())) > 1
+        anchor: others
+        for found in named.values()
         for anchor, key in found.items()
+        if (others := tuple(each for each, its in found.items() if each is not anchor and (its == key) is same_key))
     }
 
 

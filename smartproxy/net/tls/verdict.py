@@ -344,14 +344,14 @@ class Verifier:
             return False
         return verification.refusal is None
 
-    def _is_of_namesake(self, verification: Verification, depth: int) -> bool:
+    def _is_of_namesake(self, verification: Verification, path: list[x509.Certificate], depth: int) -> bool:
         """Whether OpenSSL took the wrong one of several anchors with one name; the path ends at the right one then.
 
         Only so many signatures are checked as there are anchors of that name, and the path's once more if one is right.
 
+        :param path: as OpenSSL has built it.
         :param depth: of the certificate whose signature OpenSSL checked with the anchor's key.
         """
-        path = [certificate_of(each, at) for at, each in enumerate(self._get_path())]
         if len(path) != depth + 2:
             return False
         for anchor in self._anchors.namesakes.get(path[-1], ()):
@@ -373,11 +373,12 @@ class Verifier:
         :raises CertificateRefusal: if the path is worthless, or its keys are not of ordinary size.
         """
         hopeless = not verification.pinned and (error in WITHOUT_ANCHOR or error in BROKEN)
-        if error == VerifyError.CERT_SIGNATURE_FAILURE and hopeless and self._is_of_namesake(verification, depth):
-            return
         if verification.bounded and not hopeless:
             return
-        path = [certificate_of(each, depth) for depth, each in enumerate(self._get_path())]
+        path = [certificate_of(each, at) for at, each in enumerate(self._get_path())]
+        forged = hopeless and error == VerifyError.CERT_SIGNATURE_FAILURE
+        if forged and self._is_of_namesake(verification, path, depth):
+            return
         if hopeless and path:
             verification.pinned = self.judge(verification.chain_of(path, self._anchors), path[0])
             check_costs(path)
