@@ -123,11 +123,17 @@ def direct_records(chunks: Chunks, rng: Random) -> None:
         within(0, filled, len(sealed.view), None)
         under_way += sealed.view[:filled]
         cut = rng.randrange(1, 400_000)
-        if under_way:
-            way.give(far, memoryview(bytes(under_way[:cut])))
-            del under_way[:cut]
+        octets = memoryview(bytes(under_way[:cut]))
+        before = rng.randrange(len(octets) + 1)
         begun = rng.choice((0, 0, 17, len(plain.view) - record, len(plain.view) - record + 1))
-        end, wrong = way.decrypt(far, begun)
+        if octets and rng.random() < 0.7:
+            del under_way[:cut]
+            octets = memoryview(bytes(before) + bytes(octets))
+            taken, end, wrong = way.unseal(far, octets, before, begun)
+            within(before, taken, len(octets), wrong)
+            under_way[:0] = octets[taken:]
+        else:
+            end, wrong = way.decrypt(far, begun)
         within(begun, end, len(plain.view), wrong)
         arrived += plain.view[begun:end]
         if turn >= 12 and arrived == sent and start == len(data):
@@ -136,6 +142,10 @@ def direct_records(chunks: Chunks, rng: Random) -> None:
         with suppress(ValueError):
             way.encrypt(near, data, outside)
             raise Discrepancy("a position outside of the octets was taken")
+    for outside, end in ((-1, 0), (len(data) + 1, 0), (0, -1)):
+        with suppress(ValueError):
+            way.unseal(far, memoryview(data), outside, end)
+            raise Discrepancy("a position outside of the octets was taken, or a negative one")
     with suppress(ValueError):
         way.decrypt(far, -1)
         raise Discrepancy("a negative position was taken")

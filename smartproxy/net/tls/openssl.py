@@ -312,14 +312,33 @@ class DirectRecords:
         self._bio_read, self._bio_write = lib.BIO_read, lib.BIO_write
         self._get_error, self._want_read = lib.SSL_get_error, lib.SSL_ERROR_WANT_READ
 
-    def give(self, connection: Any, octets: memoryview) -> None:
-        """Give OpenSSL what the peer sent after the handshake.
+    def unseal(self, connection: Any, octets: memoryview, start: int, end: int) -> tuple[int, int, SSL.Error | None]:
+        """Give OpenSSL what the peer sent after the handshake, a piece at a time, and decrypt it.
 
-        :raises MemoryError: if it cannot keep all of it.
+        :param start: the first octet that it is not given yet.
+        :param end: how many octets of the buffer are taken.
+        :return: the first octet that it is not given now, and as :meth:`decrypt`.
+        :raises MemoryError: if it cannot keep all of a piece.
         """
+        ssl, into, most = connection._ssl, connection._into_ssl, self._plain_octets - self._record
+        read, plain, record = self._ssl_read, self._plain, self._record
         with self._from_buffer(octets) as given:
-            if self._bio_write(connection._into_ssl, given, len(octets)) != len(octets):
-                raise MemoryError("OpenSSL cannot keep the octets of a peer")
+            length = len(given)
+            if not 0 <= start <= length or end < 0:
+                raise ValueError("a position outside of the octets")
+            while start < length and end <= most:
+                piece = min(self._piece, length - start)
+                if self._bio_write(into, given + start, piece) != piece:
+                    raise MemoryError("OpenSSL cannot keep the octets of a peer")
+                start += piece
+                while end <= most:
+                    count = read(ssl, plain + end, record)
+                    if count <= 0:
+                        if self._get_error(ssl, count) != self._want_read:
+                            return start, end, self._error(connection, count)
+                        break
+                    end += count
+        return start, end, None
 
     def decrypt(self, connection: Any, end: int) -> tuple[int, SSL.Error | None]:
         """Decrypt what there is, behind the octets that are there already.

@@ -46,8 +46,12 @@ PLAIN_FULL: Final = len(_PLAIN) - RECORD_MOST
 class RecordCalls(Protocol):
     """How records are read and written."""
 
-    def give(self, connection: Any, octets: memoryview) -> None:
-        """Give OpenSSL octets that the peer sent after the handshake."""
+    def unseal(self, connection: Any, octets: memoryview, start: int, end: int) -> tuple[int, int, SSL.Error | None]:
+        """Give OpenSSL what the peer sent after the handshake, a piece at a time, and decrypt it, while there is room.
+
+        :param start: the first octet that it is not given yet.
+        :return: the first one that it is not given now, and as :meth:`decrypt`.
+        """
 
     def decrypt(self, connection: Any, end: int) -> tuple[int, SSL.Error | None]:
         """Decrypt what there is into :data:`PLAIN`, behind the first *end* octets.
@@ -72,9 +76,17 @@ class RecordCalls(Protocol):
 class PublicRecords:
     """Through pyOpenSSL's public calls."""
 
-    def give(self, connection: SSL.Connection, octets: memoryview) -> None:
+    def unseal(
+        self, connection: SSL.Connection, octets: memoryview, start: int, end: int
+    ) -> tuple[int, int, SSL.Error | None]:
         """As :class:`RecordCalls` says."""
-        connection.bio_write(octets)
+        error: SSL.Error | None = None
+        while start < len(octets) and end <= PLAIN_FULL and error is None:
+            piece = octets[start : start + PIECE]
+            connection.bio_write(piece)
+            start += len(piece)
+            end, error = self.decrypt(connection, end)
+        return start, end, error
 
     def decrypt(self, connection: SSL.Connection, end: int) -> tuple[int, SSL.Error | None]:
         """As :class:`RecordCalls` says."""
@@ -149,12 +161,11 @@ def _works(way: RecordCalls) -> bool:
             if filled:
                 other.bio_write(bytes(SEALED[:filled]))
     octets = bytes(range(256)) * 200
-    start, filled, error = way.encrypt(near, octets, 0)
-    way.give(far, SEALED[:filled])
-    end, waits = way.decrypt(far, 3)
+    start, sealed, error = way.encrypt(near, octets, 0)
+    taken, end, waits = way.unseal(far, SEALED[:sealed], 0, 3)
     arrived = bytes(PLAIN[3:end])
     near.shutdown()
     filled = way.take(near)
-    way.give(far, SEALED[:filled])
-    _, over = way.decrypt(far, 0)
-    return (start, error, waits, arrived) == (len(octets), None, None, octets) and isinstance(over, SSL.ZeroReturnError)
+    _, _, over = way.unseal(far, SEALED[:filled], 0, 0)
+    whole = (start, error, taken == sealed, waits, arrived) == (len(octets), None, True, None, octets)
+    return whole and isinstance(over, SSL.ZeroReturnError)

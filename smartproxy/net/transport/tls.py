@@ -129,19 +129,19 @@ class TlsTransport(RestingTls):
             self._wake()
         if len(view) > SMALL:
             THRIFT.grown.add(self)
-        for start in range(0, len(view), PIECE):
+        start, length = 0, len(view)
+        while start < length:
             if self._stage is TlsStage.OVER:
                 return
-            piece = view[start : start + PIECE]
             if self._stage is not TlsStage.SHAKING:
-                self._records.give(self._tls, piece)
+                start, gathered, ending = self._records.unseal(self._tls, view, start, gathered)
             else:
                 # What a handshake may have is bounded there.
-                self._tls.bio_write(piece)
-                self._shake()
-                if self._stage is TlsStage.SHAKING:
+                self._tls.bio_write(view[start : start + PIECE])
+                start += PIECE
+                if not self._shake():
                     continue
-            gathered, ending = self._records.decrypt(self._tls, gathered)
+                gathered, ending = self._records.decrypt(self._tls, gathered)
             if ending is not None or gathered > PLAIN_FULL:
                 gathered = self._pass_on(gathered, ending)
         if self._stage is not TlsStage.OVER:
@@ -201,15 +201,16 @@ class TlsTransport(RestingTls):
 
     # The handshake.
 
-    def _shake(self) -> None:
+    def _shake(self) -> bool:
+        """Go on with the handshake; whether it was completed now."""
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:
             self._answer()
-            return
+            return False
         except SSL.Error:
             self._end(Failure())
-            return
+            return False
         finally:
             forget_errors()
         self._stage = TlsStage.OPEN
@@ -221,6 +222,7 @@ class TlsTransport(RestingTls):
             self._answer()
         if self._pending and self._stage is TlsStage.OPEN:
             self._send_pending()
+        return True
 
     # Reading.
 
