@@ -1,6 +1,7 @@
 """What is required is what is imported, each in its place: the DMZ's install, the extras, the test kit."""
 
 import configparser
+import importlib.metadata
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -111,6 +112,12 @@ def unused(used: Mapping[str, set[str]], required: Mapping[str, set[str]]) -> li
     return wrong
 
 
+def _least(wanted: str) -> tuple[int, ...]:
+    """The oldest Python that a distribution runs on, of what it says in ``Requires-Python``."""
+    found = re.search(r">=\s*(\d+)\.(\d+)(?:\.(\d+))?", wanted)
+    return tuple(int(each or 0) for each in found.groups()) if found else ()
+
+
 class Requirements(SynchronousTestCase):
     """Both distributions of this repository."""
 
@@ -138,6 +145,18 @@ class Requirements(SynchronousTestCase):
         lists += product["options.extras_require"].values()
         named = {name for each in lists for name in distributions(each)} - {"smartproxy"}
         self.assertEqual(set(), named - pinned)
+
+    def test_pinned_versions_run_on_every_python(self) -> None:
+        """Each pinned version that is installed here runs on the oldest Python that is promised, not on this one alone."""
+        oldest = _least(settings("setup.cfg")["options"]["python_requires"])
+        asked = {
+            f"{each} {importlib.metadata.version(each)}": importlib.metadata.metadata(each).get("Requires-Python", "")
+            for each in distributions((CHECKOUT / "constraints.txt").read_text(encoding="utf-8"))
+            if list(importlib.metadata.distributions(name=each))
+        }
+        self.assertGreater(len(asked), 50)
+        self.assertEqual((3, 11, 0), oldest)
+        self.assertEqual({}, {name: wanted for name, wanted in asked.items() if _least(wanted) > oldest})
 
     def test_the_kit_goes_with_this_version(self) -> None:
         """The test kit requires exactly the version that it is built with."""
