@@ -147,7 +147,7 @@ class Requirements(SynchronousTestCase):
         self.assertEqual(set(), named - pinned)
 
     def test_pinned_versions_run_on_every_python(self) -> None:
-        """Each pinned version that is installed here runs on the oldest Python that is promised, not on this one alone."""
+        """Each pinned version that is installed here runs on the oldest Python that is promised, not on this alone."""
         oldest = _least(settings("setup.cfg")["options"]["python_requires"])
         asked = {
             f"{each} {importlib.metadata.version(each)}": importlib.metadata.metadata(each).get("Requires-Python", "")
