@@ -3,6 +3,7 @@
 Each is made of types that every database has, so that SQLite and PostgreSQL hold the same.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ class UtcTime(TypeDecorator[datetime]):
 
         def write(value: datetime | None) -> str | None:
             moment = self.process_bind_param(value, dialect)
-            return None if moment is None else moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+            return None if moment is None else _sqlite_text(moment)
 
         return write
 
@@ -50,6 +51,12 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+@functools.lru_cache(maxsize=128)
+def _sqlite_text(moment: datetime) -> str:
+    """A time in UTC without its zone; remembered, because rows that are stored together share most of their times."""
+    return moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
 
 
 class Declared(TypeDecorator[Any]):

@@ -6,6 +6,7 @@ search engine needs one mapping. What a value may be is its :class:`FieldKind`. 
 """
 
 import enum
+import functools
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -120,8 +121,11 @@ def is_name(text: str, most: int) -> bool:
     return len(text) <= most and text.isprintable()
 
 
+@functools.lru_cache(maxsize=128)
 def read_time(text: str) -> datetime:
     """A time in the form in which records hold it: date, ``T``, time with seconds, and zone.
+
+    Remembers some: where events are many, many are of one millisecond.
 
     :raises ValueError: when it has another form, is none, or is before 1970 or after 9998.
     """

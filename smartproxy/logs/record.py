@@ -7,6 +7,7 @@ here; a record that exists has been checked against the catalogue. Trusts nothin
 import contextlib
 from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
 
 import attrs
 
@@ -19,6 +20,8 @@ from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import NUMBER_MOST
 
 _OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
+_ALWAYS = itemgetter("name", "time", "source", "sequence")
+_NO_RECORD = "a record has a name, a time, a source and a sequence number"
 _SOURCE_MOST = 64
 _STAMP = len("2026-11-20T12:00:00.000Z")
 
@@ -82,11 +85,13 @@ def read(document: Mapping[str, object], sources: Emitter | None = None) -> Reco
         as for our own.
     :raises CatalogueError: when it is not one; the message names what is wrong, never a value.
     """
-    match document:
-        case {"name": str(name), "time": str(time), "source": str(source), "sequence": int(sequence)}:
-            pass
-        case _:
-            raise CatalogueError("a record has a name, a time, a source and a sequence number")
+    # A match statement would take as long as all of the fields.
+    try:
+        name, time, source, sequence = _ALWAYS(document)
+    except (KeyError, TypeError):
+        raise CatalogueError(_NO_RECORD) from None
+    if not (isinstance(name, str) and isinstance(time, str) and isinstance(source, str) and isinstance(sequence, int)):
+        raise CatalogueError(_NO_RECORD)
     event = look_up(name)
     if len(source) > _SOURCE_MOST or isinstance(sequence, bool) or not 0 <= sequence <= NUMBER_MOST:
         raise CatalogueError(f"{name}: source or sequence number out of range")
