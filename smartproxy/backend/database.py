@@ -14,7 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    SQLColumnExpression,
+    Text,
+    any_,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -168,6 +182,13 @@ def one_state(engine: Engine) -> Engine:
     if engine.dialect.name == "postgresql":
         return engine.execution_options(isolation_level="REPEATABLE READ")
     return engine
+
+
+def is_among(session: Session, column: SQLColumnExpression[Any], texts: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a column holds one of many texts: as one parameter, because one for each costs more than the search."""
+    if session.get_bind().dialect.name == "postgresql":
+        return column == any_(literal(texts, ARRAY(Text)))
+    return column.in_(select(func.json_each(json.dumps(texts)).table_valued("value").c.value))
 
 
 def announce(session: Session) -> None:

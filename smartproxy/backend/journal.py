@@ -28,7 +28,7 @@ from smartproxy.backend import session_rows
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
-from smartproxy.backend.database import Written
+from smartproxy.backend.database import Written, is_among
 from smartproxy.backend.old_rows import are_more, delete_oldest
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.telling import REFUSALS, tells
@@ -176,8 +176,8 @@ def _not_there(
     session: Session, rows: list[dict[str, object]], arrivals: list[Arrival]
 ) -> tuple[list[dict[str, object]], list[Arrival]]:
     """Those of the rows that were not stored before. Nobody else writes meanwhile: who writes holds the lock."""
-    keys = [row["key"] for row in rows if row["key"] is not None]
-    there = set(session.scalars(select(EventRow.key).where(EventRow.key.in_(keys)))) if keys else set()
+    keys = [cast(str, row["key"]) for row in rows if row["key"] is not None]
+    there = set(session.scalars(select(EventRow.key).where(is_among(session, EventRow.key, keys)))) if keys else set()
     new: list[tuple[dict[str, object], Arrival]] = []
     for row, arrival in zip(rows, arrivals, strict=True):
         key = row["key"]

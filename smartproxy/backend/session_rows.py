@@ -12,6 +12,7 @@ from sqlalchemy import Table, insert, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import figures
+from smartproxy.backend.database import is_among
 from smartproxy.backend.figures import FigureTally
 from smartproxy.backend.old_rows import are_more, delete_oldest
 from smartproxy.backend.session_tables import LiveReportRow, SessionFileRow, SessionRecordRow, SessionRow
@@ -107,8 +108,11 @@ def forget(session: Session, before: datetime) -> bool:
 
 def _rows(session: Session, events: Sequence[Mapping[str, Any]], received: datetime) -> dict[str, SessionRow]:
     """The rows of the sessions of some events; those that are not there are made."""
-    ids = {cast(str, each["session"])[:64] for each in events}
-    rows = {row.session: row for row in session.scalars(select(SessionRow).where(SessionRow.session.in_(ids)))}
+    if not events:
+        return {}
+    ids = list({cast(str, each["session"])[:64] for each in events})
+    there = select(SessionRow).where(is_among(session, SessionRow.session, ids))
+    rows = {row.session: row for row in session.scalars(there)}
     for event in events:
         known = event["session"][:64]
         if known not in rows:
