@@ -488,9 +488,9 @@ API_BODY_OCTETS_MOST: Final = 1024 * 1024
 API_ANSWER_OCTETS_MOST: Final = 32 * 1024 * 1024
 #: Events in one call: as many as the backend takes, and as many as a client sends.
 API_EVENTS_MOST: Final = 1_000
-API_EVENTS_SENT: Final = 400
+API_EVENTS_SENT: Final = 800
 #: The octets of them, at most; ordinary events have fewer. A larger event is sent alone.
-API_EVENTS_OCTETS_SENT: Final = 256 * 1024
+API_EVENTS_OCTETS_SENT: Final = 512 * 1024
 #: Packed records of sessions in one call, and the octets of them that a client sends, as base64.
 API_RECORDS_MOST: Final = 500
 API_RECORDS_OCTETS_SENT: Final = 700_000

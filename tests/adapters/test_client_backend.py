@@ -107,9 +107,9 @@ class BackendCalls(SynchronousTestCase):
         self.assertEqual(headers["smartproxy-protocol"], str(NEWEST))
 
     def test_octets_of_events_in_one_call(self) -> None:
-        """A call carries the first events, 256 KiB of them at most, and one that is larger alone; it says how many."""
+        """A call carries the first events, 512 KiB of them at most, and one that is larger alone; it says how many."""
         backend, server, agent = self.call(lambda request: b'{"stored": 1}')
-        for sizes, count in (([4_000] * 150, 64), ([300_000, 10], 1), ([400] * 400, 400), ([200_000, 200_000], 1)):
+        for sizes, count in (([4_000] * 300, 129), ([600_000, 10], 1), ([400] * 800, 800), ([400_000, 400_000], 1)):
             events = [{"name": "tunnel.up", "detail": "x" * size} for size in sizes]
             self.assertEqual(self.successResultOf(self.result(backend.events(events), agent)), count)
             sent = json.loads(server.seen[-1][3])["events"]
