@@ -150,7 +150,9 @@ class Requirements(SynchronousTestCase):
         """Each pinned version that is installed here runs on the oldest Python that is promised, not on this alone."""
         oldest = _least(settings("setup.cfg")["options"]["python_requires"])
         asked = {
-            f"{each} {importlib.metadata.version(each)}": importlib.metadata.metadata(each).get("Requires-Python", "")
+            f"{each} {importlib.metadata.version(each)}": " ".join(
+                importlib.metadata.metadata(each).get_all("Requires-Python", [])
+            )
             for each in distributions((CHECKOUT / "constraints.txt").read_text(encoding="utf-8"))
             if list(importlib.metadata.distributions(name=each))
         }
