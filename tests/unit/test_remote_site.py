@@ -92,7 +92,7 @@ class Handshakes(RemoteCase):
         refused = ConnectionRefusedError(111, "Connection refused")
         for error, told in (
             (refused, "port 8443: Connection refused; does smartproxy-backend run there, and is --url right?"),
-            (self.met(HOST, b""), "port 8443: TLS failed (unexpected eof while reading); does smartproxy-backend"),
+            (self.met(HOST, b""), "port 8443: TLS failed (the connection ended); does smartproxy-backend run there"),
             (ssl.SSLError("odd"), "port 8443: TLS failed (the connection ended); does smartproxy-backend"),
         ):
             with patch.object(http.client.HTTPSConnection, "request", side_effect=error):
