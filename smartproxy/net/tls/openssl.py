@@ -286,6 +286,9 @@ def has_records() -> bool:
     )
 
 
+_NOTHING: Final = memoryview(b"")
+
+
 class DirectRecords:
     """Decrypts into one buffer and encrypts into another one, which all connections share.
 
@@ -295,7 +298,7 @@ class DirectRecords:
     :param plain: where records are decrypted to.
     :param sealed: where they are encrypted to.
     :param record: octets of the largest record.
-    :param piece: octets that OpenSSL is given to encrypt at a time.
+    :param piece: octets that OpenSSL is given at a time.
     :raises AttributeError: unless :func:`has_records`.
     """
 
@@ -326,11 +329,12 @@ class DirectRecords:
             length = len(given)
             if not 0 <= start <= length or end < 0:
                 raise ValueError("a position outside of the octets")
-            while start < length and end <= most:
-                piece = min(self._piece, length - start)
-                if self._bio_write(into, given + start, piece) != piece:
-                    raise MemoryError("OpenSSL cannot keep the octets of a peer")
-                start += piece
+            while end <= most:
+                if start < length:
+                    piece = min(self._piece, length - start)
+                    if self._bio_write(into, given + start, piece) != piece:
+                        raise MemoryError("OpenSSL cannot keep the octets of a peer")
+                    start += piece
                 while end <= most:
                     count = read(ssl, plain + end, record)
                     if count <= 0:
@@ -338,6 +342,8 @@ class DirectRecords:
                             return start, end, self._error(connection, count)
                         break
                     end += count
+                if start == length:
+                    break
         return start, end, None
 
     def decrypt(self, connection: Any, end: int) -> tuple[int, SSL.Error | None]:
@@ -347,17 +353,8 @@ class DirectRecords:
         :return: how many are taken now, and why OpenSSL stopped: ``None`` if it waits for octets of the peer or the
             buffer has no room for another record.
         """
-        ssl, read, record = connection._ssl, self._ssl_read, self._record
-        most = self._plain_octets - record
-        if end < 0:
-            raise ValueError("a negative position")
-        while end <= most:
-            count = read(ssl, self._plain + end, record)
-            if count <= 0:
-                waits = self._get_error(ssl, count) == self._want_read
-                return end, None if waits else self._error(connection, count)
-            end += count
-        return end, None
+        _, end, error = self.unseal(connection, _NOTHING, 0, end)
+        return end, error
 
     def encrypt(self, connection: Any, data: Any, start: int) -> tuple[int, int, SSL.Error | None]:
         """Encrypt octets, as far as the buffer has room.
