@@ -30,7 +30,10 @@ def other_backend_name(host: str) -> str:
 
 
 def reason_words(error: ssl.SSLError) -> str:
-    """What OpenSSL says of a failure that the standard library met; empty where it says nothing."""
+    """What OpenSSL says of a failure that the standard library met; empty where it says nothing, and for an end."""
+    if isinstance(error, ssl.SSLEOFError):
+        # Each Python has other words for it, or none.
+        return ""
     # Only what the library itself raises has the attribute.
     return str(getattr(error, "reason", None) or "").replace("_", " ").lower()
 

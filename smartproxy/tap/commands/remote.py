@@ -194,8 +194,7 @@ class RemoteSite:
                     "smartproxy authority https, on the backend's machine, and restart smartproxy-backend"
                 )
             return f"{told}; give --backend-ca FILE (smartproxy authority show -o FILE, on the backend's machine)"
-        # Each Python has other words for an end, or none.
-        words = "" if isinstance(error, ssl.SSLEOFError) else reason_words(error)
+        words = reason_words(error)
         if words in NOT_TLS:
             return f"cannot reach the backend at {place}: {BACKEND_NOT_TLS}"
         return (
